@@ -1,0 +1,28 @@
+"""The typed configuration; `config.yaml` and its JSON schema are generated from it."""
+
+from __future__ import annotations
+
+from .base import Section
+from .dataset import Dataset, Demo, Split
+from .learning import Model, Train
+from .preprocess import Points, Preprocess, Views, Watertight
+from .results import Analyse, Evaluate, Reconstruct, Report
+from .root import Config
+
+__all__ = [
+    "Analyse",
+    "Config",
+    "Dataset",
+    "Demo",
+    "Evaluate",
+    "Model",
+    "Points",
+    "Preprocess",
+    "Reconstruct",
+    "Report",
+    "Section",
+    "Split",
+    "Train",
+    "Views",
+    "Watertight",
+]

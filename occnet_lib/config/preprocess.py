@@ -1,0 +1,57 @@
+"""Sections of the stages that make training data of a raw mesh: `preprocess`, `watertight`, `points`, `views`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Count, NonNegative, Positive, Section, Share
+
+
+class Preprocess(Section):
+    """How the stages are carried out over many shapes."""
+
+    max_failed: Share = Field(0.05, description="stop before training when more than this share failed")
+    time_limit: Positive = Field(120.0, description="seconds after which a shape is given up as failed")
+
+
+class Watertight(Section):
+    """Raw mesh to closed mesh by TSDF fusion of depth renders (onet.md: mesh-fusion's parameters)."""
+
+    rule: Literal["carve", "mean", "flood"] = Field(
+        "carve", description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill"
+    )
+    resolution: int = Field(256, ge=32, le=1024, multiple_of=32, description="voxels along the fusion cube's edge")
+    views: Count = Field(100, description="depth renders on a sphere around the shape")
+    image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
+    truncation: Positive = Field(3.0, description="truncation of the signed distance, in voxels")
+    sheet_thickness: NonNegative = Field(1.35, description="thickness given to zero-thickness sheets, in voxels")
+    min_component: NonNegative = Field(
+        1e-5, description="closed components smaller than this share of the whole's volume are removed"
+    )
+    max_faces: Count = Field(20000, description="faces after quadric simplification")
+
+
+class Points(Section):
+    """Occupancy and surface samples of the closed mesh (ONet's sample_mesh.py)."""
+
+    uniform: int = Field(100_000, ge=8, multiple_of=8, description="points uniform in the padded cube")
+    surface: Count = Field(100_000, description="points on the surface, with normals")
+    padding: NonNegative = Field(0.1, description="the cube's edge is 1 + padding")
+    voxels: Count = Field(32, description="voxels along the unit cube's edge")
+
+
+class Views(Section):
+    """Renderings by the protocol of Choy et al. 2016 (3D-R2N2)."""
+
+    count: Count = Field(24, description="images a shape")
+    image_size: Count = Field(137, description="pixels along an image's edge")
+    renderer: Literal["auto", "pyrender", "raycast"] = Field(
+        "auto", description="auto: pyrender (EGL, else OSMesa), without OpenGL ray casting"
+    )
+    supersampling: Count = Field(2, description="samples along a pixel's edge (anti-aliasing)")
+    focal: Positive = Field(149.84375, description="focal length in pixels of a 137-pixel image (35 mm on 32 mm)")
+    elevation: tuple[float, float] = Field((25.0, 30.0), description="degrees, drawn uniformly")
+    distance: tuple[float, float] = Field((0.65, 0.95), description="times max_distance, drawn uniformly")
+    max_distance: Positive = Field(1.75, description="in the view frame, where the shape's diagonal is 1")

@@ -1,0 +1,48 @@
+"""Sections of what follows training: `reconstruct`, `evaluate`, `analyse`, `report`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Count, Natural, NonNegative, Positive, Section
+
+
+class Reconstruct(Section):
+    """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
+
+    resolution0: Count = Field(32, description="MISE's first grid, in cells along the edge")
+    upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
+    threshold: float = Field(0.2, gt=0.0, lt=1.0, description="occupancy probability of the surface (ONet: 0.2)")
+    max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
+    refine_steps: Natural = Field(30, description="steps of gradient refinement; 0: none")
+    refine_rate: Positive = Field(1e-4, description="RMSprop's learning rate, in unit-cube units")
+    refine_normals: NonNegative = Field(0.01, description="weight of the normal term")
+    view: Natural = Field(0, description="which view of a test shape is the photo (ONet: 0)")
+    points_batch: Count = Field(100_000, description="points in one call of the decoder")
+
+
+class Evaluate(Section):
+    """Metrics by ONet's definitions (eval.py)."""
+
+    surface: Count = Field(100_000, description="samples of the predicted surface")
+    bootstrap: Natural = Field(1000, description="resamplings for the 95 % intervals; 0: none")
+    baselines: list[Literal["class_mean", "nearest_image"]] = Field(
+        ["class_mean", "nearest_image"], description="baselines (Tatarchenko et al. 2019) in the same table"
+    )
+
+
+class Analyse(Section):
+    """Figures about the data and the networks."""
+
+    embedding_views: Count = Field(4, description="views a shape that enter the t-SNE of embeddings")
+    perplexity: Positive = Field(30.0, description="t-SNE's perplexity (bounded by the number of images)")
+    projections: Count = Field(1, description="shapes a category whose points are projected onto their image")
+
+
+class Report(Section):
+    """The HTML page."""
+
+    examples: Count = Field(2, description="test shapes a category shown with image, prediction and truth")
+    title: str = Field("occnet", description="heading of the page")

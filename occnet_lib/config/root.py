@@ -1,0 +1,47 @@
+"""The whole configuration: one section a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from .base import Natural, Section
+from .dataset import Dataset, Demo
+from .learning import Model, Train
+from .preprocess import Points, Preprocess, Views, Watertight
+from .results import Analyse, Evaluate, Reconstruct, Report
+
+
+class Config(Section):
+    """Everything that decides what a run computes; where it runs is a profile's matter."""
+
+    seed: Natural = Field(0, description="random numbers come from (seed, stage, shape)")
+    results: str = Field("results", description="folder of everything that is made")
+    dataset: Dataset = Field(Dataset(), description="raw meshes; a plain path is short for `root`")
+    demo: Demo = Field(Demo(), description="the bundled generator, used when dataset.root is `demo`")
+    preprocess: Preprocess = Field(Preprocess(), description="how shapes are processed")
+    watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
+    points: Points = Field(Points(), description="occupancies, surface points, voxels")
+    views: Views = Field(Views(), description="images and cameras")
+    models: dict[str, Model] = Field({"onet": Model()}, description="variants to train and compare, by name")
+    train: Train = Field(Train(), description="training, the same for all models")
+    reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
+    evaluate: Evaluate = Field(Evaluate(), description="metrics")
+    analyse: Analyse = Field(Analyse(), description="figures")
+    report: Report = Field(Report(), description="the HTML page")
+
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _path_is_root(cls, value: Any) -> Any:
+        return {"root": value} if isinstance(value, str) else value
+
+    @field_validator("models")
+    @classmethod
+    def _names_are_folder_names(cls, value: dict[str, Model]) -> dict[str, Model]:
+        if not value:
+            raise ValueError("at least one model is needed")
+        for name in value:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"model name {name!r} must be of letters, digits, - and _")
+        return value
