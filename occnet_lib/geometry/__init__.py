@@ -1,0 +1,1 @@
+"""Geometry of meshes, cameras and fields: arrays in, arrays out, no files."""

@@ -1,0 +1,151 @@
+"""Where cameras stand and what they see: directions on a sphere, Choy's cameras, projection and its inverse.
+
+A camera is an intrinsic matrix K (pixels) and a rigid world_mat [R | t] from the view frame to the camera
+(x right, y down, z forward). Pixel (0, 0) is the upper left corner of the image: pixel i covers [i, i + 1).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from occnet_lib.config import Views
+
+CHOY_IMAGE_SIZE = 137  # the image edge for which `Views.focal` is given
+_GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
+
+
+def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A (3, 3) proper rotation, uniform over all rotations (a unit quaternion of normal deviates)."""
+    w, x, y, z = (q := rng.standard_normal(4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def golden_spiral(n: int) -> NDArray[np.float64]:
+    """(n, 3) unit vectors spread evenly over the sphere, always the same for the same n."""
+    i = np.arange(n)
+    y = (2.0 * i + 1.0) / n - 1.0
+    radius = np.sqrt(1.0 - y * y)
+    angle = i * _GOLDEN_ANGLE
+    return np.stack([radius * np.cos(angle), y, radius * np.sin(angle)], axis=1)
+
+
+def random_spiral(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(n, 3) directions of `golden_spiral` under one random rotation."""
+    return golden_spiral(n) @ random_rotation(rng).T
+
+
+def orthonormal_frames(forward: ArrayLike) -> NDArray[np.float64]:
+    """Camera axes for looking directions.
+
+    Args:
+        forward: (n, 3) directions of view, any length but zero.
+
+    Returns:
+        (n, 3, 3) proper rotations whose rows are right, down and forward; +y of the world points up in the
+        image (for a direction along ±y, right is arbitrary but defined).
+    """
+    forward = np.array(forward, dtype=np.float64)
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    length = np.linalg.norm(right, axis=1, keepdims=True)
+    right = np.where(length > 1e-9, right / np.maximum(length, 1e-9), [1.0, 0.0, 0.0])
+    down = np.cross(forward, right)
+    return np.stack([right, down, forward], axis=1)
+
+
+def look_at_origin(centres: ArrayLike) -> NDArray[np.float64]:
+    """(n, 3, 4) world_mat of cameras at `centres` (n, 3) that look at the origin, upright."""
+    centres = np.asarray(centres, dtype=np.float64)
+    rotation = orthonormal_frames(-centres)
+    translation = -np.einsum("nij,nj->ni", rotation, centres)
+    return np.concatenate([rotation, translation[:, :, None]], axis=2)
+
+
+def intrinsics(image_size: int, focal: float) -> NDArray[np.float64]:
+    """(3, 3) K of a square image.
+
+    Args:
+        image_size: pixels along the image's edge; the principal point is its middle.
+        focal: focal length in pixels of an image of `CHOY_IMAGE_SIZE` pixels; it grows with the image.
+    """
+    f, c = focal * image_size / CHOY_IMAGE_SIZE, image_size / 2.0
+    return np.array([[f, 0.0, c], [0.0, f, c], [0.0, 0.0, 1.0]])
+
+
+def choy_centre(azimuth: ArrayLike, elevation: ArrayLike, distance: ArrayLike) -> NDArray[np.float64]:
+    """(n, 3) camera centres in the view frame of azimuths and elevations in degrees (Choy et al. 2016)."""
+    az, el = np.radians(azimuth), np.radians(elevation)
+    horizontal = np.cos(el)
+    direction = np.stack([horizontal * np.cos(az), np.sin(el) + 0.0 * az, horizontal * np.sin(az)], axis=-1)
+    return np.asarray(distance, dtype=np.float64)[..., None] * direction
+
+
+def choy_cameras(
+    n: int, rng: np.random.Generator, config: Views
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw n cameras by the rendering protocol of Choy et al. 2016 (3D-R2N2).
+
+    Azimuth is uniform in [0°, 360°), elevation and distance uniform in the ranges of the configuration; the
+    camera looks at the origin of the view frame without in-plane rotation.
+
+    Returns:
+        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `records.Views`.
+    """
+    azimuth = rng.uniform(0.0, 360.0, n)
+    elevation = rng.uniform(*config.elevation, n)
+    distance = config.max_distance * rng.uniform(*config.distance, n)
+    camera_mat = np.repeat(intrinsics(config.image_size, config.focal)[None], n, axis=0)
+    return camera_mat, look_at_origin(choy_centre(azimuth, elevation, distance))
+
+
+def project(
+    points: ArrayLike, camera_mat: ArrayLike, world_mat: ArrayLike, loc: ArrayLike, scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixels of points: K (R (scale p + loc) + t), divided by its third component.
+
+    Args:
+        points: (N, 3), unit frame.
+        camera_mat: (3, 3) K in pixels.
+        world_mat: (3, 4) [R | t], view frame to camera.
+        loc: (3,) and `scale`: unit frame to view frame.
+
+    Returns:
+        uv (N, 2) float64 pixel coordinates and depth (N,) float64 along the optical axis in view-frame
+        units; where depth is not positive the point is behind the camera and uv is NaN.
+    """
+    world_mat = np.asarray(world_mat, dtype=np.float64)
+    view = np.asarray(points, dtype=np.float64) * float(scale) + np.asarray(loc, dtype=np.float64)
+    camera = view @ world_mat[:, :3].T + world_mat[:, 3]
+    depth = camera[:, 2].copy()
+    image = camera @ np.asarray(camera_mat, dtype=np.float64).T
+    third = np.where(image[:, 2:] > 0, image[:, 2:], np.nan)
+    return image[:, :2] / third, depth
+
+
+def unproject(
+    uv: ArrayLike,
+    depth: ArrayLike,
+    camera_mat: ArrayLike,
+    world_mat: ArrayLike,
+    loc: ArrayLike,
+    scale: float,
+) -> NDArray[np.float64]:
+    """The inverse of `project`: (N, 3) float64 points of the unit frame at pixels `uv` (N, 2), `depth` (N,)."""
+    world_mat = np.asarray(world_mat, dtype=np.float64)
+    uv = np.asarray(uv, dtype=np.float64)
+    homogeneous = np.concatenate([uv, np.ones((len(uv), 1))], axis=1)
+    rays = np.linalg.solve(np.asarray(camera_mat, dtype=np.float64), homogeneous.T).T
+    camera = rays * np.asarray(depth, dtype=np.float64)[:, None]
+    view = (camera - world_mat[:, 3]) @ world_mat[:, :3]
+    return (view - np.asarray(loc, dtype=np.float64)) / float(scale)

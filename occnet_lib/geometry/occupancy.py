@@ -1,0 +1,53 @@
+"""Which points lie inside of a closed mesh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from occnet_lib.records import Mesh
+
+
+def raycasting_scene(mesh: Mesh) -> Any:
+    """An open3d RaycastingScene of the mesh, which holds its vertices as float32."""
+    import open3d as o3d
+
+    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+    scene.add_triangles(
+        o3d.core.Tensor(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
+        o3d.core.Tensor(np.ascontiguousarray(mesh.faces, dtype=np.uint32)),
+    )
+    return scene
+
+
+def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
+    """Test points for lying inside of a closed mesh.
+
+    Three rays a point with a majority vote (open3d, Embree), so that a ray that grazes an edge does no harm.
+
+    Args:
+        mesh: closed, in the frame of the points.
+        points: (N, 3), taken as float32.
+
+    Returns:
+        (N,) bool.
+    """
+    import open3d as o3d
+
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    if len(points) == 0 or len(mesh.faces) == 0:
+        return np.zeros(len(points), dtype=bool)
+    scene = raycasting_scene(mesh)
+    inside = scene.compute_occupancy(o3d.core.Tensor(points), nthreads=1, nsamples=3)
+    return inside.numpy() > 0.5
+
+
+def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
+    """(N,) float64 unsigned distances of points (N, 3) to the nearest triangle, closed mesh or not."""
+    import open3d as o3d
+
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor(points), nthreads=1)
+    return distance.numpy().astype(np.float64)
