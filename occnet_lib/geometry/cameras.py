@@ -141,7 +141,7 @@ def unproject(
     loc: ArrayLike,
     scale: float,
 ) -> NDArray[np.float64]:
-    """The inverse of `project`: (N, 3) float64 points of the unit frame at pixels `uv` (N, 2), `depth` (N,)."""
+    """The inverse of `project`: (N, 3) float64 points, unit frame, at pixels `uv` (N, 2) and `depth` (N,)."""
     world_mat = np.asarray(world_mat, dtype=np.float64)
     uv = np.asarray(uv, dtype=np.float64)
     homogeneous = np.concatenate([uv, np.ones((len(uv), 1))], axis=1)

@@ -16,8 +16,8 @@ def raycasting_scene(mesh: Mesh) -> Any:
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(mesh.faces, dtype=np.uint32)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
+        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.uint32)),
     )
     return scene
 
@@ -40,7 +40,7 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
     if len(points) == 0 or len(mesh.faces) == 0:
         return np.zeros(len(points), dtype=bool)
     scene = raycasting_scene(mesh)
-    inside = scene.compute_occupancy(o3d.core.Tensor(points), nthreads=1, nsamples=3)
+    inside = scene.compute_occupancy(o3d.core.Tensor.from_numpy(points), nthreads=1, nsamples=3)
     return inside.numpy() > 0.5
 
 
@@ -49,5 +49,5 @@ def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
     import open3d as o3d
 
     points = np.ascontiguousarray(points, dtype=np.float32)
-    distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor(points), nthreads=1)
+    distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor.from_numpy(points), nthreads=1)
     return distance.numpy().astype(np.float64)
