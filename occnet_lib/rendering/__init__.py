@@ -1,0 +1,1 @@
+"""Images of meshes: one camera model, two renderers."""

@@ -1,0 +1,1 @@
+"""Files: meshes, catalogue, shape files, pack shards."""

@@ -1,0 +1,65 @@
+"""What our two HDF5 formats have in common: opening, checking, packed bits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import DataError
+
+# What h5py raises for a file that is damaged or is not what it should be.
+DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turn h5py's many ways of saying that a file is damaged into one `DataError`."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise DataError(
+            f"corrupt file: {error}", path=path, hint="delete it and run its stage again"
+        ) from error
+
+
+def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = ()) -> h5py.File:
+    """Open one of our files for reading.
+
+    Args:
+        path: the file.
+        schema_version: the only version understood.
+        names: datasets and groups that must be there.
+
+    Raises:
+        DataError: missing, truncated, corrupt or of another schema version.
+    """
+    if not Path(path).is_file():
+        raise DataError("no such file", path=path, hint="run the stage that makes it")
+    with reading(path):
+        file = h5py.File(path, "r")
+    version = file.attrs.get("schema_version")
+    missing = [name for name in names if name not in file]
+    if version == schema_version and not missing:
+        return file
+    file.close()
+    if version != schema_version:
+        message = f"schema version {version if version is not None else 'missing'}, expected {schema_version}"
+        raise DataError(message, path=path, hint="delete it and run its stage again")
+    raise DataError(
+        f"corrupt file: {', '.join(missing)} missing", path=path, hint="delete it and run its stage again"
+    )
+
+
+def pack_bits(values: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Eight booleans a byte, big-endian, of the flattened array (np.packbits, as ONet's files)."""
+    return np.packbits(np.ascontiguousarray(values).reshape(-1))
+
+
+def unpack_bits(data: NDArray[np.uint8], count: int, start: int = 0) -> NDArray[np.bool_]:
+    """The inverse of `pack_bits`: (count,) booleans from bit `start` on."""
+    return np.unpackbits(data, count=start + count)[start:].view(np.bool_)

@@ -1,0 +1,35 @@
+"""CSV tables of rows with named columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from occnet_lib.errors import DataError
+
+from .atomic import replacing
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
+    """Write rows; the columns are `columns`, then every key of the rows in order of first sight."""
+    rows = list(rows)
+    names = dict.fromkeys(columns) | dict.fromkeys(key for row in rows for key in row)
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, values as text.
+
+    Raises:
+        DataError: the file is missing or not text.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read as a table: {error}", path=path) from None
