@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Section
 from .dataset import Dataset, Demo, Split
+from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
 from .learning import Model, Train
 from .preprocess import Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
@@ -25,4 +26,12 @@ __all__ = [
     "Train",
     "Views",
     "Watertight",
+    "check",
+    "digest",
+    "generated",
+    "json_schema",
+    "load",
+    "merge",
+    "to_markdown",
+    "to_yaml",
 ]

@@ -8,34 +8,42 @@ from pydantic import Field
 
 from .base import Count, Natural, NonNegative, Positive, Section
 
-Encoder = Literal["resnet18", "resnet50", "efficientnet_b0", "efficientnet_b1", "efficientnet_b5", "efficientnet_b7"]
+Encoder = Literal[
+    "resnet18", "resnet50", "efficientnet_b0", "efficientnet_b1", "efficientnet_b5", "efficientnet_b7"
+]
 
 
 class Model(Section):
     """One row of the table of variants: a network that is trained, measured and compared."""
 
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
-    decoder: Literal["cbn", "fc"] = Field("cbn", description="cbn: conditional batch norm; fc: plain conditional ResNet")
+    decoder: Literal["cbn", "fc"] = Field("cbn", description="cbn: conditional batch norm; fc: plain ResNet")
     hidden: Count = Field(256, description="width of the decoder")
     c_dim: Count = Field(256, description="length of the image code")
     blocks: Count = Field(5, description="ResNet blocks in the decoder")
-    pretrained: bool = Field(False, description="start the encoder from ImageNet weights (local file or download)")
+    pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
 
 class Train(Section):
     """Training (ONet: Adam, 1e-4, 64 images of 2048 points each)."""
 
     steps: Count = Field(300_000, description="optimiser steps")
-    batch_size: Count = Field(64, description="images a step")
+    batch_size: int = Field(64, ge=2, description="images a step")
     points: Count = Field(2048, description="points an image")
-    image_size: Count = Field(224, description="input of the encoder, resized from the views' size")
+    image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
     learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the learning rate")
     warmup: Natural = Field(0, description="steps of linear warm-up")
-    gradient_clip: NonNegative = Field(0.0, description="largest gradient norm; 0: no clipping")
-    validate_every: Count = Field(20_000, description="steps between validations")
+    gradient_clip: NonNegative = Field(0.0, description="largest gradient norm of the mean loss; 0: any")
+    log_every: Count = Field(50, description="steps between rows of metrics.csv")
+    validate_every: Count = Field(20_000, description="steps between validations; also at the end")
     checkpoint_every: Count = Field(1_000, description="steps between writing last.ckpt")
     validation_points: Count = Field(100_000, description="points a shape for validation IoU")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the hardware has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the hardware has it"
+    )
     workers: Natural = Field(0, description="processes that load data; 0: the training process itself")
+    cache: Literal["auto", "ram", "none"] = Field(
+        "auto", description="keep decoded data in memory; auto: where all of it takes at most 2 GB"
+    )

@@ -24,7 +24,7 @@ class Config(Section):
     watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
     points: Points = Field(Points(), description="occupancies, surface points, voxels")
     views: Views = Field(Views(), description="images and cameras")
-    models: dict[str, Model] = Field({"onet": Model()}, description="variants to train and compare, by name")
+    models: dict[str, Model] = Field({"onet": Model()}, description="variants to train and compare, by name; null leaves one out")
     train: Train = Field(Train(), description="training, the same for all models")
     reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
     evaluate: Evaluate = Field(Evaluate(), description="metrics")
@@ -35,6 +35,12 @@ class Config(Section):
     @classmethod
     def _path_is_root(cls, value: Any) -> Any:
         return {"root": value} if isinstance(value, str) else value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _null_leaves_out(cls, value: Any) -> Any:
+        # An overlay is merged over config.yaml: null is its way to leave out a model named there.
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
     @field_validator("models")
     @classmethod

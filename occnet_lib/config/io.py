@@ -1,0 +1,171 @@
+"""Reading, checking and writing the configuration."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from occnet_lib.errors import ConfigError
+
+from .root import Config
+
+HEADER = """\
+# The one configuration of occnet. Generated from occnet_lib/config/ by `occnet config --write`;
+# change the values, not the keys. An overlay changes some: `snakemake --configfile workflow/demo.yaml …`,
+# and so does the command line: `snakemake … --config seed=1 dataset=path/to/meshes`.
+# yaml-language-server: $schema=workflow/schemas/config.schema.json
+"""
+
+
+def check(values: Mapping[str, Any]) -> Config:
+    """The typed configuration of plain values.
+
+    Raises:
+        ConfigError: for the first unknown key or wrong value: its dotted name, what is allowed, the
+            nearest match.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error), hint="see config.yaml and docs/configuration.md") from None
+
+
+def load(*paths: Path) -> Config:
+    """The configuration of files (YAML or JSON), later ones over earlier ones.
+
+    Raises:
+        ConfigError: for a file that is missing or not YAML, and as `check` does.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for path in paths:
+        try:
+            read = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}", path=path) from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"is not YAML: {error}", path=path) from None
+        if not isinstance(read, dict):
+            raise ConfigError(f"expected sections (`key: value`), got {type(read).__name__}", path=path)
+        values = merge(values, read)
+    return check(values)
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the leaves of `above` put over it."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def digest(*parts: Any) -> str:
+    """A short name for values: sections, numbers, strings and containers of them."""
+    plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
+    text = json.dumps(plain, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def to_yaml(config: Config) -> str:
+    """`config.yaml`: every key with its value and, as a comment, what it means."""
+    return HEADER + "\n".join(_yaml_lines(config, 0)) + "\n"
+
+
+def json_schema() -> str:
+    """The JSON schema of `config.yaml`, for editors and for Snakemake's users."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+def to_markdown() -> str:
+    """`docs/configuration.md`: a table of every key."""
+    lines = [
+        "# Configuration",
+        "",
+        "Generated from `occnet_lib/config/` by `occnet config --write`. Give values in `config.yaml`, in an "
+        "overlay (`--configfile`), or on the command line (`--config seed=1`).",
+    ]
+    top = [f for f in Config.model_fields.items() if not isinstance(f[1].default, BaseModel | dict)]
+    lines += _table("", top)
+    for name, field in Config.model_fields.items():
+        section = next(iter(field.default.values())) if isinstance(field.default, dict) else field.default
+        if isinstance(section, BaseModel):
+            word = "models.<name>" if name == "models" else name
+            lines += ["", f"## `{word}`", "", f"{field.description}.".capitalize()]
+            lines += _table(f"{word}.", list(type(section).model_fields.items()))
+    return "\n".join(lines) + "\n"
+
+
+def _table(prefix: str, fields: list[tuple[str, Any]]) -> list[str]:
+    lines = ["", "| key | default | meaning |", "|---|---|---|"]
+    for name, field in fields:
+        default = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+        meaning = str(field.description).replace("|", "\\|")
+        lines.append(f"| `{prefix}{name}` | `{json.dumps(default)}` | {meaning} |")
+    return lines
+
+
+def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        comment = f"  # {field.description}"
+        if isinstance(value, BaseModel):
+            yield from ([""] if depth == 0 else [])
+            yield f"{pad}{name}:{comment}"
+            yield from _yaml_lines(value, depth + 1)
+        elif isinstance(value, dict):
+            yield from ["", f"{pad}{name}:{comment}"]
+            for key, item in value.items():
+                yield f"{pad}  {key}:"
+                yield from _yaml_lines(item, depth + 2)
+        else:
+            plain = list(value) if isinstance(value, tuple) else value
+            yield f"{pad}{name}: {json.dumps(plain)}{comment}"
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    name = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(where[:-1])
+        close = difflib.get_close_matches(where[-1], known, n=1)
+        did_you_mean = f"did you mean `{'.'.join([*where[:-1], close[0]])}`? " if close else ""
+        return f"unknown key `{name}`; {did_you_mean}allowed here: {', '.join(known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    text = f"key `{name}`: {message[:1].lower()}{message[1:]}"
+    if isinstance(first["input"], str | int | float | bool | None):
+        text += f", got {first['input']!r}"
+        if first["type"] == "literal_error":
+            allowed = str(first.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+            close = difflib.get_close_matches(str(first["input"]), allowed, n=1)
+            text += f"; did you mean {close[0]!r}?" if close else ""
+    return text
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    model: Any = Config
+    for part in parents:
+        if part in model.model_fields:
+            default = model.model_fields[part].default
+            model = type(next(iter(default.values()))) if isinstance(default, dict) else type(default)
+    return list(model.model_fields)
+
+
+def generated() -> dict[Path, str]:
+    """The files of the project that are made from the configuration's code, with their texts."""
+    root = Path(__file__).parents[2]
+    return {
+        root / "config.yaml": to_yaml(Config()),
+        root / "workflow" / "schemas" / "config.schema.json": json_schema(),
+        root / "docs" / "configuration.md": to_markdown(),
+    }

@@ -1,0 +1,278 @@
+"""The jobs of the workflow: `occnet job <name>`, one function a rule, each a thin call of the library.
+
+Every function takes the parsed arguments and the resolved configuration and returns one line for the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from .config import Config
+from .errors import DataError, OccnetError
+from .logs import say
+from .records import ShapeKey
+from .storage.atomic import replacing
+
+logger = logging.getLogger(__name__)
+
+Job = Callable[[argparse.Namespace, Config], str]
+
+
+def demo(args: argparse.Namespace, config: Config) -> str:
+    """Make the bundled shapes."""
+    from .demo import write
+
+    root = args.out.parent
+    write(root, config.demo, config.seed)
+    with replacing(args.out) as temporary:
+        temporary.write_text(config.demo.model_dump_json())
+    return f"demo: {config.demo.shapes_per_category} shapes of each of {len(config.demo.categories)} categories"
+
+
+def catalogue(args: argparse.Namespace, config: Config) -> str:
+    """List the shapes."""
+    from .storage.catalogue import scan, write_table
+
+    keys = scan(config, args.root)
+    write_table(args.out, keys)
+    splits = Counter(key.split for key in keys)
+    counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
+    return f"catalogue: {len(keys)} shapes ({counts}) of {len({key.category for key in keys})} categories"
+
+
+def shape(args: argparse.Namespace, config: Config) -> str:
+    """Treat one shape, whatever is there of it."""
+    from .stages.shape import process
+
+    key = _named(args.table, args.shape)[0]
+    row = process(key, config, args.root, args.out, force=True)
+    return f"shape: {key.name} {row['status']} {row['reason']}".rstrip()
+
+
+def shard(args: argparse.Namespace, config: Config) -> str:
+    """Treat the shapes of a shard that are not yet treated."""
+    from .stages.shard import run_shard
+
+    keys = [key for key in _catalogue(args.table) if key.shard == args.shard]
+    rows = run_shard(keys, config, args.root, args.shapes, args.out)
+    return f"preprocess: {args.shard}: {_counts([row['status'] for row in rows])}"
+
+
+def table(args: argparse.Namespace, config: Config) -> str:
+    """Join the tables of the shards."""
+    from .storage.tables import read_rows, write_rows
+
+    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
+    rows = [row for name in shards for row in read_rows(args.out.parent / "shards" / f"{name}.csv")]
+    write_rows(args.out, rows)
+    failed = [row for row in rows if row["status"] == "failed"]
+    for row in failed[:20]:
+        say(f"  failed {row['category']}/{row['id']}: {row['reason']}")
+    if len(failed) > 20:
+        say(f"  … and {len(failed) - 20} more in {args.out}")
+    return f"preprocess: {_counts([row['status'] for row in rows])}; {args.out}"
+
+
+def accept(args: argparse.Namespace, config: Config) -> str:
+    """Stop before training when too many shapes failed."""
+    from .storage.tables import read_rows
+
+    rows = read_rows(args.table)
+    failed = sum(row["status"] == "failed" for row in rows)
+    share, limit = failed / max(len(rows), 1), config.preprocess.max_failed
+    if share > limit or failed == len(rows):
+        reasons = Counter(row["reason"] for row in rows if row["status"] == "failed").most_common(5)
+        listed = "; ".join(f"{count} × {reason}" for reason, count in reasons)
+        raise DataError(
+            f"{failed} of {len(rows)} shapes failed, more than preprocess.max_failed={limit:g} allows: {listed}",
+            path=args.table,
+            hint="mend them and `snakemake --cores 1 rerun --config shape=failed`, or raise preprocess.max_failed",
+        )
+    with replacing(args.out) as temporary:
+        temporary.write_text(json.dumps({"shapes": len(rows), "failed": failed, "max_failed": limit}))
+    return f"preprocess: accepted, {failed} of {len(rows)} shapes failed"
+
+
+def rerun(args: argparse.Namespace, config: Config) -> str:
+    """Treat one shape, or all failed ones, again."""
+    from .stages.shape import process
+    from .storage.shapefile import read_status
+
+    if not args.shape:
+        raise OccnetError("which shape? add --config shape=<id>, shape=<category>/<id> or shape=failed")
+    files = {key: args.shapes / key.category / f"{key.id}.h5" for key in _catalogue(args.table)}
+    if args.shape == "failed":
+        chosen = [key for key, file in files.items() if file.exists() and read_status(file).status == "failed"]
+    else:
+        chosen = _named(args.table, args.shape)
+    rows = [process(key, config, args.root, files[key], force=True) for key in chosen]
+    for row in rows:
+        say(f"  {row['status']} {row['category']}/{row['id']} {row['reason']}".rstrip())
+    return f"rerun: {_counts([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
+
+
+def pack(args: argparse.Namespace, config: Config) -> str:  # noqa: ARG001
+    """Pack the usable shapes of a shard into one file."""
+    from .stages.pack import pack as pack_shard
+
+    name = args.out.stem
+    keys = [key for key in _catalogue(_catalogue_path(config)) if key.shard == name]
+    count = pack_shard(name, keys, args.shapes, args.out)
+    return f"pack: {name}: {count} of {len(keys)} shapes"
+
+
+def train(args: argparse.Namespace, config: Config) -> str:
+    """Train one model."""
+    import torch
+
+    from .training.train import train as train_model
+
+    torch.set_num_threads(args.threads)
+    train_model(config, args.model, _packs(config, "train"), _packs(config, "val"), args.out.parent)
+    return f"train: {args.model}: {args.out}"
+
+
+def reconstruct(args: argparse.Namespace, config: Config) -> str:
+    """Meshes of the shapes of a shard from their photos."""
+    from .reconstruction.shard import reconstruct_shard
+
+    rows = reconstruct_shard(args.checkpoint, args.pack, config, args.out)
+    return f"reconstruct: {args.out}: {_counts([row['status'] for row in rows])}"
+
+
+def baseline(args: argparse.Namespace, config: Config) -> str:
+    """Meshes of the shapes of a shard by a baseline."""
+    from .evaluation.baselines import baseline_shard
+
+    rows = baseline_shard(args.kind, _packs(config, "train"), args.pack, config, args.out)
+    return f"reconstruct: {args.out}: {_counts([row['status'] for row in rows])}"
+
+
+def evaluate(args: argparse.Namespace, config: Config) -> str:
+    """Metrics of the meshes of a shard."""
+    from .evaluation.evaluate import evaluate_shard
+
+    rows = evaluate_shard(args.meshes, args.pack, config, args.model, args.out)
+    return f"evaluate: {args.out}: {len(rows)} shapes"
+
+
+def summarise(args: argparse.Namespace, config: Config) -> str:
+    """Tables over shapes, classes and models."""
+    from .evaluation.summary import summarise as summarise_rows
+    from .storage.tables import read_rows, write_rows
+
+    folder = args.out.parent
+    tables = summarise_rows([row for path in sorted(folder.glob("*/*.csv")) for row in read_rows(path)], config)
+    for name, rows in tables.items():
+        write_rows(folder / f"{name}.csv", rows)
+    return f"evaluate: {args.out}"
+
+
+def statistics(args: argparse.Namespace, config: Config) -> str:
+    """Statistics of the data."""
+    from .analysis.statistics import write_statistics
+
+    write_statistics(_packs(config), args.out)
+    return f"analyse: {args.out}"
+
+
+def projections(args: argparse.Namespace, config: Config) -> str:
+    """Points projected onto their images."""
+    from .analysis.projections import write_projections
+
+    write_projections(_packs(config, "test"), config.analyse, args.out)
+    return f"analyse: {args.out}"
+
+
+def embedding(args: argparse.Namespace, config: Config) -> str:
+    """t-SNE of a network's embeddings."""
+    from .analysis.embeddings import write_embedding
+    from .reconstruction.network_field import encoder_features
+
+    features = encoder_features(args.checkpoint)
+    write_embedding(features, _packs(config, "val", "test"), config.analyse, config.seed, args.out)
+    return f"analyse: {args.out}"
+
+
+def report(args: argparse.Namespace, config: Config) -> str:
+    """The HTML page."""
+    from .report import write_report
+
+    write_report(Path(config.results), config, args.out)
+    return f"report: {args.out}"
+
+
+JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
+    "demo": (demo, ("out",)),
+    "catalogue": (catalogue, ("root", "out")),
+    "shape": (shape, ("root", "table", "shape", "out")),
+    "shard": (shard, ("root", "table", "shard", "shapes", "out")),
+    "table": (table, ("out",)),
+    "accept": (accept, ("table", "out")),
+    "rerun": (rerun, ("root", "table", "shapes", "shape")),
+    "pack": (pack, ("table", "shapes", "out")),
+    "train": (train, ("model", "threads", "out")),
+    "reconstruct": (reconstruct, ("checkpoint", "pack", "out")),
+    "baseline": (baseline, ("kind", "pack", "out")),
+    "evaluate": (evaluate, ("model", "meshes", "pack", "out")),
+    "summarise": (summarise, ("out",)),
+    "statistics": (statistics, ("out",)),
+    "projections": (projections, ("out",)),
+    "embedding": (embedding, ("checkpoint", "out")),
+    "report": (report, ("out",)),
+}
+_PATHS = ("root", "out", "table", "shapes", "pack", "checkpoint", "meshes")
+
+
+def add_parsers(parser: argparse.ArgumentParser) -> None:
+    """Add a subcommand for every job."""
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, (function, options) in JOBS.items():
+        job = jobs.add_parser(name, help=function.__doc__, description=function.__doc__)
+        job.add_argument("--config", type=Path, required=True)
+        job.add_argument("--log", type=Path)
+        for option in options:
+            kind = Path if option in _PATHS else int if option == "threads" else str
+            job.add_argument(f"--{option}", type=kind, required=True)
+
+
+def run(args: argparse.Namespace, config: Config) -> None:
+    """Carry out the job that the arguments name and say what came of it."""
+    say(JOBS[args.job][0](args, config))
+
+
+def _catalogue_path(config: Config) -> Path:
+    return Path(config.results) / "catalogue" / "shapes.csv"
+
+
+def _catalogue(path: Path) -> list[ShapeKey]:
+    from .storage.catalogue import read_table
+
+    return read_table(path)
+
+
+def _named(path: Path, name: str) -> list[ShapeKey]:
+    keys = _catalogue(path)
+    found = [key for key in keys if name in (key.id, key.name)]
+    if not found:
+        import difflib
+
+        close = difflib.get_close_matches(name, [key.name for key in keys] + [key.id for key in keys], n=1)
+        raise OccnetError(f"no shape {name!r} in {path}", hint=f"did you mean {close[0]}?" if close else "")
+    return found
+
+
+def _packs(config: Config, *splits: str) -> list[Path]:
+    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
+    folder = Path(config.results) / "pack"
+    return [folder / f"{name}.h5" for name in shards if not splits or name.split("-")[0] in splits]
+
+
+def _counts(statuses: list[str]) -> str:
+    counts = Counter(statuses)
+    return ", ".join(f"{counts[status]} {status}" for status in ("ok", "warn", "failed"))

@@ -1,0 +1,30 @@
+"""One log file a job, warnings on the terminal, uncaught exceptions in both."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def configure(log: Path | None, verbose: bool = False) -> None:
+    """Send messages of level INFO to the file `log` and warnings (with `verbose`, all) to standard error."""
+    logging.captureWarnings(True)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
+    terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handlers: list[logging.Handler] = [terminal]
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter(FORMAT))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; results of a command go to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

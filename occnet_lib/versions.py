@@ -1,0 +1,23 @@
+"""The version of each stage: raised when its results mean or hold something else for the same parameters.
+
+Snakemake and the shape files compare them, so that a raised version redoes the stage and what follows it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+VERSIONS = MappingProxyType(
+    {
+        "demo": 1,
+        "watertight": 1,
+        "points": 1,
+        "views": 1,
+        "pack": 1,
+        "train": 1,
+        "reconstruct": 1,
+        "evaluate": 1,
+        "analyse": 1,
+        "report": 1,
+    }
+)

@@ -1,0 +1,141 @@
+# Functions only: what the rules ask about the configuration, the catalogue and the files that are there.
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir).parent))
+
+from snakemake.exceptions import WorkflowError
+
+from occnet_lib.config import Config, check, digest
+from occnet_lib.errors import OccnetError
+
+# `--config shape=…` names the shape that `rerun` treats again: a wish of this call, no setting of the run.
+SHAPE = str(config.pop("shape", ""))
+try:
+    CONFIG = check(config)
+except OccnetError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = CONFIG.results.rstrip("/")
+CONFIG_FILE = f"{RESULTS}/config.json"
+IS_DEMO = CONFIG.dataset.root == "demo"
+ROOT = f"{RESULTS}/demo" if IS_DEMO else CONFIG.dataset.root
+MODELS = list(CONFIG.models)
+BASELINES = [f"baseline_{name}" for name in CONFIG.evaluate.baselines]
+
+
+wildcard_constraints:
+    category="[^/]+",
+    id="[^/]+",
+    shard="(train|val|test)-[0-9]+",
+    model="[A-Za-z0-9_-]+",
+    baseline="[a-z_]+",
+
+
+def occnet(job):
+    """The shell command of one job; everything after it is the rule's own."""
+    deployed = workflow.deployment_settings.deployment_method
+    python = "python" if deployed else shlex.quote(sys.executable)
+    return f"{python} -m occnet_lib job {job} --config {CONFIG_FILE} --log {{log}}"
+
+
+def write_config():
+    """Lay down the resolved configuration that all jobs read; a run begins with it."""
+    from occnet_lib.storage.atomic import replacing
+
+    text = CONFIG.model_dump_json(indent=2)
+    path = Path(CONFIG_FILE)
+    if not path.exists() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+
+
+def versions(*stages):
+    """The versions of stages: a stage whose results mean something else now is redone."""
+    from occnet_lib.versions import VERSIONS
+
+    return {stage: VERSIONS[stage] for stage in stages}
+
+
+def growing(megabytes):
+    """Memory that doubles with each attempt."""
+    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+def dataset_state():
+    """What the catalogue depends on in the folder of raw meshes: a category's list of shapes changes its mtime."""
+    if IS_DEMO:
+        return ""
+    root = Path(ROOT)
+    if not root.is_dir():
+        raise WorkflowError(
+            f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
+        )
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    lists = sorted(path for folder in folders for path in folder.glob("*.lst"))
+    return digest(
+        [(str(path), path.stat().st_mtime_ns) for path in [root, *folders, *lists]]
+    )
+
+
+@cache
+def catalogue_at(path, mtime_ns):
+    """Shapes by shard, read once for each state of the table."""
+    from occnet_lib.storage.catalogue import read_table
+
+    by_shard = {}
+    for key in read_table(Path(path)):
+        by_shard.setdefault(key.shard, []).append(key)
+    return by_shard
+
+
+def catalogue():
+    table = checkpoints.catalogue.get().output.table
+    return catalogue_at(table, Path(table).stat().st_mtime_ns)
+
+
+def shards(*splits):
+    """Names of the shards of splits, in order."""
+    return sorted(
+        shard for shard in catalogue() if not splits or shard.split("-")[0] in splits
+    )
+
+
+def shape_file(key):
+    return f"{RESULTS}/preprocess/shapes/{key.category}/{key.id}.h5"
+
+
+def raw_meshes(wildcards):
+    return [f"{ROOT}/{key.path}" for key in catalogue()[wildcards.shard]]
+
+
+def changed_shapes(wildcards):
+    """Shape files that were lost, or made anew one by one, since their shard was finished.
+
+    They are inputs of their shard's job, which so runs again. The job itself writes the others.
+    """
+    table = Path(f"{RESULTS}/preprocess/shards/{wildcards.shard}.csv")
+    if not table.exists():
+        return []
+    finished = table.stat().st_mtime_ns
+    files = [Path(shape_file(key)) for key in catalogue()[wildcards.shard]]
+    return [
+        str(path)
+        for path in files
+        if not path.exists() or path.stat().st_mtime_ns > finished
+    ]
+
+
+def members(wildcards):
+    """A short name for who is in a shard and where each comes from."""
+    return digest([(key.name, key.path) for key in catalogue()[wildcards.shard]])
+
+
+def over(pattern, *splits, **values):
+    """An input function: `pattern` over the shards of splits."""
+    return lambda wildcards: expand(
+        pattern, shard=shards(*splits), **values, **dict(wildcards)
+    )

@@ -1,0 +1,55 @@
+# meshes -> metrics
+rule evaluate_shard:
+    input:
+        meshes=f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+    output:
+        table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        seed=CONFIG.seed,
+        surface=CONFIG.evaluate.surface,
+        versions=versions("evaluate"),
+    message:
+        "evaluate: shard {wildcards.shard} of {wildcards.model}"
+    shell:
+        f"{occnet('evaluate')} --model {{wildcards.model}} --meshes {{input.meshes}} --pack {{input.shard}} --out {{output.table}}"
+
+
+rule evaluate:
+    """The tables of metrics."""
+    input:
+        over(
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
+            "test",
+            model=[*MODELS, *BASELINES],
+        ),
+    output:
+        shapes=f"{RESULTS}/evaluate/shapes.csv",
+        classes=f"{RESULTS}/evaluate/classes.csv",
+        models=f"{RESULTS}/evaluate/models.csv",
+    log:
+        f"{RESULTS}/logs/evaluate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=60,
+    params:
+        seed=CONFIG.seed,
+        bootstrap=CONFIG.evaluate.bootstrap,
+        versions=versions("evaluate"),
+    message:
+        "evaluate: tables over shapes, classes and models"
+    shell:
+        f"{occnet('summarise')} --out {{output.models}}"

@@ -1,0 +1,31 @@
+# shape files -> pack shards, which training and everything after it reads
+rule pack_shard:
+    input:
+        table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
+    output:
+        pack=f"{RESULTS}/pack/{{shard}}.h5",
+    log:
+        f"{RESULTS}/logs/pack/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pack/{{shard}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=60,
+    params:
+        shapes=f"{RESULTS}/preprocess/shapes",
+        versions=versions("pack"),
+    message:
+        "pack: shard {wildcards.shard}"
+    shell:
+        f"{occnet('pack')} --table {{input.table}} --shapes {{params.shapes}} --out {{output.pack}}"
+
+
+rule preprocess:
+    """Raw meshes to a training set."""
+    input:
+        rules.preprocess_table.output.table,
+        over(f"{RESULTS}/pack/{{shard}}.h5"),
+    message:
+        "preprocess: done"

@@ -1,0 +1,165 @@
+# raw mesh -> watertight -> points -> views: one job a shard, one file a shape
+rule demo:
+    output:
+        done=f"{RESULTS}/demo/demo.json",
+    log:
+        f"{RESULTS}/logs/demo.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/demo.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        demo=CONFIG.demo.model_dump(),
+        seed=CONFIG.seed,
+        versions=versions("demo"),
+    message:
+        "demo: making the bundled shapes"
+    shell:
+        f"{occnet('demo')} --out {{output.done}}"
+
+
+checkpoint catalogue:
+    input:
+        rules.demo.output.done if IS_DEMO else [],
+    output:
+        table=f"{RESULTS}/catalogue/shapes.csv",
+    log:
+        f"{RESULTS}/logs/catalogue.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/catalogue.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        root=ROOT,
+        dataset=CONFIG.dataset.model_dump(),
+        seed=CONFIG.seed,
+        state=dataset_state(),
+    message:
+        "catalogue: listing the shapes of {params.root}"
+    shell:
+        f"{occnet('catalogue')} --root {{params.root:q}} --out {{output.table}}"
+
+
+rule shape:
+    """One shape alone: `snakemake results/preprocess/shapes/<category>/<id>.h5`."""
+    input:
+        table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
+    output:
+        shape=f"{RESULTS}/preprocess/shapes/{{category}}/{{id}}.h5",
+    log:
+        f"{RESULTS}/logs/shapes/{{category}}/{{id}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/shapes/{{category}}/{{id}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=30,
+    params:
+        root=ROOT,
+    message:
+        "shape: {wildcards.category}/{wildcards.id}"
+    shell:
+        f"{occnet('shape')} --root {{params.root:q}} --table {{input.table}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
+
+
+rule preprocess_shard:
+    input:
+        table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
+        meshes=raw_meshes,
+        changed=changed_shapes,
+    output:
+        table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
+    log:
+        f"{RESULTS}/logs/preprocess/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/preprocess/{{shard}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        seed=CONFIG.seed,
+        up=CONFIG.dataset.up,
+        watertight=CONFIG.watertight.model_dump(),
+        points=CONFIG.points.model_dump(),
+        views=CONFIG.views.model_dump(),
+        members=members,
+        versions=versions("watertight", "points", "views"),
+        shapes=f"{RESULTS}/preprocess/shapes",
+        root=ROOT,
+    message:
+        "preprocess: shard {wildcards.shard}"
+    shell:
+        f"{occnet('shard')} --root {{params.root:q}} --table {{input.table}} --shard {{wildcards.shard}} --shapes {{params.shapes}} --out {{output.table}}"
+
+
+rule preprocess_table:
+    input:
+        over(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
+    output:
+        table=f"{RESULTS}/preprocess/shapes.csv",
+    log:
+        f"{RESULTS}/logs/preprocess_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/preprocess_table.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "preprocess: one table of all shapes"
+    shell:
+        f"{occnet('table')} --out {{output.table}}"
+
+
+rule accept:
+    input:
+        table=rules.preprocess_table.output.table,
+    output:
+        accepted=f"{RESULTS}/preprocess/accepted.json",
+    log:
+        f"{RESULTS}/logs/accept.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/accept.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        max_failed=CONFIG.preprocess.max_failed,
+    message:
+        "preprocess: at most {params.max_failed} of the shapes may have failed"
+    shell:
+        f"{occnet('accept')} --table {{input.table}} --out {{output.accepted}}"
+
+
+rule rerun:
+    """One shape again (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
+    log:
+        f"{RESULTS}/logs/rerun.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/rerun.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(3000),
+        runtime=240,
+    params:
+        table=f"{RESULTS}/catalogue/shapes.csv",
+        shapes=f"{RESULTS}/preprocess/shapes",
+        shape=SHAPE,
+        root=ROOT,
+    message:
+        "rerun: {params.shape}"
+    shell:
+        f"{occnet('rerun')} --root {{params.root:q}} --table {{params.table}} --shapes {{params.shapes}} --shape {{params.shape:q}}"

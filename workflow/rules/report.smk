@@ -1,0 +1,50 @@
+# everything -> one HTML file
+rule report:
+    """One HTML file."""
+    input:
+        preprocess=rules.preprocess_table.output.table,
+        metrics=expand(rules.train_model.output.metrics, model=MODELS),
+        meshes=over(
+            f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
+            "test",
+            model=[*MODELS, *BASELINES],
+        ),
+        evaluate=rules.evaluate.output,
+        analyse=rules.analyse.input,
+    output:
+        page=f"{RESULTS}/report/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=60,
+    params:
+        report=CONFIG.report.model_dump(),
+        versions=versions("report"),
+    message:
+        "report: {output.page}"
+    shell:
+        f"{occnet('report')} --out {{output.page}}"
+
+
+rule clean:
+    """Remove everything that was made."""
+    log:
+        ".snakemake/log/clean.log",
+    benchmark:
+        ".snakemake/log/clean.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=100,
+        runtime=30,
+    params:
+        results=RESULTS,
+    message:
+        "clean: removing {params.results}"
+    shell:
+        "rm -rf {params.results:q} > {log} 2>&1"

@@ -1,0 +1,37 @@
+# pack shards -> networks
+rule train_model:
+    input:
+        accepted=rules.accept.output.accepted,
+        shards=over(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
+    output:
+        best=f"{RESULTS}/train/{{model}}/best.ckpt",
+        metrics=f"{RESULTS}/train/{{model}}/metrics.csv",
+        options=f"{RESULTS}/train/{{model}}/options.json",
+    log:
+        f"{RESULTS}/logs/train/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{model}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: CONFIG.train.threads
+    resources:
+        mem_mb=growing(8000),
+        runtime=lambda wildcards, attempt: 24 * 60 * attempt,
+        gpu=0 if CONFIG.train.accelerator == "cpu" else 1,
+    params:
+        seed=CONFIG.seed,
+        model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
+        train=CONFIG.train.model_dump(exclude={"threads", "workers"}),
+        versions=versions("train"),
+    message:
+        "train: model {wildcards.model}"
+    shell:
+        f"{occnet('train')} --model {{wildcards.model}} --threads {{threads}} --out {{output.best}}"
+
+
+rule train:
+    """All models of the configuration."""
+    input:
+        expand(rules.train_model.output.best, model=MODELS),
+    message:
+        "train: done"
