@@ -1,0 +1,134 @@
+"""ShapeNet-like raw meshes whose exact occupancy is known.
+
+A shape is a union of convex solids (parts.py) and perhaps sheets without thickness. Its mesh is what one
+finds in ShapeNet: an unordered triangle soup of parts that run into each other, with interior faces,
+inconsistent winding, and for some shapes every triangle twice. As there, +y is up, the front looks
+towards -z, and the bounding box is centred with a diagonal of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Demo
+from occnet_lib.errors import ConfigError
+from occnet_lib.records import Mesh
+from occnet_lib.seeds import rng
+
+from . import airplane, car, chair, lamp, table
+from .draw import Draw
+from .obj import write_obj
+from .parts import Part
+
+Bool = NDArray[np.bool_]
+
+BUILDERS: dict[str, Callable[[Draw], list[Part]]] = {
+    "airplane": airplane.build,
+    "car": car.build,
+    "chair": chair.build,
+    "lamp": lamp.build,
+    "table": table.build,
+}
+
+_DOUBLED = 0.35  # share of shapes with every triangle in both windings (as SketchUp exports have)
+_TURNED_PART = 0.3  # share of parts wound inside out
+_TURNED_FACE = 0.04  # share of triangles turned besides
+
+
+@dataclass(frozen=True)
+class DemoShape:
+    """A generated shape.
+
+    Attributes:
+        category, id: as in the catalogue; the id is `<category>_<index>` with four digits.
+        mesh: the triangle soup, source frame, coloured by part.
+        parts: the closed convex solids and the sheets that it was made of, source frame.
+    """
+
+    category: str
+    id: str
+    mesh: Mesh
+    parts: tuple[Part, ...]
+
+    @property
+    def sheets(self) -> bool:
+        """Whether some parts have no thickness (and so count as empty in `occupancy`)."""
+        return any(part.sheet for part in self.parts)
+
+    def occupancy(self, points: NDArray[np.floating]) -> Bool:
+        """Which of the points (N, 3), source frame, lie in the union of the solid parts; exact."""
+        precise = np.asarray(points, np.float64)
+        inside = np.zeros(len(precise), bool)
+        for part in self.parts:
+            rest = np.flatnonzero(~inside)
+            inside[rest] = part.contains(precise[rest])
+        return inside
+
+
+def shape_id(category: str, index: int) -> str:
+    """The id of the index-th shape: `chair_0007`."""
+    return f"{category}_{index:04d}"
+
+
+def generate(category: str, index: int, seed: int) -> DemoShape:
+    """The index-th shape of a category; depends on nothing but the three arguments.
+
+    Raises:
+        ConfigError: the generator has no such category.
+    """
+    if category not in BUILDERS:
+        raise ConfigError(f"the demo has no category {category!r}", hint=f"it has {', '.join(BUILDERS)}")
+    name = shape_id(category, index)
+    random = rng(seed, "demo", f"{category}/{name}")
+    parts = _normalised(BUILDERS[category](Draw(random)))
+    return DemoShape(category, name, _soup(parts, random), parts)
+
+
+def exact(category: str, index: int, seed: int) -> Callable[[NDArray[np.floating]], Bool]:
+    """The exact occupancy of that shape: points (N, 3) in the source frame to bool (N,)."""
+    return generate(category, index, seed).occupancy
+
+
+def write(root: Path, demo: Demo, seed: int) -> list[Path]:
+    """Write the demo dataset as ShapeNet lies on disk: `<root>/<category>/<id>/model.obj` and `.mtl`.
+
+    The same arguments give the same bytes; a larger `shapes_per_category` adds shapes and changes none.
+
+    Returns:
+        The paths of the .obj files.
+    """
+    paths = []
+    for category in demo.categories:
+        for index in range(demo.shapes_per_category):
+            shape = generate(category, index, seed)
+            paths.append(root / category / shape.id / "model.obj")
+            write_obj(paths[-1], shape.mesh, shape.parts)
+    return paths
+
+
+def _normalised(parts: list[Part]) -> tuple[Part, ...]:
+    """The parts with their common bounding box centred at the origin and of diagonal 1."""
+    corners = np.concatenate([part.vertices for part in parts])
+    low, high = corners.min(0), corners.max(0)
+    scale = 1.0 / float(np.linalg.norm(high - low))
+    return tuple(part.moved(-scale * (low + high) / 2, scale) for part in parts)
+
+
+def _soup(parts: tuple[Part, ...], random: np.random.Generator) -> Mesh:
+    """The parts' triangles in one mesh: parts share no vertices, some are inside out, some doubled."""
+    faces, colors, start = [], [], 0
+    for part in parts:
+        turned = random.random(len(part.faces)) < _TURNED_FACE
+        turned ^= bool(random.random() < _TURNED_PART)
+        faces.append(np.where(turned[:, None], part.faces[:, ::-1], part.faces) + start)
+        colors.append(np.tile(np.array(part.color, np.float32), (len(part.vertices), 1)))
+        start += len(part.vertices)
+    if random.random() < _DOUBLED:
+        faces += [f[:, ::-1] for f in faces]
+    vertices = np.concatenate([part.vertices for part in parts])
+    return Mesh(vertices, np.concatenate(faces).astype(np.int32), np.concatenate(colors))
