@@ -43,6 +43,7 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the hardware has it"
     )
+    threads: Count = Field(8, description="CPU threads of a training job; Snakemake caps them at --cores")
     workers: Natural = Field(0, description="processes that load data; 0: the training process itself")
     cache: Literal["auto", "ram", "none"] = Field(
         "auto", description="keep decoded data in memory; auto: where all of it takes at most 2 GB"

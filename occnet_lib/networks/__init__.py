@@ -1,0 +1,1 @@
+"""Networks: encoders, decoders and their files (torch only)."""

@@ -1,0 +1,1 @@
+"""Training: items from pack shards, the Lightning module, the run."""

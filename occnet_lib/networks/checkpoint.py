@@ -1,0 +1,75 @@
+"""Networks on disk: tensors and plain values only, so that reading one runs no code of the file's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from occnet_lib.config import Model
+from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+
+from .occupancy_network import OccupancyNetwork
+
+FORMAT = "occnet network"
+VERSION = 1
+
+
+def network_file(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Any]:
+    """The content of a network's file.
+
+    Args:
+        state: of `OccupancyNetwork.state_dict`, copied here.
+        options: plain values; `options["model"]` is the model's configuration.
+    """
+    tensors = {name: value.detach().cpu().clone() for name, value in state.items()}
+    return {"format": FORMAT, "version": VERSION, "options": options, "state_dict": tensors}
+
+
+def save_network(path: Path, content: dict[str, Any]) -> None:
+    """Write what `network_file` made."""
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_network(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[OccupancyNetwork, dict[str, Any]]:
+    """The network of a file, in evaluation mode, and the options it was trained with.
+
+    Raises:
+        DataError: the file is missing, broken, of another kind or version, or does not fit its own options.
+    """
+    content = read_plain(Path(path))
+    if content.get("format") != FORMAT:
+        raise DataError("not a network written by occnet", path=path, hint="give a trained model's best.ckpt")
+    if (version := content.get("version")) != VERSION:
+        raise DataError(f"network of version {version}, this occnet reads version {VERSION}", path=path)
+    try:
+        network = OccupancyNetwork(Model(**content["options"]["model"]), pretrained=False)
+        network.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, ValidationError, RuntimeError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(f"its weights do not fit its options: {first_line}", path=path) from error
+    return network.to(device).eval(), content["options"]
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """The dictionary in a file of torch's, of tensors and plain values only.
+
+    Raises:
+        DataError: the file is missing, broken or holds something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError("no such file", path=path, hint="train the model first") from error
+    except Exception as error:  # a broken zip or pickle raises anything
+        raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
+    if not isinstance(content, dict):
+        raise DataError("not a checkpoint of occnet", path=path)
+    return content

@@ -1,0 +1,84 @@
+"""Image encoders: a torchvision classifier without its head, and a linear layer to the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from occnet_lib.errors import DependencyError
+
+# Mean and standard deviation of ImageNet's pixels, which the pretrained weights expect.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Encoder(nn.Module):
+    """A photo to its code (Mescheder et al. 2019, section 4; there ResNet-18 with c_dim 256).
+
+    Args:
+        name: torchvision's name of the classifier: resnet18, resnet50, efficientnet_b0, _b1, _b5 or _b7.
+        c_dim: length of the code.
+        pretrained: start from torchvision's ImageNet weights.
+
+    Raises:
+        DependencyError: the weights are neither on disk nor to be had from the network.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, c_dim: int, pretrained: bool = False) -> None:
+        super().__init__()
+        self.features, channels = _backbone(name, pretrained)
+        self.fc = nn.Linear(channels, c_dim)
+        # Constants, not part of the state.
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1]."""
+        code: Tensor = self.fc(self.features((images - self.mean) / self.std))
+        return code
+
+
+def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:
+    """The classifier with its head taken off, and how many channels come out of it."""
+    from .torchvision_shim import torchvision  # heavy
+
+    state = _imagenet_weights(name) if pretrained else None
+    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    if state is not None:
+        network.load_state_dict(state)
+    if name.startswith("resnet"):
+        channels = network.get_submodule("fc").in_features
+        network.fc = nn.Identity()
+    else:  # an EfficientNet ends in dropout and a linear layer
+        channels = network.get_submodule("classifier.1").in_features
+        network.classifier = nn.Identity()
+    assert isinstance(channels, int)
+    return network, channels
+
+
+def _imagenet_weights(name: str) -> dict[str, Tensor]:
+    """The state of torchvision's first ImageNet weights, from torch.hub's folder or downloaded into it."""
+    from .torchvision_shim import torchvision  # heavy
+
+    url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
+    except (URLError, OSError) as error:  # URLError is what it says when there is no network
+        raise DependencyError(
+            f"the ImageNet weights of {name} cannot be downloaded ({error})",
+            hint=f"place the file of {url} at {file}, or set `pretrained: false`",
+        ) from error
+    except Exception as error:  # whatever unpickling a broken file raises
+        raise DependencyError(
+            f"not readable as weights of {name}: {type(error).__name__}", path=file, hint="delete the file"
+        ) from error
+    return state

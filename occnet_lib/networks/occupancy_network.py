@@ -1,0 +1,61 @@
+"""The occupancy network: image encoder and point decoder in one module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from occnet_lib.config import Model
+
+from .decoders import CbnDecoder, FcDecoder
+from .encoders import Encoder
+from .folded import FoldedDecoder
+
+
+class OccupancyNetwork(nn.Module):
+    """f(p, x): the occupancy logit of point p given image x (Mescheder et al. 2019, equation 2).
+
+    Args:
+        model: the row of the table of variants.
+        pretrained: whether to fetch ImageNet weights; by default what the row says. Inference passes False,
+            since a checkpoint brings all weights.
+
+    Raises:
+        DependencyError: pretrained weights are asked for and not to be had.
+    """
+
+    def __init__(self, model: Model, pretrained: bool | None = None) -> None:
+        super().__init__()
+        self.model = model
+        pretrained = model.pretrained if pretrained is None else pretrained
+        self.encoder = Encoder(model.encoder, model.c_dim, pretrained)
+        decoder = CbnDecoder if model.decoder == "cbn" else FcDecoder
+        self.decoder = decoder(model.c_dim, model.hidden, model.blocks)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1] (see `images.encoder_input`)."""
+        code: Tensor = self.encoder(images)
+        return code
+
+    def decode(self, points: Tensor, code: Tensor) -> Tensor:
+        """Logits (B, T) of points (B, T, 3), unit frame, under codes (B, c_dim)."""
+        logits: Tensor = self.decoder(points, code)
+        return logits
+
+    def forward(self, images: Tensor, points: Tensor) -> Tensor:
+        """Logits (B, T) of points (B, T, 3) given images (B, 3, H, W)."""
+        return self.decode(points, self.encode(images))
+
+    def fold(self, code: Tensor, chunk: int = 100_000) -> FoldedDecoder:
+        """The field of one image in evaluation, `f(points (N, 3)) -> logits (N,)`.
+
+        Args:
+            code: (c_dim,) or (1, c_dim), from `encode` in evaluation mode.
+            chunk: points treated at a time.
+        """
+        return FoldedDecoder(self.decoder, code.detach().reshape(self.model.c_dim).to(torch.float32), chunk)
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training changes."""
+        return sum(parameter.numel() for parameter in self.parameters())

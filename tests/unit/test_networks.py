@@ -1,0 +1,265 @@
+"""The networks: parameter counts of ONet, formulas against naive twins, folding, files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+
+from occnet_lib.config import Model
+from occnet_lib.errors import DataError, DependencyError
+from occnet_lib.networks.checkpoint import load_network, network_file, save_network
+from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
+from occnet_lib.networks.encoders import Encoder
+from occnet_lib.networks.images import encoder_input
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+
+SMALL = Model(hidden=16, c_dim=8, blocks=2)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(7)
+
+
+def shaken(module: torch.nn.Module) -> torch.nn.Module:
+    """All parameters and statistics random, so that nothing is hidden by a zero at the start."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+        for name, buffer in module.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(torch.randn_like(buffer))
+            if name.endswith("running_var"):
+                buffer.copy_(torch.rand_like(buffer) + 0.1)
+    return module.eval()
+
+
+def test_the_default_model_has_the_parameters_of_onet():
+    network = OccupancyNetwork(Model())
+    assert sum(p.numel() for p in network.encoder.parameters()) == 11_307_840
+    assert sum(p.numel() for p in network.decoder.parameters()) == 2_106_625
+    assert network.parameter_count == 13_414_465
+    state = network.state_dict()
+    assert len(state) == 223
+    assert state["encoder.fc.weight"].shape == (256, 512)
+    assert state["decoder.blocks.4.bn_1.conv_gamma.weight"].shape == (256, 256)
+    assert state["decoder.fc_out.weight"].shape == (1, 256)
+
+
+def test_decoders_start_without_influence_of_the_code_and_of_the_blocks():
+    points = torch.rand(2, 9, 3)
+    for decoder in (CbnDecoder(4, 8, 3), FcDecoder(4, 8, 3)):
+        for block in decoder.blocks:
+            assert not block.fc_1.weight.any()
+    norm = ConditionalBatchNorm(4, 8)
+    features = torch.randn(2, 9, 8)
+    torch.testing.assert_close(norm(features, torch.randn(2, 4)), norm(features, torch.randn(2, 4)))
+    assert CbnDecoder(4, 8, 3)(points, torch.randn(2, 4)).shape == (2, 9)
+
+
+def naive_norm(norm: ConditionalBatchNorm, features: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """The formula value by value in double precision."""
+    weights = {name: value.detach().double().numpy() for name, value in norm.named_parameters()}
+    result = np.zeros_like(features)
+    for channel in range(features.shape[2]):
+        values = features[:, :, channel]
+        mean, variance = values.sum() / values.size, ((values - values.mean()) ** 2).sum() / values.size
+        for item in range(features.shape[0]):
+            gamma = weights["conv_gamma.weight"][channel] @ code[item] + weights["conv_gamma.bias"][channel]
+            beta = weights["conv_beta.weight"][channel] @ code[item] + weights["conv_beta.bias"][channel]
+            result[item, :, channel] = gamma * (values[item] - mean) / np.sqrt(variance + 1e-5) + beta
+    return result
+
+
+def test_conditional_batch_norm_is_its_formula():
+    norm = shaken(ConditionalBatchNorm(5, 6)).train()
+    features, code = torch.randn(3, 11, 6) * 2 + 1, torch.randn(3, 5)
+    expected = naive_norm(norm, features.double().numpy(), code.double().numpy())
+    np.testing.assert_allclose(norm(features, code).detach().numpy(), expected, atol=2e-5)
+
+
+def test_running_statistics_follow_the_batches():
+    norm = ConditionalBatchNorm(2, 3)
+    features = torch.randn(4, 50, 3) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([0.0, 5.0, -5.0])
+    norm(features, torch.zeros(4, 2))
+    flat = features.flatten(0, 1)
+    torch.testing.assert_close(norm.bn.running_mean, 0.1 * flat.mean(0))
+    torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
+
+
+def test_fc_decoder_is_its_formula():
+    decoder = shaken(FcDecoder(4, 8, 2))
+    points, code = torch.rand(1, 5, 3), torch.randn(1, 4)
+    state = {name: value.detach().numpy() for name, value in decoder.named_parameters()}
+
+    def linear(name: str, x: np.ndarray) -> np.ndarray:
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    net = linear("fc_p", points[0].numpy())
+    for i in range(2):
+        net = net + linear(f"blocks.{i}.fc_c", code.numpy())
+        net = net + linear(f"blocks.{i}.fc_1", np.maximum(linear(f"blocks.{i}.fc_0", np.maximum(net, 0)), 0))
+    expected = linear("fc_out", np.maximum(net, 0))[:, 0]
+    np.testing.assert_allclose(decoder(points, code)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["cbn", "fc"])
+def test_folded_equals_unfolded(decoder):
+    network = OccupancyNetwork(Model(hidden=32, c_dim=16, decoder=decoder))
+    shaken(network.decoder)
+    code, points = torch.randn(1, 16), torch.rand(257, 3) - 0.5
+    expected = network.decode(points[None], code)[0].detach()
+    field = network.fold(code, chunk=100)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(field(points), expected, rtol=0, atol=1e-4 * max(1.0, scale))
+    np.testing.assert_allclose(field.on_array(points.double().numpy()), field(points).numpy())
+    assert field.on_array(np.zeros((0, 3))).shape == (0,)
+
+
+def test_folded_gradient_with_respect_to_points():
+    network = OccupancyNetwork(SMALL)
+    shaken(network.decoder)
+    code = torch.randn(1, 8)
+    points = (torch.rand(20, 3) - 0.5).requires_grad_()
+    field = network.fold(code)
+    (folded,) = torch.autograd.grad(field(points).sum(), points)
+    (unfolded,) = torch.autograd.grad(network.decode(points[None], code).sum(), points)
+    torch.testing.assert_close(folded, unfolded, rtol=1e-3, atol=1e-4)
+    field(points).sum().backward()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "resnet50", "efficientnet_b0", "efficientnet_b1", "efficientnet_b5", "efficientnet_b7"],
+)
+def test_encoders_give_a_code_of_the_asked_length(name):
+    encoder = Encoder(name, 12)  # in training: untrained running statistics would hide the image
+    with torch.no_grad():
+        codes = encoder(torch.rand(2, 3, 33, 40))
+    assert codes.shape == (2, 12)
+    assert not torch.equal(codes[0], codes[1])
+
+
+def test_the_encoder_normalises_as_imagenet():
+    encoder = Encoder("resnet18", 4).eval()
+    images = torch.rand(1, 3, 32, 32)
+    seen: list[torch.Tensor] = []
+    encoder.features.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    encoder(images)
+    for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
+        torch.testing.assert_close(seen[0][0, channel], (images[0, channel] - mean) / std)
+
+
+def test_pretrained_weights_are_read_from_the_hub_folder(tmp_path, monkeypatch):
+    from occnet_lib.networks.torchvision_shim import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(state, tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
+    encoder = Encoder("resnet18", 4, pretrained=True)
+    torch.testing.assert_close(encoder.features.conv1.weight, state["conv1.weight"])
+
+
+def test_missing_pretrained_weights_say_where_to_put_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def refuse(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(
+        DependencyError, match=r"place the file of http.*resnet18.*\.pth at .*hub/checkpoints"
+    ):
+        OccupancyNetwork(Model(pretrained=True))
+    OccupancyNetwork(Model(pretrained=True), pretrained=False)  # inference asks for nothing
+
+
+def test_a_broken_pretrained_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"<html>")
+    with pytest.raises(DependencyError, match=r"resnet18-f37072fd.*delete the file"):
+        Encoder("resnet18", 4, pretrained=True)
+
+
+def test_encoder_input_scales_and_resizes():
+    images = torch.randint(0, 256, (2, 50, 70, 3), dtype=torch.uint8)
+    plain = encoder_input(images[:, :, :50], 50)
+    torch.testing.assert_close(plain, images[:, :, :50].permute(0, 3, 1, 2).float() / 255)
+    resized = encoder_input(images, 25)
+    assert resized.shape == (2, 3, 25, 25)
+    assert resized.is_contiguous(memory_format=torch.channels_last)
+    flat = encoder_input(torch.full((1, 137, 137, 3), 51, dtype=torch.uint8), 64)
+    torch.testing.assert_close(flat, torch.full((1, 3, 64, 64), 0.2))
+
+
+def test_encoder_input_is_pillows_resize():
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 256, (14, 14, 3)), np.ones((10, 10, 1))).astype(np.uint8)[:137, :137]
+    for size in (64, 224):
+        expected = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)) / 255
+        ours = encoder_input(torch.from_numpy(image.copy())[None], size)[0].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(ours, expected, atol=1.01 / 255)
+
+
+def test_a_network_survives_its_file(tmp_path):
+    network = OccupancyNetwork(SMALL)
+    shaken(network)
+    path = tmp_path / "best.ckpt"
+    options = {"model": SMALL.model_dump(), "train": {"image_size": 64}, "step": 3}
+    save_network(path, network_file(network.state_dict(), options))
+    torch.load(path, weights_only=True)
+    loaded, read = load_network(path)
+    assert read == options
+    assert not loaded.training
+    images, points = torch.rand(1, 3, 32, 32), torch.rand(1, 7, 3)
+    torch.testing.assert_close(loaded(images, points), network(images, points), rtol=0, atol=0)
+
+
+def test_broken_network_files_are_one_line_errors(tmp_path):
+    path = tmp_path / "best.ckpt"
+    with pytest.raises(DataError, match="no such file"):
+        load_network(path)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="not readable"):
+        load_network(path)
+    torch.save([1, 2], path)
+    with pytest.raises(DataError, match="not a checkpoint"):
+        load_network(path)
+    torch.save({"model": {}}, path)
+    with pytest.raises(DataError, match="not a network written by occnet"):
+        load_network(path)
+    content = network_file(OccupancyNetwork(SMALL).state_dict(), {"model": SMALL.model_dump()})
+    torch.save(content | {"version": 99}, path)
+    with pytest.raises(DataError, match="version 99"):
+        load_network(path)
+    torch.save(content | {"options": {"model": SMALL.model_dump() | {"hidden": 17}}}, path)
+    with pytest.raises(DataError, match="do not fit"):
+        load_network(path)
+    del content["state_dict"]["decoder.fc_p.bias"]
+    torch.save(content, path)
+    with pytest.raises(DataError, match="do not fit"):
+        load_network(path)
+
+
+def test_the_shim_leaves_a_working_torchvision_alone_and_comes_before_lightning():
+    code = (
+        "from occnet_lib.networks.torchvision_shim import torchvision, import_torchvision\n"
+        "import torchmetrics\n"
+        "assert import_torchvision() is torchvision\n"
+        "assert torchvision.models.resnet18(weights=None) is not None\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
