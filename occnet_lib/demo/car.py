@@ -55,7 +55,7 @@ def build(draw: Draw) -> list[Part]:
     """A car of one of the body kinds on four to six wheels."""
     kind = draw.one([*_LIMITS, "saloon"])
     paint = draw.color(PAINTS)
-    radius = draw.between(0.068, 0.085) * (1.2 if kind in ("jeep", "pickup") else 1.0)
+    radius = draw.between(0.068, 0.085) * {"jeep": 1.2, "pickup": 1.2, "sports": 0.85}.get(kind, 1.0)
     width, floor, belt, roof, bonnet, *lengths = (draw.between(*limits) for limits in _LIMITS[kind])
     body = Body(width, floor, belt, roof, bonnet, (lengths[0], lengths[1]), (lengths[2], lengths[3]))
     parts = _lower(draw, body, paint, kind) + _cabin(draw, body, paint) + _wheels(draw, body, radius, kind)
