@@ -38,7 +38,7 @@ def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
     from .storage.catalogue import scan, write_table
 
-    keys = scan(config, args.root)
+    keys = scan(config, config.dataset_root)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
@@ -50,7 +50,7 @@ def shape(args: argparse.Namespace, config: Config) -> str:
     from .stages.shape import process
 
     key = _named(args.table, args.shape)[0]
-    row = process(key, config, args.root, args.out, force=True)
+    row = process(key, config, config.dataset_root, args.out, force=True)
     return f"shape: {key.name} {row['status']} {row['reason']}".rstrip()
 
 
@@ -59,7 +59,7 @@ def shard(args: argparse.Namespace, config: Config) -> str:
     from .stages.shard import run_shard
 
     keys = [key for key in _catalogue(args.table) if key.shard == args.shard]
-    rows = run_shard(keys, config, args.root, args.shapes, args.out)
+    rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out)
     return f"preprocess: {args.shard}: {_counts([row['status'] for row in rows])}"
 
 
@@ -110,7 +110,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
         chosen = [key for key, file in files.items() if file.exists() and read_status(file).status == "failed"]
     else:
         chosen = _named(args.table, args.shape)
-    rows = [process(key, config, args.root, files[key], force=True) for key in chosen]
+    rows = [process(key, config, config.dataset_root, files[key], force=True) for key in chosen]
     for row in rows:
         say(f"  {row['status']} {row['category']}/{row['id']} {row['reason']}".rstrip())
     return f"rerun: {_counts([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
@@ -209,12 +209,12 @@ def report(args: argparse.Namespace, config: Config) -> str:
 
 JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "demo": (demo, ("out",)),
-    "catalogue": (catalogue, ("root", "out")),
-    "shape": (shape, ("root", "table", "shape", "out")),
-    "shard": (shard, ("root", "table", "shard", "shapes", "out")),
+    "catalogue": (catalogue, ("out",)),
+    "shape": (shape, ("table", "shape", "out")),
+    "shard": (shard, ("table", "shard", "shapes", "out")),
     "table": (table, ("out",)),
     "accept": (accept, ("table", "out")),
-    "rerun": (rerun, ("root", "table", "shapes", "shape")),
+    "rerun": (rerun, ("table", "shapes", "shape")),
     "pack": (pack, ("table", "shapes", "out")),
     "train": (train, ("model", "threads", "out")),
     "reconstruct": (reconstruct, ("checkpoint", "pack", "out")),
@@ -226,7 +226,7 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "embedding": (embedding, ("checkpoint", "out")),
     "report": (report, ("out",)),
 }
-_PATHS = ("root", "out", "table", "shapes", "pack", "checkpoint", "meshes")
+_PATHS = ("out", "table", "shapes", "pack", "checkpoint", "meshes")
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:

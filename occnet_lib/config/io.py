@@ -128,8 +128,13 @@ def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
                 yield f"{pad}  {key}:"
                 yield from _yaml_lines(item, depth + 2)
         else:
-            plain = list(value) if isinstance(value, tuple) else value
-            yield f"{pad}{name}: {json.dumps(plain)}{comment}"
+            yield f"{pad}{name}: {_scalar(value)}{comment}"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, float) and "e" in repr(value) and "." not in repr(value):
+        return repr(value).replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a text
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def _explain(error: ValidationError) -> str:

@@ -31,6 +31,16 @@ class Config(Section):
     analyse: Analyse = Field(Analyse(), description="figures")
     report: Report = Field(Report(), description="the HTML page")
 
+    @property
+    def is_demo(self) -> bool:
+        """Whether the raw meshes are those of the bundled generator."""
+        return self.dataset.root == "demo"
+
+    @property
+    def dataset_root(self) -> str:
+        """The folder of raw meshes."""
+        return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
+
     @field_validator("dataset", mode="before")
     @classmethod
     def _path_is_root(cls, value: Any) -> Any:

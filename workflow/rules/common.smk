@@ -20,8 +20,7 @@ except OccnetError as error:
 
 RESULTS = CONFIG.results.rstrip("/")
 CONFIG_FILE = f"{RESULTS}/config.json"
-IS_DEMO = CONFIG.dataset.root == "demo"
-ROOT = f"{RESULTS}/demo" if IS_DEMO else CONFIG.dataset.root
+ROOT = CONFIG.dataset_root
 MODELS = list(CONFIG.models)
 BASELINES = [f"baseline_{name}" for name in CONFIG.evaluate.baselines]
 
@@ -67,7 +66,7 @@ def growing(megabytes):
 
 def dataset_state():
     """What the catalogue depends on in the folder of raw meshes: a category's list of shapes changes its mtime."""
-    if IS_DEMO:
+    if CONFIG.is_demo:
         return ""
     root = Path(ROOT)
     if not root.is_dir():

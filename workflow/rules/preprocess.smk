@@ -23,7 +23,7 @@ rule demo:
 
 checkpoint catalogue:
     input:
-        rules.demo.output.done if IS_DEMO else [],
+        rules.demo.output.done if CONFIG.is_demo else [],
     output:
         table=f"{RESULTS}/catalogue/shapes.csv",
     log:
@@ -36,14 +36,13 @@ checkpoint catalogue:
         mem_mb=1000,
         runtime=30,
     params:
-        root=ROOT,
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
         state=dataset_state(),
     message:
-        "catalogue: listing the shapes of {params.root}"
+        "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
-        f"{occnet('catalogue')} --root {{params.root:q}} --out {{output.table}}"
+        f"{occnet('catalogue')} --out {{output.table}}"
 
 
 rule shape:
@@ -61,12 +60,10 @@ rule shape:
     resources:
         mem_mb=growing(3000),
         runtime=30,
-    params:
-        root=ROOT,
     message:
         "shape: {wildcards.category}/{wildcards.id}"
     shell:
-        f"{occnet('shape')} --root {{params.root:q}} --table {{input.table}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
+        f"{occnet('shape')} --table {{input.table}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
 
 
 rule preprocess_shard:
@@ -94,11 +91,10 @@ rule preprocess_shard:
         members=members,
         versions=versions("watertight", "points", "views"),
         shapes=f"{RESULTS}/preprocess/shapes",
-        root=ROOT,
     message:
         "preprocess: shard {wildcards.shard}"
     shell:
-        f"{occnet('shard')} --root {{params.root:q}} --table {{input.table}} --shard {{wildcards.shard}} --shapes {{params.shapes}} --out {{output.table}}"
+        f"{occnet('shard')} --table {{input.table}} --shard {{wildcards.shard}} --shapes {{params.shapes}} --out {{output.table}}"
 
 
 rule preprocess_table:
@@ -158,8 +154,7 @@ rule rerun:
         table=f"{RESULTS}/catalogue/shapes.csv",
         shapes=f"{RESULTS}/preprocess/shapes",
         shape=SHAPE,
-        root=ROOT,
     message:
         "rerun: {params.shape}"
     shell:
-        f"{occnet('rerun')} --root {{params.root:q}} --table {{params.table}} --shapes {{params.shapes}} --shape {{params.shape:q}}"
+        f"{occnet('rerun')} --table {{params.table}} --shapes {{params.shapes}} --shape {{params.shape:q}}"

@@ -1,0 +1,148 @@
+"""The house's rules, held by reading the code: who imports whom, no work at import, no cycles."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "occnet_lib"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What a part may import of ours, beside itself (docs/architecture.md, "Levels").
+BASE = {"config", "errors", "seeds", "records", "versions"}
+ALLOWED = {
+    "config": {"errors"},
+    "errors": set(),
+    "seeds": set(),
+    "records": set(),
+    "versions": set(),
+    "logs": set(),
+    "geometry": BASE,
+    "storage": BASE,
+    "demo": BASE | {"geometry", "storage"},
+    "rendering": BASE | {"geometry"},
+    "stages": BASE | {"geometry", "storage", "rendering"},
+    "networks": BASE | {"storage"},
+    "training": BASE | {"networks", "storage"},
+    "reconstruction": BASE | {"geometry", "storage", "networks"},
+    "evaluation": BASE | {"geometry", "storage"},
+    "analysis": BASE | {"geometry", "storage"},
+    "report": BASE | {"geometry", "storage", "rendering"},
+}
+EDGE = {"cli", "jobs", "commands", "__main__", "__init__"}
+HEAVY = {
+    *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
+    *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),
+}
+BANNED = {
+    "geometry": {"torch", "lightning", "snakemake", "h5py"},
+    "storage": {"torch", "lightning", "snakemake", "pyrender"},
+    "rendering": {"torch", "lightning", "snakemake"},
+    "stages": {"torch", "lightning", "snakemake"},
+    "networks": {"open3d", "trimesh", "pyrender", "snakemake", "skimage", "sklearn"},
+    "training": {"open3d", "trimesh", "pyrender", "snakemake", "skimage", "sklearn"},
+    "report": {"torch", "lightning", "snakemake"},
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return name.startswith("occnet_lib") and (path.with_suffix(".py").exists() or path.is_dir())
+
+
+def imports(path: Path, top_only: bool = False) -> Iterator[str]:
+    """Absolute names of the modules that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ("occnet_lib", *path.relative_to(PACKAGE).with_suffix("").parts)[:-1]
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module or ""]))
+            inside = [f"{module}.{alias.name}" for alias in node.names if is_module(f"{module}.{alias.name}")]
+            yield from inside
+            if len(inside) < len(node.names):
+                yield module
+
+
+def ours(path: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path) if name.startswith("occnet_lib."))
+    return {name[1] for name in names} - {part_of(path), "__version__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_lower_levels_do_not_import_higher_ones(path):
+    part = part_of(path)
+    if part not in EDGE:
+        assert ours(path) <= ALLOWED[part], f"{part} may import only {sorted(ALLOWED[part])}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_are_imported_where_they_belong(path):
+    part = part_of(path)
+    anywhere = {name.split(".")[0] for name in imports(path)}
+    assert not anywhere & BANNED.get(part, set())
+    at_import = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
+    if part in ("networks", "training", "reconstruction"):
+        at_import -= {"torch"} if part == "reconstruction" else {"torch", "torchvision", "lightning"}
+    assert not at_import, "import heavy libraries inside the functions that use them"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_runs_at_import(path):
+    allowed = (
+        *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.If),
+        ast.AsyncFunctionDef,
+    )
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        assert docstring or isinstance(node, allowed), f"line {node.lineno}: {ast.unparse(node)[:80]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_global_random_numbers_and_short_modules(path):
+    text = path.read_text(encoding="utf-8")
+    allowed = {"default_rng", "Generator", "PCG64", "Philox", "SeedSequence", "BitGenerator"}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("np.random", "numpy.random"):
+            assert node.attr in allowed, f"line {node.lineno}: np.random.{node.attr}"
+    assert len(text.splitlines()) <= 350, "is there a second room inside?"
+
+
+def test_no_import_cycles():
+    graph = {}
+    names = {".".join(("occnet_lib", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    for name, path in names.items():
+        graph[name] = {other for other in imports(path, top_only=True) if other in names and other != name}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join([*trail[trail.index(name) :], name])
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_a_stage_process_starts_without_heavy_libraries():
+    code = (
+        "import sys, occnet_lib.cli as cli, occnet_lib.stages.shape, occnet_lib.stages.shard\n"
+        "cli.parser()\n"
+        f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"

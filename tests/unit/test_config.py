@@ -1,0 +1,87 @@
+"""The configuration: what is wrong is named, what is generated is in step with the code."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from occnet_lib import config as configuration
+from occnet_lib.config import Config, check, load, merge
+from occnet_lib.errors import ConfigError
+
+
+@pytest.mark.parametrize("path", configuration.generated(), ids=lambda path: path.name)
+def test_generated_files_are_in_step_with_the_code(path):
+    expected = configuration.generated()[path]
+    assert path.read_text(encoding="utf-8") == expected, "run `occnet config --write` (or `make format`)"
+
+
+def test_config_yaml_is_the_defaults(project):
+    assert load(project / "config.yaml") == Config()
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"watertigt": {}}, ["`watertigt`", "did you mean `watertight`", "seed, results"]),
+        ({"watertight": {"ruel": "carve"}}, ["`watertight.ruel`", "`watertight.rule`"]),
+        ({"watertight": {"rule": "carvee"}}, ["`watertight.rule`", "'carve'", "'carvee'"]),
+        ({"models": {"a": {"encodr": "resnet18"}}}, ["`models.a.encodr`", "`models.a.encoder`"]),
+        ({"train": {"steps": "many"}}, ["`train.steps`", "integer", "'many'"]),
+        ({"train": {"steps": 0}}, ["`train.steps`", "greater than or equal to 1", "0"]),
+        ({"dataset": {"split": {"val": 0.6, "test": 0.5}}}, ["`dataset.split`", "below 1"]),
+        ({"models": {"onet": None}}, ["`models`", "at least one model"]),
+        ({"models": {"a/b": {}}}, ["`models`", "'a/b'"]),
+        ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
+    ],
+)
+def test_a_wrong_key_gives_one_line_that_names_it(values, parts):
+    with pytest.raises(ConfigError) as caught:
+        check(values)
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+def test_a_path_is_short_for_the_dataset_root():
+    assert check({"dataset": "some/meshes"}).dataset_root == "some/meshes"
+    assert check({"dataset": "demo", "results": "out/"}).dataset_root == "out/demo"
+
+
+def test_overlays_change_leaves_and_null_leaves_a_model_out(project):
+    demo = load(project / "config.yaml", project / "workflow" / "demo.yaml")
+    assert "onet" not in demo.models
+    assert demo.watertight == Config().watertight, "the demo preprocesses at real settings"
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    for path, word in ((tmp_path / "none.yaml", "No such file"), (broken, "YAML")):
+        with pytest.raises(ConfigError, match=word) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="sections"):
+        load(broken)
+
+
+def test_the_schema_accepts_the_defaults_and_refuses_unknown_keys(project):
+    schema = json.loads(configuration.json_schema())
+    values = yaml.safe_load((project / "config.yaml").read_text())
+    jsonschema.validate(values, schema)
+    values["watertight"]["unknown"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, schema)
+
+
+def test_digest_depends_on_values_alone():
+    first, second = Config(), Config(seed=1)
+    assert configuration.digest(first) == configuration.digest(Config())
+    assert configuration.digest(first) != configuration.digest(second)
+    assert configuration.digest({"a": 1, "b": 2}) == configuration.digest({"b": 2, "a": 1})
