@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from .base import Count, Natural, NonNegative, Positive, Section
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Reconstruct(Section):
@@ -14,13 +16,16 @@ class Reconstruct(Section):
 
     resolution0: Count = Field(32, description="MISE's first grid, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
-    threshold: float = Field(0.2, gt=0.0, lt=1.0, description="occupancy probability of the surface (ONet: 0.2)")
+    threshold: Probability | Literal["validation"] = Field(
+        "validation", description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)"
+    )
     max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
     refine_steps: Natural = Field(30, description="steps of gradient refinement; 0: none")
-    refine_rate: Positive = Field(1e-4, description="RMSprop's learning rate, in unit-cube units")
+    refine_rate: Positive = Field(1e-4, description="RMSprop's mean learning rate, in unit-cube units")
     refine_normals: NonNegative = Field(0.01, description="weight of the normal term")
     view: Natural = Field(0, description="which view of a test shape is the photo (ONet: 0)")
     points_batch: Count = Field(100_000, description="points in one call of the decoder")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where the network runs")
 
 
 class Evaluate(Section):

@@ -1,0 +1,1 @@
+"""Metrics, baselines and the tables that compare models."""

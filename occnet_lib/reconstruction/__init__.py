@@ -1,0 +1,1 @@
+"""From a field of occupancy logits to a closed mesh."""

@@ -1,0 +1,168 @@
+"""Multiresolution isosurface extraction: a field's grid, evaluated only where its surface runs.
+
+Mescheder et al., "Occupancy Networks", CVPR 2019, section 3.3: start on a coarse grid, call a cell
+active when its corners lie on both sides of the threshold, halve the active cells, and go on until
+the wanted resolution is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import DataError
+
+Field = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Points (N, 3) float32 in the unit frame to logits (N,)."""
+
+_NEIGHBOURS = np.array([o for o in product((-1, 0, 1), repeat=3) if any(o)])
+_HALVES = np.array([o for o in product((0, 1, 2), repeat=3) if any(c == 1 for c in o)])
+
+
+class Grid(NamedTuple):
+    """What MISE found.
+
+    Attributes:
+        logits: (n+1, n+1, n+1) float32, indexed [x, y, z], corner 0 at -box/2 and corner n at box/2.
+            Exact at every corner of a cell that the surface crosses; elsewhere of the right sign.
+        evaluated: number of points at which the field was asked.
+    """
+
+    logits: NDArray[np.float32]
+    evaluated: int
+
+
+def mise(
+    field: Field,
+    resolution0: int,
+    upsampling_steps: int,
+    threshold_logit: float,
+    box: float = 1.1,
+    points_batch: int = 100_000,
+) -> Grid:
+    """Logits on a grid of `resolution0 * 2**upsampling_steps` cells along the edge.
+
+    Cells in which the field does not change its side get the value of a coarser corner, so that
+    marching cubes finds no surface there. Where a newly evaluated point contradicts such a filled
+    neighbourhood, that neighbourhood is evaluated too, until nothing contradicts: the surface is
+    followed out of the cells that showed it first, and the result is closed under sign changes.
+
+    Args:
+        field: takes (N, 3) float32 points of the unit frame, gives (N,) logits; called with at most
+            `points_batch` points at a time and never twice with the same point.
+        resolution0: cells along the edge of the first grid, which is evaluated completely.
+        upsampling_steps: how often the cells are halved.
+        threshold_logit: logit of the surface; inside is above.
+        box: edge of the cube around the origin, in unit-cube lengths.
+        points_batch: most points of one call.
+
+    Raises:
+        DataError: the field gave values that are not numbers.
+    """
+    n = resolution0
+    known = np.arange((n + 1) ** 3)
+    logits = _evaluate(field, known, n, box, points_batch).reshape((n + 1,) * 3)
+    evaluated = known.size
+    for _ in range(upsampling_steps):
+        active = _active_cells(logits > threshold_logit)
+        logits, known, count = _halve(field, logits, known, active, threshold_logit, box, points_batch)
+        evaluated += count
+    return Grid(logits, evaluated)
+
+
+def _halve(
+    field: Field,
+    coarse: NDArray[np.float32],
+    known: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    threshold: float,
+    box: float,
+    points_batch: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+    """The grid of half the cell size, the flat indices of its evaluated points and how many were new."""
+    n = 2 * (coarse.shape[0] - 1)
+    logits = _fill(coarse).reshape(-1)
+    seen = np.zeros(logits.size, dtype=bool)
+    cells = np.stack(np.nonzero(active))
+    seen[(_flat(2 * cells, n)[:, None] + _flat(_HALVES.T, n)).reshape(-1)] = True
+    new = np.flatnonzero(seen)
+    known = _flat(2 * np.stack(np.unravel_index(known, coarse.shape)), n)
+    seen[known] = True
+    found = [known]
+    while new.size:
+        values = _evaluate(field, new, n, box, points_batch)
+        flipped = new[(values > threshold) != (logits[new] > threshold)]
+        logits[new] = values
+        found.append(new)
+        around = _around(_at_edge_of(active, flipped), n)
+        new = np.unique(around[~seen[around]])
+        seen[new] = True
+    all_known = np.concatenate(found)
+    return logits.reshape((n + 1,) * 3), all_known, all_known.size - known.size
+
+
+def _flat(corner: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """(3, …) indices to flat ones in a grid of n cells along the edge."""
+    return (corner[0] * (n + 1) + corner[1]) * (n + 1) + corner[2]
+
+
+def _evaluate(
+    field: Field, flat: NDArray[np.int64], n: int, box: float, points_batch: int
+) -> NDArray[np.float32]:
+    """Logits at grid corners given by flat indices."""
+    values = np.zeros(flat.size, dtype=np.float32)
+    for start in range(0, flat.size, points_batch):
+        part = slice(start, start + points_batch)
+        index = np.stack(np.unravel_index(flat[part], (n + 1,) * 3), axis=1)
+        values[part] = field((box * (index / n - 0.5)).astype(np.float32))
+    if np.isnan(values).any():
+        raise DataError(
+            "the field gives values that are not numbers", hint="is the network's training healthy?"
+        )
+    return values
+
+
+def _active_cells(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n, n, n) bool: cells with corners on both sides."""
+    every, some = inside, inside
+    for axis in range(3):
+        low, high = [slice(None)] * 3, [slice(None)] * 3
+        low[axis], high[axis] = slice(None, -1), slice(1, None)
+        every = every[tuple(low)] & every[tuple(high)]
+        some = some[tuple(low)] | some[tuple(high)]
+    return some & ~every
+
+
+def _fill(coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The grid of twice the resolution; a new corner takes the value of the old one at or before it."""
+    m = coarse.shape[0] - 1
+    fine = np.zeros((2 * m + 1,) * 3, dtype=np.float32)
+    rows = np.repeat(coarse, 2, axis=2)[:, :, :-1]  # whole rows are copied: strided writes cost far more
+    fine[::2, ::2] = rows
+    fine[1::2, ::2] = rows[:-1]
+    fine[::2, 1::2] = rows[:, :-1]
+    fine[1::2, 1::2] = rows[:-1, :-1]
+    return fine
+
+
+def _at_edge_of(active: NDArray[np.bool_], flat: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(3, K) indices of those corners of the fine grid that touch a cell which was not active."""
+    n = 2 * active.shape[0]
+    corner = np.stack(np.unravel_index(flat, (n + 1,) * 3))
+    solid = np.pad(active, 1, constant_values=True).reshape(-1)
+    edge = active.shape[0] + 2
+    below, above = (corner + 1) // 2, corner // 2 + 1  # cells on both sides, shifted by the padding
+    inner = np.ones(flat.size, dtype=bool)
+    for side in product((0, 1), repeat=3):
+        x, y, z = (above[k] if s else below[k] for k, s in enumerate(side))
+        inner &= solid[(x * edge + y) * edge + z]
+    return corner[:, ~inner]
+
+
+def _around(corner: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Flat indices of the 26 neighbours of corners (3, K); those beyond the grid become ones inside."""
+    return _flat(np.clip(corner[:, :, None] + _NEIGHBOURS.T[:, None, :], 0, n), n).reshape(-1)

@@ -1,0 +1,132 @@
+"""Field to closed mesh: MISE, marching cubes, simplification, refinement."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import process_time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Reconstruct
+from occnet_lib.errors import ConfigError
+from occnet_lib.records import Mesh, Status
+
+from . import extract
+from .mise import Field, mise
+from .refine import refine
+
+if TYPE_CHECKING:
+    from .refine import TorchField
+
+LOG = logging.getLogger(__name__)
+BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What came of a field.
+
+    Attributes:
+        mesh: closed, outward, unit frame; without faces where the field has no surface.
+        normals: (V, 3) float32 unit vertex normals.
+        status: ok, or failed where there is no surface.
+        reason: why it failed.
+        seconds: CPU seconds by step.
+        points: number of points at which the field was asked by MISE.
+        loss_before, loss_after: of the refinement; not a number where there was none.
+        refined: whether the refinement lowered its loss and was kept.
+    """
+
+    mesh: Mesh
+    normals: NDArray[np.float32]
+    status: Status = "ok"
+    reason: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    points: int = 0
+    loss_before: float = float("nan")
+    loss_after: float = float("nan")
+    refined: bool = False
+
+
+def reconstruct(
+    field: Field,
+    config: Reconstruct,
+    *,
+    threshold: float | None = None,
+    refine_field: TorchField | None = None,
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> Reconstruction:
+    """The surface of a field as a closed mesh.
+
+    Args:
+        field: points (N, 3) float32 of the unit frame to logits (N,).
+        config: the section `reconstruct`.
+        threshold: occupancy probability of the surface; by default that of the configuration.
+        refine_field: the same field for tensors, differentiable; without it there is no refinement.
+        rng: randomness of the refinement.
+        device: torch device of `refine_field`.
+
+    Returns:
+        A field without a surface gives an empty mesh with status `failed` instead of an error.
+
+    Raises:
+        ConfigError: the threshold is to come from validation and none is given.
+        DataError: the field gives values that are not numbers.
+    """
+    if threshold is None:
+        if isinstance(config.threshold, str):
+            raise ConfigError(
+                "reconstruct.threshold is `validation`, which needs a checkpoint", hint="give a number"
+            )
+        threshold = config.threshold
+    seconds: dict[str, float] = {}
+    level = extract.threshold_logit(threshold)
+    with _timed(seconds, "mise"):
+        grid = mise(field, config.resolution0, config.upsampling_steps, level, BOX, config.points_batch)
+    with _timed(seconds, "extract"):
+        mesh = extract.isosurface(grid.logits, level, BOX)
+    if len(mesh.faces) == 0:
+        reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
+        return Reconstruction(
+            mesh, np.zeros((0, 3), np.float32), "failed", reason, seconds, points=grid.evaluated
+        )
+    with _timed(seconds, "simplify"):
+        mesh = extract.simplify(mesh, config.max_faces)
+    before = after = float("nan")
+    refined = False
+    if refine_field is not None and config.refine_steps:
+        with _timed(seconds, "refine"):
+            result = refine(
+                refine_field,
+                mesh,
+                threshold,
+                steps=config.refine_steps,
+                rate=config.refine_rate,
+                normal_weight=config.refine_normals,
+                rng=rng,
+                device=device,
+            )
+        mesh, refined = result.mesh, result.kept
+        before, after = result.loss_before, result.loss_after
+    return Reconstruction(
+        mesh=mesh,
+        normals=extract.vertex_normals(mesh),
+        seconds=seconds,
+        points=grid.evaluated,
+        loss_before=before,
+        loss_after=after,
+        refined=refined,
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = process_time()
+    yield
+    seconds[step] = process_time() - start

@@ -1,0 +1,60 @@
+"""Reconstructing the shapes of a pack shard."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+from occnet_lib import seeds
+from occnet_lib.config import Reconstruct
+from occnet_lib.errors import ConfigError
+from occnet_lib.storage.reconstructions import writing
+from occnet_lib.storage.shards import Shard
+
+from .network_field import Reconstructor
+from .reconstruct import Reconstruction
+
+LOG = logging.getLogger(__name__)
+
+
+def reconstruct_shard(
+    checkpoint: str | Path, shard_path: str | Path, config: Reconstruct, out_dir: str | Path, seed: int = 0
+) -> None:
+    """Reconstruct the photo of every shape of a shard into a folder (storage.reconstructions).
+
+    `shapes.csv` has a row a shape: category, id, status, reason, threshold, points, faces, refined,
+    loss_before, loss_after, seconds_<step> and seconds (CPU seconds, encoder included).
+
+    Raises:
+        DataError: the checkpoint or the shard is missing or broken.
+        ConfigError: the shapes have no view of the configured number.
+    """
+    shard = Shard(shard_path)
+    if len(shard) and config.view >= shard.views:
+        raise ConfigError(f"reconstruct.view is {config.view}, shapes have views 0 to {shard.views - 1}")
+    reconstructor = Reconstructor(checkpoint, config)
+    with writing(out_dir) as folder:
+        for i, key in enumerate(shard.keys):
+            start = process_time()
+            result = reconstructor(shard.image(i, config.view), seeds.rng(seed, "reconstruct", key.name))
+            values = _values(result, reconstructor.threshold, process_time() - start)
+            folder.add(key, result.mesh, result.normals, result.status, result.reason, **values)
+            LOG.info(
+                "%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], values["seconds"]
+            )
+
+
+def _values(result: Reconstruction, threshold: float, total: float) -> dict[str, Any]:
+    steps = ("mise", "extract", "simplify", "refine")
+    return {
+        "threshold": threshold,
+        "points": result.points,
+        "faces": len(result.mesh.faces),
+        "refined": int(result.refined),
+        "loss_before": result.loss_before,
+        "loss_after": result.loss_after,
+        **{f"seconds_{step}": round(result.seconds.get(step, 0.0), 4) for step in steps},
+        "seconds": round(total, 4),
+    }
