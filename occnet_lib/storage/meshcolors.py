@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 # Grey, for parts of a coloured mesh that have no colour themselves.
 DEFAULT_COLOR = 0.7
 
-# What trimesh puts in place of a material that the file names but does not describe.
+# What trimesh puts in place of a material that the file names but does not describe, with an image of 2 x 2.
 _UNSET = (102, 102, 102, 255)
 
 
@@ -71,7 +71,12 @@ def _material_colors(visual: Any, count: int, linear: bool) -> NDArray[np.float3
     factor = material.baseColorFactor if pbr else material.diffuse
     image = getattr(material, "baseColorTexture" if pbr else "image", None)
     texture = _sample(image, getattr(visual, "uv", None), count)
-    if not pbr and texture is None and not material.kwargs and tuple(factor) == _UNSET:
+    if (
+        not pbr
+        and not material.kwargs
+        and tuple(factor) == _UNSET
+        and (image is None or image.size == (2, 2))
+    ):
         return None
     flat = np.ones(3, np.float32) if factor is None else _bytes_to_float(np.asarray(factor)[None])[0]
     if texture is None:

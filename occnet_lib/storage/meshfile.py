@@ -93,7 +93,7 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
         rgba = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
         colors = np.round(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
     file_mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
-    data = file_mesh.export(file_type=suffix[1:])
+    data: Any = file_mesh.export(file_type=suffix[1:])
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
@@ -130,7 +130,7 @@ def _read_parts(path: Path) -> list[Part]:
             else:
                 parts = list(_trimesh_parts(path))
             if not parts and suffix == ".off":
-                parts = polygons.read_off_tokens(path)
+                parts = [(*polygons.read_off_tokens(path), None)]
     except MeshError:
         raise
     except ImportError as error:
@@ -142,7 +142,7 @@ def _read_parts(path: Path) -> list[Part]:
         raise MeshError("not enough memory to read it", path=path) from error
     except Exception as error:  # the loaders raise anything at all for a malformed file
         raise MeshError(f"malformed {suffix[1:]} file: {type(error).__name__}: {error}", path=path) from error
-    return parts
+    return [part for part in parts if len(part[1])]
 
 
 def _trimesh_parts(path: Path) -> Iterator[Part]:
@@ -160,7 +160,7 @@ def _trimesh_parts(path: Path) -> Iterator[Part]:
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
-        if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+        if not isinstance(mesh, trimesh.Trimesh):
             continue
         with np.errstate(invalid="ignore"):
             vertices = np.asarray(mesh.vertices, np.float64) @ transform[:3, :3].T + transform[:3, 3]
@@ -197,15 +197,14 @@ def _assimp_parts(path: Path) -> Iterator[Part]:
     import open3d
 
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        model = open3d.io.read_triangle_model(str(path))
+        model = open3d.io.read_triangle_model(str(path))  # type: ignore[arg-type]  # wrong stubs
     for info in model.meshes:
         vertices = np.asarray(info.mesh.vertices, np.float64)
         faces = np.asarray(info.mesh.triangles, np.int64)
         color = np.full(3, DEFAULT_COLOR, np.float32)
         if 0 <= info.material_idx < len(model.materials):
             color = linear_to_srgb(np.array(model.materials[info.material_idx].base_color[:3], np.float32))
-        if len(faces):
-            yield vertices, faces, np.tile(color, (len(vertices), 1))
+        yield vertices, faces, np.tile(color, (len(vertices), 1))
 
 
 def _join_colors(parts: list[Part]) -> NDArray[np.float32] | None:
@@ -224,28 +223,29 @@ def _checked(
     """Drop what no face uses and what is not finite; refuse what is no surface."""
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise MeshError(f"a face names a vertex outside 0..{len(vertices) - 1}", path=path)
-    finite = np.isfinite(vertices).all(axis=1)[faces].all(axis=1)
+    finite = np.isfinite(vertices[faces]).all(axis=(1, 2))
     if not finite.all():
         lost = int((~finite).sum())
         if lost > MAX_NONFINITE * len(faces):
             raise MeshError(f"{lost} of {len(faces)} faces have coordinates that are not finite", path=path)
         LOG.warning("%s: dropped %d of %d faces with coordinates that are not finite", path, lost, len(faces))
         faces = faces[finite]
-    used, faces = np.unique(faces, return_inverse=True)
-    vertices = vertices[used]
-    faces = faces.reshape(-1, 3).astype(np.int32)
-    _check_extent(vertices, faces, path)
-    return Mesh(vertices, faces, None if colors is None else colors[used])
+    used, corners = np.unique(faces, return_inverse=True)
+    mesh = Mesh(
+        vertices[used], corners.reshape(-1, 3).astype(np.int32), None if colors is None else colors[used]
+    )
+    _check_extent(mesh, path)
+    return mesh
 
 
-def _check_extent(vertices: NDArray[np.float64], faces: NDArray[np.int32], path: Path) -> None:
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
+def _check_extent(mesh: Mesh, path: Path) -> None:
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     with np.errstate(over="ignore"):
         extent = float((high - low).max())
     if not np.isfinite(extent):
         raise MeshError("coordinates too large for floating point numbers", path=path)
     if extent == 0:
         raise MeshError("no extent: all vertices are at one place", path=path)
-    a, b, c = np.moveaxis(((vertices - low) / extent)[faces], 1, 0)
+    a, b, c = np.moveaxis((mesh.triangles - low) / extent, 1, 0)
     if not np.cross(b - a, c - a).any():
         raise MeshError("no area: every face is degenerate", path=path)

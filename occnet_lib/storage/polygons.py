@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -92,7 +93,7 @@ def triangulate(polygon: NDArray[np.float64]) -> list[tuple[int, int, int]]:
     while len(left) > 3:
         at = next((k for k in range(len(left)) if _is_ear(plane, left, k)), None)
         if at is None:
-            return triangles + [(left[0], b, c) for b, c in zip(left[1:-1], left[2:], strict=True)]
+            return triangles + [(left[0], b, c) for b, c in itertools.pairwise(left[1:])]
         triangles.append((left[at - 1], left[at], left[(at + 1) % len(left)]))
         del left[at]
     return [*triangles, (left[0], left[1], left[2])]
@@ -113,11 +114,11 @@ def _turn(a: NDArray[np.float64], b: NDArray[np.float64], p: NDArray[np.float64]
     return np.asarray((b[0] - a[0]) * (p[..., 1] - a[1]) - (b[1] - a[1]) * (p[..., 0] - a[0]))
 
 
-def read_off_tokens(path: Path) -> list[tuple[NDArray[np.float64], NDArray[np.int64], None]]:
+def read_off_tokens(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Read an OFF file as a sequence of numbers, however they are spread over lines; no colours.
 
     Returns:
-        one part (vertices, faces, None), or none where the file has no faces.
+        (V, 3) vertices and (F, 3) triangles.
 
     Raises:
         ValueError: fewer numbers than announced.
@@ -142,4 +143,4 @@ def read_off_tokens(path: Path) -> list[tuple[NDArray[np.float64], NDArray[np.in
         if len(corners) > 2:
             triangles += [[corners[k] for k in triangle] for triangle in triangulate(vertices[corners])]
         at += 1 + len(corners)
-    return [(vertices, np.array(triangles, np.int64), None)] if triangles else []
+    return vertices, np.array(triangles, np.int64).reshape(-1, 3)
