@@ -173,16 +173,16 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconstruct(args: argparse.Namespace, config: Config) -> None:
-    from .reconstruction.network_field import PhotoReconstructor
+    from .reconstruction.network_field import Reconstructor
     from .reconstruction.photo import load_photo
     from .storage.meshfile import save_mesh
 
     several = len(args.photos) > 1
-    reconstructor = PhotoReconstructor(args.checkpoint, config.reconstruct)
+    reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
     for photo in progress(args.photos, "reconstructing"):
         result = reconstructor(load_photo(photo), rng(config.seed, "reconstruct", photo.stem))
-        if not len(result.mesh.faces):
-            raise OccnetError("the network sees no object in this photo", path=photo, hint="lower reconstruct.threshold")
+        if result.status == "failed":
+            raise OccnetError(result.reason, path=photo, hint="lower reconstruct.threshold or use another photo")
         out = args.out / f"{photo.stem}.ply" if several else args.out
         save_mesh(result.mesh, out, normals=result.normals)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())

@@ -141,16 +141,16 @@ def reconstruct(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard from their photos."""
     from .reconstruction.shard import reconstruct_shard
 
-    rows = reconstruct_shard(args.checkpoint, args.pack, config, args.out)
-    return f"reconstruct: {args.out}: {_counts([row['status'] for row in rows])}"
+    reconstruct_shard(args.checkpoint, args.pack, config.reconstruct, args.out, config.seed)
+    return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
 def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
     from .evaluation.baselines import baseline_shard
 
-    rows = baseline_shard(args.kind, _packs(config, "train"), args.pack, config, args.out)
-    return f"reconstruct: {args.out}: {_counts([row['status'] for row in rows])}"
+    baseline_shard(args.kind, _packs(config, "train"), args.pack, config, args.out)
+    return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
 def evaluate(args: argparse.Namespace, config: Config) -> str:
@@ -271,6 +271,12 @@ def _packs(config: Config, *splits: str) -> list[Path]:
     shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
     folder = Path(config.results) / "pack"
     return [folder / f"{name}.h5" for name in shards if not splits or name.split("-")[0] in splits]
+
+
+def _reconstructed(folder: Path) -> str:
+    from .storage.reconstructions import read_status
+
+    return _counts([row["status"] for row in read_status(folder).values()])
 
 
 def _counts(statuses: list[str]) -> str:

@@ -62,6 +62,7 @@ rule analyse_embedding:
     params:
         seed=CONFIG.seed,
         views=CONFIG.analyse.embedding_views,
+        shapes=CONFIG.analyse.embedding_shapes,
         perplexity=CONFIG.analyse.perplexity,
         versions=versions("analyse"),
     message:

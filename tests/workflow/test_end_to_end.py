@@ -1,0 +1,140 @@
+"""The whole workflow on small real input: what is made, what is redone, what survives."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from .conftest import Checkout, make_checkout, write_meshes
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(path) -> dict:
+    """Datasets and attributes of an HDF5 file, but for how long things took."""
+    found = {}
+    with h5py.File(path) as file:
+
+        def visit(name, item):
+            found.update({f"{name}@{key}": str(value) for key, value in item.attrs.items()})
+            if isinstance(item, h5py.Dataset):
+                found[name] = (item.dtype.str, item.shape, np.asarray(item[()]).tobytes())
+
+        visit("", file)
+        file.visititems(visit)
+    found.pop("@seconds", None)
+    return found
+
+
+def contents(checkout: Checkout) -> dict:
+    files = sorted(checkout.results.glob("preprocess/shapes/*/*.h5")) + sorted(checkout.results.glob("pack/*.h5"))
+    return {str(file.relative_to(checkout.results)): content(file) for file in files}
+
+
+def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
+    shapes = rows(finished.results / "preprocess/shapes.csv")
+    assert len(shapes) == 13
+    failed = [row for row in shapes if row["status"] == "failed"]
+    assert [row["id"] for row in failed] == ["broken"]
+    assert failed[0]["reason"]
+    assert all(row["status"] in ("ok", "warn") for row in shapes if row["id"] != "broken")
+
+    page = (finished.results / "report/report.html").read_text()
+    for word in ("tiny", "tiny-fc", "class_mean", "nearest_image", "broken", "Chamfer"):
+        assert word in page
+
+    models = rows(finished.results / "evaluate/models.csv")
+    assert {"tiny", "tiny-fc", "baseline_class_mean", "baseline_nearest_image"} <= {row["model"] for row in models}
+    tested = [row for row in rows(finished.results / "catalogue/shapes.csv") if row["split"] == "test"]
+    usable = [row for row in tested if row["id"] != "broken"]
+    measured = [row for row in rows(finished.results / "evaluate/shapes.csv") if row["model"] == "tiny"]
+    assert {(row["category"], row["id"]) for row in measured} == {(row["category"], row["id"]) for row in usable}
+
+
+def test_splits_are_disjoint_and_shards_hold_their_own(finished):
+    catalogue = rows(finished.results / "catalogue/shapes.csv")
+    assert len({(row["category"], row["id"]) for row in catalogue}) == len(catalogue) == 13
+    for file in finished.results.glob("pack/*.h5"):
+        with h5py.File(file) as pack:
+            packed = set(zip(pack["category"].asstr(), pack["id"].asstr(), strict=True))
+        expected = {(row["category"], row["id"]) for row in catalogue if row["shard"] == file.stem}
+        assert packed == expected - {("chair", "broken")}
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.jobs("preprocess", "train", "report") == {}
+    assert "Nothing to be done" in finished.snakemake("preprocess", "train", "report")
+
+
+def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):
+    row = next(row for row in rows(finished.results / "preprocess/shapes.csv") if row["status"] == "ok")
+    shard = next(r["shard"] for r in rows(finished.results / "catalogue/shapes.csv") if r["id"] == row["id"])
+    shape = finished.results / "preprocess/shapes" / row["category"] / f"{row['id']}.h5"
+    before = contents(finished)
+    stamps = {path: path.stat().st_mtime_ns for path in finished.results.glob("preprocess/shapes/*/*.h5")}
+    shape.unlink()
+
+    jobs = finished.jobs("preprocess")
+    assert jobs == {"shape": 1, "preprocess_shard": 1, "preprocess_table": 1, "pack_shard": 1, "preprocess": 1}
+    finished.snakemake("preprocess")
+    assert contents(finished) == before
+    touched = {path for path in stamps if path.stat().st_mtime_ns != stamps[path]}
+    assert touched == {shape}
+    assert finished.jobs("preprocess") == {}
+    downstream = finished.jobs("report")
+    assert downstream["accept"] == 1
+    assert shard.startswith("train") == ("train_model" in downstream)
+    finished.snakemake("report")
+    assert finished.jobs("report") == {}
+
+
+def test_one_shape_by_name_and_rerun(finished):
+    text = finished.snakemake("-f", "results/preprocess/shapes/chair/broken.h5")
+    assert "chair/broken" in text
+    assert finished.jobs("preprocess")["preprocess_shard"] == 1
+    finished.snakemake("preprocess")
+    assert finished.jobs("preprocess") == {}
+
+
+def test_the_number_of_cores_does_not_matter(finished, tmp_path, project):
+    other = make_checkout(tmp_path / "one", project)
+    write_meshes(other.path / "meshes")
+    other.snakemake("preprocess", cores=1)
+    mine, theirs = contents(other), contents(finished)
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert mine[name] == theirs[name], name
+
+
+def test_killed_at_any_moment_and_started_again(finished, tmp_path, project):
+    other = make_checkout(tmp_path / "killed", project)
+    write_meshes(other.path / "meshes")
+    for seconds in (4.0, 6.0, 8.0):
+        process = subprocess.Popen(
+            other.command("preprocess"),
+            cwd=other.path,
+            env=other.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        other.snakemake("--unlock")
+    other.snakemake("preprocess")
+    assert contents(other) == contents(finished)
+    leftovers = [path for path in other.results.rglob(".*") if path.name != ".snakemake_timestamp"]
+    assert all(not path.name.endswith(".h5") or path.name.startswith(".") for path in leftovers)
