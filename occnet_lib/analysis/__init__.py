@@ -1,0 +1,1 @@
+"""Figures about the data and the networks: statistics, projections, embeddings."""

@@ -42,6 +42,7 @@ class Analyse(Section):
     """Figures about the data and the networks."""
 
     embedding_views: Count = Field(4, description="views a shape that enter the t-SNE of embeddings")
+    embedding_shapes: Count = Field(1000, description="at most this many shapes enter it, drawn by their names")
     perplexity: Positive = Field(30.0, description="t-SNE's perplexity (bounded by the number of images)")
     projections: Count = Field(1, description="shapes a category whose points are projected onto their image")
 
