@@ -7,7 +7,7 @@ import json
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,11 +126,11 @@ def _read_parts(path: Path) -> list[Part]:
             # The loaders warn about details of materials; what matters is checked afterwards.
             warnings.simplefilter("ignore")
             if suffix in (".glb", ".gltf") and _needs_assimp(path):
-                parts = list(_assimp_parts(path))
+                parts = _with_faces(_assimp_parts(path))
             else:
-                parts = list(_trimesh_parts(path))
+                parts = _with_faces(_trimesh_parts(path))
             if not parts and suffix == ".off":
-                parts = [(*polygons.read_off_tokens(path), None)]
+                parts = _with_faces([(*polygons.read_off_tokens(path), None)])
     except MeshError:
         raise
     except ImportError as error:
@@ -142,6 +142,10 @@ def _read_parts(path: Path) -> list[Part]:
         raise MeshError("not enough memory to read it", path=path) from error
     except Exception as error:  # the loaders raise anything at all for a malformed file
         raise MeshError(f"malformed {suffix[1:]} file: {type(error).__name__}: {error}", path=path) from error
+    return parts
+
+
+def _with_faces(parts: Iterable[Part]) -> list[Part]:
     return [part for part in parts if len(part[1])]
 
 
