@@ -81,7 +81,7 @@ def surface_metrics(
 
 
 def mesh_metrics(
-    mesh: Mesh | None,
+    mesh: Mesh,
     points: NDArray[np.floating],
     occupancies: NDArray[np.bool_],
     surface: NDArray[np.floating],
@@ -92,14 +92,15 @@ def mesh_metrics(
     """All metrics of a predicted mesh, without any alignment.
 
     Args:
-        mesh: closed, unit frame; None or without area counts as `worst`.
+        mesh: closed, unit frame, with area (`has_area`; what has none counts as `worst`).
         points, occupancies: (N, 3) and (N,) bool, of the true shape.
         surface, normals: (M, 3) samples of the true surface.
         samples: how many points to draw on the predicted surface.
         rng: draws them.
+
+    Raises:
+        MeshError: the mesh has no area.
     """
-    if mesh is None or not has_area(mesh):
-        return worst()
     drawn, drawn_normals, _ = sample_surface(mesh, samples, rng)
     overlap = iou(contains(mesh, points), occupancies)
     return {"iou": overlap} | surface_metrics(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.geometry.grid import Grid
+from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.records import Mesh
-
-_OUTSIDE = np.float32(-1e6)
-_NOT_ZERO = np.float32(-1e-6)
 
 
 def empty_mesh() -> Mesh:
@@ -21,35 +20,22 @@ def threshold_logit(threshold: float) -> float:
     return float(np.log(threshold) - np.log1p(-threshold))
 
 
-def isosurface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh:
-    """Marching cubes (Lewiner et al. 2003), closed where the inside reaches the border of the box.
-
-    Only the bounding box of the inside is looked at.
+def surface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh:
+    """The closed surface of a grid as `mise` gives it; without faces where nothing is inside.
 
     Args:
-        logits: (n+1, n+1, n+1) float32 as `mise` gives them; inside is above `level`.
+        logits: (n+1, n+1, n+1) float32; inside is above `level`.
         level: logit of the surface.
         box: edge of the cube that the grid spans.
 
     Returns:
-        Mesh of the unit frame, faces outward; without faces where nothing is inside.
+        Mesh of the unit frame, faces outward. Where the inside reaches the border of the box the surface
+        is closed less than a cell beyond it.
     """
-    from skimage.measure import marching_cubes
-
-    inside = logits > level
-    spans = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    if spans[0].size == 0:
+    if not (logits > level).any():
         return empty_mesh()
-    low = np.array([max(span[0] - 1, 0) for span in spans])
-    high = [span[-1] + 2 for span in spans]
-    values = logits[low[0] : high[0], low[1] : high[1], low[2] : high[2]] - np.float32(level)
-    # A corner exactly on the surface would make vertices of several edges coincide.
-    values[np.abs(values) < -_NOT_ZERO] = _NOT_ZERO
-    values = np.pad(values, 1, constant_values=_OUTSIDE)
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent")
-    cells = logits.shape[0] - 1
-    unit = box * ((vertices.astype(np.float64) + (low - 1)) / cells - 0.5)
-    return Mesh(unit, np.ascontiguousarray(faces, dtype=np.int32))
+    n = logits.shape[0]
+    return isosurface(np.float32(level) - logits, Grid(np.full(3, -box / 2.0), box / (n - 1), (n, n, n)))
 
 
 def is_closed(mesh: Mesh) -> bool:
@@ -85,18 +71,3 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
             return candidate
         target *= 2
     return mesh
-
-
-def vertex_normals(mesh: Mesh) -> NDArray[np.float32]:
-    """(V, 3) float32 unit normals, those of the faces around weighted by area; 0 at vertices of no face."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    cross = np.cross(b - a, c - a)
-    total = np.stack(
-        [
-            np.bincount(mesh.faces.reshape(-1), np.repeat(cross[:, k], 3), minlength=len(mesh.vertices))
-            for k in range(3)
-        ],
-        axis=1,
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.where(length > 0, length, 1.0)).astype(np.float32)

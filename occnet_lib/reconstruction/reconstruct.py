@@ -10,7 +10,6 @@ from time import process_time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError
@@ -33,7 +32,6 @@ class Reconstruction:
 
     Attributes:
         mesh: closed, outward, unit frame; without faces where the field has no surface.
-        normals: (V, 3) float32 unit vertex normals.
         status: ok, or failed where there is no surface.
         reason: why it failed.
         seconds: CPU seconds by step.
@@ -43,7 +41,6 @@ class Reconstruction:
     """
 
     mesh: Mesh
-    normals: NDArray[np.float32]
     status: Status = "ok"
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -90,12 +87,10 @@ def reconstruct(
     with _timed(seconds, "mise"):
         grid = mise(field, config.resolution0, config.upsampling_steps, level, BOX, config.points_batch)
     with _timed(seconds, "extract"):
-        mesh = extract.isosurface(grid.logits, level, BOX)
+        mesh = extract.surface(grid.logits, level, BOX)
     if len(mesh.faces) == 0:
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
-        return Reconstruction(
-            mesh, np.zeros((0, 3), np.float32), "failed", reason, seconds, points=grid.evaluated
-        )
+        return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
     with _timed(seconds, "simplify"):
         mesh = extract.simplify(mesh, config.max_faces)
     before = after = float("nan")
@@ -116,7 +111,6 @@ def reconstruct(
         before, after = result.loss_before, result.loss_after
     return Reconstruction(
         mesh=mesh,
-        normals=extract.vertex_normals(mesh),
         seconds=seconds,
         points=grid.evaluated,
         loss_before=before,

@@ -40,7 +40,7 @@ def reconstruct_shard(
             start = process_time()
             result = reconstructor(shard.image(i, config.view), seeds.rng(seed, "reconstruct", key.name))
             values = _values(result, reconstructor.threshold, process_time() - start)
-            folder.add(key, result.mesh, result.normals, result.status, result.reason, **values)
+            folder.add(key, result.mesh, result.status, result.reason, **values)
             LOG.info(
                 "%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], values["seconds"]
             )

@@ -36,10 +36,10 @@ end_header
 """
 
 
-def write_ply(path: Path, mesh: Mesh, normals: NDArray[np.floating]) -> None:
-    """Write a mesh with vertex normals (V, 3) as binary PLY (not atomic: see `FolderWriter`)."""
+def write_ply(path: Path, mesh: Mesh) -> None:
+    """Write a mesh with its vertex normals as binary PLY (not atomic: see `writing`)."""
     vertices = np.zeros(len(mesh.vertices), _VERTEX)
-    vertices["position"], vertices["normal"] = mesh.vertices, normals
+    vertices["position"], vertices["normal"] = mesh.vertices, vertex_normals(mesh)
     faces = np.zeros(len(mesh.faces), _FACE)
     faces["count"], faces["corners"] = 3, mesh.faces
     header = _HEADER.format(vertices=len(vertices), faces=len(faces))
@@ -70,6 +70,21 @@ def read_ply(path: Path) -> Mesh:
     )
 
 
+def vertex_normals(mesh: Mesh) -> NDArray[np.float32]:
+    """(V, 3) float32 unit normals, those of the faces around weighted by area; 0 at vertices of no face."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    total = np.stack(
+        [
+            np.bincount(mesh.faces.reshape(-1), np.repeat(cross[:, k], 3), minlength=len(mesh.vertices))
+            for k in range(3)
+        ],
+        axis=1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return (total / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+
 class FolderWriter:
     """Takes the shapes of a folder one by one; see `writing`."""
 
@@ -81,7 +96,6 @@ class FolderWriter:
         self,
         key: ShapeKey,
         mesh: Mesh | None,
-        normals: NDArray[np.floating] | None = None,
         status: str = "ok",
         reason: str = "",
         **values: Any,
@@ -94,7 +108,7 @@ class FolderWriter:
             return
         path = self.folder / key.category / f"{key.id}.ply"
         path.parent.mkdir(exist_ok=True)
-        write_ply(path, mesh, np.zeros_like(mesh.vertices) if normals is None else normals)
+        write_ply(path, mesh)
 
 
 @contextmanager
