@@ -1,0 +1,152 @@
+"""What is done after a step: validate, record, keep the best network, write the state to go on from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from occnet_lib.config import Train
+from occnet_lib.networks.checkpoint import network_file, save_network
+from occnet_lib.storage.atomic import replacing
+
+from .dataset import Batch
+from .module import OccupancyModule
+from .pl import Callback, Trainer
+from .record import MetricsTable, Row, Stopwatch, describe
+from .validation import Scores, validate
+
+_log = logging.getLogger(__name__)
+
+
+class Bookkeeping(Callback):
+    """Everything between two steps, in one order, so that a state is saved only when its step is done with.
+
+    The state that goes into last.ckpt holds all that a run needs to go on as if it had never stopped: beside
+    Lightning's own (weights, optimiser, schedule, position) the random generators, the sums behind the next
+    record, the rows of metrics.csv and the best network; the last two files are made again from last.ckpt.
+
+    Args:
+        folder: of the run.
+        train: section `train`.
+        options: plain values for the options of the best network.
+        validation: batches of the validation split; None where it has no shape: the last network is the best.
+        bf16: whether training computes in bfloat16.
+        digest: of everything that decides the result; stored.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        train: Train,
+        options: dict[str, Any],
+        validation: Iterable[Batch] | None,
+        bf16: bool,
+        digest: str,
+    ) -> None:
+        self.folder, self._train, self._options, self._digest = folder, train, options, digest
+        self._validation, self._bf16 = validation, bf16
+        self._best: dict[str, Any] | None = None
+        self._rows: list[Row] = []
+        self._resumed: dict[str, Any] | None = None
+        self._watch = Stopwatch()
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors only."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        random = {"cpu": torch.get_rng_state(), "cuda": cuda}
+        return {"digest": self._digest, "rows": self._table.rows, "best": self._best, "random": random}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state; metrics.csv and best.ckpt become what they were then."""
+        self._resumed, self._rows, self._best = state_dict, state_dict["rows"], state_dict["best"]
+
+    def restore_files(self) -> None:
+        """Write metrics.csv and best.ckpt as the state has them."""
+        self._table = MetricsTable(self.folder / "metrics.csv", self._rows)
+        if self._best is not None:
+            save_network(self.folder / "best.ckpt", self._best)
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Add the sums behind the next record, which are no weights."""
+        checkpoint["occnet_sums"] = pl_module.sums.cpu()
+
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Take the sums back."""
+        pl_module.sums = checkpoint["occnet_sums"].to(pl_module.device)
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Put the files and the random generators where the state left them."""
+        self.restore_files()
+        if self._resumed is not None:
+            torch.set_rng_state(self._resumed["random"]["cpu"])
+            if torch.cuda.is_available() and self._resumed["random"]["cuda"]:
+                torch.cuda.set_rng_state_all(self._resumed["random"]["cuda"])
+        self._watch.go_on()
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:
+        """The end of a step."""
+        self._watch.step(len(batch.shapes))
+        step, train = trainer.global_step, self._train
+        last = step == train.steps
+        validating = self._validation is not None and (last or step % train.validate_every == 0)
+        saving = last or step % train.checkpoint_every == 0
+        if not (validating or saving or step % train.log_every == 0):
+            return
+        self._watch.pause()
+        pl_module.check_losses()
+        scores = self._scores(pl_module) if validating else None
+        if validating or last or step % train.log_every == 0:
+            self._record(trainer, pl_module, scores)
+        if self._is_best(scores, saving):
+            self._keep(pl_module, step, scores)
+        if saving:
+            with replacing(self.folder / "last.ckpt") as temporary:
+                trainer.save_checkpoint(temporary)
+        self._watch.go_on()
+
+    def _scores(self, module: OccupancyModule) -> Scores:
+        assert self._validation is not None
+        return validate(module.network, self._validation, self._train.image_size, bf16=self._bf16)
+
+    def _record(self, trainer: Trainer, module: OccupancyModule, scores: Scores | None) -> None:
+        loss, accuracy, overlap = module.means()
+        row: Row = {"train_loss": loss, "train_accuracy": accuracy, "train_iou": overlap}
+        if scores is not None:
+            row |= {f"val_{name}": value for name, value in scores._asdict().items()}
+        row |= {
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "samples_per_second": self._watch.read(),
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(row, trainer.global_step)
+            logger.save()
+        row = {"step": trainer.global_step} | {name: float(f"{value:.6g}") for name, value in row.items()}
+        self._table.add(row)
+        _log.info(describe(row))
+
+    def _is_best(self, scores: Scores | None, saving: bool) -> bool:
+        if self._validation is None:
+            return saving
+        if scores is None:
+            return False
+        return self._best is None or scores.iou > self._best["options"]["val_iou"]
+
+    def _keep(self, module: OccupancyModule, step: int, scores: Scores | None) -> None:
+        options = self._options | {
+            "step": step,
+            "val_iou": None if scores is None else scores.iou,
+            "val_threshold": None if scores is None else scores.threshold,
+        }
+        self._best = network_file(module.network.state_dict(), options)
+        save_network(self.folder / "best.ckpt", self._best)

@@ -1,0 +1,95 @@
+"""Batches in an order that depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from occnet_lib import seeds
+
+from .dataset import Item, TrainingItems, ValidationItems, collate
+
+
+class BatchOrder(Sampler[list[tuple[int, int]]]):
+    """Which items make up the batch of a step: endless epochs, each a permutation of the shapes.
+
+    Epochs follow one another without a gap, so every batch is full, also where there are fewer shapes than
+    a batch holds.
+
+    Args:
+        shapes: how many there are, at least one.
+        batch_size: items a batch.
+        seed: of the configuration.
+    """
+
+    def __init__(self, shapes: int, batch_size: int, seed: int) -> None:
+        self._shapes, self._batch_size, self._seed = shapes, batch_size, seed
+        self._epoch, self._permutation = -1, list(range(shapes))
+        self.first = 0  # the step to begin with
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return (self.batch(step) for step in count(self.first))
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def batch(self, step: int) -> list[tuple[int, int]]:
+        """The (epoch, shape) pairs of a step, counted from 0."""
+        places = range(step * self._batch_size, (step + 1) * self._batch_size)
+        return [self._item(*divmod(place, self._shapes)) for place in places]
+
+    def _item(self, epoch: int, place: int) -> tuple[int, int]:
+        if epoch != self._epoch:
+            rng = seeds.rng(self._seed, "train order", str(epoch))
+            self._epoch, self._permutation = epoch, rng.permutation(self._shapes).tolist()
+        return epoch, self._permutation[place]
+
+
+class TrainingLoader(DataLoader[Item]):
+    """The batches of `BatchOrder`, with a position that goes into checkpoints.
+
+    Args:
+        items: at least one.
+        batch_size: items a batch.
+        seed: of the configuration.
+        workers: loading processes; the batches do not depend on it.
+        pin: whether to load into page-locked memory.
+    """
+
+    def __init__(
+        self, items: TrainingItems, batch_size: int, seed: int, workers: int = 0, pin: bool = False
+    ) -> None:
+        self._order = BatchOrder(len(items), batch_size, seed)
+        super().__init__(
+            items,
+            batch_sampler=self._order,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pin,
+            # The loader draws a seed that nothing uses; it must not come from the global generator.
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            self._order.first += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: how many batches were handed out."""
+        return {"batches": self._order.first}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind a position."""
+        self._order.first = state["batches"]
+
+
+def validation_loader(items: ValidationItems, workers: int = 0) -> DataLoader[Item]:
+    """All items once, in their order, in batches (`Batch`)."""
+    generator = torch.Generator()  # as in `TrainingLoader`
+    return DataLoader(items, batch_size=16, num_workers=workers, collate_fn=collate, generator=generator)

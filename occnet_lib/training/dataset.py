@@ -1,0 +1,192 @@
+"""Items of pack shards: an image and a sample of points with their occupancies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from occnet_lib import seeds
+from occnet_lib.config import Train
+from occnet_lib.storage.shards import Shard
+
+# `cache: auto` keeps data in memory up to this many bytes over all loading processes.
+CACHE_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image and its points.
+
+    Attributes:
+        shape: which shape, an index into `ShapeSet.names`.
+        image: (H, W, 3) uint8 sRGB.
+        points: (T, 3) float16, unit frame.
+        occupancies: (T,) bool.
+    """
+
+    shape: int
+    image: NDArray[np.uint8]
+    points: NDArray[np.float16]
+    occupancies: NDArray[np.bool_]
+
+
+class ShapeSet:
+    """The shapes of some shards, one behind the other, kept in memory once read where they are few.
+
+    Args:
+        shards: files of the pack.
+        train: section `train`; `cache` and `workers` are used.
+    """
+
+    def __init__(self, shards: Sequence[Path], train: Train) -> None:
+        self._shards = [Shard(path) for path in shards]
+        self._places = [(shard, i) for shard in self._shards for i in range(len(shard))]
+        self.names = [key.name for shard in self._shards for key in shard.keys]
+        self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._points: dict[int, tuple[NDArray[np.float16], NDArray[np.bool_]]] = {}
+        few = train.cache == "auto" and self._bytes() * max(1, train.workers) <= CACHE_BYTES
+        self.cached = train.cache == "ram" or few
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def views(self, shape: int) -> int:
+        """How many images there are of a shape."""
+        shard, _ = self._places[shape]
+        return shard.views
+
+    def points_of(self, shape: int) -> int:
+        """How many points there are of a shape."""
+        shard, _ = self._places[shape]
+        return shard.points_per_shape
+
+    def image(self, shape: int, view: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 sRGB."""
+        if (found := self._images.get((shape, view))) is not None:
+            return found
+        shard, i = self._places[shape]
+        image = shard.image(i, view)
+        if self.cached:
+            self._images[shape, view] = image
+        return image
+
+    def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """(count, 3) float16 and (count,) bool from `start` on; from the beginning again where they end."""
+        shard, i = self._places[shape]
+        if self.cached:
+            if shape not in self._points:
+                self._points[shape] = shard.points(i)
+            all_points, all_occupancies = self._points[shape]
+            points, occupancies = all_points[start : start + count], all_occupancies[start : start + count]
+        else:
+            points, occupancies = shard.points(i, start, min(count, shard.points_per_shape - start))
+        if len(points) < count:
+            return np.resize(points, (count, 3)), np.resize(occupancies, count)
+        return points, occupancies
+
+    def fingerprint(self) -> list[Any]:
+        """Plain values that change when the shapes or their data do; reads two shapes a shard."""
+        values: list[Any] = list(self.names)
+        for shard in self._shards:
+            values += [shard.views, shard.points_per_shape, shard.path.stat().st_size]
+            for i in {0, len(shard) - 1} if len(shard) else set():
+                points, occupancies = shard.points(i, 0, min(256, shard.points_per_shape))
+                values += [points.tobytes().hex(), occupancies.tobytes().hex(), shard.image_bytes(i, 0).hex()]
+        return values
+
+    def _bytes(self) -> int:
+        """Memory that all data takes when decoded."""
+        return sum(
+            len(shard) * (7 * shard.points_per_shape + shard.views * shard.image(0, 0).nbytes)
+            for shard in self._shards
+            if len(shard)
+        )
+
+
+class TrainingItems(Dataset[Item]):
+    """A random view and a random window of the points, which are stored in random order.
+
+    An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
+    when. The window begins at a multiple of 8, where a byte of packed occupancies does.
+    """
+
+    def __init__(self, shapes: ShapeSet, train: Train, seed: int) -> None:
+        self.shapes, self._count, self._seed = shapes, train.points, seed
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: tuple[int, int]) -> Item:
+        epoch, shape = index
+        rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
+        view = int(rng.integers(self.shapes.views(shape)))
+        room = max(0, self.shapes.points_of(shape) - self._count)
+        start = 8 * int(rng.integers(room // 8 + 1))
+        return Item(shape, self.shapes.image(shape, view), *self.shapes.points(shape, start, self._count))
+
+
+class ValidationItems(Dataset[Item]):
+    """View 0 (as ONet) and the first `validation_points` points of every shape."""
+
+    def __init__(self, shapes: ShapeSet, train: Train) -> None:
+        self.shapes, self._count = shapes, train.validation_points
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, shape: int) -> Item:
+        count = min(self._count, self.shapes.points_of(shape))
+        return Item(shape, self.shapes.image(shape, 0), *self.shapes.points(shape, 0, count))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items one behind the other.
+
+    Attributes:
+        shapes: (B,) int64 indices into `ShapeSet.names`.
+        images: (B, H, W, 3) uint8.
+        points: (B, T, 3) float16.
+        occupancies: (B, T) bool.
+    """
+
+    shapes: Tensor
+    images: Tensor
+    points: Tensor
+    occupancies: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        tensors = (self.shapes, self.images, self.points, self.occupancies)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, which copies to a GPU faster."""
+        return Batch(*(t.pin_memory() for t in (self.shapes, self.images, self.points, self.occupancies)))
+
+
+def collate(items: list[Item]) -> Batch:
+    """Stack items; images of different sizes are brought to the largest, points cut to the fewest."""
+    count = min(len(item.points) for item in items)
+    edge = tuple(max(item.image.shape[axis] for item in items) for axis in (0, 1))
+    images = [item.image if item.image.shape[:2] == edge else _resized(item.image, edge) for item in items]
+    return Batch(
+        torch.tensor([item.shape for item in items]),
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack([item.points[:count] for item in items])),
+        torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
+    )
+
+
+def _resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
+    height, width = edge
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,118 @@
+"""What one step of training does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
+
+from occnet_lib.config import Model, Train
+from occnet_lib.errors import OccnetError
+from occnet_lib.networks.images import encoder_input
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+
+from .dataset import Batch
+from .pl import LightningModule
+
+# On a GPU, reading a loss waits for it; that is done for this many steps at a time.
+_CHECK_EVERY = 16
+
+
+class OccupancyModule(LightningModule):
+    """Binary cross-entropy of occupancies (Mescheder et al. 2019, equation 3) and Adam.
+
+    The loss is the mean over points and images. ONet takes the sum over points; Adam's update does not
+    depend on the scale of the loss but for its ε, which is divided by the number of points to make the
+    updates the same.
+
+    Args:
+        model: the network.
+        train: section `train`.
+        names: of all training shapes, for the message about a loss that is not finite.
+    """
+
+    def __init__(self, model: Model, train: Train, names: list[str]) -> None:
+        super().__init__()
+        self.network = OccupancyNetwork(model)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in stubs
+        self.sums = torch.zeros(4, dtype=torch.float64)  # of loss, accuracy, IoU and 1 since the last record
+        self._train, self._names = train, names
+        self._unchecked: list[tuple[Tensor, Tensor]] = []
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean loss of a batch."""
+        images = encoder_input(batch.images, self._train.image_size)
+        logits = self.network(images, batch.points.float()).float()
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float())
+        with torch.no_grad():
+            found = logits > 0
+            accuracy = (found == batch.occupancies).float().mean()
+            overlap = iou(found, batch.occupancies).mean()
+            row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
+            self.sums = self.sums.to(row.device) + row
+        self._unchecked.append((loss.detach(), batch.shapes))
+        if row.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
+            self.check_losses()
+        return loss
+
+    def check_losses(self) -> None:
+        """Stop if a loss since the last call was not finite.
+
+        Raises:
+            OccnetError: names the shapes of the first such batch.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        for loss, shapes in unchecked:
+            if not torch.isfinite(loss):
+                names = ", ".join(self._names[i] for i in shapes.tolist())
+                raise OccnetError(
+                    f"the loss became {loss.item()} in a batch of {names}",
+                    hint="look at these shapes, or lower train.learning_rate or set train.gradient_clip",
+                )
+
+    def means(self) -> tuple[float, float, float]:
+        """Loss, accuracy and IoU (at probability one half), means over the steps since the last call."""
+        loss, accuracy, overlap, steps = self.sums.tolist()
+        self.sums = torch.zeros_like(self.sums)
+        return loss / steps, accuracy / steps, overlap / steps
+
+    @override
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient (Lightning's own clipping refuses fused optimisers)."""
+        if self._train.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self._train.gradient_clip)
+
+    @override
+    def configure_optimizers(self) -> Any:
+        """Adam with the rate of `learning_rate_factor` at every step."""
+        train = self._train
+        optimizer = torch.optim.Adam(
+            self.parameters(), lr=train.learning_rate, eps=1e-8 / train.points, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(train, step)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def learning_rate_factor(train: Train, step: int) -> float:
+    """Share of the learning rate at a step, counted from 0.
+
+    Linear warm-up, then constant or half a cosine down to 0 (Loshchilov & Hutter 2017, equation 5).
+    """
+    warm = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
+    if train.schedule == "constant":
+        return warm
+    progress = max(0, step - train.warmup) / max(1, train.steps - train.warmup)
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union (…,) of booleans (…, T); 1 where both are empty."""
+    intersection, union = (a & b).sum(-1), (a | b).sum(-1)
+    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)

@@ -1,0 +1,105 @@
+"""What a training is made of, written beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from occnet_lib import __version__
+from occnet_lib.config import Config, Model, Train, digest
+from occnet_lib.errors import ConfigError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.versions import VERSIONS
+
+from .dataset import ShapeSet
+
+_LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "h5py", "pillow")
+# Keys of `train` that say where and how often, not what: changing them does not begin a training anew.
+_CIRCUMSTANCES = frozenset(
+    {"log_every", "validate_every", "checkpoint_every", "accelerator", "precision", "workers", "cache"}
+)
+
+
+def device_of(train: Train) -> str:
+    """cuda or cpu.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    if train.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("train.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu")
+    return "cpu" if train.accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
+
+
+def uses_bf16(train: Train, device: str) -> bool:
+    """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
+    if train.precision != "auto":
+        return train.precision == "bf16"
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)  # older ones emulate it
+    # torch has no public test for processors; where this one went, be safe.
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
+def run_digest(model: Model, train: Train, seed: int, training: ShapeSet, validation: ShapeSet) -> str:
+    """A name for all that decides the result; a training with another one is not continued.
+
+    The number of steps belongs to it only where the learning rate depends on it, so that a training at
+    constant rate can be prolonged.
+    """
+    left_out = {*_CIRCUMSTANCES, *(["steps"] if train.schedule == "constant" else [])}
+    keys = train.model_dump(mode="json", exclude=left_out)
+    data = [training.fingerprint(), validation.fingerprint()]
+    return digest(VERSIONS["train"], model, keys, seed, data)
+
+
+def about(config: Config, model_name: str) -> dict[str, Any]:
+    """What goes into a network's file, so that it can be used alone."""
+    return {
+        "model_name": model_name,
+        "model": config.models[model_name].model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "seed": config.seed,
+        "occnet": __version__,
+    }
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Versions and hardware."""
+    hardware: dict[str, Any] = {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if device == "cuda":
+        hardware["gpu"] = torch.cuda.get_device_name()
+    versions = {"occnet": __version__, "python": platform.python_version()}
+    for library in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return {"hardware": hardware, "versions": versions}
+
+
+def write_options(path: Path, config: Config, facts: dict[str, Any]) -> None:
+    """Write options.json: the facts and the whole configuration."""
+    with replacing(path) as temporary:
+        text = json.dumps(facts | {"config": config.model_dump(mode="json")}, indent=2, sort_keys=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()

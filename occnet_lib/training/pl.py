@@ -1,0 +1,12 @@
+"""Lightning, imported behind the torchvision shim (see there); the only place that imports it."""
+
+from __future__ import annotations
+
+from occnet_lib.networks import torchvision_shim  # noqa: F401
+
+# isort: split
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+__all__ = ["Callback", "LightningEnvironment", "LightningModule", "TensorBoardLogger", "Trainer"]

@@ -1,0 +1,112 @@
+"""The course of a training: metrics.csv, TensorBoard, the log and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from occnet_lib.storage.tables import write_rows
+
+from .pl import Callback, LightningModule, Trainer
+
+_log = logging.getLogger(__name__)
+
+COLUMNS = (
+    *("step", "train_loss", "train_accuracy", "train_iou"),
+    *("val_loss", "val_accuracy", "val_iou", "val_threshold"),
+    *("learning_rate", "samples_per_second"),
+)
+Row = dict[str, float]
+
+
+class MetricsTable:
+    """metrics.csv: one row a record, values that were not measured are empty.
+
+    Args:
+        path: the file; written anew, then appended to.
+        rows: of the steps before, when a training goes on.
+    """
+
+    def __init__(self, path: Path, rows: list[Row]) -> None:
+        self._path, self.rows = path, rows
+        write_rows(path, rows, COLUMNS)
+
+    def add(self, row: Row) -> None:
+        """Append a row in one write."""
+        self.rows.append(row)
+        buffer = io.StringIO()
+        csv.DictWriter(buffer, COLUMNS, lineterminator="\n").writerow(row)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(buffer.getvalue())
+
+
+def describe(row: Row) -> str:
+    """A row for the log."""
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name != "step"]
+    return f"step {int(row['step'])}: {', '.join(parts)}"
+
+
+class Stopwatch:
+    """Samples a second of training, without the time that validation and writing take."""
+
+    def __init__(self) -> None:
+        self._samples, self._since, self._spent = 0, time.perf_counter(), 0.0
+
+    def step(self, samples: int) -> None:
+        """A step ended."""
+        self._samples += samples
+
+    def pause(self) -> None:
+        """Stop counting time."""
+        self._spent += time.perf_counter() - self._since
+
+    def go_on(self) -> None:
+        """Count time again."""
+        self._since = time.perf_counter()
+
+    def read(self) -> float:
+        """Samples a second since the last call; while paused."""
+        rate = self._samples / max(self._spent, 1e-9)
+        self._samples, self._spent = 0, 0.0
+        return rate
+
+
+class ProgressBar(Callback):
+    """A bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._stop: Callable[[], None] = lambda: None
+        self._update: Callable[[int], None] = lambda _: None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the bar."""
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        progress = Progress(console=Console(stderr=True), transient=True)
+        task = progress.add_task("training", total=self._steps, completed=trainer.global_step)
+        progress.start()
+        self._stop = progress.stop
+        self._update = lambda step: progress.update(task, completed=step)
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Move the bar."""
+        self._update(trainer.global_step)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remove the bar, also after an error."""
+        self._stop()

@@ -1,0 +1,167 @@
+"""Training of one model, which can be stopped at any time and goes on where it was."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from occnet_lib import seeds
+from occnet_lib.config import Config
+from occnet_lib.errors import ConfigError, DataError
+from occnet_lib.networks.checkpoint import read_plain
+
+from . import options
+from .bookkeeping import Bookkeeping
+from .data_module import TrainingLoader, validation_loader
+from .dataset import ShapeSet, TrainingItems, ValidationItems
+from .module import OccupancyModule
+from .pl import LightningEnvironment, TensorBoardLogger, Trainer
+from .record import ProgressBar
+
+_log = logging.getLogger(__name__)
+
+
+def train(
+    config: Config,
+    model_name: str,
+    shards: Mapping[str, Sequence[Path]],
+    out_dir: str | Path,
+    resume: bool = True,
+) -> None:
+    """Train a model.
+
+    Writes into `out_dir`: best.ckpt (the network with the highest validation IoU, see
+    `networks.checkpoint.load_network`), last.ckpt (the state to go on from, every `checkpoint_every`
+    steps), metrics.csv, options.json and tensorboard/. A run that was killed goes on from last.ckpt, on the
+    CPU to the very same weights; one with another configuration or other data begins anew.
+
+    Args:
+        config: `models[model_name]`, `train` and `seed` are used.
+        model_name: key of `models`.
+        shards: pack files by split, "train" and "val"; without validation shapes the last network is the
+            best.
+        out_dir: folder of the run.
+        resume: whether to go on from a last.ckpt.
+
+    Raises:
+        ConfigError: no such model, or a GPU is asked for and there is none.
+        DataError: a shard is missing or corrupt, or no shape is for training.
+        DependencyError: pretrained weights are asked for and not to be had.
+        OccnetError: the loss is not finite.
+    """
+    if model_name not in config.models:
+        raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
+    model, section, folder = config.models[model_name], config.train, Path(out_dir)
+    training, validation = _shapes(config, model_name, shards)
+    device = options.device_of(section)
+    bf16 = options.uses_bf16(section, device)
+    digest = options.run_digest(model, section, config.seed, training, validation)
+    _remove_unfinished(folder)
+    state = _state_to_resume(folder / "last.ckpt", digest) if resume else None
+    first = int(state["global_step"]) if state else 0
+
+    torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
+    module = OccupancyModule(model, section, training.names)
+    about = options.about(config, model_name)
+    facts = {
+        "parameters": module.network.parameter_count,
+        "precision": "bf16" if bf16 else "fp32",
+        "device": device,
+        "shapes": {"train": len(training), "val": len(validation)},
+        "digest": digest,
+    }
+    options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
+    batches = validation_loader(ValidationItems(validation, section), section.workers)
+    keeper = Bookkeeping(folder, section, about, batches if len(validation) else None, bf16, digest)
+    if state and first >= section.steps:
+        _log.info("%s is trained already (%d steps)", model_name, first)
+        keeper.load_state_dict(state["callbacks"][keeper.state_key])
+        keeper.restore_files()
+        return
+    del state  # Lightning reads the file again
+    items = TrainingItems(training, section, config.seed)
+    loader = TrainingLoader(items, section.batch_size, config.seed, section.workers, pin=device == "cuda")
+    with _quiet_lightning():
+        trainer = _trainer(folder, section.steps, keeper, device, bf16, first)
+        trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
+
+
+def _shapes(
+    config: Config, model_name: str, shards: Mapping[str, Sequence[Path]]
+) -> tuple[ShapeSet, ShapeSet]:
+    training, validation = (ShapeSet(shards.get(split, []), config.train) for split in ("train", "val"))
+    if len(training) == 0:
+        raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
+    if len(validation) == 0:
+        _log.warning(
+            "no shape in the validation split: the last network of %s counts as the best", model_name
+        )
+    return training, validation
+
+
+def _trainer(folder: Path, steps: int, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
+    return Trainer(
+        accelerator=device,
+        devices=1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_steps=steps,
+        max_epochs=-1,
+        logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=first + 1),
+        callbacks=[keeper, ProgressBar(steps)],
+        # A job's time limit and requeueing are Snakemake's and Slurm's matter.
+        plugins=[LightningEnvironment()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _state_to_resume(path: Path, digest: str) -> dict[str, Any] | None:
+    """The state in last.ckpt, or None, with a line in the log, where it cannot be gone on from."""
+    if not path.exists():
+        return None
+    try:
+        state = read_plain(path)
+        found = state["callbacks"][Bookkeeping.__qualname__]["digest"]
+        step = int(state["global_step"])
+    except (DataError, KeyError, TypeError) as error:
+        _log.warning("training begins anew: last.ckpt cannot be used (%s)", error)
+        return None
+    if found != digest:
+        _log.warning("training begins anew: last.ckpt is of another configuration or other data")
+        return None
+    _log.info("training goes on from step %d", step)
+    return state
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a killed run was writing."""
+    for path in [*folder.glob(".last.*.ckpt"), *folder.glob(".best.*.ckpt")]:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's advice on what is done here on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # How many processes load is a choice (train.workers), and so is not to use srun on Slurm.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="The `srun` command is available.*")
+            # Lightning 2.6 uses a class that torch 2.13 is about to drop.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

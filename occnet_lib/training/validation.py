@@ -1,0 +1,74 @@
+"""How good a network is on shapes it was not trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from occnet_lib.networks.images import encoder_input
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+
+from .dataset import Batch
+from .module import iou
+
+# Occupancy probabilities that are tried as the surface's threshold.
+THRESHOLDS = tuple(i / 20 for i in range(1, 20))
+_CHUNK = 100_000  # points in one call of the decoder
+
+
+class Scores(NamedTuple):
+    """Means over shapes.
+
+    Attributes:
+        loss: binary cross-entropy a point.
+        accuracy: share of points on the right side of probability one half.
+        iou: at `threshold`; both empty counts 1.
+        threshold: of `THRESHOLDS`, the one with the highest mean IoU on these very shapes.
+    """
+
+    loss: float
+    accuracy: float
+    iou: float
+    threshold: float
+
+
+def validate(
+    network: OccupancyNetwork, batches: Iterable[Batch], image_size: int, *, bf16: bool = False
+) -> Scores:
+    """Scores of a network; leaves its mode as it was.
+
+    Args:
+        network: on the device where to compute.
+        batches: at least one.
+        image_size: pixels along the encoder's input.
+        bf16: compute in bfloat16 where that is safe (autocast), as in training.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            rows = torch.cat([_rows(network, batch.to(device), image_size) for batch in batches])
+    finally:
+        network.train(was_training)
+    means = rows.double().mean(0).tolist()
+    best = max(range(len(THRESHOLDS)), key=lambda i: means[2 + i])
+    return Scores(means[0], means[1], means[2 + best], THRESHOLDS[best])
+
+
+def _rows(network: OccupancyNetwork, batch: Batch, image_size: int) -> Tensor:
+    """(B, 2 + thresholds): loss, accuracy and the IoU at every threshold of each item."""
+    codes = network.encode(encoder_input(batch.images, image_size))
+    thresholds = torch.tensor(THRESHOLDS, device=codes.device).logit()[:, None]
+    rows = []
+    for code, points, occupied in zip(codes, batch.points, batch.occupancies, strict=True):
+        parts = [network.decode(part[None].float(), code[None])[0] for part in points.split(_CHUNK)]
+        logits = torch.cat(parts).float()
+        loss = functional.binary_cross_entropy_with_logits(logits, occupied.float())
+        accuracy = ((logits > 0) == occupied).float().mean()
+        rows.append(torch.cat([loss[None], accuracy[None], iou(logits >= thresholds, occupied)]))
+    return torch.stack(rows)
