@@ -1,0 +1,135 @@
+"""Which face is seen where, by OpenGL (pyrender with EGL or OSMesa).
+
+A process that has rendered must not be forked: the child hangs. Start workers by spawn.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import functools
+import glob
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import DependencyError
+from occnet_lib.records import Mesh
+
+_SHADERS = Path(__file__).with_name("shaders")
+_LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+_HINT = "apt install libosmesa6, or set views.renderer=raycast"
+# From the camera's y down, z forward to OpenGL's y up, z backward.
+_TO_OPENGL = np.diag([1.0, -1.0, -1.0])
+
+
+def face_ids(
+    mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], size: int
+) -> Iterator[NDArray[np.int32]]:
+    """The face seen at the centre of every pixel, from one camera after the other.
+
+    Args:
+        mesh: view frame.
+        camera_mat: (V, 3, 3) intrinsics in pixels of an image of `size` pixels.
+        world_mat: (V, 3, 4) extrinsics, view frame to camera.
+        size: pixels along the image's edge.
+
+    Yields:
+        (size, size) int32 face numbers, -1 where there is none.
+
+    Raises:
+        DependencyError: no OpenGL platform works.
+    """
+    pyrender, renderer = _renderer(size)
+    # pyrender culls back faces in this mode: every face is drawn in both windings.
+    faces = np.concatenate([mesh.faces, mesh.faces[:, ::-1]]).astype(np.uint32)
+    primitive = pyrender.Primitive(positions=mesh.vertices.astype(np.float32), indices=faces, mode=4)
+    scene = pyrender.Scene()
+    body = scene.add(pyrender.Mesh([primitive]))
+    near, far = _depth_range(mesh.vertices, world_mat)
+    try:
+        for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):
+            camera = pyrender.IntrinsicsCamera(
+                intrinsic[0, 0], intrinsic[1, 1], intrinsic[0, 2], intrinsic[1, 2], near, far
+            )
+            node = scene.add(camera, pose=_pose(extrinsic))
+            image, _ = renderer.render(scene, pyrender.RenderFlags.SEG, {body: 0})
+            scene.remove_node(node)
+            numbers = image.astype(np.int32) @ np.array([1, 1 << 8, 1 << 16], np.int32)
+            yield np.where(numbers > 0, (numbers - 1) % len(mesh.faces), -1).astype(np.int32)
+    finally:
+        scene.clear()
+
+
+def available() -> bool:
+    """Whether pyrender can render in this process."""
+    try:
+        _renderer(64)
+    except DependencyError:
+        return False
+    return True
+
+
+def _pose(extrinsic: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4, 4) OpenGL camera to world, of a world_mat (3, 4)."""
+    rotation, translation = extrinsic[:, :3], extrinsic[:, 3]
+    pose = np.eye(4)
+    pose[:3, :3] = rotation.T @ _TO_OPENGL
+    pose[:3, 3] = -rotation.T @ translation
+    return pose
+
+
+def _depth_range(vertices: NDArray[np.float64], world_mat: NDArray[np.float64]) -> tuple[float, float]:
+    """Planes just before and behind everything that some camera sees, for a fine depth buffer."""
+    depths = vertices @ world_mat[:, 2, :3].T + world_mat[:, 2, 3]
+    far = max(float(depths.max()), 1e-3) * 1.01
+    return max(float(depths.min()) * 0.99, 1e-3 * far), far
+
+
+@functools.lru_cache(maxsize=1)
+def _renderer(size: int) -> tuple[Any, Any]:
+    """pyrender and a renderer of images of `size` pixels; the context stays for the next shape.
+
+    Raises:
+        DependencyError: no OpenGL platform works.
+    """
+    failures = []
+    for platform in _platforms():
+        os.environ["PYOPENGL_PLATFORM"] = platform
+        try:
+            return _create(size)
+        except Exception as error:  # anything at all, from missing libraries to failed assertions
+            failures.append(f"{platform}: {type(error).__name__} {error}")
+            # PyOpenGL stays with the platform of its first import.
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("OpenGL", "pyrender")]:
+                del sys.modules[name]
+    raise DependencyError(
+        f"pyrender cannot render: {'; '.join(failures) or 'neither EGL nor OSMesa'}", hint=_HINT
+    )
+
+
+def _platforms() -> list[str]:
+    """Platforms to try. OSMesa goes first where no GPU is, as it needs half of Mesa's EGL's time."""
+    asked = os.environ.get("OCCNET_GL") or os.environ.get("PYOPENGL_PLATFORM", "")
+    if asked in _LIBRARIES:
+        return [asked]
+    there = [name for name, library in _LIBRARIES.items() if ctypes.util.find_library(library)]
+    gpu = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
+    return there if gpu else there[::-1]
+
+
+def _create(size: int) -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within PyOpenGL and pyrender
+        import pyrender
+        from pyrender.shader_program import ShaderProgramCache
+
+        renderer = pyrender.OffscreenRenderer(size, size)
+        # pyrender has no other way to bring in shaders of one's own.
+        renderer._renderer._program_cache = ShaderProgramCache(str(_SHADERS))
+    return pyrender, renderer

@@ -1,0 +1,104 @@
+"""Images of a mesh: one shading for both renderers, which only say which face is seen where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Views
+from occnet_lib.records import Mesh
+
+DEFAULT_COLOR = 0.7
+
+# Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy's, y up): each adds energy (1 + n·l) / 2. Choy's
+# energy is 0.7; a little less keeps white faces from vanishing in the white background.
+_LAMPS = np.array([[0.0, 2.0, 2.0], [0.0, 2.0, -2.0]]) / np.sqrt(8.0)
+_ENERGY = 0.62
+# Share of the light that comes from the camera: without it upright faces would all look the same.
+_HEADLIGHT = 0.35
+
+FaceIds = Callable[[Mesh, NDArray[np.float64], NDArray[np.float64], int], Iterator[NDArray[np.int32]]]
+
+
+def render_views(
+    mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], config: Views
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
+    """Render a mesh from several cameras on a white background.
+
+    Both sides of every face are drawn. Faces are shaded flat, by two soft lamps above and a light at
+    the camera, and anti-aliased by a box filter over `supersampling`² samples a pixel.
+
+    Args:
+        mesh: view frame; grey where it has no colours.
+        camera_mat: (V, 3, 3) float64 intrinsics in pixels.
+        world_mat: (V, 3, 4) float64 extrinsics, view frame to camera.
+        config: `image_size`, `supersampling` and `renderer`.
+
+    Returns:
+        images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the share of a pixel that the mesh
+        covers; the renderer that was used.
+
+    Raises:
+        DependencyError: the renderer asked for does not work here.
+    """
+    renderer, face_ids = choose_renderer(config.renderer)
+    size, samples = config.image_size, config.supersampling
+    fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
+    images = np.zeros((len(camera_mat), size, size, 3), np.uint8)
+    coverage = np.zeros((len(camera_mat), size, size), np.float32)
+    faces = _Faces(mesh)
+    for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
+        images[view] = box_filter(faces.shaded(world_mat[view])[ids], samples)
+        coverage[view] = (ids >= 0).reshape(size, samples, size, samples).mean(axis=(1, 3))
+    return images, coverage, renderer
+
+
+def choose_renderer(wanted: str) -> tuple[str, FaceIds]:
+    """Name and function of the renderer that `wanted` (pyrender, raycast, auto) means here.
+
+    Raises:
+        DependencyError: `wanted` is pyrender, and it does not work here.
+    """
+    from . import pyrender_backend, raycast
+
+    if wanted == "pyrender" or (wanted == "auto" and pyrender_backend.available()):
+        return "pyrender", pyrender_backend.face_ids
+    return "raycast", raycast.face_ids
+
+
+def box_filter(image: NDArray[np.uint8], samples: int) -> NDArray[np.uint8]:
+    """Mean of blocks of `samples` x `samples` pixels: (s H, s W, 3) uint8 to (H, W, 3) uint8, rounded."""
+    height, width = image.shape[0] // samples, image.shape[1] // samples
+    blocks = image.reshape(height, samples, width, samples, 3)
+    sums = blocks.sum(axis=(1, 3), dtype=np.uint32)
+    return ((sums + samples * samples // 2) // (samples * samples)).astype(np.uint8)
+
+
+class _Faces:
+    """What the colour of a face in an image depends on."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        corners = mesh.triangles
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        self.normals = normals / np.where(lengths > 0, lengths, 1.0)
+        self.centres = corners.mean(axis=1)
+        if mesh.colors is None:
+            self.colors = np.full((len(mesh.faces), 3), DEFAULT_COLOR)
+        else:
+            self.colors = mesh.colors[mesh.faces].mean(axis=1, dtype=np.float64)
+
+    def shaded(self, world_mat: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """(F + 1, 3) uint8 colours of the faces in one view; the last row is the background's."""
+        camera = -world_mat[:, :3].T @ world_mat[:, 3]
+        # Of both normals of a face the one counts that is on the camera's side.
+        side = np.sign(np.einsum("fk,fk->f", self.normals, camera - self.centres))
+        seen = self.normals * np.where(side < 0, -1.0, 1.0)[:, None]
+        lamps = _ENERGY * (0.5 * (1.0 + seen @ _LAMPS.T)).sum(axis=1)
+        # As from far away, so that the triangles of one plane look alike.
+        facing = np.abs(seen @ (camera / np.linalg.norm(camera)))
+        light = lamps * (1.0 - _HEADLIGHT + _HEADLIGHT * facing)
+        shaded = np.clip(self.colors * light[:, None], 0.0, 1.0)
+        return np.concatenate([np.round(255 * shaded), np.full((1, 3), 255)]).astype(np.uint8)

@@ -1,0 +1,94 @@
+"""Views stage: raw mesh to renderings by the protocol of Choy et al. 2016 (3D-R2N2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Views as ViewsConfig
+from occnet_lib.errors import MeshError
+from occnet_lib.geometry.cameras import choy_cameras, project
+from occnet_lib.records import Mesh, Views
+from occnet_lib.rendering.views import render_views
+
+# Raise when the same mesh and parameters would give other images.
+VERSION = 1
+
+# Surface points that enter the audit.
+_AUDIT_POINTS = 2000
+# Below this the closed mesh and the images do not show the same thing.
+_LEAST_INSIDE = 0.98
+
+
+def run(
+    mesh: Mesh, config: ViewsConfig, rng: np.random.Generator, surface: NDArray[np.floating] | None = None
+) -> Views:
+    """Render a shape.
+
+    The view frame is the unit frame scaled so that the bounding box's diagonal is 1, which is
+    ShapeNet's own normalisation and therefore what the protocol's distances are meant for.
+
+    Args:
+        mesh: the raw mesh with its colours, unit frame.
+        config: the section `views`.
+        rng: generator of this stage and shape.
+        surface: (M, 3) points of the closed mesh's surface, unit frame, for the audit.
+
+    Returns:
+        images and cameras. The audit holds `renderer`; `background`, the mean share of the images that
+        shows no mesh; `inside`, the share of surface points that fall on the mesh's silhouette or at
+        most one pixel beside it, over all views; and `warning` where that is low.
+
+    Raises:
+        MeshError: nothing of the mesh is seen in some view.
+        DependencyError: the renderer asked for does not work here.
+    """
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    scale, loc = 1.0 / float(np.linalg.norm(high - low)), np.zeros(3)
+    camera_mat, world_mat = choy_cameras(config.count, rng, config)
+    in_view = replace(mesh, vertices=scale * mesh.vertices + loc)
+    images, coverage, renderer = render_views(in_view, camera_mat, world_mat, config)
+    if not coverage.any(axis=(1, 2)).all():
+        raise MeshError("the mesh is too thin or too small to be seen in every view")
+    views = Views(images, camera_mat, world_mat, loc, scale)
+    audit = {"renderer": renderer, "background": float(1.0 - coverage.mean())}
+    if surface is not None and len(surface):
+        step = max(1, len(surface) // _AUDIT_POINTS)
+        audit["inside"] = inside_silhouette(views, coverage, surface[::step])
+        if audit["inside"] < _LEAST_INSIDE:
+            share = f"{100 * (1 - audit['inside']):.1f} %"
+            audit["warning"] = f"{share} of the closed surface lies outside the silhouettes"
+    return replace(views, audit=audit)
+
+
+def inside_silhouette(views: Views, coverage: NDArray[np.float32], surface: NDArray[np.floating]) -> float:
+    """Share of points, over all views, that are projected onto the silhouette widened by one pixel.
+
+    Args:
+        views: cameras and frame.
+        coverage: (V, H, W) share of every pixel that is covered.
+        surface: (M, 3), unit frame. Points outside the image do not count.
+
+    Returns:
+        a number in [0, 1]; 1 where no point falls into any image.
+    """
+    hits = total = 0
+    for camera_mat, world_mat, covered in zip(views.camera_mat, views.world_mat, coverage > 0, strict=True):
+        uv, _ = project(surface, camera_mat, world_mat, views.loc, views.scale)
+        height, width = covered.shape
+        with np.errstate(invalid="ignore"):  # NaN: behind the camera
+            seen = ((uv >= 0) & (uv < (width, height))).all(axis=1)
+        column, row = np.floor(uv[seen]).astype(int).T
+        hits += int(_widened(covered)[row, column].sum())
+        total += len(row)
+    return hits / total if total else 1.0
+
+
+def _widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask and the eight neighbours of all its pixels."""
+    padded = np.pad(mask, 1)
+    rows, columns = mask.shape
+    shifts = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return np.logical_or.reduce(shifts)
