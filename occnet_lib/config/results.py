@@ -17,7 +17,8 @@ class Reconstruct(Section):
     resolution0: Count = Field(32, description="MISE's first grid, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
     threshold: Probability | Literal["validation"] = Field(
-        "validation", description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)"
+        "validation",
+        description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
     max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
     refine_steps: Natural = Field(30, description="steps of gradient refinement; 0: none")
@@ -33,8 +34,9 @@ class Evaluate(Section):
 
     surface: Count = Field(100_000, description="samples of the predicted surface")
     bootstrap: Natural = Field(1000, description="resamplings for the 95 % intervals; 0: none")
-    baselines: list[Literal["class_mean", "nearest_image"]] = Field(
-        ["class_mean", "nearest_image"], description="baselines (Tatarchenko et al. 2019) in the same table"
+    baselines: list[Literal["class_mean", "nearest_image", "floor"]] = Field(
+        ["class_mean", "nearest_image", "floor"],
+        description="in the same table (Tatarchenko et al. 2019); floor: the true mesh, sampled twice",
     )
 
 
@@ -42,7 +44,9 @@ class Analyse(Section):
     """Figures about the data and the networks."""
 
     embedding_views: Count = Field(4, description="views a shape that enter the t-SNE of embeddings")
-    embedding_shapes: Count = Field(1000, description="at most this many shapes enter it, drawn by their names")
+    embedding_shapes: Count = Field(
+        1000, description="at most this many shapes enter it, drawn by their names"
+    )
     perplexity: Positive = Field(30.0, description="t-SNE's perplexity (bounded by the number of images)")
     projections: Count = Field(1, description="shapes a category whose points are projected onto their image")
 

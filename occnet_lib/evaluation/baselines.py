@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface
@@ -31,8 +32,8 @@ def baseline_shard(
     kind: Kind,
     train_shards: Sequence[str | Path],
     test_shard: str | Path,
+    config: Config,
     out_dir: str | Path,
-    view: int = 0,
 ) -> None:
     """Write a baseline's meshes for the shapes of a test shard (storage.reconstructions).
 
@@ -44,8 +45,8 @@ def baseline_shard(
         kind: which baseline.
         train_shards: pack files of the training shapes; not used by `floor`.
         test_shard: pack file of the shapes to reconstruct.
+        config: `reconstruct.view` says which view of a test shape is the photo.
         out_dir: folder to write.
-        view: which view of a test shape is the photo.
 
     Raises:
         ConfigError: an unknown kind.
@@ -55,7 +56,9 @@ def baseline_shard(
     if kind not in writers:
         raise ConfigError(f"no baseline {kind!r}", hint=f"there are {', '.join(writers)}")
     with writing(out_dir) as folder:
-        writers[kind](folder, [Shard(path) for path in train_shards], Shard(test_shard), view)
+        writers[kind](
+            folder, [Shard(path) for path in train_shards], Shard(test_shard), config.reconstruct.view
+        )
 
 
 def _true_meshes(folder: FolderWriter, _train: list[Shard], test: Shard, _view: int) -> None:

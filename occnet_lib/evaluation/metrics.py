@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.config import Evaluate, Points
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.records import Mesh
@@ -106,6 +107,29 @@ def mesh_metrics(
     return {"iou": overlap} | surface_metrics(
         drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64)
     )
+
+
+def compare(
+    predicted: Mesh, true: Mesh, points: Points, config: Evaluate, rng: np.random.Generator
+) -> dict[str, float]:
+    """All metrics of one mesh against another, both closed and in the unit frame; samples drawn here.
+
+    Args:
+        predicted: what is measured; without area it counts as `worst`.
+        true: what it is measured against.
+        points: the section `points`: the IoU's points (number, padding) and the number of true surface samples.
+        config: the section `evaluate`: number of predicted surface samples.
+        rng: draws all of them.
+
+    Raises:
+        MeshError: the true mesh has no area.
+    """
+    uniform = (rng.random((points.uniform, 3)) - 0.5) * (1.0 + points.padding)
+    surface, normals, _ = sample_surface(true, points.surface, rng)
+    if not has_area(predicted):
+        return worst()
+    occupancies = contains(true, uniform)
+    return mesh_metrics(predicted, uniform, occupancies, surface, normals, config.surface, rng)
 
 
 def worst() -> dict[str, float]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Reconstruct
-from occnet_lib.errors import DataError, DependencyError
+from occnet_lib.errors import ConfigError, DataError
 
 from .reconstruct import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
     from occnet_lib.networks.folded import FoldedDecoder
 
+LOG = logging.getLogger(__name__)
+_ONET_THRESHOLD = 0.2
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -30,8 +34,8 @@ class Reconstructor:
         threshold: occupancy probability of the surface that is used.
 
     Raises:
-        DataError: the checkpoint is missing, broken or has no threshold though that is asked for.
-        DependencyError: a GPU is asked for and there is none.
+        DataError: the checkpoint is missing or broken.
+        ConfigError: a GPU is asked for and there is none.
     """
 
     def __init__(self, checkpoint: str | Path, config: Reconstruct) -> None:
@@ -54,7 +58,7 @@ class Reconstructor:
 
         pixels = torch.as_tensor(np.ascontiguousarray(image), device=self.device)[None]
         with torch.inference_mode():
-            code = self._network.encode(encoder_input(pixels, self._options["image_size"]))
+            code = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
         chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
         return self._network.fold(code.clone(), chunk)
 
@@ -71,26 +75,53 @@ class Reconstructor:
         )
 
 
+def encoder_features(
+    checkpoint: str | Path, accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The encoder of a checkpoint: pictures (B, H, W, 3) uint8 sRGB on white to codes (B, c_dim) float32.
+
+    Raises:
+        DataError: the checkpoint is missing or broken.
+        ConfigError: a GPU is asked for and there is none.
+    """
+    import torch
+
+    from occnet_lib.networks.checkpoint import load_network
+    from occnet_lib.networks.images import encoder_input
+
+    device = _device(accelerator)
+    network, options = load_network(checkpoint, device)
+
+    def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels = torch.as_tensor(np.ascontiguousarray(images), device=device)
+        with torch.inference_mode():
+            codes = network.encode(encoder_input(pixels, options["train"]["image_size"]))
+        return np.asarray(codes.float().cpu().numpy())
+
+    return features
+
+
 def _device(accelerator: str) -> str:
     import torch
 
     there = torch.cuda.is_available()
     if accelerator == "gpu" and not there:
-        raise DependencyError(
-            "reconstruct.accelerator is gpu, and torch sees none", hint="set it to auto or cpu"
+        raise ConfigError(
+            "reconstruct.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu"
         )
     return "cuda" if there and accelerator != "cpu" else "cpu"
 
 
 def _threshold(config: Reconstruct, options: dict[str, object], checkpoint: str | Path) -> float:
-    """The configured threshold, or the one that was best on the validation set."""
+    """The configured threshold, or the one with the highest IoU on the validation set."""
     if not isinstance(config.threshold, str):
         return config.threshold
-    value = options.get("threshold")
-    if not isinstance(value, float) or not 0.0 < value < 1.0:
-        raise DataError(
-            "has no threshold chosen on the validation set",
-            path=checkpoint,
-            hint="set reconstruct.threshold=0.2",
+    value = options.get("val_threshold")
+    if value is None:
+        LOG.warning(
+            "%s was trained without validation shapes: its threshold is %g", checkpoint, _ONET_THRESHOLD
         )
+        return _ONET_THRESHOLD
+    if not isinstance(value, float) or not 0.0 < value < 1.0:
+        raise DataError(f"has the threshold {value!r}", path=checkpoint, hint="set reconstruct.threshold=0.2")
     return value
