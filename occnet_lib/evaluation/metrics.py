@@ -117,7 +117,7 @@ def compare(
     Args:
         predicted: what is measured; without area it counts as `worst`.
         true: what it is measured against.
-        points: the section `points`: the IoU's points (number, padding) and the number of true surface samples.
+        points: the section `points`: number and padding of the IoU's points, number of true surface samples.
         config: the section `evaluate`: number of predicted surface samples.
         rng: draws all of them.
 

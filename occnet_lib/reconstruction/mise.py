@@ -19,8 +19,7 @@ from occnet_lib.errors import DataError
 Field = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Points (N, 3) float32 in the unit frame to logits (N,)."""
 
-_NEIGHBOURS = np.array([o for o in product((-1, 0, 1), repeat=3) if any(o)])
-_HALVES = np.array([o for o in product((0, 1, 2), repeat=3) if any(c == 1 for c in o)])
+_HALVES = np.array(list(product((0, 1, 2), repeat=3)))
 
 
 class Grid(NamedTuple):
@@ -47,9 +46,9 @@ def mise(
     """Logits on a grid of `resolution0 * 2**upsampling_steps` cells along the edge.
 
     Cells in which the field does not change its side get the value of a coarser corner, so that
-    marching cubes finds no surface there. Where a newly evaluated point contradicts such a filled
-    neighbourhood, that neighbourhood is evaluated too, until nothing contradicts: the surface is
-    followed out of the cells that showed it first, and the result is closed under sign changes.
+    marching cubes finds no surface there. Where a point evaluated in one cell contradicts the side of a
+    neighbouring cell, that one is halved too, until nothing contradicts: the surface is followed out of
+    the cells that showed it first, and the result is closed under sign changes.
 
     Args:
         field: takes (N, 3) float32 points of the unit frame, gives (N,) logits; called with at most
@@ -68,8 +67,7 @@ def mise(
     logits = _evaluate(field, known, n, box, points_batch).reshape((n + 1,) * 3)
     evaluated = known.size
     for _ in range(upsampling_steps):
-        active = _active_cells(logits > threshold_logit)
-        logits, known, count = _halve(field, logits, known, active, threshold_logit, box, points_batch)
+        logits, known, count = _halve(field, logits, known, threshold_logit, box, points_batch)
         evaluated += count
     return Grid(logits, evaluated)
 
@@ -78,7 +76,6 @@ def _halve(
     field: Field,
     coarse: NDArray[np.float32],
     known: NDArray[np.int64],
-    active: NDArray[np.bool_],
     threshold: float,
     box: float,
     points_batch: int,
@@ -87,22 +84,44 @@ def _halve(
     n = 2 * (coarse.shape[0] - 1)
     logits = _fill(coarse).reshape(-1)
     seen = np.zeros(logits.size, dtype=bool)
-    cells = np.stack(np.nonzero(active))
-    seen[(_flat(2 * cells, n)[:, None] + _flat(_HALVES.T, n)).reshape(-1)] = True
-    new = np.flatnonzero(seen)
-    known = _flat(2 * np.stack(np.unravel_index(known, coarse.shape)), n)
-    seen[known] = True
-    found = [known]
-    while new.size:
+    found = [_flat(2 * np.stack(np.unravel_index(known, coarse.shape)), n)]
+    seen[found[0]] = True
+    # A border of active cells, which have nothing to be found out about, spares looking for the border.
+    active = np.pad(_active_cells(coarse > threshold), 1, constant_values=True)
+    cells = np.stack(np.nonzero(active[1:-1, 1:-1, 1:-1]))
+    while cells.size:
+        new = _unseen(cells, seen, n)
         values = _evaluate(field, new, n, box, points_batch)
         flipped = new[(values > threshold) != (logits[new] > threshold)]
         logits[new] = values
         found.append(new)
-        around = _around(_at_edge_of(active, flipped), n)
-        new = np.unique(around[~seen[around]])
-        seen[new] = True
-    all_known = np.concatenate(found)
-    return logits.reshape((n + 1,) * 3), all_known, all_known.size - known.size
+        cells = _contradicted(active, flipped, n)
+    points = np.concatenate(found)
+    return logits.reshape((n + 1,) * 3), points, points.size - known.size
+
+
+def _unseen(cells: NDArray[np.int64], seen: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """Flat indices of those of the 27 corners of halved cells (3, K) that are not in `seen`, and put there."""
+    corners = (_flat(2 * cells, n)[:, None] + _flat(_HALVES.T, n)).reshape(-1)
+    corners = corners[~seen[corners]]
+    seen[corners] = True
+    corners.sort()
+    return corners[np.concatenate([[True], corners[1:] != corners[:-1]])] if corners.size else corners
+
+
+def _contradicted(active: NDArray[np.bool_], flat: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """(3, K) cells around flipped points that were not active, and are put there; `active` has a border."""
+    corner = np.stack(np.unravel_index(flat, (n + 1,) * 3))
+    below, above = (corner + 1) // 2, corner // 2 + 1  # cells on both sides, shifted by the border
+    edge = active.shape[0]
+    sides = []
+    for side in product((0, 1), repeat=3):
+        x, y, z = (above[k] if s else below[k] for k, s in enumerate(side))
+        cell = (x * edge + y) * edge + z
+        sides.append(cell[~active.reshape(-1)[cell]])
+    cells = np.unique(np.concatenate(sides))
+    active.reshape(-1)[cells] = True
+    return np.stack(np.unravel_index(cells, active.shape)) - 1
 
 
 def _flat(corner: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -147,22 +166,3 @@ def _fill(coarse: NDArray[np.float32]) -> NDArray[np.float32]:
     fine[::2, 1::2] = rows[:, :-1]
     fine[1::2, 1::2] = rows[:-1, :-1]
     return fine
-
-
-def _at_edge_of(active: NDArray[np.bool_], flat: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(3, K) indices of those corners of the fine grid that touch a cell which was not active."""
-    n = 2 * active.shape[0]
-    corner = np.stack(np.unravel_index(flat, (n + 1,) * 3))
-    solid = np.pad(active, 1, constant_values=True).reshape(-1)
-    edge = active.shape[0] + 2
-    below, above = (corner + 1) // 2, corner // 2 + 1  # cells on both sides, shifted by the padding
-    inner = np.ones(flat.size, dtype=bool)
-    for side in product((0, 1), repeat=3):
-        x, y, z = (above[k] if s else below[k] for k, s in enumerate(side))
-        inner &= solid[(x * edge + y) * edge + z]
-    return corner[:, ~inner]
-
-
-def _around(corner: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Flat indices of the 26 neighbours of corners (3, K); those beyond the grid become ones inside."""
-    return _flat(np.clip(corner[:, :, None] + _NEIGHBOURS.T[:, None, :], 0, n), n).reshape(-1)

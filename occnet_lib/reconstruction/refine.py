@@ -104,17 +104,6 @@ def refine(
     return Refined(Mesh(moved, mesh.faces, mesh.colors), before, after, True, frozen)
 
 
-def field_normals(
-    field: TorchField, points: NDArray[np.floating], device: str = "cpu"
-) -> NDArray[np.float32]:
-    """(N, 3) float32 unit outward normals -∇f/‖∇f‖ of the field at points (N, 3); 0 where it is flat."""
-    import torch
-
-    at = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=device)
-    _, gradient = _value_and_gradient(field, at)
-    return torch.nn.functional.normalize(-gradient, dim=1).cpu().numpy()
-
-
 def _value_and_gradient(field: TorchField, points: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N,) and their derivative (N, 3) by the points; nothing else is differentiated."""
     import torch

@@ -1,0 +1,164 @@
+"""MISE against the dense grid and against ONet's octree, written naively."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from occnet_lib.errors import DataError
+from occnet_lib.reconstruction.mise import mise
+
+BOX = 1.1
+
+
+def dense(field, n: int) -> np.ndarray:
+    axis = np.arange(n + 1) / n
+    points = BOX * (np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1) - 0.5)
+    return field(points.reshape(-1, 3).astype(np.float32)).reshape((n + 1,) * 3)
+
+
+def onet_octree(field, resolution0: int, steps: int) -> tuple[np.ndarray, int]:
+    """Which grid points ONet's rule evaluates: a cell is halved when any evaluated point of it, hanging ones included,
+    lies on the other side than another; until no cell is."""
+    n = resolution0 * 2**steps
+    inside = dense(field, n) > 0
+    known = np.zeros_like(inside)
+    size = 2**steps
+    known[::size, ::size, ::size] = True
+    leaves = [(np.array(c) * size, size) for c in np.ndindex(*[resolution0] * 3)]
+    while True:
+        halved, kept = [], []
+        for low, edge in leaves:
+            cell = tuple(slice(x, x + edge + 1) for x in low)
+            here = inside[cell][known[cell]]
+            (halved if edge > 1 and here.any() and not here.all() else kept).append((low, edge))
+        if not halved:
+            return known, int(known.sum())
+        leaves = kept
+        for low, edge in halved:
+            half = edge // 2
+            known[tuple(slice(x, x + edge + 1, half) for x in low)] = True
+            leaves += [(low + half * np.array(c), half) for c in np.ndindex(2, 2, 2)]
+
+
+def crossed_cells(inside: np.ndarray) -> np.ndarray:
+    corners = [inside[x:, y:, z:] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    n = inside.shape[0] - 1
+    stacked = np.stack([c[:n, :n, :n] for c in corners])
+    return stacked.any(axis=0) & ~stacked.all(axis=0)
+
+
+def balls(centres, radii):
+    """Union of balls as a field whose value is about ten times the distance."""
+
+    def field(points: np.ndarray) -> np.ndarray:
+        distance = np.linalg.norm(points[:, None] - np.asarray(centres, np.float32)[None], axis=2)
+        return 10 * (np.asarray(radii, np.float32) - distance).max(axis=1)
+
+    return field
+
+
+def waves(seed: int):
+    """A smooth random field with features of all sizes."""
+    rng = np.random.default_rng(seed)
+    frequency = rng.normal(0, 9, (6, 3)).astype(np.float32)
+    phase = rng.uniform(0, 6.3, 6).astype(np.float32)
+    return lambda points: np.sin(points @ frequency.T + phase).sum(axis=1) - np.float32(1.5)
+
+
+class Counted:
+    """A field that remembers where it was asked."""
+
+    def __init__(self, field):
+        self.field, self.asked = field, []
+
+    def __call__(self, points):
+        assert points.dtype == np.float32
+        self.asked.append(points.copy())
+        return self.field(points)
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.floats(-0.3, 0.3)] * 3, st.floats(0.14, 0.22)), min_size=1, max_size=4, unique=True
+    )
+)
+@settings(max_examples=15, deadline=None)
+def test_signs_are_those_of_the_dense_grid_where_no_part_is_smaller_than_a_coarse_cell(parts):
+    field = balls([p[:3] for p in parts], [p[3] for p in parts])
+    grid = mise(field, 16, 1, 0.0)
+    assert np.array_equal(grid.logits > 0, dense(field, 32) > 0)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=15, deadline=None)
+def test_every_crossed_cell_is_exact_and_no_more_is_evaluated_than_by_onets_rule(seed):
+    field = waves(seed)
+    counted = Counted(field)
+    grid = mise(counted, 4, 2, 0.0)
+    truth = dense(field, 16)
+    # On crossed cells of the result all eight corners are the field's own values.
+    for cell in np.argwhere(crossed_cells(grid.logits > 0)):
+        corners = tuple(slice(x, x + 2) for x in cell)
+        assert np.array_equal(grid.logits[corners], truth[corners])
+    asked = np.concatenate(counted.asked)
+    assert len(np.unique(asked, axis=0)) == len(asked) == grid.evaluated
+    assert grid.evaluated <= onet_octree(field, 4, 2)[1]
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_one_halving_evaluates_the_very_points_of_onets_rule(seed):
+    field = waves(seed)
+    grid = mise(field, 6, 1, 0.0)
+    known, count = onet_octree(field, 6, 1)
+    assert grid.evaluated == count
+    assert np.array_equal(grid.logits[known], dense(field, 12)[known])
+
+
+def test_a_surface_that_enters_a_cell_between_its_corners_is_followed():
+    # A rod whose cross-section slips between the corners of the first grid; only its end is seen there.
+    def field(points):
+        rod = 0.045 - np.maximum(np.abs(points[:, 1] - 0.07), np.abs(points[:, 2] - 0.07))
+        rod = np.where(points[:, 0] > -0.4, rod, -1)
+        ball = 0.2 - np.linalg.norm(points - np.float32([0.35, 0.07, 0.07]), axis=1)
+        return (10 * np.maximum(rod, ball)).astype(np.float32)
+
+    truth = dense(field, 32) > 0
+    assert truth[:16].sum() > 50
+    coarse = dense(field, 8) > 0
+    assert not coarse[:5].any()
+    assert np.array_equal(mise(field, 8, 2, 0.0).logits > 0, truth)
+
+
+def test_points_of_the_evaluation_are_few_and_the_batches_bounded():
+    field = Counted(balls([[0, 0, 0]], [0.4]))
+    grid = mise(field, 16, 2, 0.0, points_batch=1000)
+    assert grid.logits.shape == (65, 65, 65)
+    assert grid.logits.dtype == np.float32
+    assert grid.evaluated == sum(len(points) for points in field.asked) < 0.25 * 65**3
+    assert max(len(points) for points in field.asked) <= 1000
+
+
+def test_corners_of_the_box_and_the_threshold():
+    def field(points):
+        return points[:, 0]
+
+    grid = mise(field, 4, 0, 0.0, box=2.0)
+    assert np.allclose(grid.logits[:, 2, 3], [-1, -0.5, 0, 0.5, 1])
+    fine = mise(field, 4, 3, 0.3, box=2.0)
+    assert np.array_equal(fine.logits[:, 5, 7] > 0.3, np.linspace(-1, 1, 33) > 0.3)
+
+
+@pytest.mark.parametrize("value", [-3.0, 3.0])
+def test_a_constant_field_costs_the_first_grid_only(value):
+    grid = mise(lambda points: np.full(len(points), value, np.float32), 8, 2, 0.0)
+    assert grid.evaluated == 9**3
+    assert (grid.logits == value).all()
+
+
+def test_values_that_are_no_numbers_are_an_error():
+    with pytest.raises(DataError, match="not numbers"):
+        mise(lambda points: np.full(len(points), np.nan, np.float32), 4, 1, 0.0)

@@ -1,0 +1,118 @@
+"""Refinement: its derivative against autograd, its effect on analytic fields, its promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from occnet_lib.reconstruction import refine as module
+from occnet_lib.reconstruction.extract import surface, threshold_logit
+from occnet_lib.reconstruction.mise import mise
+from occnet_lib.reconstruction.refine import refine
+from occnet_lib.records import Mesh
+
+RADII = (0.4, 0.25, 0.32)
+
+
+def ellipsoid(points: torch.Tensor) -> torch.Tensor:
+    """Logit 0 on the ellipsoid, about twelve times the distance nearby."""
+    scaled = points / torch.tensor(RADII, dtype=points.dtype)
+    return 4 * (1 - scaled.square().sum(1))
+
+
+def coarse_mesh(cells: int = 24, level: float = 0.0) -> Mesh:
+    return surface(mise(lambda p: ellipsoid(torch.from_numpy(p)).numpy(), cells, 0, level).logits, level)
+
+
+def shaken(mesh: Mesh, size: float) -> Mesh:
+    noise = np.random.default_rng(3).normal(0, size, mesh.vertices.shape)
+    return Mesh(mesh.vertices + noise, mesh.faces)
+
+
+def miss(mesh: Mesh, tau: float) -> float:
+    value = torch.sigmoid(ellipsoid(torch.from_numpy(mesh.vertices)))
+    return float((value - tau).abs().mean())
+
+
+def test_derivative_is_autograds():
+    generator = torch.Generator().manual_seed(0)
+    vertices = torch.randn(30, 3, dtype=torch.float64, generator=generator)
+    faces = torch.stack([torch.randperm(30, generator=generator)[:3] for _ in range(40)])
+    weights = torch.rand(40, 3, dtype=torch.float64, generator=generator)
+    weights /= weights.sum(1, keepdim=True)
+    loss = module._loss(ellipsoid, vertices, faces, weights, 0.2, 0.5)
+    leaf = vertices.clone().requires_grad_(True)
+    points = (leaf[faces] * weights[:, :, None]).sum(1)
+    outward = torch.nn.functional.normalize(2 * points.detach() / torch.tensor(RADII) ** 2, dim=1)
+    normals = torch.nn.functional.normalize(module._cross(leaf, faces), dim=1)
+    total = (torch.sigmoid(ellipsoid(points)) - 0.2).square().mean()
+    total = total + 0.5 * (normals - outward).square().sum(1).mean()
+    total.backward()
+    assert loss.value == pytest.approx(total.item(), rel=1e-6)
+    gradient = module._to_vertices(loss, vertices, faces, weights)
+    assert torch.allclose(gradient, leaf.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("tau", [0.2, 0.5])
+def test_loss_falls_and_vertices_approach_the_surface(tau):
+    mesh = shaken(coarse_mesh(level=threshold_logit(tau)), 0.003)
+    result = refine(ellipsoid, mesh, tau, steps=30, rng=np.random.default_rng(0))
+    assert result.kept
+    assert result.loss_after < 0.7 * result.loss_before
+    assert miss(result.mesh, tau) < 0.7 * miss(mesh, tau)
+    assert np.array_equal(result.mesh.faces, mesh.faces)
+
+
+def test_same_generator_same_mesh():
+    mesh = shaken(coarse_mesh(), 0.003)
+    a, b = (refine(ellipsoid, mesh, 0.5, steps=5, rng=np.random.default_rng(1)) for _ in range(2))
+    assert np.array_equal(a.mesh.vertices, b.mesh.vertices)
+    assert a.loss_after == b.loss_after
+
+
+def test_never_worse_than_before():
+    mesh = coarse_mesh()
+    result = refine(ellipsoid, mesh, 0.5, steps=3, rate=0.05, rng=np.random.default_rng(0))
+    assert not result.kept
+    assert result.loss_after == result.loss_before
+    assert result.mesh is mesh
+
+
+def test_no_face_turns_over():
+    mesh = shaken(coarse_mesh(32), 0.004)
+    # A weight of the value alone, which does not mind folds, and long steps.
+    result = refine(
+        ellipsoid, mesh, 0.5, steps=20, rate=8e-4, normal_weight=0.0, rng=np.random.default_rng(0)
+    )
+    assert result.kept
+    assert result.frozen > 0
+
+    def cross(m):
+        a, b, c = (m.vertices[m.faces[:, k]] for k in range(3))
+        return np.cross(b - a, c - a)
+
+    assert ((cross(mesh) * cross(result.mesh)).sum(1) >= -1e-12).all()
+
+
+def test_parameters_of_the_field_get_no_gradient():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Softplus(), torch.nn.Linear(8, 1))
+    mesh = coarse_mesh(12)
+    refine(lambda p: network(p).squeeze(1), mesh, 0.5, steps=2, rng=np.random.default_rng(0))
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_nothing_to_do():
+    mesh = coarse_mesh(12)
+    assert refine(ellipsoid, mesh, 0.5, steps=0, rng=np.random.default_rng(0)).mesh is mesh
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    assert not refine(ellipsoid, empty, 0.5, rng=np.random.default_rng(0)).kept
+
+
+def test_a_field_that_is_flat_and_a_face_without_area_do_no_harm():
+    mesh = coarse_mesh(12)
+    flat = refine(lambda p: p.sum(1) * 0, mesh, 0.5, steps=2, rng=np.random.default_rng(0))
+    assert np.isfinite(flat.mesh.vertices).all()
+    faces = np.concatenate([mesh.faces, [[0, 0, 1]]]).astype(np.int32)
+    thin = refine(ellipsoid, Mesh(mesh.vertices, faces), 0.5, steps=2, rng=np.random.default_rng(0))
+    assert np.isfinite(thin.mesh.vertices).all()
