@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Count, NonNegative, Positive, Section, Share
 
@@ -13,20 +13,25 @@ class Preprocess(Section):
     """How the stages are carried out over many shapes."""
 
     max_failed: Share = Field(0.05, description="stop before training when more than this share failed")
-    time_limit: Positive = Field(120.0, description="seconds after which a shape is given up as failed")
+    time_limit: Positive = Field(120.0, description="CPU seconds after which a shape is given up as failed")
 
 
 class Watertight(Section):
     """Raw mesh to closed mesh by TSDF fusion of depth renders (onet.md: mesh-fusion's parameters)."""
 
     rule: Literal["carve", "mean", "flood"] = Field(
-        "carve", description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill"
+        "carve",
+        description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill",
     )
-    resolution: int = Field(256, ge=32, le=1024, multiple_of=32, description="voxels along the fusion cube's edge")
+    resolution: int = Field(
+        256, ge=32, le=1024, multiple_of=32, description="voxels along the fusion cube's edge"
+    )
     views: Count = Field(100, description="depth renders on a sphere around the shape")
     image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
     truncation: Positive = Field(3.0, description="truncation of the signed distance, in voxels")
-    sheet_thickness: NonNegative = Field(1.35, description="thickness given to zero-thickness sheets, in voxels")
+    sheet_thickness: NonNegative = Field(
+        1.35, description="thickness given to zero-thickness sheets, in voxels"
+    )
     min_component: NonNegative = Field(
         1e-5, description="closed components smaller than this share of the whole's volume are removed"
     )
@@ -51,7 +56,18 @@ class Views(Section):
         "auto", description="auto: pyrender (EGL, else OSMesa), without OpenGL ray casting"
     )
     supersampling: Count = Field(2, description="samples along a pixel's edge (anti-aliasing)")
-    focal: Positive = Field(149.84375, description="focal length in pixels of a 137-pixel image (35 mm on 32 mm)")
+    focal: Positive = Field(
+        149.84375, description="focal length in pixels of a 137-pixel image (35 mm on 32 mm)"
+    )
     elevation: tuple[float, float] = Field((25.0, 30.0), description="degrees, drawn uniformly")
     distance: tuple[float, float] = Field((0.65, 0.95), description="times max_distance, drawn uniformly")
     max_distance: Positive = Field(1.75, description="in the view frame, where the shape's diagonal is 1")
+
+    @model_validator(mode="after")
+    def _cameras_stand_outside(self) -> Views:
+        for name, (low, high) in (("elevation", self.elevation), ("distance", self.distance)):
+            if low > high:
+                raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
+        if self.distance[0] * self.max_distance <= 0.5:
+            raise ValueError("distance x max_distance must be above 0.5, or cameras stand within the shape")
+        return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,14 @@ def face_ids(
 
     scene = open3d.t.geometry.RaycastingScene(nthreads=1)
     vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32)
-    scene.add_triangles(open3d.core.Tensor(vertices), open3d.core.Tensor(faces))
+    tensor: Any = open3d.core.Tensor  # its stubs know no conversion from numpy
+    scene.add_triangles(tensor(vertices), tensor(faces))
     none = np.int64(open3d.t.geometry.RaycastingScene.INVALID_ID)
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):
         ids = np.full((size, size), -1, np.int32)
         rows, columns = _window(mesh.vertices, intrinsic, extrinsic, size)
         rays = _rays(intrinsic, extrinsic, rows, columns)
-        hits = scene.cast_rays(open3d.core.Tensor(rays), nthreads=1)["primitive_ids"].numpy().astype(np.int64)
+        hits = scene.cast_rays(tensor(rays), nthreads=1)["primitive_ids"].numpy().astype(np.int64)
         ids[rows.start : rows.stop, columns.start : columns.stop] = np.where(hits == none, -1, hits)
         yield ids
 

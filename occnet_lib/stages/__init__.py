@@ -1,0 +1,1 @@
+"""Stages: (record, config section, rng) to record; per-shape files and failures at the edge."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def run(
     if not coverage.any(axis=(1, 2)).all():
         raise MeshError("the mesh is too thin or too small to be seen in every view")
     views = Views(images, camera_mat, world_mat, loc, scale)
-    audit = {"renderer": renderer, "background": float(1.0 - coverage.mean())}
+    audit: dict[str, Any] = {"renderer": renderer, "background": float(1.0 - coverage.mean())}
     if surface is not None and len(surface):
         step = max(1, len(surface) // _AUDIT_POINTS)
         audit["inside"] = inside_silhouette(views, coverage, surface[::step])

@@ -21,7 +21,7 @@ from occnet_lib.seeds import unit_hash
 from .atomic import replacing
 from .meshfile import SUFFIXES
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 COLUMNS = ("category", "id", "path", "split", "shard")
 _LAYOUTS = (
@@ -139,7 +139,7 @@ def _shapes_of(folder: Path) -> dict[str, str]:
             raise DataError(f"shape {shape} occurs twice: {found[shape]} and {path}", path=folder)
         found[shape] = path
     if without:
-        LOG.warning("%s: %d folders without a mesh file left out", folder, without)
+        logger.warning("%s: %d folders without a mesh file left out", folder, without)
     return found
 
 
@@ -195,7 +195,8 @@ def _splits(config: Config, category: str, found: dict[str, str], listed: dict[s
         (found.keys() - listed, "in no list"),
     ):
         if shapes:
-            LOG.warning("%s: %d shapes %s left out, for example %s", category, len(shapes), what, min(shapes))
+            example = min(shapes)
+            logger.warning("%s: %d shapes %s left out, as %s", category, len(shapes), what, example)
     return {shape: listed[shape] for shape in found if shape in listed}
 
 

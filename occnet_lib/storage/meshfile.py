@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
+import os
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,7 +24,7 @@ from . import polygons
 from .atomic import replacing
 from .meshcolors import DEFAULT_COLOR, linear_to_srgb, part_colors, srgb_to_linear
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # In order of preference where a shape has several.
 SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae")
@@ -31,6 +34,9 @@ WRITABLE = (".obj", ".ply", ".off", ".stl", ".glb")
 MAX_NONFINITE = 0.05
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+# How a file names others that belong to it.
+_SIDE_FILES = {".obj": rb"^mtllib[ \t]+(.+?)\s*$", ".gltf": rb'"uri"\s*:\s*"(?!data:)([^"]+)"'}
 
 # Rotations that turn the up axis to +y.
 _TURNS = {
@@ -68,6 +74,24 @@ def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
     with np.errstate(invalid="ignore"):  # infinite coordinates are dealt with below
         vertices = np.concatenate([vertices for vertices, _, _ in parts]) @ _TURNS[up].T
     return _checked(vertices, faces, _join_colors(parts), path)
+
+
+def digest(path: str | Path) -> str:
+    """A hash of a mesh file and of the files of materials and buffers that it names (blake2b, hexadecimal).
+
+    Raises:
+        MeshError: the file cannot be read.
+    """
+    path = Path(path)
+    _check_file(path)
+    data = path.read_bytes()
+    value = hashlib.blake2b(data, digest_size=16)
+    pattern = _SIDE_FILES.get(path.suffix.lower())
+    for name in re.findall(pattern, data, re.MULTILINE) if pattern else []:
+        side = path.parent / os.fsdecode(name)
+        if side.is_file():
+            value.update(side.read_bytes())
+    return value.hexdigest()
 
 
 def save_mesh(mesh: Mesh, path: str | Path) -> None:
@@ -232,7 +256,7 @@ def _checked(
         lost = int((~finite).sum())
         if lost > MAX_NONFINITE * len(faces):
             raise MeshError(f"{lost} of {len(faces)} faces have coordinates that are not finite", path=path)
-        LOG.warning("%s: dropped %d of %d faces with coordinates that are not finite", path, lost, len(faces))
+        logger.warning("%s: dropped %d of %d faces that are not finite", path, lost, len(faces))
         faces = faces[finite]
     used, corners = np.unique(faces, return_inverse=True)
     mesh = Mesh(

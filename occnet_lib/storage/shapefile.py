@@ -71,6 +71,11 @@ class ShapeRecord:
     stages: dict[str, StageEntry] = field(default_factory=dict)
 
 
+def path_of(folder: str | Path, key: ShapeKey) -> Path:
+    """Where the file of a shape is: `<folder>/<category>/<id>.h5`."""
+    return Path(folder) / key.category / f"{key.id}.h5"
+
+
 def write(path: str | Path, record: ShapeRecord) -> None:
     """Write the file of a shape, atomically; groups that `record` keeps are copied from the old file.
 

@@ -1,0 +1,60 @@
+"""Pack stage: the usable shapes of a shard into the one file that training reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import overload
+
+from occnet_lib.records import ShapeKey
+from occnet_lib.storage import shapefile
+from occnet_lib.storage.shards import PackedShape, write_shard
+
+logger = logging.getLogger(__name__)
+
+
+def pack(shard: str, keys: Iterable[ShapeKey], shapes_dir: str | Path, out_path: str | Path) -> int:
+    """Write the shard of all shapes that are ok or warn; failed ones are left out.
+
+    Args:
+        shard: name of the shard, `<split>-<number>`.
+        keys: its shapes.
+        shapes_dir: folder of the shape files.
+        out_path: the shard's file; written also when no shape is usable.
+
+    Returns:
+        how many shapes are in it.
+
+    Raises:
+        DataError: a shape file is missing or corrupt, or not made with the same parameters as the others.
+    """
+    keys = list(keys)
+
+    pairs = [(key, shapefile.path_of(shapes_dir, key)) for key in keys]
+    usable = [(key, path) for key, path in pairs if shapefile.read_status(path).status != "failed"]
+    if len(usable) < len(keys):
+        logger.info("%s: %d of %d shapes failed and are left out", shard, len(keys) - len(usable), len(keys))
+    write_shard(out_path, _ShapeFiles(usable), shard, shard.rpartition("-")[0])
+    return len(usable)
+
+
+class _ShapeFiles(Sequence[PackedShape]):
+    """Shape files that are read one at a time, when they are asked for."""
+
+    def __init__(self, pairs: Sequence[tuple[ShapeKey, Path]]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, i: int) -> PackedShape: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[PackedShape]: ...
+    def __getitem__(self, i: int | slice) -> PackedShape | Sequence[PackedShape]:
+        if isinstance(i, slice):
+            return _ShapeFiles(self.pairs[i])
+        key, path = self.pairs[i]
+        closed, points = shapefile.read_watertight(path), shapefile.read_points(path)
+        return PackedShape(key, closed, points, shapefile.read_encoded_views(path))
