@@ -23,7 +23,16 @@ from .dataset import ShapeSet
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "h5py", "pillow")
 # Keys of `train` that say where and how often, not what: changing them does not begin a training anew.
 _CIRCUMSTANCES = frozenset(
-    {"log_every", "validate_every", "checkpoint_every", "accelerator", "precision", "workers", "cache"}
+    {
+        "log_every",
+        "validate_every",
+        "checkpoint_every",
+        "accelerator",
+        "precision",
+        "threads",
+        "workers",
+        "cache",
+    }
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 def train(
     config: Config,
     model_name: str,
-    shards: Mapping[str, Sequence[Path]],
+    training_shards: Sequence[Path],
+    validation_shards: Sequence[Path],
     out_dir: str | Path,
     resume: bool = True,
 ) -> None:
@@ -44,8 +45,8 @@ def train(
     Args:
         config: `models[model_name]`, `train` and `seed` are used.
         model_name: key of `models`.
-        shards: pack files by split, "train" and "val"; without validation shapes the last network is the
-            best.
+        training_shards: pack files to train with.
+        validation_shards: pack files to choose the best network with; without shapes it is the last one.
         out_dir: folder of the run.
         resume: whether to go on from a last.ckpt.
 
@@ -58,7 +59,13 @@ def train(
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
     model, section, folder = config.models[model_name], config.train, Path(out_dir)
-    training, validation = _shapes(config, model_name, shards)
+    training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
+    if len(training) == 0:
+        raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
+    if len(validation) == 0:
+        _log.warning(
+            "no shape in the validation split: the last network of %s counts as the best", model_name
+        )
     device = options.device_of(section)
     bf16 = options.uses_bf16(section, device)
     digest = options.run_digest(model, section, config.seed, training, validation)
@@ -90,19 +97,6 @@ def train(
     with _quiet_lightning():
         trainer = _trainer(folder, section.steps, keeper, device, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
-
-
-def _shapes(
-    config: Config, model_name: str, shards: Mapping[str, Sequence[Path]]
-) -> tuple[ShapeSet, ShapeSet]:
-    training, validation = (ShapeSet(shards.get(split, []), config.train) for split in ("train", "val"))
-    if len(training) == 0:
-        raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
-    if len(validation) == 0:
-        _log.warning(
-            "no shape in the validation split: the last network of %s counts as the best", model_name
-        )
-    return training, validation
 
 
 def _trainer(folder: Path, steps: int, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:

@@ -1,0 +1,258 @@
+"""What is loaded: determinism, windows, ragged data, memory; the loss, the schedule and the scores."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from occnet_lib.config import Model, Train
+from occnet_lib.errors import OccnetError
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.training.data_module import BatchOrder, TrainingLoader, validation_loader
+from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems, collate
+from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
+from occnet_lib.training.validation import THRESHOLDS, validate
+
+from .training_shapes import make_shard
+
+ROOT = Path(__file__).parents[2]
+SMALL = Model(hidden=16, c_dim=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory) -> Path:
+    return make_shard(tmp_path_factory.mktemp("pack") / "train-0.h5", 5)
+
+
+def first_batches(loader, count: int) -> list:
+    return [batch for _, batch in zip(range(count), loader, strict=False)]
+
+
+def assert_same(a, b) -> None:
+    for name in ("shapes", "images", "points", "occupancies"):
+        assert torch.equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize(("workers", "cache"), [(0, "none"), (2, "none"), (2, "ram")])
+def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
+    reference = Train(points=64, cache="ram")
+    other = reference.model_copy(update={"workers": workers, "cache": cache})
+    loaders = [
+        TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.workers)
+        for train in (reference, other)
+    ]
+    for a, b in zip(*(first_batches(loader, 4) for loader in loaders), strict=True):
+        assert_same(a, b)
+
+
+def test_a_loader_goes_on_where_another_stopped(shard):
+    train = Train(points=64)
+    items = TrainingItems(ShapeSet([shard], train), train, 0)
+    whole = first_batches(TrainingLoader(items, 3, 0), 7)
+    stopped = TrainingLoader(items, 3, 0)
+    first_batches(stopped, 4)
+    after = TrainingLoader(items, 3, 0)
+    after.load_state_dict({"batches": 4})
+    for a, b in zip(whole[4:], first_batches(after, 3), strict=True):
+        assert_same(a, b)
+    assert after.state_dict() == {"batches": 7}
+
+
+def test_loading_leaves_the_global_generator_alone(shard):
+    train = Train(points=64)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first_batches(TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 0), 3, 0), 2)
+    first_batches(validation_loader(ValidationItems(ShapeSet([shard], train), train)), 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@settings(deadline=None, max_examples=30)
+@given(shapes=st.integers(1, 9), batch=st.integers(2, 7), seed=st.integers(0, 5))
+def test_every_epoch_sees_every_shape_once(shapes, batch, seed):
+    order = BatchOrder(shapes, batch, seed)
+    stream = [pair for step in range(2 * shapes) for pair in order.batch(step)]
+    for epoch in range(2 * batch):
+        part = stream[epoch * shapes : (epoch + 1) * shapes]
+        assert {e for e, _ in part} == {epoch}
+        assert sorted(s for _, s in part) == list(range(shapes))
+    assert order.batch(1) == stream[batch : 2 * batch]  # in any order of asking
+
+
+def test_items_are_views_and_windows_of_their_shape(shard):
+    train = Train(points=100)
+    shapes = ShapeSet([shard], train)
+    items = TrainingItems(shapes, train, 0)
+    whole, inside = shapes.points(2, 0, 1024)
+    views, starts = set(), set()
+    for epoch in range(40):
+        item = items[epoch, 2]
+        found = [v for v in range(3) if np.array_equal(item.image, shapes.image(2, v))]
+        start = int(np.flatnonzero((whole == item.points[0]).all(1))[0])
+        np.testing.assert_array_equal(item.points, whole[start : start + 100])
+        np.testing.assert_array_equal(item.occupancies, inside[start : start + 100])
+        views.update(found)
+        starts.add(start)
+    assert views == {0, 1, 2}
+    assert len(starts) > 10
+    assert all(start % 8 == 0 for start in starts)
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+def test_shapes_with_fewer_points_repeat_theirs(tmp_path, cache):
+    train = Train(points=50, cache=cache, validation_points=50)
+    shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1, points=24)], train)
+    item = TrainingItems(shapes, train, 0)[0, 0]
+    np.testing.assert_array_equal(item.points[:48], np.tile(shapes.points(0, 0, 24)[0], (2, 1)))
+    assert ValidationItems(shapes, train)[0].points.shape == (24, 3)
+
+
+def test_batches_of_shards_that_differ(tmp_path):
+    train = Train(points=40, validation_points=2000)
+    shards = [
+        make_shard(tmp_path / "val-0.h5", 1, points=48, views=2, pixels=20),
+        make_shard(tmp_path / "val-1.h5", 0),
+        make_shard(tmp_path / "val-2.h5", 2, points=80, views=4, pixels=30),
+    ]
+    shapes = ShapeSet(shards, train)
+    assert len(shapes) == 3
+    assert shapes.names == ["ellipsoid/val-0-0", "ellipsoid/val-2-0", "ellipsoid/val-2-1"]
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(3)])
+    assert batch.images.shape == (3, 30, 30, 3)
+    assert batch.points.shape == (3, 40, 3)
+    (batch,) = validation_loader(ValidationItems(shapes, train))
+    assert batch.points.shape == (3, 48, 3)
+    np.testing.assert_array_equal(batch.images[1], shapes.image(1, 0))
+
+
+def test_data_stay_in_memory_where_asked_and_where_they_are_few(shard, monkeypatch):
+    assert not ShapeSet([shard], Train(cache="none")).cached
+    assert ShapeSet([shard], Train()).cached
+    # 5 shapes of 1024 points and 3 images of 33 × 33
+    monkeypatch.setattr("occnet_lib.training.dataset.CACHE_BYTES", 5 * (7 * 1024 + 3 * 33 * 33 * 3))
+    assert ShapeSet([shard], Train(workers=1)).cached
+    assert not ShapeSet([shard], Train(workers=2)).cached
+    assert ShapeSet([shard], Train(workers=2, cache="ram")).cached
+    shapes = ShapeSet([shard], Train())
+    assert shapes.image(1, 2) is shapes.image(1, 2)
+    assert np.shares_memory(shapes.points(1, 8, 20)[0], shapes.points(1, 0, 1024)[0])
+
+
+def test_the_fingerprint_tells_other_data(shard, tmp_path):
+    plain = ShapeSet([shard], Train()).fingerprint()
+    assert plain == ShapeSet([shard], Train(cache="none")).fingerprint()
+    assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 5, seed=1)], Train()).fingerprint()
+    assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 4)], Train()).fingerprint()
+    pickle.loads(pickle.dumps(ShapeSet([shard], Train())))  # spawned workers get it so
+
+
+def test_loss_and_measures_of_a_step(shard):
+    train = Train(points=64, image_size=32)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL, train, shapes.names)
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
+    loss = module.training_step(batch, 0)
+    with torch.no_grad():
+        logits = torch.stack([module.network.train()(*inputs(batch, 32))]).squeeze(0).double().numpy()
+    truth = batch.occupancies.numpy()
+    probability = 1 / (1 + np.exp(-logits))
+    expected = -np.where(truth, np.log(probability), np.log(1 - probability)).mean()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    found = logits > 0
+    overlaps = [(f & t).sum() / max(1, (f | t).sum()) for f, t in zip(found, truth, strict=True)]
+    assert module.means() == pytest.approx((expected, (found == truth).mean(), np.mean(overlaps)), rel=1e-5)
+
+
+def inputs(batch, size: int):
+    from occnet_lib.networks.images import encoder_input
+
+    return encoder_input(batch.images, size), batch.points.float()
+
+
+def test_iou_of_nothing_and_nothing_is_one():
+    a = torch.tensor([[True, True, False], [False, False, False], [False, False, False]])
+    b = torch.tensor([[True, False, True], [False, False, False], [True, False, False]])
+    assert iou(a, b).tolist() == pytest.approx([1 / 3, 1.0, 0.0])
+
+
+def test_a_loss_that_is_not_finite_names_the_shapes(shard):
+    train = Train(points=64, image_size=32)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL, train, shapes.names)
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in (3, 1)])
+    with torch.no_grad():
+        module.network.decoder.fc_out.bias.fill_(float("nan"))
+    with pytest.raises(OccnetError, match=r"nan in a batch of ellipsoid/train-0-3, ellipsoid/train-0-1 \("):
+        module.training_step(batch, 0)
+
+
+def test_learning_rate_schedules():
+    constant = Train(steps=100, warmup=4)
+    assert [learning_rate_factor(constant, s) for s in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    cosine = Train(steps=110, warmup=10, schedule="cosine")
+    expected = [0.1, 1.0, 1.0, 0.5, 0.5 + 0.5 * math.cos(math.pi * 0.99)]
+    assert [learning_rate_factor(cosine, s) for s in (0, 9, 10, 60, 109)] == pytest.approx(expected)
+
+
+def test_the_mean_loss_updates_as_the_sum_does():
+    """ε over the number of points makes Adam on the mean what it is on ONet's sum."""
+    gradient = torch.tensor([1e-6, -3e-9, 2e-3])
+    points = 2048
+    weights = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    for weight, scale, eps in ((weights[0], points, 1e-8), (weights[1], 1, 1e-8 / points)):
+        optimizer = torch.optim.Adam([weight], lr=1e-4, eps=eps)
+        for _ in range(3):
+            weight.grad = gradient * scale
+            optimizer.step()
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=0)
+    module = OccupancyModule(SMALL, Train(points=points), [])
+    assert module.configure_optimizers()["optimizer"].defaults["eps"] == 1e-8 / points
+
+
+class Ball(OccupancyNetwork):
+    """Logits that fall with the distance from the origin, whatever the image."""
+
+    def decode(self, points, code):
+        return 4 - 10 * points.norm(dim=-1)
+
+
+def test_validation_scores_against_a_naive_twin(tmp_path):
+    train = Train(validation_points=500)
+    shapes = ShapeSet([make_shard(tmp_path / "val-0.h5", 20)], train)
+    network = Ball(SMALL).train()
+    scores = validate(network, validation_loader(ValidationItems(shapes, train)), 32)
+    assert network.training
+    losses, accuracies, table = [], [], []
+    for i in range(20):
+        points, truth = shapes.points(i, 0, 500)
+        probability = 1 / (1 + np.exp(10 * np.linalg.norm(points.astype(np.float64), axis=1) - 4))
+        losses.append(-np.where(truth, np.log(probability), np.log1p(-probability)).mean())
+        accuracies.append(((probability > 0.5) == truth).mean())
+        masks = [probability >= t for t in THRESHOLDS]
+        table.append([(m & truth).sum() / (m | truth).sum() for m in masks])
+    means = np.mean(table, axis=0)
+    assert scores.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert scores.accuracy == pytest.approx(np.mean(accuracies), abs=1e-6)
+    assert scores.iou == pytest.approx(means.max(), abs=2e-4)  # a point on a threshold may fall either way
+    assert scores.threshold == THRESHOLDS[int(means.argmax())]
+
+
+def test_training_is_imported_without_the_libraries_of_preprocessing():
+    code = (
+        "import sys\n"
+        "absent = ['open3d', 'trimesh', 'pyrender', 'snakemake', 'skimage', 'sklearn']\n"
+        "sys.modules.update(dict.fromkeys(absent))\n"  # None: importing it is a ModuleNotFoundError
+        "import occnet_lib.training.train\n"
+        "import occnet_lib.networks.checkpoint\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

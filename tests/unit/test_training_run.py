@@ -1,0 +1,239 @@
+"""Whole runs: files, resuming, degenerate splits, learning something."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from occnet_lib.config import Config, Model, Train
+from occnet_lib.errors import ConfigError, DataError, OccnetError
+from occnet_lib.networks.checkpoint import load_network
+from occnet_lib.training.record import COLUMNS
+from occnet_lib.training.train import train
+
+from .training_shapes import make_shard
+
+ROOT = Path(__file__).parents[2]
+MODEL = Model(hidden=16, c_dim=8, blocks=1)
+TRAIN = Train(
+    steps=8,
+    batch_size=4,
+    points=64,
+    image_size=32,
+    learning_rate=1e-3,
+    schedule="cosine",
+    gradient_clip=1.0,
+    log_every=3,
+    validate_every=4,
+    checkpoint_every=2,
+    validation_points=200,
+    accelerator="cpu",
+)
+
+
+def configuration(**changes) -> Config:
+    return Config(models={"small": MODEL}, train=TRAIN.model_copy(update=changes))
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory) -> tuple[list[Path], list[Path]]:
+    folder = tmp_path_factory.mktemp("pack")
+    shards = [make_shard(folder / "train-0.h5", 3), make_shard(folder / "train-1.h5", 3, seed=1)]
+    return shards, [make_shard(folder / "val-0.h5", 2, seed=2)]
+
+
+@pytest.fixture(scope="module")
+def whole(pack, tmp_path_factory) -> Path:
+    """A run from the first to the last step."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(configuration(), "small", *pack, folder)
+    return folder
+
+
+def rows_of(folder: Path, without: str = "samples_per_second") -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != without} for row in csv.DictReader(file)]
+
+
+def state_of(folder: Path, name: str = "best.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=True)["state_dict"]
+
+
+def assert_equal_runs(a: Path, b: Path) -> None:
+    """Bit for bit: weights, optimiser, schedule, random generator, best network, rows."""
+    assert rows_of(a) == rows_of(b)
+    for name in ("best.ckpt", "last.ckpt"):
+        left, right = state_of(a, name), state_of(b, name)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[key], right[key]) for key in left)
+    left, right = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (a, b))
+    assert left["global_step"] == right["global_step"]
+    assert left["lr_schedulers"] == right["lr_schedulers"]
+    for key, moments in left["optimizer_states"][0]["state"].items():
+        others = right["optimizer_states"][0]["state"][key]
+        assert all(torch.equal(moments[name], others[name]) for name in moments)
+    for callback in ("Bookkeeping",):
+        mine, other = (state["callbacks"][callback]["random"]["cpu"] for state in (left, right))
+        assert torch.equal(mine, other)
+
+
+def test_the_files_of_a_run(whole):
+    rows = rows_of(whole, without="")
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows] == [3, 4, 6, 8]
+    assert [bool(row["val_iou"]) for row in rows] == [False, True, False, True]
+    assert all(row["train_loss"] and row["learning_rate"] and row["samples_per_second"] for row in rows)
+    options = json.loads((whole / "options.json").read_text())
+    network, inside = load_network(whole / "best.ckpt")
+    assert options["parameters"] == network.parameter_count
+    assert options["config"]["train"]["batch_size"] == 4
+    assert options["precision"] in ("bf16", "fp32")
+    assert options["versions"]["torch"]
+    assert options["shapes"] == {"train": 6, "val": 2}
+    assert inside["train"]["image_size"] == 32
+    best = max(float(row["val_iou"]) for row in rows if row["val_iou"])
+    assert inside["val_iou"] == pytest.approx(best, rel=1e-5)
+    assert {row["val_threshold"] for row in rows} >= {str(inside["val_threshold"])}
+    assert list((whole / "tensorboard").glob("events*"))
+    assert not list(whole.glob(".*"))
+
+
+def test_the_best_network_is_the_one_that_was_validated(whole, pack):
+    from occnet_lib.training.data_module import validation_loader
+    from occnet_lib.training.dataset import ShapeSet, ValidationItems
+    from occnet_lib.training.options import uses_bf16
+    from occnet_lib.training.validation import validate
+
+    network, options = load_network(whole / "best.ckpt")
+    items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
+    scores = validate(network, validation_loader(items), 32, bf16=uses_bf16(TRAIN, "cpu"))
+    assert scores.iou == pytest.approx(options["val_iou"], abs=1e-3)
+    assert scores.threshold == options["val_threshold"]
+
+
+def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, monkeypatch):
+    from occnet_lib.training.module import OccupancyModule
+
+    step = OccupancyModule.training_step
+
+    def stop(self, batch, batch_idx):
+        if self.global_step == 5:
+            raise OccnetError("stopped")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(OccupancyModule, "training_step", stop)
+    with pytest.raises(OccnetError, match="stopped"):
+        train(configuration(), "small", *pack, tmp_path)
+    monkeypatch.undo()
+    # What a workflow manager removes before a job is run again.
+    for name in ("best.ckpt", "metrics.csv", "options.json"):
+        (tmp_path / name).unlink()
+    (tmp_path / ".last.123.ckpt").write_bytes(b"half")
+    train(configuration(checkpoint_every=3, log_every=3), "small", *pack, tmp_path)
+    assert_equal_runs(whole, tmp_path)
+    assert not (tmp_path / ".last.123.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path):
+    config = configuration(steps=24, checkpoint_every=8)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    code = (
+        "import sys, torch\nfrom pathlib import Path\n"
+        "torch.set_num_threads(int(sys.argv[1]))\n"
+        "from occnet_lib.config import Config\nfrom occnet_lib.training.train import train\n"
+        "config = Config.model_validate_json(Path(sys.argv[2]).read_text())\n"
+        "train(config, 'small', [Path(p) for p in sys.argv[4:6]], [Path(sys.argv[6])], sys.argv[3])\n"
+    )
+    start = [sys.executable, "-c", code, str(torch.get_num_threads()), tmp_path / "config.json"]
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([*start, killed, *pack[0], *pack[1]], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (not (killed / "last.ckpt").exists() or len(rows_of(killed)) < 6):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    train(config, "small", *pack, killed)
+    train(config, "small", *pack, tmp_path / "whole")
+    assert_equal_runs(tmp_path / "whole", killed)
+
+
+def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
+    before = (whole / "last.ckpt").stat().st_mtime_ns
+    (whole / "metrics.csv").unlink()
+    with caplog.at_level(logging.INFO):
+        train(configuration(), "small", *pack, whole)
+    assert "trained already" in caplog.text
+    assert (whole / "last.ckpt").stat().st_mtime_ns == before
+    assert len(rows_of(whole)) == 4
+
+
+def test_another_configuration_begins_anew(pack, tmp_path, caplog):
+    config = configuration(steps=2)
+    train(config, "small", *pack, tmp_path)
+    first = state_of(tmp_path)
+    train(configuration(steps=2, learning_rate=1e-2), "small", *pack, tmp_path)
+    assert "another configuration" in caplog.text
+    assert not torch.equal(first["decoder.fc_p.weight"], state_of(tmp_path)["decoder.fc_p.weight"])
+    assert len(rows_of(tmp_path)) == 1
+    (tmp_path / "last.ckpt").write_bytes(b"torn")
+    caplog.clear()
+    train(config, "small", *pack, tmp_path)
+    assert "cannot be used" in caplog.text
+    assert torch.equal(first["decoder.fc_p.weight"], state_of(tmp_path)["decoder.fc_p.weight"])
+
+
+def test_a_constant_rate_can_be_prolonged(pack, tmp_path, caplog):
+    train(configuration(steps=2, schedule="constant"), "small", *pack, tmp_path / "a")
+    train(configuration(steps=4, schedule="constant"), "small", *pack, tmp_path / "a")
+    assert "anew" not in caplog.text
+    train(configuration(steps=4, schedule="constant", validate_every=2), "small", *pack, tmp_path / "b")
+    weights = [state_of(tmp_path / name, "last.ckpt")["network.decoder.fc_p.weight"] for name in "ab"]
+    assert torch.equal(*weights)
+
+
+def test_without_validation_the_last_network_is_the_best(pack, tmp_path, caplog):
+    train(configuration(steps=3), "small", pack[0], [], tmp_path)
+    assert "validation split" in caplog.text
+    network, options = load_network(tmp_path / "best.ckpt")
+    assert options["step"] == 3
+    assert options["val_iou"] is None
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(network.decoder.fc_p.weight, last["network.decoder.fc_p.weight"])
+
+
+def test_what_cannot_be_trained_is_a_one_line_error(pack, tmp_path):
+    empty = make_shard(tmp_path / "train-9.h5", 0)
+    with pytest.raises(DataError, match="no shape in the training split"):
+        train(configuration(), "small", [empty], [], tmp_path)
+    with pytest.raises(DataError, match="no such file"):
+        train(configuration(), "small", [tmp_path / "train-8.h5"], [], tmp_path)
+    with pytest.raises(ConfigError, match=r"no model 'large'.*small"):
+        train(configuration(), "large", *pack, tmp_path)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no CUDA device"):
+            train(configuration(accelerator="gpu"), "small", *pack, tmp_path)
+
+
+def test_a_network_learns_shapes_by_heart(tmp_path):
+    shard = make_shard(tmp_path / "train-0.h5", 2, points=512, views=2)
+    model = Model(hidden=64, c_dim=16, blocks=2)
+    section = TRAIN.model_copy(
+        update={
+            **{"steps": 120, "points": 512, "image_size": 64, "learning_rate": 5e-3, "gradient_clip": 0.0},
+            **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
+        }
+    )
+    train(Config(models={"m": model}, train=section), "m", [shard], [shard], tmp_path / "run")
+    rows = rows_of(tmp_path / "run")
+    assert float(rows[-1]["train_loss"]) < 0.1
+    assert float(rows[-1]["train_iou"]) > 0.95
+    assert float(rows[-1]["val_iou"]) > 0.95

@@ -1,0 +1,39 @@
+"""Small pack shards of ellipsoids and their pictures, for the tests of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.storage.shards import PackedShape, write_shard
+
+
+def ellipsoid(rng: np.random.Generator, name: str, points: int, views: int, pixels: int) -> PackedShape:
+    """An ellipsoid whose picture tells its radii: two by the outline, the third by the colour."""
+    radii = rng.uniform(0.2, 0.5, 3)
+    places = rng.uniform(-0.55, 0.55, (points, 3)).astype(np.float16)
+    inside = ((places.astype(np.float64) / radii) ** 2).sum(1) <= 1
+    v, u = (np.mgrid[:pixels, :pixels] + 0.5) / pixels - 0.5
+    images = np.full((views, pixels, pixels, 3), 255, np.uint8)
+    for view in range(views):
+        images[view][(u / radii[0]) ** 2 + (v / radii[1]) ** 2 <= 1] = (int(radii[2] * 400), 10 * view, 30)
+    eye = np.tile(np.eye(3, 4), (views, 1, 1))
+    none = np.zeros((1, 3), np.float16)
+    return PackedShape.of(
+        ShapeKey("ellipsoid", name),
+        Watertight(Mesh(np.zeros((3, 3)), np.zeros((1, 3), np.int32)), np.zeros(3), 1.0),
+        PointSamples(places, inside, none, none, np.zeros((2, 2, 2), np.bool_)),
+        Views(images, eye[:, :, :3], eye, np.zeros(3), 1.0),
+    )
+
+
+def make_shard(
+    path: Path, shapes: int, *, points: int = 1024, views: int = 3, pixels: int = 33, seed: int = 0
+) -> Path:
+    """A shard of ellipsoids named `<stem>-<number>`."""
+    rng = np.random.default_rng(seed)
+    made = [ellipsoid(rng, f"{path.stem}-{i}", points, views, pixels) for i in range(shapes)]
+    write_shard(path, made, path.stem, path.stem.partition("-")[0])
+    return path
