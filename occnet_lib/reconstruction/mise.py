@@ -101,7 +101,7 @@ def _halve(
 
 
 def _unseen(cells: NDArray[np.int64], seen: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
-    """Flat indices of those of the 27 corners of halved cells (3, K) that are not in `seen`, and put there."""
+    """Flat indices of the corners, 27 each, of halved cells (3, K) that are not in `seen`, and put there."""
     corners = (_flat(2 * cells, n)[:, None] + _flat(_HALVES.T, n)).reshape(-1)
     corners = corners[~seen[corners]]
     seen[corners] = True

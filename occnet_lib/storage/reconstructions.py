@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def read_ply(path: Path) -> Mesh:
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from None
     head, end, body = data.partition(b"end_header\n")
-    counts = [int(line.split()[2]) for line in head.split(b"\n") if line.startswith(b"element ")]
+    counts = [int(count) for count in re.findall(rb"^element \w+ (\d+)$", head, re.MULTILINE)]
     expected = _HEADER.format(vertices=counts[0], faces=counts[1]) if len(counts) == 2 else ""
     if (head + end).decode("latin-1") != expected:
         raise DataError("is no PLY file written by occnet", path=path)

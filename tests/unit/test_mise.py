@@ -20,8 +20,8 @@ def dense(field, n: int) -> np.ndarray:
 
 
 def onet_octree(field, resolution0: int, steps: int) -> tuple[np.ndarray, int]:
-    """Which grid points ONet's rule evaluates: a cell is halved when any evaluated point of it, hanging ones included,
-    lies on the other side than another; until no cell is."""
+    """Which grid points ONet's rule evaluates: a cell is halved when two evaluated points of it, hanging ones
+    included, lie on different sides; until no cell is."""
     n = resolution0 * 2**steps
     inside = dense(field, n) > 0
     known = np.zeros_like(inside)

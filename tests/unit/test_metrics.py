@@ -1,0 +1,151 @@
+"""Metrics in closed form, against brute force, and at their bounds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from occnet_lib.config import Evaluate, Points
+from occnet_lib.errors import MeshError
+from occnet_lib.evaluation.metrics import (
+    F_SCORE_PERCENT,
+    METRICS,
+    compare,
+    has_area,
+    iou,
+    mesh_metrics,
+    surface_metrics,
+    worst,
+)
+from occnet_lib.reconstruction.extract import surface
+from occnet_lib.records import Mesh
+
+EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+
+
+def sphere(radius: float, n: int = 48, centre=(0, 0, 0)) -> Mesh:
+    axis = 1.1 * (np.arange(n + 1) / n - 0.5)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1) - centre
+    return surface((radius - np.linalg.norm(points, axis=-1)).astype(np.float32), 0.0)
+
+
+def directions(n: int, seed: int) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(n, 3))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def of_sphere(mesh: Mesh, radius: float, n: int = 20000) -> dict[str, float]:
+    """Metrics of a mesh against an exact sphere about the origin."""
+    rng = np.random.default_rng(5)
+    points = rng.uniform(-0.55, 0.55, (2 * n, 3))
+    normals = directions(n, 6)
+    inside = np.linalg.norm(points, axis=1) < radius
+    return mesh_metrics(mesh, points, inside, radius * normals, normals, n, rng)
+
+
+def test_scaled_sphere_has_the_values_of_the_formulas():
+    small, large = 0.3, 0.34
+    values = of_sphere(sphere(small), large)
+    gap = large - small
+    # The nearest sample is never nearer than the other surface, and samples are about 0.01 apart.
+    assert values["iou"] == pytest.approx((small / large) ** 3, abs=0.02)
+    for name in ("accuracy", "completeness", "chamfer_l1"):
+        assert values[name] == pytest.approx(gap, abs=0.0012)
+    assert values["chamfer_l1_paper"] == pytest.approx(10 * values["chamfer_l1"])
+    assert values["chamfer_l1"] == pytest.approx((values["accuracy"] + values["completeness"]) / 2)
+    assert values["chamfer_l2"] == pytest.approx(gap**2, rel=0.05)
+    assert values["normal_consistency"] == pytest.approx(1, abs=0.003)
+    assert [values[f"f_score_{p:g}"] for p in F_SCORE_PERCENT] == pytest.approx([0, 0, 0, 1, 1, 1], abs=0.01)
+
+
+def test_the_same_surface_is_as_far_as_its_samples():
+    values = of_sphere(sphere(0.4, n=64), 0.4)
+    assert values["iou"] > 0.985
+    assert values["chamfer_l1"] < 0.006
+    assert values["f_score_2"] == 1.0
+
+
+def test_distance_of_a_shifted_sphere_is_symmetric_and_bounded_by_the_shift():
+    values = of_sphere(sphere(0.3, centre=(0.05, 0, 0)), 0.3)
+    assert values["accuracy"] == pytest.approx(values["completeness"], rel=0.05)
+    # Mean of |0.05 cos θ| over the sphere is half of the shift, to first order.
+    assert values["chamfer_l1"] == pytest.approx(0.025, abs=0.003)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_surface_metrics_are_those_of_all_pairs(n, m, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(-0.5, 0.5, (n, 3)), rng.uniform(-0.5, 0.5, (m, 3))
+    na, nb = directions(n, seed + 1), directions(m, seed + 2)
+    d = np.linalg.norm(a[:, None] - b[None], axis=2)
+    ab, ba = d.min(axis=1), d.min(axis=0)
+    values = surface_metrics(a, na, b, nb)
+    consistency = (
+        np.mean([abs(na[i] @ nb[d[i].argmin()]) for i in range(n)])
+        + np.mean([abs(nb[j] @ na[d[:, j].argmin()]) for j in range(m)])
+    ) / 2
+    expected = {
+        "accuracy": ab.mean(),
+        "completeness": ba.mean(),
+        "chamfer_l1": (ab.mean() + ba.mean()) / 2,
+        "chamfer_l1_paper": 5 * (ab.mean() + ba.mean()),
+        "chamfer_l2": ((ab**2).mean() + (ba**2).mean()) / 2,
+        "normal_consistency": consistency,
+    }
+    for percent in F_SCORE_PERCENT:
+        p, r = (ab < percent / 100).mean(), (ba < percent / 100).mean()
+        expected[f"f_score_{percent:g}"] = 2 * p * r / (p + r) if p + r else 0
+    assert values == pytest.approx(expected)
+
+
+def test_normal_consistency_does_not_mind_the_sign():
+    points, normals = directions(500, 0), directions(500, 1)
+    assert surface_metrics(points, normals, points, -normals)["normal_consistency"] == pytest.approx(1)
+
+
+def test_half_precision_samples_are_taken_as_they_are():
+    points, normals = 0.4 * directions(300, 0), directions(300, 0)
+    half = points.astype(np.float16)
+    values = surface_metrics(points, normals, half, normals.astype(np.float16))
+    assert values["accuracy"] == pytest.approx(np.linalg.norm(points - half.astype(float), axis=1).mean())
+
+
+def test_iou_by_hand():
+    a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    assert iou(a, b) == pytest.approx(1 / 3)
+    assert iou(a, ~a) == 0.0
+    assert iou(a, a) == 1.0
+    assert iou(np.zeros(3, bool), np.zeros(3, bool)) == 1.0
+
+
+def test_worst_is_worse_than_any_mesh_in_every_metric():
+    values, bound = of_sphere(sphere(0.05, n=64, centre=(0.5, 0.5, 0.5)), 0.1), worst()
+    assert tuple(values) == tuple(bound) == METRICS
+    for name in METRICS:
+        lower_is_better = name.startswith(("accuracy", "completeness", "chamfer"))
+        assert values[name] <= bound[name] if lower_is_better else values[name] >= bound[name]
+    assert bound["accuracy"] == bound["completeness"] == bound["chamfer_l1"] == math.sqrt(3)
+
+
+def test_meshes_without_area():
+    line = Mesh(np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]), np.array([[0, 1, 2]], np.int32))
+    broken = Mesh(np.full((3, 3), np.nan), np.array([[0, 1, 2]], np.int32))
+    assert not has_area(EMPTY)
+    assert not has_area(line)
+    assert not has_area(broken)
+    assert has_area(sphere(0.3, n=12))
+    with pytest.raises(MeshError, match="no surface area"):
+        of_sphere(line, 0.3, n=100)
+
+
+def test_compare_draws_its_own_samples():
+    config, points = Evaluate(surface=5000), Points(uniform=20000, surface=5000)
+    values = compare(sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0))
+    assert values["iou"] == pytest.approx(0.9**3, abs=0.02)
+    assert values["chamfer_l1"] == pytest.approx(0.04, abs=0.004)
+    assert compare(EMPTY, sphere(0.4), points, config, np.random.default_rng(0)) == worst()

@@ -1,0 +1,340 @@
+"""Field to mesh, network to mesh, and the folder of meshes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from occnet_lib.config import Config, Model, Reconstruct
+from occnet_lib.errors import ConfigError, DataError
+from occnet_lib.networks.checkpoint import network_file, save_network
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.reconstruction.extract import is_closed, simplify, surface, threshold_logit
+from occnet_lib.reconstruction.mise import mise
+from occnet_lib.reconstruction.network_field import Reconstructor, encoder_features
+from occnet_lib.reconstruction.reconstruct import reconstruct
+from occnet_lib.reconstruction.shard import reconstruct_shard
+from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.storage.reconstructions import (
+    read_mesh,
+    read_ply,
+    read_status,
+    vertex_normals,
+    write_ply,
+    writing,
+)
+from occnet_lib.storage.shards import PackedShape, write_shard
+
+
+def ball(radius: float, centre=(0, 0, 0)):
+    return lambda p: (10 * (radius - np.linalg.norm(p - np.float32(centre), axis=1))).astype(np.float32)
+
+
+def volume(mesh: Mesh) -> float:
+    a, b, c = mesh.triangles.transpose(1, 0, 2)
+    return float(np.einsum("nd,nd->n", a, np.cross(b, c)).sum() / 6)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+# Extraction
+
+
+@pytest.mark.parametrize("centre", [(0, 0, 0), (0.05, -0.1, 0.12)])
+def test_a_ball_has_its_radius_and_place_and_points_outward(centre):
+    mesh = surface(mise(ball(0.33, centre), 32, 2, 0.0).logits, 0.0)
+    radius = np.linalg.norm(mesh.vertices - centre, axis=1)
+    assert np.abs(radius - 0.33).max() < 1e-3
+    assert is_closed(mesh)
+    assert volume(mesh) == pytest.approx(4 / 3 * np.pi * 0.33**3, rel=1e-3)
+    assert mesh.vertices.dtype == np.float64
+    assert mesh.faces.dtype == np.int32
+
+
+@pytest.mark.parametrize("tau", [0.2, 0.5, 0.7])
+def test_the_surface_is_where_the_probability_is_the_threshold(tau):
+    level = threshold_logit(tau)
+    assert 1 / (1 + np.exp(-level)) == pytest.approx(tau)
+    mesh = surface(mise(ball(0.3), 32, 1, level).logits, level)
+    assert np.linalg.norm(mesh.vertices, axis=1).mean() == pytest.approx(0.3 - level / 10, abs=1e-3)
+
+
+def test_an_inside_that_reaches_the_border_is_closed_there():
+    mesh = surface(mise(ball(0.7), 32, 0, 0.0).logits, 0.0)
+    assert is_closed(mesh)
+    assert 0.55 <= np.abs(mesh.vertices).max() < 0.55 + 1.1 / 32
+    full = surface(np.ones((9, 9, 9), np.float32), 0.0)
+    assert is_closed(full)
+    assert volume(full) > 0
+
+
+def test_random_grids_with_ties_give_closed_surfaces():
+    for seed in range(20):
+        logits = np.random.default_rng(seed).integers(-2, 3, (9, 9, 9)).astype(np.float32)
+        mesh = surface(logits, 0.0)
+        assert volume(mesh) > 0
+        a, b = mesh.faces.reshape(-1), np.roll(mesh.faces, -1, axis=1).reshape(-1)
+        # Even where noise makes the surface touch itself, every edge is run along once in each direction.
+        assert sorted(zip(a.tolist(), b.tolist(), strict=True)) == sorted(
+            zip(b.tolist(), a.tolist(), strict=True)
+        )
+
+
+def test_is_closed_tells_holes_turned_faces_and_doubled_ones():
+    mesh = surface(mise(ball(0.3), 8, 0, 0.0).logits, 0.0)
+    assert is_closed(mesh)
+    assert not is_closed(Mesh(mesh.vertices, mesh.faces[1:]))
+    turned = mesh.faces.copy()
+    turned[0] = turned[0, ::-1]
+    assert not is_closed(Mesh(mesh.vertices, turned))
+    assert not is_closed(Mesh(mesh.vertices, np.concatenate([mesh.faces, mesh.faces])))
+    assert not is_closed(Mesh(mesh.vertices, mesh.faces[:0]))
+
+
+def test_simplification_keeps_the_surface_closed_and_in_place():
+    mesh = surface(mise(ball(0.4), 32, 1, 0.0).logits, 0.0)
+    small = simplify(mesh, 1000)
+    assert len(small.faces) <= 1000 < len(mesh.faces)
+    assert is_closed(small)
+    assert volume(small) == pytest.approx(volume(mesh), rel=0.01)
+    assert simplify(mesh, 0) is mesh
+    assert simplify(mesh, 10**6) is mesh
+
+
+# The pipeline
+
+
+def test_two_parts_become_one_closed_mesh_of_two_components():
+    def field(points):
+        return np.maximum(ball(0.15, (0.25, 0, 0))(points), ball(0.2, (-0.25, 0, 0))(points))
+
+    config = Reconstruct(resolution0=16, upsampling_steps=2, threshold=0.5, max_faces=3000)
+    result = reconstruct(field, config, rng=rng())
+    assert result.status == "ok"
+    assert is_closed(result.mesh)
+    assert len(result.mesh.faces) <= 3000
+    assert len(result.mesh.vertices) - len(result.mesh.faces) / 2 == 4  # Euler: two spheres
+    assert volume(result.mesh) == pytest.approx(4 / 3 * np.pi * (0.15**3 + 0.2**3), rel=0.02)
+    assert set(result.seconds) == {"mise", "extract", "simplify"}
+    assert 0 < result.points < 65**3
+    assert not result.refined
+
+
+def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
+    def field(points: torch.Tensor) -> torch.Tensor:
+        return 10 * (0.4 - points.norm(dim=1))
+
+    config = Reconstruct(resolution0=16, upsampling_steps=1, threshold=0.5, max_faces=800, refine_steps=20)
+    asked = ball(0.4)
+    plain = reconstruct(asked, config, rng=rng())
+    result = reconstruct(asked, config, refine_field=field, rng=rng())
+    assert result.refined
+    assert result.loss_after < result.loss_before
+    assert "refine" in result.seconds
+    assert is_closed(result.mesh)
+    off = [np.abs(np.linalg.norm(m.vertices, axis=1) - 0.4).mean() for m in (plain.mesh, result.mesh)]
+    assert np.isfinite(off).all()
+    without = reconstruct(asked, config.model_copy(update={"refine_steps": 0}), refine_field=field, rng=rng())
+    assert np.array_equal(without.mesh.vertices, plain.mesh.vertices)
+
+
+def test_a_field_without_a_surface_is_a_failed_record():
+    config = Reconstruct(resolution0=8, upsampling_steps=1, threshold=0.5)
+    result = reconstruct(lambda p: np.full(len(p), -4, np.float32), config, rng=rng())
+    assert result.status == "failed"
+    assert "nowhere above 0.5" in result.reason
+    assert len(result.mesh.faces) == 0
+
+
+def test_the_validation_threshold_needs_a_checkpoint():
+    with pytest.raises(ConfigError, match="checkpoint"):
+        reconstruct(ball(0.3), Reconstruct(threshold="validation"), rng=rng())
+    result = reconstruct(ball(0.3), Reconstruct(resolution0=16, upsampling_steps=0), threshold=0.5, rng=rng())
+    assert result.status == "ok"
+
+
+# Folders
+
+
+def test_ply_comes_back_as_it_was_and_other_readers_see_its_normals(tmp_path: Path):
+    import trimesh
+
+    mesh = surface(mise(ball(0.3), 12, 0, 0.0).logits, 0.0)
+    write_ply(tmp_path / "a.ply", mesh)
+    again = read_ply(tmp_path / "a.ply")
+    assert np.array_equal(again.vertices, mesh.vertices.astype(np.float32))
+    assert np.array_equal(again.faces, mesh.faces)
+    normals = vertex_normals(mesh)
+    assert np.allclose((normals * mesh.vertices).sum(1), np.linalg.norm(mesh.vertices, axis=1), atol=0.02)
+    other = trimesh.load(tmp_path / "a.ply", process=False)
+    assert np.array_equal(other.faces, mesh.faces)
+    assert np.allclose(other.vertex_normals, normals, atol=1e-6)
+
+
+def test_broken_ply_is_one_line(tmp_path: Path):
+    mesh = surface(mise(ball(0.3), 12, 0, 0.0).logits, 0.0)
+    path = tmp_path / "a.ply"
+    write_ply(path, mesh)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataError, match="cut off"):
+        read_ply(path)
+    path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex x\nelement face y\nend_header\n")
+    with pytest.raises(DataError, match="no PLY"):
+        read_ply(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_ply(tmp_path / "absent.ply")
+
+
+def test_a_folder_appears_whole_or_stays_as_it_was(tmp_path: Path):
+    mesh = surface(mise(ball(0.3), 12, 0, 0.0).logits, 0.0)
+    first, second = ShapeKey("chair", "a"), ShapeKey("table", "b")
+    target = tmp_path / "made"
+    with writing(target) as folder:
+        folder.add(first, mesh, faces=len(mesh.faces))
+        folder.add(second, None, "failed", "no surface")
+    assert read_status(target)["table/b"]["reason"] == "no surface"
+    assert read_mesh(target, second) is None
+    assert len(read_mesh(target, first).faces) == len(mesh.faces)
+
+    with pytest.raises(RuntimeError), writing(target) as folder:
+        folder.add(second, mesh)
+        raise RuntimeError
+    assert read_mesh(target, second) is None
+    with writing(target) as folder:
+        folder.add(second, mesh)
+    assert set(read_status(target)) == {"table/b"}
+    assert read_mesh(target, first) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+# Networks
+
+
+MODEL = Model(decoder="fc", hidden=32, c_dim=8, blocks=1)
+TRAIN = {"image_size": 32}
+
+
+def ball_network(size: float) -> OccupancyNetwork:
+    """A network of which the field is nearly a ball whatever the picture: size - 30 · mean |direction · p|."""
+    torch.manual_seed(0)
+    network = OccupancyNetwork(MODEL, pretrained=False)
+    with torch.no_grad():
+        half = torch.nn.functional.normalize(torch.randn(16, 3), dim=1)
+        network.decoder.fc_p.weight.copy_(torch.cat([half, -half]))
+        network.decoder.fc_p.bias.zero_()
+        for block in network.decoder.blocks:
+            block.fc_c.weight.zero_()
+            block.fc_c.bias.zero_()
+            block.fc_1.bias.zero_()
+        network.decoder.fc_out.weight.fill_(-30 / 16)
+        network.decoder.fc_out.bias.fill_(size)
+    return network.eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "best.ckpt"
+    options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.35}
+    save_network(path, network_file(ball_network(5.0).state_dict(), options))
+    return path
+
+
+def shard_file(path: Path, names: list[str]) -> Path:
+    shapes = []
+    for i, name in enumerate(names):
+        images = np.full((2, 40, 40, 3), 255, np.uint8)
+        images[:, 10:30, 5 + i : 25] = 40 * i
+        samples = PointSamples(
+            np.zeros((8, 3), np.float16),
+            np.zeros(8, bool),
+            np.zeros((4, 3), np.float16),
+            np.zeros((4, 3), np.float16),
+            np.zeros((4, 4, 4), bool),
+        )
+        views = Views(images, np.zeros((2, 3, 3)), np.zeros((2, 3, 4)), np.zeros(3), 1.0)
+        closed = Watertight(Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32)), np.zeros(3), 1.0)
+        shapes.append(PackedShape.of(ShapeKey("chair", name), closed, samples, views))
+    write_shard(path, shapes, path.stem, "test")
+    return path
+
+
+SMALL = Reconstruct(resolution0=16, upsampling_steps=1, max_faces=500, refine_steps=3, accelerator="cpu")
+
+
+def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint):
+    reconstructor = Reconstructor(checkpoint, SMALL)
+    assert reconstructor.threshold == 0.35
+    image = np.full((40, 40, 3), 200, np.uint8)
+    result = reconstructor(image, rng())
+    assert result.status == "ok"
+    assert is_closed(result.mesh)
+    logits = reconstructor.field(image).on_array(result.mesh.vertices)
+    assert np.abs(1 / (1 + np.exp(-logits)) - 0.35).mean() < 0.02
+    fixed = Reconstructor(checkpoint, SMALL.model_copy(update={"threshold": 0.2}))
+    assert fixed.threshold == 0.2
+    assert volume(fixed(image, rng()).mesh) > volume(result.mesh)
+
+
+def test_without_validation_shapes_the_threshold_is_onets(tmp_path, caplog):
+    path = tmp_path / "last.ckpt"
+    options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": None}
+    save_network(path, network_file(ball_network(5.0).state_dict(), options))
+    assert Reconstructor(path, SMALL).threshold == 0.2
+    assert "without validation shapes" in caplog.text
+
+
+def test_encoder_features_are_the_codes(checkpoint):
+    features = encoder_features(checkpoint, "cpu")
+    images = np.random.default_rng(0).integers(0, 255, (3, 40, 40, 3), dtype=np.uint8)
+    codes = features(images)
+    assert codes.shape == (3, 8)
+    assert codes.dtype == np.float32
+    assert np.allclose(codes[1], features(images[1:2])[0], atol=1e-4)
+    assert not np.allclose(codes[0], codes[1], atol=1e-4)
+
+
+def test_a_shard_becomes_a_folder_that_is_the_same_each_time(checkpoint, tmp_path):
+    shard = shard_file(tmp_path / "test-000.h5", ["a", "b", "c"])
+    for out in ("one", "two"):
+        reconstruct_shard(checkpoint, shard, SMALL, tmp_path / out, seed=3)
+    rows = read_status(tmp_path / "one")
+    assert list(rows) == ["chair/a", "chair/b", "chair/c"]
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {"threshold", "points", "faces", "refined", "seconds", "seconds_mise"} <= rows["chair/a"].keys()
+    for name in rows:
+        pair = [(tmp_path / out / f"{name}.ply").read_bytes() for out in ("one", "two")]
+        assert pair[0] == pair[1]
+    # A shape's mesh does not depend on which others are in its shard.
+    alone = shard_file(tmp_path / "test-001.h5", ["a"])
+    reconstruct_shard(checkpoint, alone, SMALL, tmp_path / "alone", seed=3)
+    assert (tmp_path / "alone/chair/a.ply").read_bytes() == (tmp_path / "one/chair/a.ply").read_bytes()
+
+
+def test_shards_without_surface_without_shapes_and_without_the_view(checkpoint, tmp_path):
+    nothing = tmp_path / "nothing.ckpt"
+    options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(nothing, network_file(ball_network(-9.0).state_dict(), options))
+    shard = shard_file(tmp_path / "test-000.h5", ["a"])
+    reconstruct_shard(nothing, shard, SMALL, tmp_path / "out")
+    row = read_status(tmp_path / "out")["chair/a"]
+    assert row["status"] == "failed"
+    assert "no surface" in row["reason"]
+    assert not list((tmp_path / "out").rglob("*.ply"))
+    empty = shard_file(tmp_path / "test-001.h5", [])
+    reconstruct_shard(checkpoint, empty, SMALL, tmp_path / "empty")
+    assert read_status(tmp_path / "empty") == {}
+    with pytest.raises(ConfigError, match="views 0 to 1"):
+        reconstruct_shard(checkpoint, shard, SMALL.model_copy(update={"view": 2}), tmp_path / "none")
+
+
+def test_configuration_of_the_threshold():
+    for value in (0.0, 1.0, "best"):
+        with pytest.raises(ValueError):
+            Config.model_validate({"reconstruct": {"threshold": value}})
+    assert Config.model_validate({"reconstruct": {"threshold": 0.2}}).reconstruct.threshold == 0.2
+    assert Config().reconstruct.threshold == "validation"
