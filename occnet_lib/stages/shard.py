@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from occnet_lib.config import Config
-from occnet_lib.errors import OccnetError
+from occnet_lib.errors import DependencyError, OccnetError
 from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.tables import write_rows
@@ -118,6 +118,7 @@ class _Worker:
     def _start(self) -> None:
         # Never fork: the parent may have used OpenGL or threads, which hang in the child.
         context = multiprocessing.get_context("spawn")
+        self.ready = False
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, self.job), daemon=True)
         self.process.start()
@@ -137,8 +138,12 @@ class _Worker:
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
+            if not self.ready:
+                raise DependencyError(f"no worker process: {self._how_it_ended()}") from None
             return self._give_up(self._how_it_ended())
-        if kind == "log":
+        if kind == "ready":
+            self.ready = True
+        elif kind == "log":
             logging.getLogger(value.name).handle(value)
         elif kind == "stage":
             self.stage = value
@@ -190,8 +195,10 @@ class _Worker:
 def _work(connection: Connection, job: _Job) -> None:
     """The worker process: a shape comes in; log records, stages and a row go out."""
     faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     logging.basicConfig(level=job.level, handlers=[_ToParent(connection)], force=True)
     logging.captureWarnings(True)
+    connection.send(("ready", None))
     while True:
         try:
             key = connection.recv()

@@ -36,7 +36,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
         if _disk_is_full(error):
             hint = "free some, or set results=… to a folder on another disk"
-            raise DataError(f"No space left on the disk of {path.parent}", path=path, hint=hint) from error
+            raise DataError("No space left on its disk", path=path, hint=hint) from error
         if isinstance(error, PermissionError):
             raise DataError("the folder cannot be written", path=path.parent, hint="set results=…") from error
         raise

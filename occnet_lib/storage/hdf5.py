@@ -42,8 +42,13 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
         raise DataError("no such file", path=path, hint="run the stage that makes it")
     with reading(path):
         file = h5py.File(path, "r")
-    version = file.attrs.get("schema_version")
-    missing = [name for name in names if name not in file]
+    try:
+        with reading(path):
+            version = file.attrs.get("schema_version")
+            missing = [name for name in names if name not in file]
+    except DataError:
+        file.close()
+        raise
     if version == schema_version and not missing:
         return file
     file.close()

@@ -1,0 +1,168 @@
+"""Pack shards: what was written is read, from every kind of process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from occnet_lib.errors import DataError
+from occnet_lib.records import ShapeKey
+from occnet_lib.storage.shards import PackedShape, Shard, write_shard
+from tests.unit.storage_shapes import records
+
+COUNT = 5
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shard") / "train-000.h5"
+    write_shard(path, [PackedShape.of(*records(i)) for i in range(COUNT)], "train-000", "train")
+    return path
+
+
+def test_all_that_was_written_is_read(path: Path) -> None:
+    shard = Shard(path)
+    assert (len(shard), shard.views, shard.points_per_shape) == (COUNT, 3, 200)
+    assert (shard.name, shard.split) == ("train-000", "train")
+    for i in range(COUNT):
+        key, closed, points, views = records(i)
+        assert shard.keys[i] == ShapeKey(key.category, key.id, "", "train", "train-000")
+        got, occupied = shard.points(i)
+        np.testing.assert_array_equal(got, points.points)
+        np.testing.assert_array_equal(occupied, points.occupancies)
+        assert (got.dtype, occupied.dtype) == (np.float16, np.bool_)
+        for a, b in zip(shard.surface(i), (points.surface, points.normals), strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(shard.voxels(i), points.voxels)
+        np.testing.assert_array_equal(shard.mesh(i).vertices, closed.mesh.vertices)
+        np.testing.assert_array_equal(shard.mesh(i).faces, closed.mesh.faces)
+        loc, scale = shard.frame(i)
+        np.testing.assert_array_equal(loc, closed.loc)
+        assert scale == closed.scale
+        for view in range(3):
+            np.testing.assert_array_equal(shard.image(i, view), views.images[view])
+            assert shard.image_bytes(i, view).startswith(b"\x89PNG")
+            camera_mat, world_mat, loc, scale = shard.camera(i, view)
+            np.testing.assert_array_equal(camera_mat, views.camera_mat[view])
+            np.testing.assert_array_equal(world_mat, views.world_mat[view])
+            np.testing.assert_array_equal(loc, views.loc)
+            assert scale == views.scale
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(i=st.integers(0, COUNT - 1), start=st.integers(0, 200), count=st.integers(0, 200))
+def test_windows_are_slices(path: Path, i: int, start: int, count: int) -> None:
+    shard = Shard(path)
+    if start + count > 200:
+        with pytest.raises(IndexError):
+            shard.points(i, start, count)
+        return
+    points, occupied = shard.points(i, start, count)
+    *_, samples, _ = records(i)
+    np.testing.assert_array_equal(points, samples.points[start : start + count])
+    np.testing.assert_array_equal(occupied, samples.occupancies[start : start + count])
+
+
+def test_large_arrays_are_contiguous(path: Path) -> None:
+    with h5py.File(path) as file:
+        for name, dataset in file.items():
+            assert dataset.chunks is None, name
+            assert dataset.compression is None, name
+
+
+def test_empty_shard(tmp_path: Path) -> None:
+    write_shard(tmp_path / "e.h5", [], "val-000", "val")
+    shard = Shard(tmp_path / "e.h5")
+    assert (len(shard), shard.keys, shard.split, shard.points_per_shape) == (0, [], "val", 0)
+
+
+def test_shapes_that_differ_in_size_are_refused(tmp_path: Path) -> None:
+    shapes = [PackedShape.of(*records(0)), PackedShape.of(*records(1, points=80))]
+    with pytest.raises(DataError, match="points of chair/shape1"):
+        write_shard(tmp_path / "s.h5", shapes, "train-000", "train")
+    assert not list(tmp_path.iterdir())
+
+
+def _sum(shard: Shard, i: int) -> float:
+    return float(shard.points(i)[0].astype(float).sum())
+
+
+def _put_sum(queue: multiprocessing.Queue, shard: Shard, i: int) -> None:
+    queue.put(_sum(shard, i))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes(path: Path, method: str) -> None:
+    shard = Shard(path)
+    want = _sum(shard, 1)  # the file is open when the process starts
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=_put_sum, args=(queue, shard, 1))
+    process.start()
+    assert queue.get(timeout=60) == want
+    process.join()
+    assert _sum(shard, 1) == want
+
+
+def test_threads_pickle_and_close(path: Path) -> None:
+    shard = Shard(path)
+    want = [_sum(shard, i) for i in range(COUNT)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda i: _sum(shard, i % COUNT), range(50))) == want * 10
+    copy = pickle.loads(pickle.dumps(shard))
+    assert [_sum(copy, i) for i in range(COUNT)] == want
+    shard.close()
+    assert _sum(shard, 0) == want[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_truncated(path: Path, tmp_path: Path, share: float) -> None:
+    data = path.read_bytes()
+    broken = tmp_path / "b.h5"
+    broken.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DataError, match="b.h5"):
+        len(Shard(broken))
+
+
+def test_missing_other_version_other_file(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        len(Shard(tmp_path / "absent.h5"))
+    other = tmp_path / "o.h5"
+    other.write_bytes(path.read_bytes())
+    with h5py.File(other, "r+") as file:
+        del file["normals"]
+    with pytest.raises(DataError, match="normals missing"):
+        len(Shard(other))
+    with h5py.File(other, "r+") as file:
+        file.attrs["schema_version"] = 2
+    with pytest.raises(DataError, match="schema version 2"):
+        len(Shard(other))
+
+
+def test_damaged_image_names_shape_and_view(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "o.h5"
+    other.write_bytes(path.read_bytes())
+    with h5py.File(other, "r+") as file:
+        first = file["image_offsets"][2, 1]
+        file["images"][first : first + 60] = 0
+    with pytest.raises(DataError, match="view 1 of chair/shape2"):
+        Shard(other).image(2, 1)
+
+
+def test_reader_imports_little() -> None:
+    code = (
+        "import sys, occnet_lib.storage.shards; "
+        "print([m for m in ('trimesh', 'open3d', 'torch', 'scipy', 'pyrender', 'pandas') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
