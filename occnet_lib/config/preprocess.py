@@ -17,7 +17,7 @@ class Preprocess(Section):
 
 
 class Watertight(Section):
-    """Raw mesh to closed mesh by TSDF fusion of depth renders (onet.md: mesh-fusion's parameters)."""
+    """Raw mesh to closed mesh by fusion of depth maps into a signed distance field."""
 
     rule: Literal["carve", "mean", "flood"] = Field(
         "carve",
@@ -28,7 +28,6 @@ class Watertight(Section):
     )
     views: Count = Field(100, description="depth renders on a sphere around the shape")
     image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
-    truncation: Positive = Field(3.0, description="truncation of the signed distance, in voxels")
     sheet_thickness: NonNegative = Field(
         1.35, description="thickness given to zero-thickness sheets, in voxels"
     )

@@ -1,0 +1,171 @@
+"""Exact distances near a surface, and which grid edges the surface cuts.
+
+Both are made from the triangles themselves, so that a field built of them has none of the bias of depth maps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.depth import row_span
+
+
+def distance_band(
+    triangles: NDArray[np.float64], shape: tuple[int, int, int], width: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Unsigned distance of grid samples to a triangle soup, where it is less than `width`.
+
+    Args:
+        triangles: (F, 3, 3) in voxels from sample (0, 0, 0).
+        shape: samples along x, y, z.
+        width: in voxels.
+
+    Returns:
+        distance (shape) float32 in voxels, `width` beyond the band; nearest triangle (shape) int32, -1 there.
+    """
+    distance = np.full(shape, width, dtype=np.float32)
+    nearest = np.full(shape, -1, dtype=np.int32)
+    _splat(np.ascontiguousarray(triangles, dtype=np.float64), float(width), distance, nearest)
+    return distance, nearest
+
+
+def cut_edges(triangles: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Which edges between neighbouring grid samples meet a triangle.
+
+    Returns:
+        (shape) uint8; bit a of [i, j, k] is set if the edge from there to the next sample along axis a is cut.
+    """
+    cut = np.zeros(shape, dtype=np.uint8)
+    for axis in range(3):
+        # A view of the array whose last axis is the one along which edges are tested.
+        order = [(axis + 1) % 3, (axis + 2) % 3, axis]
+        _mark_cuts(np.ascontiguousarray(triangles[:, :, order]), cut.transpose(order), np.uint8(1 << axis))
+    return cut
+
+
+@njit(cache=True)
+def _mark_cuts(triangles, cut, bit):  # type: ignore[no-untyped-def]
+    """Mark where lines parallel to the last axis through grid samples cross triangles."""
+    rows, columns, layers = cut.shape
+    for f in range(len(triangles)):
+        t = triangles[f]
+        y0, x0, z0 = t[0, 0], t[0, 1], t[0, 2]
+        y1, x1, z1 = t[1, 0], t[1, 1], t[1, 2]
+        y2, x2, z2 = t[2, 0], t[2, 1], t[2, 2]
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if abs(area) < 1e-9:
+            continue  # parallel to the lines: the neighbouring triangles or another axis see the surface
+        gx = ((z1 - z0) * (y2 - y0) - (z2 - z0) * (y1 - y0)) / area
+        gy = ((z2 - z0) * (x1 - x0) - (z1 - z0) * (x2 - x0)) / area
+        low, high = min(z0, z1, z2), max(z0, z1, z2)
+        for row in range(
+            max(0, math.ceil(min(y0, y1, y2) - 1e-6)), min(rows - 1, math.floor(max(y0, y1, y2) + 1e-6)) + 1
+        ):
+            left, right = row_span(x0, y0, x1, y1, x2, y2, row)
+            for column in range(
+                max(0, math.ceil(left - 1e-6)), min(columns - 1, math.floor(right + 1e-6)) + 1
+            ):
+                z = min(max(z0 + gx * (column - x0) + gy * (row - y0), low), high)
+                layer = math.floor(z)
+                if 0 <= layer < layers:
+                    cut[row, column, layer] |= bit
+
+
+@njit(cache=True)
+def _splat(triangles, width, distance, nearest):  # type: ignore[no-untyped-def]
+    """For every triangle visit the samples within `width` of its plane and of its shadow along its main axis."""
+    shape = np.array(distance.shape)
+    normal, corner = np.zeros(3), np.zeros((3, 3))
+    cell = np.zeros(3, dtype=np.int64)
+    for f in range(len(triangles)):
+        t = triangles[f]
+        e, g = t[1] - t[0], t[2] - t[0]
+        normal[0] = e[1] * g[2] - e[2] * g[1]
+        normal[1] = e[2] * g[0] - e[0] * g[2]
+        normal[2] = e[0] * g[1] - e[1] * g[0]
+        size = math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+        if size < 1e-12:
+            continue
+        main = 0
+        for axis in range(1, 3):
+            if abs(normal[axis]) > abs(normal[main]):
+                main = axis
+        a, b = (main + 1) % 3, (main + 2) % 3
+        for k in range(3):
+            corner[k, 0], corner[k, 1], corner[k, 2] = t[k, a], t[k, b], t[k, main]
+        sa, sb = -normal[a] / normal[main], -normal[b] / normal[main]
+        reach = width * size / abs(normal[main])
+        low, high = corner[:, 2].min() - width, corner[:, 2].max() + width
+        first = max(0, math.ceil(corner[:, 0].min() - width))
+        last = min(shape[a] - 1, math.floor(corner[:, 0].max() + width))
+        for i in range(first, last + 1):
+            left, right = _strip_span(corner, i - width, i + width)
+            start = max(0, math.ceil(left - width))
+            stop = min(shape[b] - 1, math.floor(right + width))
+            for j in range(start, stop + 1):
+                plane = corner[0, 2] + sa * (i - corner[0, 0]) + sb * (j - corner[0, 1])
+                bottom = max(0, math.ceil(max(low, plane - reach)))
+                top = min(shape[main] - 1, math.floor(min(high, plane + reach)))
+                for k in range(bottom, top + 1):
+                    cell[a], cell[b], cell[main] = i, j, k
+                    x, y, z = cell[0], cell[1], cell[2]
+                    cx, cy, cz = closest_point(t, float(x), float(y), float(z))
+                    d = np.float32(math.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2))
+                    if d < distance[x, y, z]:
+                        distance[x, y, z] = d
+                        nearest[x, y, z] = f
+
+
+@njit(cache=True)
+def _strip_span(corner, low, high):  # type: ignore[no-untyped-def]
+    """Least and greatest second coordinate of a triangle where its first is in [low, high]."""
+    left, right = np.inf, -np.inf
+    for k in range(3):
+        px, py = corner[k, 0], corner[k, 1]
+        qx, qy = corner[(k + 1) % 3, 0], corner[(k + 1) % 3, 1]
+        if low <= px <= high:
+            left, right = min(left, py), max(right, py)
+        if (px < low) != (qx < low):
+            y = py + (low - px) / (qx - px) * (qy - py)
+            left, right = min(left, y), max(right, y)
+        if (px < high) != (qx < high):
+            y = py + (high - px) / (qx - px) * (qy - py)
+            left, right = min(left, y), max(right, y)
+    return left, right
+
+
+@njit(cache=True)
+def closest_point(t, x, y, z):  # type: ignore[no-untyped-def]
+    """The point of a triangle closest to (x, y, z) (Ericson, Real-Time Collision Detection, 5.1.5)."""
+    ax, ay, az = t[0, 0], t[0, 1], t[0, 2]
+    bx, by, bz = t[1, 0] - ax, t[1, 1] - ay, t[1, 2] - az
+    cx, cy, cz = t[2, 0] - ax, t[2, 1] - ay, t[2, 2] - az
+    px, py, pz = x - ax, y - ay, z - az
+    bb, bc, cc = bx * bx + by * by + bz * bz, bx * cx + by * cy + bz * cz, cx * cx + cy * cy + cz * cz
+    pb, pc = px * bx + py * by + pz * bz, px * cx + py * cy + pz * cz
+    if pb <= 0.0 and pc <= 0.0:
+        return ax, ay, az
+    if pb >= bb and pc - bc <= pb - bb:
+        return t[1, 0], t[1, 1], t[1, 2]
+    if pc >= cc and pb - bc <= pc - cc:
+        return t[2, 0], t[2, 1], t[2, 2]
+    # Barycentric weights, all times bb cc - bc²
+    v = pb * cc - pc * bc
+    w = pc * bb - pb * bc
+    if w <= 0.0 and 0.0 <= pb <= bb:
+        u = pb / bb
+        return ax + u * bx, ay + u * by, az + u * bz
+    if v <= 0.0 and 0.0 <= pc <= cc:
+        u = pc / cc
+        return ax + u * cx, ay + u * cy, az + u * cz
+    det = bb * cc - bc * bc
+    if v + w >= det:
+        u = ((pc - bc) - (pb - bb)) / (bb - 2.0 * bc + cc)
+        u = min(max(u, 0.0), 1.0)
+        return ax + bx + u * (cx - bx), ay + by + u * (cy - by), az + bz + u * (cz - bz)
+    v, w = v / det, w / det
+    return ax + v * bx + w * cx, ay + v * by + w * cy, az + v * bz + w * cz

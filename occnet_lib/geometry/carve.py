@@ -1,0 +1,133 @@
+"""Space carving: a sample is free if some view sees through it (Kutulakos & Seitz 2000, with depth maps).
+
+Most of space is decided in blocks: the least and greatest depth over the tiles that a block covers tell whether all
+of it is free in a view or all of it hidden; only samples of the blocks that remain are compared one by one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.depth import TILE, DepthMaps, tile_bounds
+from occnet_lib.geometry.grid import Grid
+
+COARSE, FINE = 32, 8  # samples along the edges of the blocks
+
+
+def view_axes(maps: DepthMaps, grid: Grid) -> NDArray[np.float64]:
+    """(n, 3, 4) affine maps from grid indices to (column + shift, row + shift, depth)."""
+    axes = maps.axes.copy()
+    axes[:, :, 3] += maps.axes[:, :, :3] @ grid.origin
+    axes[:, :, :3] *= grid.step
+    axes[:, :2, 3] += maps.shift
+    return axes
+
+
+def carve(maps: DepthMaps, grid: Grid) -> NDArray[np.bool_]:
+    """Which samples lie in front of the surface in at least one view.
+
+    Args:
+        maps: depth maps of `nearest_of_four`, so that slopes carve nothing away.
+        grid: samples, unit frame.
+
+    Returns:
+        (grid.shape) bool; what no view sees, such as an inner cavity, is False.
+    """
+    low, high = tile_bounds(maps)
+    free = np.zeros(grid.shape, dtype=bool)
+    _carve(view_axes(maps, grid), maps.depth, low, high, free)
+    return free
+
+
+@njit(cache=True)
+def block_depths(axes, low, high, size, start, stop):  # type: ignore[no-untyped-def]
+    """What one view knows of a block of samples [start, stop).
+
+    Returns:
+        least and greatest depth of the block's samples, least and greatest depth of the map where they project.
+    """
+    bounds = np.zeros((3, 2))
+    for c in range(3):
+        middle, half = axes[c, 3], 0.0
+        for k in range(3):
+            middle += axes[c, k] * (start[k] + stop[k] - 1) * 0.5
+            half += abs(axes[c, k]) * (stop[k] - 1 - start[k]) * 0.5
+        bounds[c, 0], bounds[c, 1] = middle - half - 1e-9, middle + half + 1e-9
+    least, greatest = np.float32(np.inf), np.float32(-np.inf)
+    outside = bounds[0, 0] < 0 or bounds[1, 0] < 0 or bounds[0, 1] >= size or bounds[1, 1] >= size
+    if outside:
+        greatest = np.float32(np.inf)
+    c0, c1 = max(0, math.floor(bounds[0, 0])) // TILE, min(size - 1, math.floor(bounds[0, 1])) // TILE
+    r0, r1 = max(0, math.floor(bounds[1, 0])) // TILE, min(size - 1, math.floor(bounds[1, 1])) // TILE
+    for r in range(r0, r1 + 1):
+        for c in range(c0, c1 + 1):
+            least, greatest = min(least, low[r, c]), max(greatest, high[r, c])
+    return bounds[2, 0], bounds[2, 1], least, greatest
+
+
+@njit(cache=True)
+def _sift(axes, low, high, size, start, stop, views, count, kept):  # type: ignore[no-untyped-def]
+    """Copy the views that neither see all of a block nor nothing of it; -1: some view sees all of it."""
+    n = 0
+    for i in range(count):
+        v = views[i]
+        front, back, least, greatest = block_depths(axes[v], low[v], high[v], size, start, stop)
+        if back < least:
+            return -1
+        if front < greatest:
+            kept[n] = v
+            n += 1
+    return n
+
+
+@njit(cache=True)
+def _carve(axes, depth, low, high, free):  # type: ignore[no-untyped-def]
+    n, size, _ = depth.shape
+    every, some, few = np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    start, stop = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
+    shape = free.shape
+    coarse = [(s + COARSE - 1) // COARSE for s in shape]
+    ratio = COARSE // FINE
+    for big in range(coarse[0] * coarse[1] * coarse[2]):
+        base = (big // (coarse[1] * coarse[2]), big // coarse[2] % coarse[1], big % coarse[2])
+        for k in range(3):
+            start[k] = base[k] * COARSE
+            stop[k] = min(shape[k], start[k] + COARSE)
+        count = _sift(axes, low, high, size, start, stop, every, n, some)
+        if count < 0:
+            free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
+        if count <= 0:
+            continue
+        for small in range(ratio**3):
+            step = (small // ratio**2, small // ratio % ratio, small % ratio)
+            for k in range(3):
+                start[k] = base[k] * COARSE + step[k] * FINE
+                stop[k] = min(shape[k], start[k] + FINE)
+            if start[0] >= shape[0] or start[1] >= shape[1] or start[2] >= shape[2]:
+                continue
+            undecided = _sift(axes, low, high, size, start, stop, some, count, few)
+            if undecided < 0:
+                free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
+            elif undecided > 0:
+                _carve_block(axes, depth, start, stop, few, undecided, free)
+
+
+@njit(cache=True)
+def _carve_block(axes, depth, start, stop, views, count, free):  # type: ignore[no-untyped-def]
+    """Compare every sample of a block with every undecided view."""
+    size = depth.shape[1]
+    for i in range(start[0], stop[0]):
+        for j in range(start[1], stop[1]):
+            for k in range(start[2], stop[2]):
+                for n in range(count):
+                    a = axes[views[n]]
+                    z = a[2, 0] * i + a[2, 1] * j + a[2, 2] * k + a[2, 3]
+                    c = math.floor(a[0, 0] * i + a[0, 1] * j + a[0, 2] * k + a[0, 3])
+                    r = math.floor(a[1, 0] * i + a[1, 1] * j + a[1, 2] * k + a[1, 3])
+                    if c < 0 or r < 0 or c >= size or r >= size or z < depth[views[n], r, c]:
+                        free[i, j, k] = True
+                        break

@@ -1,0 +1,49 @@
+"""The surface of a field on a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import MeshError
+from occnet_lib.geometry.grid import Grid
+from occnet_lib.records import Mesh
+
+# Values closer to the level than this share of the field's unit are moved away from it: vertices of marching
+# cubes would otherwise fall together at a sample, which makes edges with more than two faces.
+_CLEARANCE = 1e-3
+
+
+def isosurface(field: NDArray[np.float32], grid: Grid, *, unit: float = 1.0) -> Mesh:
+    """Marching cubes (Lewiner et al. 2003) of a field that is negative inside.
+
+    Args:
+        field: (grid.shape) float32, in place moved off zero. Its border is taken to be outside whatever it says.
+        grid: where the samples are.
+        unit: size of a typical difference between neighbouring samples (1 for distances in voxels).
+
+    Returns:
+        closed mesh in the unit frame, wound outward.
+
+    Raises:
+        MeshError: no sample is inside.
+    """
+    from skimage.measure import marching_cubes
+
+    inside = field < 0
+    for axis in range(3):
+        inside_any = inside.any(axis=tuple(a for a in range(3) if a != axis))
+        if not inside_any.any():
+            raise MeshError("the field has no inside: the shape is too thin for the grid, or empty")
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(max(hit[0] - 1, 0), hit[-1] + 2))
+    part = field[tuple(box)]
+    # One layer of outside around everything closes the surface at the border.
+    padded = np.pad(part, 1, constant_values=np.float32(unit))
+    small = np.abs(padded) < _CLEARANCE * unit
+    padded[small] = np.where(padded[small] < 0, -_CLEARANCE * unit, _CLEARANCE * unit)
+    vertices, faces, _, _ = marching_cubes(padded, 0.0, gradient_direction="descent")
+    corner = np.array([b.start for b in box]) - 1
+    return Mesh(grid.to_unit(vertices.astype(np.float64) + corner), faces.astype(np.int32))

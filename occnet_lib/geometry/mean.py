@@ -1,0 +1,139 @@
+"""ONet's rule: the mean over the views of truncated depth differences (mesh-fusion; Curless & Levoy 1996, weight 1).
+
+Kept for parity with the data that the field was trained on. It is biased outwards by about 1.5 voxels, because the
+depths are moved towards the camera to keep thin parts. Whole blocks of one sign are passed over, as in `carve`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.carve import COARSE, FINE, block_depths, view_axes
+from occnet_lib.geometry.depth import DepthMaps, tile_bounds
+from occnet_lib.geometry.grid import Grid
+
+OFFSET = 1.5  # voxels by which depths are moved towards the camera
+TRUNCATION = 10.0  # voxels
+
+
+def mean_field(maps: DepthMaps, grid: Grid) -> NDArray[np.float32]:
+    """Mean of the truncated signed distances along the views.
+
+    A sample counts in a view if it lies at most `TRUNCATION` behind the surface; what no view counts is inside.
+
+    Args:
+        maps: depth maps of `depth.render_depth`; moved and eroded (3×3) in place.
+        grid: samples, unit frame.
+
+    Returns:
+        (grid.shape) float32 in voxels, negative inside; exact wherever a neighbour has the other sign, elsewhere
+        only of the right sign.
+    """
+    maps.depth[...] -= np.float32(OFFSET * grid.step)
+    _erode_3x3(maps.depth)
+    low, high = tile_bounds(maps)
+    axes = view_axes(maps, grid)
+    axes[:, 2] /= grid.step
+    for image in (maps.depth, low, high):
+        image /= np.float32(grid.step)
+    field = np.zeros(grid.shape, dtype=np.float32)
+    _fuse(axes, maps.depth, low, high, TRUNCATION, field)
+    return field
+
+
+@njit(cache=True)
+def _erode_3x3(depth):  # type: ignore[no-untyped-def]
+    """Least of the 3×3 neighbours of every pixel, in place; rows first, then columns."""
+    n, rows, columns = depth.shape
+    line = np.zeros(max(rows, columns), dtype=np.float32)
+    for view in range(n):
+        image = depth[view]
+        for r in range(rows):
+            for c in range(columns):
+                line[c] = image[r, c]
+            for c in range(columns):
+                image[r, c] = min(line[max(c - 1, 0)], line[c], line[min(c + 1, columns - 1)])
+        for c in range(columns):
+            for r in range(rows):
+                line[r] = image[r, c]
+            for r in range(rows):
+                image[r, c] = min(line[max(r - 1, 0)], line[r], line[min(r + 1, rows - 1)])
+
+
+@njit(cache=True)
+def _mean_bounds(axes, low, high, size, truncation, start, stop):  # type: ignore[no-untyped-def]
+    """Sign of the mean over a whole block and its neighbours: 1, -1, or 0 if it cannot be told from the tiles."""
+    n = len(axes)
+    sum_low, sum_high, counted, maybe = 0.0, 0.0, 0, 0
+    for v in range(n):
+        front, back, least, greatest = block_depths(axes[v], low[v], high[v], size, start, stop)
+        if greatest - front < -truncation:
+            continue
+        near, far = min(least - back, truncation), min(greatest - front, truncation)
+        if near >= -truncation:
+            counted += 1
+        else:
+            maybe += 1
+            near = min(0.0, -truncation)
+            far = max(0.0, far)
+        sum_low += near
+        sum_high += far
+    if counted > 0 and sum_low > 0.0:
+        return 1
+    if counted + maybe == 0 or (counted > 0 and sum_high < 0.0):
+        return -1
+    return 0
+
+
+@njit(cache=True)
+def _fuse(axes, depth, low, high, truncation, field):  # type: ignore[no-untyped-def]
+    size = depth.shape[1]
+    shape = field.shape
+    start, stop = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
+    for bi in range(0, shape[0], COARSE):
+        for bj in range(0, shape[1], COARSE):
+            for bk in range(0, shape[2], COARSE):
+                start[0], start[1], start[2] = bi - 1, bj - 1, bk - 1
+                for a in range(3):
+                    stop[a] = min(shape[a], start[a] + COARSE + 2)
+                sign = _mean_bounds(axes, low, high, size, truncation, start, stop)
+                if sign != 0:
+                    field[bi : bi + COARSE, bj : bj + COARSE, bk : bk + COARSE] = sign * truncation
+                    continue
+                for i in range(bi, min(bi + COARSE, shape[0]), FINE):
+                    for j in range(bj, min(bj + COARSE, shape[1]), FINE):
+                        for k in range(bk, min(bk + COARSE, shape[2]), FINE):
+                            start[0], start[1], start[2] = i - 1, j - 1, k - 1
+                            for a in range(3):
+                                stop[a] = min(shape[a], start[a] + FINE + 2)
+                            sign = _mean_bounds(axes, low, high, size, truncation, start, stop)
+                            if sign != 0:
+                                field[i : i + FINE, j : j + FINE, k : k + FINE] = sign * truncation
+                            else:
+                                _fuse_block(axes, depth, truncation, i, j, k, field)
+
+
+@njit(cache=True)
+def _fuse_block(axes, depth, truncation, bi, bj, bk, field):  # type: ignore[no-untyped-def]
+    n, size, _ = depth.shape
+    shape = field.shape
+    for i in range(bi, min(bi + FINE, shape[0])):
+        for j in range(bj, min(bj + FINE, shape[1])):
+            for k in range(bk, min(bk + FINE, shape[2])):
+                total, count = 0.0, 0
+                for v in range(n):
+                    a = axes[v]
+                    c = math.floor(a[0, 0] * i + a[0, 1] * j + a[0, 2] * k + a[0, 3])
+                    r = math.floor(a[1, 0] * i + a[1, 1] * j + a[1, 2] * k + a[1, 3])
+                    difference = truncation
+                    if 0 <= c < size and 0 <= r < size:
+                        z = a[2, 0] * i + a[2, 1] * j + a[2, 2] * k + a[2, 3]
+                        difference = depth[v, r, c] - z
+                    if difference >= -truncation:
+                        total += min(difference, truncation)
+                        count += 1
+                field[i, j, k] = total / count if count > 0 else -truncation

@@ -1,0 +1,47 @@
+"""Stage points: what the occupancy field is trained on and measured by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from occnet_lib.records import PointSamples, Watertight
+
+if TYPE_CHECKING:
+    from occnet_lib.config import Points as PointsConfig
+
+VERSION = 1  # raised when the same input gives another output
+
+
+def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) -> PointSamples:
+    """Draw occupancy points, surface samples and voxels of a closed mesh (ONet's sample_mesh.py).
+
+    Points are rounded to float16 first and labelled then: in the other order the labels of some points near
+    the surface would not be theirs.
+
+    Args:
+        watertight: closed mesh, unit frame.
+        config: section `points`.
+        rng: draws everything.
+
+    Returns:
+        samples in the unit frame; the audit tells `occupied_share` of the points.
+
+    Raises:
+        MeshError: the mesh has no area.
+    """
+    from occnet_lib.geometry import occupancy, sampling, voxels
+
+    half = 0.5 + config.padding / 2.0
+    points = rng.uniform(-half, half, (config.uniform, 3)).astype(np.float16)
+    occupancies = occupancy.contains(watertight.mesh, points)
+    surface, normals, _ = sampling.sample_surface(watertight.mesh, config.surface, rng)
+    return PointSamples(
+        points=points,
+        occupancies=occupancies,
+        surface=surface.astype(np.float16),
+        normals=normals.astype(np.float16),
+        voxels=voxels.solid_voxels(watertight.mesh, config.voxels),
+        audit={"occupied_share": float(occupancies.mean())},
+    )
