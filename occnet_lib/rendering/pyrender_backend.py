@@ -66,10 +66,10 @@ def face_ids(
         scene.clear()
 
 
-def available() -> bool:
-    """Whether pyrender can render in this process."""
+def available(size: int) -> bool:
+    """Whether pyrender can render images of `size` pixels in this process."""
     try:
-        _renderer(64)
+        _renderer(size)
     except DependencyError:
         return False
     return True

@@ -43,37 +43,49 @@ def render_views(
     Raises:
         DependencyError: the renderer asked for does not work here.
     """
-    renderer, face_ids = choose_renderer(config.renderer)
     size, samples = config.image_size, config.supersampling
+    renderer, face_ids = choose_renderer(config.renderer, samples * size)
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
     images = np.zeros((len(camera_mat), size, size, 3), np.uint8)
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
     faces = _Faces(mesh)
     for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
         images[view] = box_filter(faces.shaded(world_mat[view])[ids], samples)
-        coverage[view] = (ids >= 0).reshape(size, samples, size, samples).mean(axis=(1, 3))
+        coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
     return images, coverage, renderer
 
 
-def choose_renderer(wanted: str) -> tuple[str, FaceIds]:
+def choose_renderer(wanted: str, size: int) -> tuple[str, FaceIds]:
     """Name and function of the renderer that `wanted` (pyrender, raycast, auto) means here.
+
+    Args:
+        wanted: the configuration's word.
+        size: pixels along the edge of the images to come.
+
 
     Raises:
         DependencyError: `wanted` is pyrender, and it does not work here.
     """
     from . import pyrender_backend, raycast
 
-    if wanted == "pyrender" or (wanted == "auto" and pyrender_backend.available()):
+    if wanted == "pyrender" or (wanted == "auto" and pyrender_backend.available(size)):
         return "pyrender", pyrender_backend.face_ids
     return "raycast", raycast.face_ids
 
 
 def box_filter(image: NDArray[np.uint8], samples: int) -> NDArray[np.uint8]:
     """Mean of blocks of `samples` x `samples` pixels: (s H, s W, 3) uint8 to (H, W, 3) uint8, rounded."""
-    height, width = image.shape[0] // samples, image.shape[1] // samples
-    blocks = image.reshape(height, samples, width, samples, 3)
-    sums = blocks.sum(axis=(1, 3), dtype=np.uint32)
-    return ((sums + samples * samples // 2) // (samples * samples)).astype(np.uint8)
+    area = samples * samples
+    return ((block_sums(image, samples) + area // 2) // area).astype(np.uint8)
+
+
+def block_sums(image: NDArray[np.uint8], samples: int) -> NDArray[np.uint32]:
+    """Sums over blocks of `samples` x `samples` pixels: (s H, s W, ...) uint8 to (H, W, ...) uint32."""
+    sums = np.zeros((image.shape[0] // samples, image.shape[1] // samples, *image.shape[2:]), np.uint32)
+    for row in range(samples):
+        for column in range(samples):
+            sums += image[row::samples, column::samples]
+    return sums
 
 
 class _Faces:

@@ -192,7 +192,10 @@ class _Attempt:
 
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
         """Take over the stages that are unchanged: some first ones, as each depends on those before it."""
-        readers = {"watertight": shapefile.read_watertight, "points": shapefile.read_points}
+        readers: dict[str, Callable[[str | Path], Result]] = {
+            "watertight": shapefile.read_watertight,
+            "points": shapefile.read_points,
+        }
         for stage, reader in readers.items():
             if stage not in old.stages or old.stages[stage].digest != self.plan[stage]:
                 return
@@ -213,7 +216,7 @@ class _Attempt:
     def _run_stage(self, stage: str, mesh: Mesh, rng: np.random.Generator) -> Result:
         closed, samples = self.results.get("watertight"), self.results.get("points")
         if stage == "watertight":
-            return _as_stored(watertight.run(mesh, self.config.watertight, rng))
+            return watertight.run(mesh, self.config.watertight, rng)
         assert isinstance(closed, Watertight)
         if stage == "points":
             return points.run(closed, self.config.points, rng)
@@ -238,9 +241,3 @@ class _Attempt:
     def _record(self, status: Status, reason: str, stage: str = "") -> ShapeRecord:
         values: dict[str, Any] = {"status": status, "reason": reason, "stage": stage}
         return _record(self.key, self.config, self.plan, **values, seconds=self.seconds, stages=self.entries)
-
-
-def _as_stored(closed: Watertight) -> Watertight:
-    """With the float32 vertices of the file, so that later stages see the same whether it is kept or made."""
-    vertices = closed.mesh.vertices.astype(np.float32).astype(np.float64)
-    return replace(closed, mesh=replace(closed.mesh, vertices=vertices))

@@ -29,7 +29,7 @@ def test_success_replaces(tmp_path: Path) -> None:
 def test_failure_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "a.csv"
     path.write_text("old")
-    with pytest.raises(type(error)), replacing(path) as temporary:
+    with pytest.raises(type(error)), replacing(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old"
@@ -53,17 +53,17 @@ def test_full_disk_is_one_line_that_names_the_way_out(tmp_path: Path, error: Exc
     assert "\n" not in str(caught.value)
 
 
-def test_full_device_for_real() -> None:
+def test_full_device_for_real(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
-    with pytest.raises(DataError, match="No space left"), replacing("/tmp/occnet_never_written"):
-        with open("/dev/full", "w") as file:
-            file.write("x")
+    full = Path("/dev/full")
+    with pytest.raises(DataError, match="No space left"), replacing(tmp_path / "a"):
+        full.write_text("x")
 
 
 def test_other_errors_of_the_system_pass(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
-        open(tmp_path / "absent")
+        (tmp_path / "absent").read_text()
 
 
 def test_temporary_never_written_is_an_error(tmp_path: Path) -> None:
