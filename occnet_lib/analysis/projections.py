@@ -140,7 +140,8 @@ def draw(shown: Projection, path: Path) -> None:
         faded = shown.image if uv is None else 255 - (255 - shown.image) // 2
         axes.imshow(faded, extent=(0, width, height, 0), interpolation="nearest")
         if uv is not None:
-            axes.scatter(uv[:, 0], uv[:, 1], c=depth, s=1.2, linewidths=0, cmap="viridis_r")
+            size = float(np.clip(3000 / max(len(uv), 1), 1.2, 6.0))  # few points are drawn larger
+            axes.scatter(uv[:, 0], uv[:, 1], c=depth, s=size, linewidths=0, cmap="viridis_r")
         axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         axes.set_title(title, fontsize=9)
     with replacing(path) as temporary:

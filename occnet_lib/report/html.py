@@ -1,0 +1,96 @@
+"""HTML from plain values: everything that is not `Html` already is escaped, so no name can break the page."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_VOID = frozenset({"img", "meta", "br"})
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Html:
+    """A value as HTML: escaped unless it is `Html`; None becomes a dash."""
+    if isinstance(value, Html):
+        return value
+    return Html("–" if value is None else html.escape(str(value)))
+
+
+def join(parts: Iterable[Any], between: str = "") -> Html:
+    """Values one behind the other."""
+    return Html(between.join(text(part) for part in parts))
+
+
+def tag(element: str, /, *children: Any, **attributes: Any) -> Html:
+    """An element; `class_` stands for the attribute `class`, `data_x` for `data-x`, None leaves one out."""
+    words = [
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    opening = f"<{element}{''.join(words)}>"
+    return Html(opening if element in _VOID else f"{opening}{join(children)}</{element}>")
+
+
+def paragraph(*children: Any, note: bool = False, class_: str | None = None) -> Html:
+    """A paragraph; a note is set smaller."""
+    return tag("p", *children, class_="note" if note else class_)
+
+
+def table(
+    columns: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    last: Sequence[Any] = (),
+    caption: str = "",
+    sortable: bool = True,
+) -> Html:
+    """A table whose columns sort by a click on their heads.
+
+    Args:
+        columns: heads.
+        rows: cells, either `cell`s or plain values.
+        last: a row of means or sums that stays below when the others are sorted.
+        caption: above the table.
+        sortable: whether to sort by clicks.
+    """
+    head = tag("tr", *(tag("th", column, scope="col") for column in columns))
+    body = [tag("tr", *map(_as_cell, row)) for row in rows]
+    if last:
+        body.append(tag("tr", *map(_as_cell, last), class_="mean"))
+    parts = [tag("thead", head), tag("tbody", *body)]
+    whole = tag(
+        "table", tag("caption", caption) if caption else "", *parts, class_="sortable" if sortable else None
+    )
+    return tag("div", whole, class_="scroll")
+
+
+def cell(value: Any, *, share: float | None = None, strong: bool = False, left: bool = False) -> Html:
+    """A table cell: shaded by `share` in [0, 1], bold when it is the best, to the left for words."""
+    classes = " ".join(
+        word for word, on in (("best", strong), ("word", left), ("heat", share is not None)) if on
+    )
+    style = None if share is None else f"--share:{100 * min(max(share, 0.0), 1.0):.0f}%"
+    return tag("td", value, class_=classes or None, style=style)
+
+
+def _as_cell(value: Any) -> Html:
+    return value if isinstance(value, Html) and value.startswith("<td") else tag("td", value)
+
+
+def picture(data: bytes, alt: str, kind: str = "png", **attributes: Any) -> Html:
+    """An image inside the page."""
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return tag("img", src=source, alt=alt, loading="lazy", **attributes)
+
+
+def figure(content: Any, caption: Any, class_: str | None = None) -> Html:
+    """A figure with a caption below."""
+    return tag("figure", content, tag("figcaption", caption), class_=class_)

@@ -1,0 +1,194 @@
+"""The whole page: heading, run, and one section a subject, each of which may be missing."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from occnet_lib import __version__
+from occnet_lib.config import Config
+from occnet_lib.errors import OccnetError
+from occnet_lib.storage.atomic import replacing
+
+from . import data, examples, metrics, training
+from .html import Html, cell, join, paragraph, table, tag
+from .results import Absent, Results, number, shown
+from .style import CSS, SCRIPT
+
+LOG = logging.getLogger(__name__)
+
+
+def write_report(results: Path, config: Config, out: Path) -> None:
+    """Write the report of a run: one HTML file that needs no other file and no network.
+
+    Everything is read from result files; a part that is not there becomes a sentence in its section.
+
+    Args:
+        results: the results folder.
+        config: the configuration that made it.
+        out: the HTML file.
+
+    Raises:
+        DataError: the page cannot be written.
+    """
+    page = build(Results(Path(results), config))
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def build(results: Results) -> str:
+    """The page as text."""
+    title = results.config.report.title
+    sections = [(slug, heading, _guarded(content, results)) for slug, heading, content in _SECTIONS]
+    links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
+    body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
+    header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.verdict, results)]
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Html(CSS)),
+    ]
+    footer = paragraph(
+        f"occnet {__version__}, Python {platform.python_version()}. Made from {_dates(results)}."
+    )
+    page = [
+        tag("header", tag("div", *header)),
+        tag("nav", tag("div", *links)),
+        tag("main", *body, tag("footer", footer)),
+        tag("script", Html(SCRIPT)),
+    ]
+    return "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *page), lang="en") + "\n"
+
+
+def _guarded(content: Callable[[Results], Html], results: Results) -> Html:
+    """The one boundary at which a missing or broken result becomes a sentence of the page."""
+    try:
+        return content(results)
+    except Absent as absent:
+        return paragraph(absent.message)
+    except OccnetError as error:
+        LOG.warning("%s", error)
+        return paragraph("This part could not be made: ", str(error))
+    except (LookupError, ValueError, TypeError, OSError) as error:
+        LOG.warning("%s: %r", getattr(content, "__name__", "section"), error, exc_info=True)
+        return paragraph(f"This part could not be made of the files that are there: {error!r}")
+
+
+def _subtitle(results: Results) -> str:
+    what = "the bundled demo shapes" if results.config.is_demo else results.config.dataset.root
+    return f"Single-view 3D reconstruction with occupancy networks · {what} · {', '.join(results.trained)}"
+
+
+def _run(results: Results) -> Html:
+    """The run at a glance and what its stages cost."""
+    config, treated = results.config, results.rows_if_any("preprocess/shapes.csv")
+    reconstruct = config.reconstruct
+    facts = {
+        "Dataset": "bundled demo generator" if config.is_demo else config.dataset.root,
+        "Shapes": _shapes(results),
+        "Preprocessing": data.status_counts(treated) if treated else None,
+        "Models": ", ".join(results.trained),
+        "Baselines": ", ".join(name.replace("_", " ") for name in config.evaluate.baselines) or "none",
+        "Watertight rule": f"{config.watertight.rule}, {config.watertight.resolution}³ voxels",
+        "Reconstruction": f"MISE at {reconstruct.resolution0 * 2**reconstruct.upsampling_steps}³ cells, "
+        f"threshold {reconstruct.threshold}, {reconstruct.refine_steps} refinement steps, "
+        f"photo is view {reconstruct.view}",
+        "Seed": config.seed,
+        "Versions": _versions(results),
+        "Data": _dates(results),
+    }
+    body = [
+        (cell(name, left=True), cell(value, left=True)) for name, value in facts.items() if value is not None
+    ]
+    return join([table(("", ""), body, sortable=False), _costs(results)])
+
+
+def _shapes(results: Results) -> str | None:
+    rows = results.rows_if_any("catalogue/shapes.csv")
+    if not rows:
+        return None
+    splits = Counter(row.get("split") for row in rows)
+    counts = ", ".join(f"{splits[split]:,} {split}" for split in ("train", "val", "test"))
+    return f"{len(rows):,} of {len({row.get('category') for row in rows})} categories: {counts}"
+
+
+def _versions(results: Results) -> str:
+    """Of the libraries that trained, else of this program."""
+    for model in results.trained:
+        versions = results.json(f"train/{model}/options.json").get("versions")
+        if isinstance(versions, dict):
+            return ", ".join(f"{name} {value}" for name, value in versions.items())
+    return f"occnet {__version__}"
+
+
+def _costs(results: Results) -> Html:
+    """Jobs, time and memory by stage, from the workflow's benchmark files."""
+    jobs: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    folder = results.root / "benchmarks"
+    for path in sorted(folder.rglob("*.tsv")):
+        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        names, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] or [[]]
+        for line in lines:
+            row = dict(zip(names, line, strict=False))
+            wall, cpu, memory = (number(row, name) or 0.0 for name in ("s", "cpu_time", "max_rss"))
+            jobs[stage].append((wall, cpu, memory))
+    if not jobs:
+        return paragraph("There is no account of time: this run has no benchmarks folder.", note=True)
+    order = (
+        "demo",
+        "catalogue",
+        "shapes",
+        "preprocess",
+        "pack",
+        "train",
+        "reconstruct",
+        "evaluate",
+        "analyse",
+    )
+    place = {stage: i for i, stage in enumerate(order)}
+    body = []
+    for stage in sorted(jobs, key=lambda stage: (place.get(stage, len(order)), stage)):
+        walls, cpus, memories = zip(*jobs[stage], strict=True)
+        body.append(
+            (
+                cell(stage, left=True),
+                len(walls),
+                shown(sum(cpus), 0),
+                shown(sum(walls), 0),
+                shown(max(memories), 0),
+            )
+        )
+    return join(
+        [
+            tag("h3", "What it cost"),
+            table(("Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory, MB"), body),
+        ]
+    )
+
+
+def _dates(results: Results) -> str:
+    """From when to when the result files are."""
+    names = ("catalogue", "preprocess", "pack", "train/*", "evaluate", "analyse")
+    times = [path.stat().st_mtime for name in names for path in results.root.glob(f"{name}/*.*")]
+    if not times:
+        return "no result files"
+    first, last = (datetime.fromtimestamp(f(times), UTC).strftime("%Y-%m-%d %H:%M") for f in (min, max))
+    return f"result files of {first} to {last} UTC" if first != last else f"result files of {first} UTC"
+
+
+_SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
+    ("results", "Results", metrics.section),
+    ("examples", "Examples", examples.section),
+    ("training", "Training", training.section),
+    ("embedding", "Image codes", training.embeddings),
+    ("data", "Data", data.statistics),
+    ("projections", "Points on photos", data.projections),
+    ("preprocessing", "Preprocessing", data.preprocessing),
+    ("failures", "Failures", data.failures),
+    ("run", "Run", _run),
+)

@@ -1,0 +1,148 @@
+"""The result files of a run, read when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.records import ShapeKey
+from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.tables import read_rows
+
+from .published import NAMES
+
+LOG = logging.getLogger(__name__)
+Row = Mapping[str, str]
+BASELINE = "baseline_"
+
+
+class Absent(DataError):  # noqa: N818
+    """A result that this run has not (yet); becomes a sentence of the page."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results folder and the configuration that made it."""
+
+    root: Path
+    config: Config
+
+    def path(self, name: str, what: str) -> Path:
+        """A file or folder of the results.
+
+        Raises:
+            Absent: it is not there; `what` says what it would have told.
+        """
+        path = self.root / name
+        if not path.exists():
+            raise Absent(f"There is no {what}: this run has no {name}.")
+        return path
+
+    def rows(self, name: str, what: str) -> list[Row]:
+        """The rows of a table that has some.
+
+        Raises:
+            Absent: the table is missing or has no rows.
+            DataError: it cannot be read.
+        """
+        rows = read_rows(self.path(name, what))
+        if not rows:
+            raise Absent(f"There is no {what}: {name} has no rows.")
+        return list(rows)
+
+    def rows_if_any(self, name: str) -> list[Row]:
+        """The rows of a table, none where it is missing or cannot be read."""
+        if not (self.root / name).is_file():
+            return []
+        try:
+            return list(read_rows(self.root / name))
+        except DataError as error:
+            LOG.warning("%s", error)
+            return []
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object; empty where it is missing or broken."""
+        try:
+            value = json.loads((self.root / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @cached_property
+    def shard_of(self) -> dict[str, str]:
+        """Shard by shape name, from the catalogue."""
+        rows = self.rows_if_any("catalogue/shapes.csv")
+        return {f"{row.get('category')}/{row.get('id')}": row.get("shard") or "" for row in rows}
+
+    @cached_property
+    def packed_test(self) -> dict[str, tuple[Shard, int, ShapeKey]]:
+        """Test shapes by name: shard, index in it and key; shards that cannot be read are left out."""
+        found = {}
+        for path in sorted(self.root.glob("pack/test-*.h5")):
+            shard = Shard(path)
+            try:
+                found.update({key.name: (shard, i, key) for i, key in enumerate(shard.keys)})
+            except DataError:
+                continue
+        return found
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """Names of trained models: the configuration's order, then others that were evaluated."""
+        evaluated = [row.get("model") or BASELINE for row in self.rows_if_any("evaluate/models.csv")]
+        return list(dict.fromkeys([*self.config.models, *(m for m in evaluated if not is_baseline(m))]))
+
+    @cached_property
+    def reconstructed(self) -> list[str]:
+        """Models and baselines with a folder of meshes, in the page's order."""
+        folder = self.root / "reconstruct"
+        there = [path.name for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+        rows = self.in_order([{"model": name} for name in there if not name.startswith(".")])
+        return [row["model"] for row in rows]
+
+    @cached_property
+    def shape_rows(self) -> dict[tuple[str, str], Row]:
+        """Rows of evaluate/shapes.csv by model and shape name."""
+        rows = self.rows_if_any("evaluate/shapes.csv")
+        return {(row["model"], f"{row['category']}/{row['id']}"): row for row in rows}
+
+    def category(self, folder: str) -> str:
+        """How a category is called: a ShapeNet synset with its word, others as their folder."""
+        return f"{NAMES[folder]} ({folder})" if folder in NAMES else folder
+
+    def in_order(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows with a column `model`: trained models first, then baselines."""
+        place = {model: i for i, model in enumerate(self.trained)}
+        return sorted(rows, key=lambda row: (is_baseline(row["model"]), place.get(row["model"], len(place))))
+
+
+def is_baseline(model: str) -> bool:
+    """Whether the name is that of a baseline."""
+    return model.startswith(BASELINE)
+
+
+def label(model: str) -> str:
+    """How a model is called on the page."""
+    return f"baseline: {model.removeprefix(BASELINE).replace('_', ' ')}" if is_baseline(model) else model
+
+
+def number(row: Row, name: str) -> float | None:
+    """A number of a table; None where the cell is missing, empty or no finite number."""
+    try:
+        value = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def shown(value: float | None, digits: int = 3) -> str | None:
+    """A number with that many decimals; thousands are set apart."""
+    return None if value is None else f"{value:,.{digits}f}"

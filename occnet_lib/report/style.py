@@ -1,0 +1,85 @@
+"""The page's look and its one small script."""
+
+from __future__ import annotations
+
+CSS = """
+:root { color-scheme: light dark; --text:#1d2430; --soft:#5c6675; --line:#dfe3ea; --page:#f6f7f9; --card:#fff;
+  --accent:#2f6fb3; --good:#2c8a57; --bad:#b83a3a; --warn:#b5791c }
+@media (prefers-color-scheme: dark) { :root { --text:#e4e8ee; --soft:#9aa5b4; --line:#323a46; --page:#14181e;
+  --card:#1c222b; --accent:#6ea8e0; --good:#5cc08a; --bad:#e07a7a; --warn:#e0ad5c } }
+* { box-sizing:border-box }
+html { scroll-behavior:smooth }
+body { margin:0; background:var(--page); color:var(--text);
+  font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif }
+main, header > div, nav > div { max-width:1180px; margin:0 auto; padding:0 20px }
+header { padding:34px 0 20px; background:var(--card) }
+h1 { margin:0 0 4px; font-size:30px; letter-spacing:-.02em }
+h2 { margin:0 0 12px; font-size:21px; letter-spacing:-.01em }
+h3 { margin:26px 0 8px; font-size:16px }
+p { margin:6px 0 12px; max-width:78ch }
+.lead { font-size:17px; margin:8px 0 18px }
+.note, figcaption, caption { color:var(--soft); font-size:13px }
+nav { position:sticky; top:0; z-index:2; background:var(--card); border-bottom:1px solid var(--line) }
+nav > div { display:flex; gap:18px; overflow-x:auto; white-space:nowrap; padding-top:9px; padding-bottom:9px }
+a { color:var(--accent); text-decoration:none }
+a:hover { text-decoration:underline }
+section { background:var(--card); border:1px solid var(--line); border-radius:10px; margin:22px 0;
+  padding:22px 24px; scroll-margin-top:52px }
+.tiles { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:12px }
+.tile { border:1px solid var(--line); border-radius:9px; padding:12px 14px; background:var(--page) }
+.tile b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
+.tile span { color:var(--soft); font-size:13px }
+.scroll { overflow-x:auto; margin:8px 0 14px }
+table { border-collapse:collapse; font-variant-numeric:tabular-nums; font-size:14px }
+caption { text-align:left; padding:0 0 6px; caption-side:top }
+th, td { padding:5px 11px; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap }
+th:first-child, td:first-child, td.word { text-align:left }
+td.word { white-space:normal; overflow-wrap:anywhere; min-width:9em }
+th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
+  vertical-align:bottom; white-space:normal; min-width:4.5em; line-height:1.3 }
+.sortable th { cursor:pointer }
+.sortable th[aria-sort=ascending]::after { content:" \\2191" }
+.sortable th[aria-sort=descending]::after { content:" \\2193" }
+tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
+td.heat { background:color-mix(in srgb, var(--accent) calc(var(--share) * .45), transparent) }
+td.best { font-weight:700 }
+td small { color:var(--soft); font-weight:400; font-size:12px }
+tr.mean td { border-top:2px solid var(--line); font-weight:600 }
+.side { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:4px 26px;
+  align-items:start }
+.side.broad { grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr)) }
+.side > *, .shape > * { min-width:0 }
+figure { margin:10px 0 }
+figure.plot img { width:100%; max-width:940px }
+.narrow figure.plot img { max-width:560px }
+img { max-width:100%; border-radius:6px; background:#fff; display:block }
+.shape { display:grid; grid-template-columns:repeat(auto-fit,minmax(130px,206px)); gap:10px;
+  padding:12px 0 14px; border-top:1px solid var(--line) }
+.shape figure { margin:0 }
+.shape img { width:100%; border:1px solid var(--line); margin-bottom:6px }
+.shape .none { min-height:6em;  border:1px dashed var(--line); border-radius:6px; padding:12px;
+  color:var(--soft); font-size:13px }
+.ok { color:var(--good) } .warn { color:var(--warn) } .failed { color:var(--bad) }
+.reference { border:1px dashed var(--line); border-radius:9px; padding:4px 16px 8px; margin-top:18px }
+footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
+@media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
+  main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
+@media print { nav { display:none } section { break-inside:avoid; border:0 } }
+"""
+
+SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable"))
+  for (const head of table.tHead.rows[0].cells) head.onclick = () => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    const column = head.cellIndex, body = table.tBodies[0];
+    const value = row => { const t = row.cells[column].textContent.replace(/,/g, "");
+      const n = parseFloat(t); return isNaN(n) ? t : n };
+    const rows = [...body.rows].filter(row => !row.classList.contains("mean"));
+    rows.sort((a, b) => { const x = value(a), y = value(b);
+      return typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y)) });
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const last = [...body.rows].filter(row => row.classList.contains("mean"));
+    body.append(...(down ? rows.reverse() : rows), ...last);
+  };
+"""

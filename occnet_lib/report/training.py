@@ -1,0 +1,110 @@
+"""How the networks were trained: options, curves and what the codes look like."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from . import plots
+from .html import Html, cell, figure, join, paragraph, picture, table, tag
+from .results import Absent, Results, Row, number, shown
+
+_PANELS = {
+    "Loss": {"train": "train_loss", "validation": "val_loss"},
+    "IoU": {"train": "train_iou", "validation": "val_iou"},
+    "Accuracy of occupancy": {"train": "train_accuracy", "validation": "val_accuracy"},
+    "Learning rate": {"train": "learning_rate"},
+}
+
+
+def section(results: Results) -> Html:
+    """Options and curves of every model.
+
+    Raises:
+        Absent: no model was trained.
+    """
+    tables = {model: results.rows_if_any(f"train/{model}/metrics.csv") for model in results.trained}
+    tables = {model: rows for model, rows in tables.items() if rows}
+    if not tables:
+        raise Absent("There are no training curves: this run has no train/<model>/metrics.csv.")
+    panels = {}
+    for title, kinds in _PANELS.items():
+        panel = {model: _lines(rows, kinds) for model, rows in tables.items()}
+        panel = {model: lines for model, lines in panel.items() if lines}
+        if panel:
+            panels[title] = panel
+    parts = [_options(results, list(tables))]
+    if panels:
+        image = picture(plots.curves(panels, "step"), "training curves")
+        caption = "Thin: training batches; with dots: validation, by whose IoU the checkpoint is chosen."
+        parts.append(figure(image, caption, "plot"))
+    return join(parts)
+
+
+def embeddings(results: Results) -> Html:
+    """t-SNE of the image codes, coloured by class.
+
+    Raises:
+        Absent: there is no embedding.
+    """
+    parts = []
+    for model in results.trained:
+        rows = results.rows_if_any(f"analyse/embedding_{model}.csv")
+        groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for row in rows:
+            x, y = number(row, "x"), number(row, "y")
+            if x is not None and y is not None:
+                groups[results.category(row["category"])].append((x, y))
+        if groups:
+            image = picture(plots.scatter(dict(sorted(groups.items())), model), f"t-SNE of {model}")
+            count = sum(map(len, groups.values()))
+            parts.append(figure(image, f"{model}: codes of {count} photos that were not trained on.", "plot"))
+    if not parts:
+        raise Absent("There is no t-SNE: this run has no analyse/embedding_<model>.csv.")
+    note = paragraph(
+        "Each dot is the encoder's code of one photo; near dots are photos that it holds alike.", note=True
+    )
+    return join([note, tag("div", *parts, class_="side narrow")])
+
+
+def _lines(rows: Sequence[Row], kinds: dict[str, str]) -> dict[str, plots.Curve]:
+    """Points of each kind of curve, without rows in which it was not logged."""
+    lines: dict[str, plots.Curve] = {}
+    for kind, column in kinds.items():
+        points = [
+            (step, value)
+            for row in rows
+            if (step := number(row, "step")) is not None and (value := number(row, column)) is not None
+        ]
+        if points:
+            x, y = zip(*points, strict=True)
+            lines[kind] = (list(x), list(y))
+    return lines
+
+
+def _options(results: Results, models: list[str]) -> Html:
+    """One row a model: what it is and where its training ended."""
+    body = []
+    for model in models:
+        options = results.json(f"train/{model}/options.json")
+        rows = results.rows_if_any(f"train/{model}/metrics.csv")
+        ious = [value for row in rows if (value := number(row, "val_iou")) is not None]
+        steps = [value for row in rows if (value := number(row, "step")) is not None]
+        network = results.config.models.get(model)
+        parameters = options.get("parameters")
+        body.append(
+            (
+                cell(model, left=True),
+                cell(
+                    f"{network.encoder} + {network.decoder}, {network.hidden} wide" if network else None,
+                    left=True,
+                ),
+                f"{parameters:,}" if isinstance(parameters, int) else None,
+                shown(max(steps, default=None), 0),
+                shown(max(ious, default=None)),
+                options.get("device"),
+                options.get("precision"),
+            )
+        )
+    columns = ("Model", "Network", "Parameters", "Steps", "Best validation IoU", "Device", "Precision")
+    return table(columns, body)
