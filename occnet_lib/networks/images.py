@@ -21,5 +21,6 @@ def encoder_input(images: Tensor, size: int) -> Tensor:
     """
     floats = images.permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
     if floats.shape[-2:] != (size, size):
-        floats = functional.interpolate(floats, (size, size), mode="bilinear", antialias=True)
+        shrinks = size < max(floats.shape[-2:])  # enlarging, anti-aliasing changes nothing but the time
+        floats = functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
     return floats.clamp_(0.0, 1.0).contiguous(memory_format=torch.channels_last)

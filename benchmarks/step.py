@@ -1,0 +1,153 @@
+"""CPU seconds of a training step: ours against a plain twin of ONet's network.
+
+The twin is built as ONet's code is: points as (batch, channels, points) through convolutions of kernel size
+1, float32, unfused Adam, images contiguous. Both see the same inputs in turn, in this one process, on one
+thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from occnet_lib.config import Model, Train
+from occnet_lib.networks.encoders import Encoder
+from occnet_lib.training.module import OccupancyModule
+from occnet_lib.training.options import uses_bf16
+
+
+class TwinNorm(nn.Module):
+    """Conditional batch norm over (batch, channels, points)."""
+
+    def __init__(self, c_dim: int, channels: int) -> None:
+        super().__init__()
+        self.gamma, self.beta = nn.Conv1d(c_dim, channels, 1), nn.Conv1d(c_dim, channels, 1)
+        self.bn = nn.BatchNorm1d(channels, affine=False)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """γ · normalised + β."""
+        return self.gamma(c) * self.bn(x) + self.beta(c)
+
+
+class TwinBlock(nn.Module):
+    """ResNet block of two norms and two convolutions."""
+
+    def __init__(self, c_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(TwinNorm(c_dim, hidden) for _ in range(2))
+        self.convolutions = nn.ModuleList(nn.Conv1d(hidden, hidden, 1) for _ in range(2))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """(B, hidden, T) to the same."""
+        net = x
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            net = convolution(functional.relu(norm(net, c)))
+        return x + net
+
+
+class Twin(nn.Module):
+    """ONet's single-view network in its own layout."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.encoder = Encoder("resnet18", model.c_dim)
+        self.fc_p = nn.Conv1d(3, model.hidden, 1)
+        self.blocks = nn.ModuleList(TwinBlock(model.c_dim, model.hidden) for _ in range(model.blocks))
+        self.norm, self.fc_out = TwinNorm(model.c_dim, model.hidden), nn.Conv1d(model.hidden, 1, 1)
+
+    def forward(self, images: Tensor, points: Tensor) -> Tensor:
+        """Logits (B, T)."""
+        code = self.encoder(images).unsqueeze(2)
+        net = self.fc_p(points.transpose(1, 2))
+        for block in self.blocks:
+            net = block(net, code)
+        logits: Tensor = self.fc_out(functional.relu(self.norm(net, code))).squeeze(1)
+        return logits
+
+
+def twin_step(model: Model, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
+    """A function that trains the twin for a step."""
+    network = Twin(model)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, foreach=False)
+    images, points, occupancies = inputs
+
+    def step() -> None:
+        optimizer.zero_grad()
+        losses = functional.binary_cross_entropy_with_logits(
+            network(images, points), occupancies, reduction="none"
+        )
+        losses.sum(-1).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(model: Model, train: Train, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
+    """A function that trains our network for a step, as the Lightning module is set up."""
+    module = OccupancyModule(model, train, [])
+    optimizer = module.configure_optimizers()["optimizer"]
+    images, points, occupancies = inputs
+    images = images.contiguous(memory_format=torch.channels_last)
+    bf16 = uses_bf16(train, "cpu")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits = module.network(images, points).float()
+            loss = functional.binary_cross_entropy_with_logits(logits, occupancies)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Print medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--pixels", type=int, default=224)
+    parser.add_argument("--points", type=int, default=2048)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images = torch.rand(args.batch, 3, args.pixels, args.pixels)
+    points = torch.rand(args.batch, args.points, 3) - 0.5
+    inputs = (images, points, (points.norm(dim=2) < 0.4).float())
+    model = Model()
+    steps = {"ONet's layout, fp32": twin_step(model, inputs)}
+    for precision in ("fp32", "auto"):
+        steps[f"ours, {precision}"] = our_step(model, Train(points=args.points, precision=precision), inputs)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(args.repeats + 1):
+        for name, step in steps.items():
+            start = cpu_seconds()
+            step()
+            if repeat:  # the first makes buffers
+                times[name].append(cpu_seconds() - start)
+    reference = statistics.median(next(iter(times.values())))
+    print(f"batch {args.batch}, {args.pixels} px, {args.points} points, one thread, {args.repeats} repeats")
+    print(f"{'':<22} {'CPU s a step':>12} {'times faster':>13}")
+    for name, values in times.items():
+        median = statistics.median(values)
+        print(f"{name:<22} {median:12.2f} {reference / median:13.2f}")
+
+
+if __name__ == "__main__":
+    main()
