@@ -60,7 +60,7 @@ def read_ply(path: Path) -> Mesh:
     head, end, body = data.partition(b"end_header\n")
     counts = [int(count) for count in re.findall(rb"^element \w+ (\d+)$", head, re.MULTILINE)]
     expected = _HEADER.format(vertices=counts[0], faces=counts[1]) if len(counts) == 2 else ""
-    if (head + end).decode("latin-1") != expected:
+    if not expected or (head + end).decode("latin-1") != expected:
         raise DataError("is no PLY file written by occnet", path=path)
     border = counts[0] * _VERTEX.itemsize
     if len(body) != border + counts[1] * _FACE.itemsize:
