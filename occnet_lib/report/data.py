@@ -74,8 +74,8 @@ def preprocessing(results: Results) -> Html:
     numbers = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _WORDS]
     seconds = [name for name in numbers if "seconds" in name]
     audits = [name for name in numbers if name not in seconds]
-    for names, title, digits in ((seconds, "CPU seconds a shape", 2), (audits, "Audit of usable shapes", 4)):
-        body = [line for name in names if (line := _spread(made, name, digits))]
+    for names, title in ((seconds, "CPU seconds a shape"), (audits, "Audit of usable shapes")):
+        body = [line for name in names if (line := _spread(made, name))]
         if body:
             columns = ("", "Shapes", "Mean", "Median", "95th percentile", "Largest")
             parts += [tag("h3", title), table(columns, body)]
@@ -139,23 +139,23 @@ def _status_table(results: Results, rows: Sequence[Row]) -> Html:
     return table(("Category", *_STATUSES), body, last=("all", *total))
 
 
-def _spread(rows: Sequence[Row], name: str, digits: int) -> tuple[Html | str | None, ...] | None:
+def _spread(rows: Sequence[Row], name: str) -> tuple[Html | str | None, ...] | None:
     """Count, mean, median, 95th percentile and maximum of a column; true counts as 1, false as 0."""
-    words = {"true": 1.0, "false": 0.0}
-    values = [words.get((row.get(name) or "").lower(), number(row, name)) for row in rows]
+    truth = {"true": 1.0, "false": 0.0}
+    values = [truth.get((row.get(name) or "").lower(), number(row, name)) for row in rows]
     known = np.array([value for value in values if value is not None])
     if not len(known):
         return None
-    whole = not np.any(known % 1)
-    mean, *others = (
-        float(f) for f in (known.mean(), np.median(known), np.quantile(known, 0.95), known.max())
-    )
-    return (
-        cell(name.replace("_", " "), left=True),
-        f"{len(known):,}",
-        shown(mean, digits),
-        *(shown(value, 0 if whole else digits) for value in others),
-    )
+    spread = (known.mean(), np.median(known), np.quantile(known, 0.95), known.max())
+    words = cell(name.replace("_", " "), left=True)
+    return (words, f"{len(known):,}", *(_three_digits(float(value)) for value in spread))
+
+
+def _three_digits(value: float) -> str | None:
+    """A number with three significant digits, or all before the decimal point."""
+    if value == int(value):
+        return shown(value, 0)
+    return shown(value, min(max(2 - int(np.floor(np.log10(abs(value)))), 0), 9))
 
 
 def _percent(value: float | None) -> str | None:

@@ -55,30 +55,40 @@ def table(
     """A table whose columns sort by a click on their heads.
 
     Args:
-        columns: heads.
+        columns: heads; none for a table without.
         rows: cells, either `cell`s or plain values.
         last: a row of means or sums that stays below when the others are sorted.
         caption: above the table.
         sortable: whether to sort by clicks.
     """
-    head = tag("tr", *(tag("th", column, scope="col") for column in columns))
-    body = [tag("tr", *map(_as_cell, row)) for row in rows]
+    cells = [[*map(_as_cell, row)] for row in rows]
+    words = [_is_word(value) for value in cells[0]] if cells else [False] * len(columns)
+    heads = [
+        tag("th", column, scope="col", class_="word" if word else None)
+        for column, word in zip(columns, words, strict=False)
+    ]
+    body = [tag("tr", *row) for row in cells]
     if last:
         body.append(tag("tr", *map(_as_cell, last), class_="mean"))
-    parts = [tag("thead", head), tag("tbody", *body)]
-    whole = tag(
-        "table", tag("caption", caption) if caption else "", *parts, class_="sortable" if sortable else None
-    )
-    return tag("div", whole, class_="scroll")
+    parts = [
+        tag("caption", caption) if caption else "",
+        tag("thead", tag("tr", *heads)) if columns else "",
+        tag("tbody", *body),
+    ]
+    return tag("div", tag("table", *parts, class_="sortable" if sortable else None), class_="scroll")
 
 
 def cell(value: Any, *, share: float | None = None, strong: bool = False, left: bool = False) -> Html:
     """A table cell: shaded by `share` in [0, 1], bold when it is the best, to the left for words."""
     classes = " ".join(
-        word for word, on in (("best", strong), ("word", left), ("heat", share is not None)) if on
+        word for word, on in (("word", left), ("best", strong), ("heat", share is not None)) if on
     )
     style = None if share is None else f"--share:{100 * min(max(share, 0.0), 1.0):.0f}%"
     return tag("td", value, class_=classes or None, style=style)
+
+
+def _is_word(made: Html) -> bool:
+    return made.startswith('<td class="word')
 
 
 def _as_cell(value: Any) -> Html:

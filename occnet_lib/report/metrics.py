@@ -69,7 +69,7 @@ def section(results: Results) -> Html:
             tag(
                 "div",
                 *(_class_table(results, classes, rows, m) for m in (_IOU, _TIMES_TEN, _NORMALS)),
-                class_="side broad",
+                class_="tables",
             )
         )
     else:
@@ -95,8 +95,8 @@ def _explanation() -> Html:
     return paragraph(
         "Means of class means, with 95 % bootstrap intervals over shapes. A shape without a usable mesh "
         "counts with the worst value of every metric and is never left out. Chamfer-L1 is the mean of "
-        "accuracy and completeness, plain Euclidean distances between samples of both surfaces; its unit is "
-        "the longest edge of a shape's bounding box (“unit cube”). Mescheder et al. 2019 print ten times it.",
+        "accuracy and completeness, plain Euclidean distances between samples of both surfaces, in units of "
+        "the longest edge of a shape's bounding box (“unit cube”); Mescheder et al. 2019 print ten times it.",
         note=True,
     )
 

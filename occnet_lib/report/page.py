@@ -105,7 +105,7 @@ def _run(results: Results) -> Html:
     body = [
         (cell(name, left=True), cell(value, left=True)) for name, value in facts.items() if value is not None
     ]
-    return join([table(("", ""), body, sortable=False), _costs(results)])
+    return join([table((), body, sortable=False), _costs(results)])
 
 
 def _shapes(results: Results) -> str | None:

@@ -34,7 +34,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
     """Curves in panels, two in a row.
 
     Args:
-        panels: title → model → kind ("train" thin, others bold with dots) → (x, y).
+        panels: title → model → kind ("validation" bold with dots, others thin) → (x, y).
         x_label: below every panel.
     """
     models = list(dict.fromkeys(model for panel in panels.values() for model in panel))
@@ -49,7 +49,9 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
         for model, lines in panel.items():
             for kind, (x, y) in lines.items():
                 step = -(-len(x) // _MOST_POINTS)
-                look = {"lw": 1, "alpha": 0.5} if kind == "train" else {"lw": 1.8, "marker": "o", "ms": 3}
+                look = (
+                    {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
+                )
                 axes.plot(x[::step], y[::step], color=palette[model], label=f"{model}, {kind}", **look)
         _tidy(axes, title, x_label)
         axes.legend(fontsize=7, frameon=False)

@@ -33,10 +33,12 @@ section { background:var(--card); border:1px solid var(--line); border-radius:10
 table { border-collapse:collapse; font-variant-numeric:tabular-nums; font-size:14px }
 caption { text-align:left; padding:0 0 6px; caption-side:top }
 th, td { padding:5px 11px; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap }
-th:first-child, td:first-child, td.word { text-align:left }
-td.word { white-space:normal; overflow-wrap:anywhere; min-width:9em }
+th:first-child, td:first-child, td.word, th.word { text-align:left }
+td.word { text-align:left }
+td.word, th.word { text-align:left }
+td.word { white-space:normal; overflow-wrap:anywhere; min-width:6.5em }
 th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
-  vertical-align:bottom; white-space:normal; min-width:4.5em; line-height:1.3 }
+  vertical-align:bottom; white-space:normal; min-width:4.5em; max-width:9em; line-height:1.3 }
 .sortable th { cursor:pointer }
 .sortable th[aria-sort=ascending]::after { content:" \\2191" }
 .sortable th[aria-sort=descending]::after { content:" \\2193" }
@@ -48,7 +50,9 @@ tr.mean td { border-top:2px solid var(--line); font-weight:600 }
 .side { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:4px 26px;
   align-items:start }
 .side.broad { grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr)) }
-.side > *, .shape > * { min-width:0 }
+.tables th { max-width:6.5em }
+.tables { display:flex; flex-wrap:wrap; gap:4px 26px }
+.tables > *, .side > *, .shape > * { min-width:0 }
 figure { margin:10px 0 }
 figure.plot img { width:100%; max-width:940px }
 .narrow figure.plot img { max-width:560px }

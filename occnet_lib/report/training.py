@@ -13,7 +13,7 @@ _PANELS = {
     "Loss": {"train": "train_loss", "validation": "val_loss"},
     "IoU": {"train": "train_iou", "validation": "val_iou"},
     "Accuracy of occupancy": {"train": "train_accuracy", "validation": "val_accuracy"},
-    "Learning rate": {"train": "learning_rate"},
+    "Learning rate": {"rate": "learning_rate"},
 }
 
 

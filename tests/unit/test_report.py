@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from occnet_lib.config import Config, Model, Report
-from occnet_lib.report import examples, html, metrics, plots, published, write_report
+from occnet_lib.report import data, examples, html, metrics, plots, published, write_report
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
 from occnet_lib.storage.shards import Shard
@@ -364,6 +364,20 @@ class TestNumbers:
     def test_shown(self) -> None:
         assert shown(None) is None
         assert shown(1234.5, 1) == "1,234.5"
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            (0.0, "0"),
+            (5010.0, "5,010"),
+            (5009.5, "5,010"),
+            (1.849, "1.85"),
+            (0.000351, "0.000351"),
+            (-0.5, "-0.500"),
+        ],
+    )
+    def test_three_significant_digits(self, value, said) -> None:
+        assert data._three_digits(value) == said
 
     def test_worst_to_best_shading(self) -> None:
         assert metrics._share(0.2, 0.2, 0.6, True) == 0
