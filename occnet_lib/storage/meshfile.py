@@ -10,7 +10,7 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from occnet_lib.records import Mesh
 from . import polygons
 from .atomic import replacing
 from .meshcolors import DEFAULT_COLOR, linear_to_srgb, part_colors, srgb_to_linear
+from .off import read_off
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def digest(path: str | Path) -> str:
 def save_mesh(mesh: Mesh, path: str | Path) -> None:
     """Write a mesh as OBJ, PLY, OFF, STL or GLB, told by the suffix, atomically.
 
-    Colours are written where the format has them (all but STL).
+    Colours are written to OBJ, PLY and GLB.
 
     Raises:
         MeshError: a suffix that cannot be written.
@@ -149,27 +150,21 @@ def _read_parts(path: Path) -> list[Part]:
         with warnings.catch_warnings():
             # The loaders warn about details of materials; what matters is checked afterwards.
             warnings.simplefilter("ignore")
-            if suffix in (".glb", ".gltf") and _needs_assimp(path):
-                parts = _with_faces(_assimp_parts(path))
+            if suffix == ".off":
+                parts = [read_off(path)]
+            elif suffix in (".glb", ".gltf") and _needs_assimp(path):
+                parts = list(_assimp_parts(path))
             else:
-                parts = _with_faces(_trimesh_parts(path))
-            if not parts and suffix == ".off":
-                parts = _with_faces([(*polygons.read_off_tokens(path), None)])
+                parts = list(_trimesh_parts(path))
     except MeshError:
         raise
     except ImportError as error:
         name = {".dae": "pycollada"}.get(suffix, error.name or "?")
-        raise MeshError(
-            f"{suffix} needs a library that is missing", path=path, hint=f"pip install {name}"
-        ) from error
+        raise MeshError(f"{suffix} needs a missing library", path=path, hint=f"pip install {name}") from error
     except MemoryError as error:
         raise MeshError("not enough memory to read it", path=path) from error
     except Exception as error:  # the loaders raise anything at all for a malformed file
         raise MeshError(f"malformed {suffix[1:]} file: {type(error).__name__}: {error}", path=path) from error
-    return parts
-
-
-def _with_faces(parts: Iterable[Part]) -> list[Part]:
     return [part for part in parts if len(part[1])]
 
 

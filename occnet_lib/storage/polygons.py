@@ -1,11 +1,10 @@
-"""Polygons of mesh files that the loaders do not get right: concave ones, and OFF files without lines."""
+"""Polygons to triangles, also concave ones, which the loaders of mesh files do not get right."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,33 +113,38 @@ def _turn(a: NDArray[np.float64], b: NDArray[np.float64], p: NDArray[np.float64]
     return np.asarray((b[0] - a[0]) * (p[..., 1] - a[1]) - (b[1] - a[1]) * (p[..., 0] - a[0]))
 
 
-def read_off_tokens(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Read an OFF file as a sequence of numbers, however they are spread over lines; no colours.
+def divide(
+    vertices: NDArray[np.float64], polygons: list[list[int]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide polygons into triangles.
+
+    Args:
+        vertices: (V, 3).
+        polygons: corner numbers of every face; those with fewer than three are left out.
 
     Returns:
-        (V, 3) vertices and (F, 3) triangles.
+        (T, 3) triangles in the order of the polygons, and (T,) the polygon of each.
 
     Raises:
-        ValueError: fewer numbers than announced.
+        IndexError: a corner that is no vertex.
     """
-    lines = path.read_text(errors="replace").splitlines()
-    words = " ".join(line.partition("#")[0] for line in lines).split()
-    if words and words[0].upper().startswith("OFF"):
-        words[:1] = [words[0][3:]] if words[0][3:] else []
-    vertex_count, face_count = int(words[0]), int(words[1])
-    if len(words) < 3 + 3 * vertex_count + 4 * face_count:
-        raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced, but not there")
-    vertices = np.array(words[3 : 3 + 3 * vertex_count], np.float64).reshape(-1, 3)
-    numbers = [int(word) for word in words[3 + 3 * vertex_count :]]
-    triangles: list[list[int]] = []
-    at = 0
-    for _ in range(face_count):
-        corners = numbers[at + 1 : at + 1 + numbers[at]]
-        if len(corners) < numbers[at]:
-            raise ValueError("the last face is cut off")
-        if corners and not 0 <= min(corners) <= max(corners) < vertex_count:
-            raise ValueError(f"a face names a vertex outside 0..{vertex_count - 1}")
-        if len(corners) > 2:
-            triangles += [[corners[k] for k in triangle] for triangle in triangulate(vertices[corners])]
-        at += 1 + len(corners)
-    return vertices, np.array(triangles, np.int64).reshape(-1, 3)
+    fits = np.ones(len(polygons), dtype=bool)
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for number, polygon in enumerate(polygons):
+        by_size[len(polygon)].append(number)
+    for size, numbers in by_size.items():
+        corners = np.array([polygons[number] for number in numbers], np.int64).reshape(-1, size)
+        if corners.size and (corners.min() < 0 or corners.max() >= len(vertices)):
+            raise IndexError(f"a face names a vertex outside 0..{len(vertices) - 1}")
+        if size > 3:
+            fits[numbers] = fan_fits(vertices[corners])
+    triangles: list[tuple[int, int, int]] = []
+    owners: list[int] = []
+    for number, polygon in enumerate(polygons):
+        if fits[number]:
+            parts = [(polygon[0], b, c) for b, c in itertools.pairwise(polygon[1:])]
+        else:
+            parts = [(polygon[a], polygon[b], polygon[c]) for a, b, c in triangulate(vertices[polygon])]
+        triangles += parts
+        owners += [number] * len(parts)
+    return np.array(triangles, np.int64).reshape(-1, 3), np.array(owners, np.int64)

@@ -1,0 +1,95 @@
+"""Reading OFF files, which come with glued headers, free line breaks and colours that other loaders miss."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import polygons
+
+_HEADER = re.compile(r"(ST)?(C)?(N)?OFF(\d*)", re.IGNORECASE)
+
+Words = list[list[str]]
+
+
+def read_off(
+    path: Path,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32] | None]:
+    """Read an ASCII OFF file.
+
+    Colours of vertices (COFF) or faces are read where every vertex and face has a line of its own;
+    without that, the file is read as a sequence of numbers and has no colours.
+
+    Returns:
+        (V, 3) vertices, once a face where colours belong to faces; (F, 3) triangles; (V, 3) float32
+        sRGB colours or None.
+
+    Raises:
+        ValueError, IndexError: no OFF file, fewer numbers than announced, a corner that is no vertex.
+    """
+    text = path.read_text(errors="replace")
+    lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
+    header = _HEADER.fullmatch(lines[0][0]) if lines else None
+    if header is None:
+        raise ValueError("it does not begin with OFF")
+    # "OFF8 12 0": some files, ModelNet's among them, lack the line break behind the word.
+    lines[0] = ([header[4]] if header[4] else []) + lines[0][1:]
+    lines = lines if lines[0] else lines[1:]
+    texture, colored, normal, _ = header.groups()
+    width = 3 + (3 if normal else 0) + (4 if colored else 0) + (2 if texture else 0)
+    words = list(itertools.chain.from_iterable(lines))
+    vertex_count, face_count = int(words[0]), int(words[1])
+    body = lines[1:]
+    if _is_by_lines(lines, vertex_count, face_count):
+        rows, faces = body[:vertex_count], body[vertex_count : vertex_count + face_count]
+    else:
+        rows, faces = _by_numbers(words[3:], vertex_count, face_count, width)
+    vertices = np.array([row[:3] for row in rows], np.float64).reshape(-1, 3)
+    corners = [[int(word) for word in face[1 : 1 + int(face[0])]] for face in faces]
+    triangles, owners = polygons.divide(vertices, corners)
+    at = 3 + (3 if normal else 0)
+    of_vertices = _colors([row[at : at + 3] for row in rows]) if colored else None
+    of_faces = _colors([face[1 + int(face[0]) :][:3] for face in faces])
+    if of_vertices is None and of_faces is not None:
+        vertices, colors = vertices[triangles].reshape(-1, 3), np.repeat(of_faces[owners], 3, axis=0)
+        return vertices, np.arange(len(vertices)).reshape(-1, 3), colors
+    return vertices, triangles, of_vertices
+
+
+def _is_by_lines(lines: Words, vertex_count: int, face_count: int) -> bool:
+    """Whether counts, vertices and faces have a line each."""
+    if len(lines[0]) not in (2, 3) or len(lines) < 1 + vertex_count + face_count:
+        return False
+    faces = lines[1 + vertex_count : 1 + vertex_count + face_count]
+    return all(len(row) >= 3 for row in lines[1 : 1 + vertex_count]) and all(
+        face[0].isdigit() and len(face) > int(face[0]) for face in faces
+    )
+
+
+def _by_numbers(words: list[str], vertex_count: int, face_count: int, width: int) -> tuple[Words, Words]:
+    """Vertices and faces of a sequence of numbers."""
+    if len(words) < width * vertex_count + face_count:
+        raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced, but not there")
+    rows = [words[width * i : width * (i + 1)] for i in range(vertex_count)]
+    faces: Words = []
+    at = width * vertex_count
+    for _ in range(face_count):
+        size = 1 + int(words[at]) if at < len(words) else 0
+        if not size or at + size > len(words):
+            raise ValueError("the last faces are cut off")
+        faces.append(words[at : at + size])
+        at += size
+    return rows, faces
+
+
+def _colors(words: Words) -> NDArray[np.float32] | None:
+    """(N, 3) colours of words, bytes or shares of one; None unless all rows have three."""
+    if not words or any(len(row) != 3 for row in words):
+        return None
+    values = np.array(words, np.float64)
+    shares = any("." in word for row in words for word in row)
+    return np.clip(np.nan_to_num(values) / (1.0 if shares else 255.0), 0.0, 1.0).astype(np.float32)
