@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from . import plots, published
 from .html import Html, cell, figure, join, paragraph, picture, table, tag, text
-from .results import Results, Row, is_baseline, label, number, shown
+from .results import FLOOR, Results, Row, is_baseline, label, number, shown
 
 
 class Metric(NamedTuple):
@@ -33,7 +33,7 @@ def verdict(results: Results) -> Html:
     """The run in a sentence and a few tiles; empty before anything was evaluated."""
     rows = results.rows_if_any("evaluate/models.csv")
     trained = [row for row in rows if not is_baseline(row["model"])]
-    best, rival = _best(trained), _best([row for row in rows if is_baseline(row["model"])])
+    best, rival = _best(trained), _best([row for row in _rivals(rows) if is_baseline(row["model"])])
     if best is None:
         return paragraph("Nothing has been evaluated yet; what is there is shown below.", class_="lead")
     iou, low, high = (number(best, name) for name in ("iou", "iou_low", "iou_high"))
@@ -61,14 +61,14 @@ def verdict(results: Results) -> Html:
 def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
-    parts = [_model_table(rows), _explanation(), _diagrams(results, rows)]
+    parts = [_model_table(rows), _explanation(rows), _diagrams(results, _rivals(rows))]
     classes = results.rows_if_any("evaluate/classes.csv")
     if classes:
         parts.append(tag("h3", "By class"))
         parts.append(
             tag(
                 "div",
-                *(_class_table(results, classes, rows, m) for m in (_IOU, _TIMES_TEN, _NORMALS)),
+                *(_class_table(results, classes, _rivals(rows), m) for m in (_IOU, _TIMES_TEN, _NORMALS)),
                 class_="tables",
             )
         )
@@ -78,7 +78,7 @@ def section(results: Results) -> Html:
 
 
 def _model_table(rows: Sequence[Row]) -> Html:
-    best = {metric: _best(rows, metric) for metric in _MAIN}
+    best = {metric: _best(_rivals(rows), metric) for metric in _MAIN}
     body = [
         (
             cell(label(row["model"]), left=True),
@@ -91,12 +91,14 @@ def _model_table(rows: Sequence[Row]) -> Html:
     return table(("Model", "Test shapes", "Failed", *(metric.title for metric in _MAIN)), body)
 
 
-def _explanation() -> Html:
+def _explanation(rows: Sequence[Row]) -> Html:
+    floor = " Floor: the true mesh in place of a prediction, which is as good as these samples can show."
     return paragraph(
         "Means of class means, with 95 % bootstrap intervals over shapes. A shape without a usable mesh "
         "counts with the worst value of every metric and is never left out. Chamfer-L1 is the mean of "
         "accuracy and completeness, plain Euclidean distances between samples of both surfaces, in units of "
-        "the longest edge of a shape's bounding box (“unit cube”); Mescheder et al. 2019 print ten times it.",
+        "the longest edge of a shape's bounding box (“unit cube”); Mescheder et al. 2019 print ten times it."
+        + (floor if any(row["model"] == FLOOR for row in rows) else ""),
         note=True,
     )
 
@@ -129,7 +131,7 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
 def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row], metric: Metric) -> Html:
     """Categories down, models across, the mean of classes below; cells shaded from worst to best."""
     names = [row["model"] for row in models]
-    values = {(row["category"], row["model"]): _scaled(row, metric) for row in classes}
+    values = {(row["category"], row["model"]): _scaled(row, metric) for row in _rivals(classes)}
     known = [value for value in values.values() if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     body = []
@@ -188,6 +190,11 @@ def _published(classes: Sequence[Row]) -> Html:
         table(columns, rows),
         class_="reference",
     )
+
+
+def _rivals(rows: Sequence[Row]) -> list[Row]:
+    """The rows that compete: all but the floor's."""
+    return [row for row in rows if row["model"] != FLOOR]
 
 
 def _best(rows: Sequence[Row], metric: Metric = _IOU) -> Row | None:

@@ -22,6 +22,7 @@ from .published import NAMES
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, str]
 BASELINE = "baseline_"
+FLOOR = "baseline_floor"  # the true meshes measured like predictions: no rival, the best that can be read
 
 
 class Absent(DataError):  # noqa: N818
@@ -102,10 +103,10 @@ class Results:
 
     @cached_property
     def reconstructed(self) -> list[str]:
-        """Models and baselines with a folder of meshes, in the page's order."""
+        """Models and baselines, without the floor, that have a folder of meshes, in the page's order."""
         folder = self.root / "reconstruct"
         there = [path.name for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-        rows = self.in_order([{"model": name} for name in there if not name.startswith(".")])
+        rows = self.in_order([{"model": name} for name in there if name[0] != "." and name != FLOOR])
         return [row["model"] for row in rows]
 
     @cached_property
@@ -119,9 +120,16 @@ class Results:
         return f"{NAMES[folder]} ({folder})" if folder in NAMES else folder
 
     def in_order(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows with a column `model`: trained models first, then baselines."""
+        """Rows with a column `model`: trained models first, then baselines, the floor last."""
         place = {model: i for i, model in enumerate(self.trained)}
-        return sorted(rows, key=lambda row: (is_baseline(row["model"]), place.get(row["model"], len(place))))
+        return sorted(
+            rows,
+            key=lambda row: (
+                is_baseline(row["model"]),
+                row["model"] == FLOOR,
+                place.get(row["model"], len(place)),
+            ),
+        )
 
 
 def is_baseline(model: str) -> bool:
@@ -131,6 +139,8 @@ def is_baseline(model: str) -> bool:
 
 def label(model: str) -> str:
     """How a model is called on the page."""
+    if model == FLOOR:
+        return "floor: the true mesh"
     return f"baseline: {model.removeprefix(BASELINE).replace('_', ' ')}" if is_baseline(model) else model
 
 

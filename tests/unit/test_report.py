@@ -149,6 +149,20 @@ class TestWholePage:
         assert f"IoU of {float(rows['onet']['iou']):.3f} (95 % interval" in lead
         assert f"nearest image, reaches {float(rows['baseline_nearest_image']['iou']):.3f}" in lead
 
+    def test_the_floor_is_shown_but_does_not_compete(self, copy, quick) -> None:
+        for name in ("models", "classes", "shapes"):
+            path = copy / "evaluate" / f"{name}.csv"
+            rows = [dict(row) for row in read_rows(path)]
+            perfect = {"model": "baseline_floor", "iou": 1.0, "chamfer_l1": 0.0004, "status": "ok"}
+            write_rows(path, rows + [row | perfect for row in rows if row["model"] == "onet"])
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "baseline_floor")
+        page = rebuilt(copy)
+        assert page.text["results"].count("floor: the true mesh") == 1
+        assert "Floor: the true mesh in place of a prediction" in page.text["results"]
+        assert "nearest image, reaches" in page.text[""]
+        assert "floor" not in page.text["examples"]
+        assert '<td class="best">0.0004' not in build(Results(copy, CONFIG))
+
     def test_failures_tell_reason_and_log(self, page) -> None:
         said = page.text["failures"]
         assert "chair/lost" in said
