@@ -7,12 +7,17 @@ import logging
 import numpy as np
 
 from occnet_lib.geometry.components import compact
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import separate, soundness
 from occnet_lib.records import Mesh
 
 log = logging.getLogger(__name__)
 
-_AGGRESSION = (7.0, 5.0, 3.0)  # of fast-simplification; the less, the slower and the more even
+# fast-simplification collapses, pass after pass, every edge whose squared error is below 1e-9 (pass + 3)^7. With the
+# median edge this long the first pass moves the surface by 1e-5 of an edge and the last one by 5 edges.
+_MEDIAN_EDGE = 64.0
+# In an exact plane every collapse costs nothing, so they come in the order of the indices, pile up at one vertex and
+# then block each other. Noise of this share of an edge spreads them.
+_JITTER = 5e-4
 
 
 def simplify(mesh: Mesh, max_faces: int) -> Mesh:
@@ -20,30 +25,27 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
 
     Args:
         mesh: any mesh.
-        max_faces: faces wanted; met within a few faces where the mesh stays closed.
+        max_faces: faces wanted.
 
     Returns:
-        the simplified mesh; a less simplified one or the mesh itself if the result would not be closed.
+        the simplified mesh; a less simplified one, or the mesh itself, if the result would not be closed.
     """
     import fast_simplification
 
     if len(mesh.faces) <= max_faces:
         return mesh
     closed = soundness(mesh).closed
-    # The library collapses everything below an absolute error that grows from pass to pass. In units of an edge
-    # of the mesh it begins small enough for the least harmful collapses to come first.
-    unit = max(
-        float(np.median(np.linalg.norm(np.diff(mesh.vertices[mesh.faces[:, :2]], axis=1), axis=2))), 1e-12
-    )
-    for target in (max_faces, 2 * max_faces, 4 * max_faces):
-        if len(mesh.faces) <= target:
-            break
-        for aggression in _AGGRESSION:
-            vertices, faces = fast_simplification.simplify(
-                mesh.vertices / unit, mesh.faces, target_count=target, agg=aggression
-            )
-            simple = compact(Mesh(np.asarray(vertices) * unit, np.asarray(faces, dtype=np.int32)))
-            if len(simple.faces) and (not closed or soundness(simple).closed):
-                return simple
-            log.debug("simplification to %d faces opened the mesh", target)
+    edge = np.linalg.norm(np.diff(mesh.vertices[mesh.faces[:, :2]], axis=1), axis=2)
+    unit = max(float(np.median(edge)), 1e-12) / _MEDIAN_EDGE
+    noise = np.random.default_rng(0).uniform(-1.0, 1.0, mesh.vertices.shape) * _JITTER * _MEDIAN_EDGE
+    vertices = mesh.vertices / unit + noise
+    target = max_faces
+    while target < len(mesh.faces):
+        points, faces = fast_simplification.simplify(vertices, mesh.faces, target_count=target)
+        simple = Mesh(np.asarray(points) * unit, np.asarray(faces, dtype=np.int32))
+        simple = separate(simple) if closed else compact(simple)
+        if len(simple.faces) and (not closed or soundness(simple).closed):
+            return simple
+        log.info("simplification to %d faces opened the mesh; trying twice as many", target)
+        target *= 2
     return mesh
