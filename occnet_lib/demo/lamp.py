@@ -71,7 +71,7 @@ def _table(draw: Draw, color: Color, shade: Color) -> list[Part]:
 def _floor(draw: Draw, color: Color, shade: Color) -> list[Part]:
     low, broad = draw.between(0.74, 0.82), draw.between(0.14, 0.22)
     parts = _foot(draw, draw.between(0.11, 0.17), color)
-    parts.append(rod((0, 0.02, 0), (0, low + 0.08, 0), draw.between(0.015, 0.022), color))
+    parts.append(rod((0, 0.02, 0), (0, low + 0.08, 0), draw.between(0.018, 0.026), color))
     if draw.chance(0.3):
         parts += [box((0, draw.between(0.35, 0.5), 0), (0.28, 0.03, 0.28), color)]
     return parts + _shade(draw, low, low + draw.between(0.16, 0.26), broad, shade)
@@ -80,7 +80,7 @@ def _floor(draw: Draw, color: Color, shade: Color) -> list[Part]:
 def _tripod(draw: Draw, color: Color, shade: Color) -> list[Part]:
     low, reach, hub = draw.between(0.6, 0.7), draw.between(0.18, 0.3), draw.between(0.5, 0.6)
     angle = 2 * np.pi * (np.arange(3) + 0.25) / 3
-    r = draw.between(0.017, 0.024)
+    r = draw.between(0.02, 0.028)
     feet = np.stack([reach * np.cos(angle), 0 * angle, reach * np.sin(angle)], axis=1)
     parts = [rod(foot, (0, hub, 0), (0.8 * r, r), color, 6) for foot in feet]
     parts += [rod((0, hub - 0.03, 0), (0, low + 0.05, 0), 1.4 * r, color)]
@@ -106,14 +106,14 @@ def _pendant(draw: Draw, color: Color, shade: Color) -> list[Part]:
     kind = draw.one(["shade", "shade", "cluster", "chandelier"])
     if kind == "shade":
         high = draw.between(0.4, 0.62)
-        parts.append(rod((0, high - 0.1, 0), (0, 0.97, 0), 0.016, color, 6))
+        parts.append(rod((0, high - 0.1, 0), (0, 0.97, 0), 0.02, color, 6))
         return parts + _shade(draw, high - draw.between(0.2, 0.4), high, draw.between(0.22, 0.38), shade)
     arms, reach, level = draw.whole(3, 6), draw.between(0.26, 0.36), draw.between(0.35, 0.5)
     angle = 2 * np.pi * np.arange(arms) / arms
     tips = np.stack([reach * np.cos(angle), 0 * angle + level, reach * np.sin(angle)], axis=1)
     parts.append(rod((0, level - 0.06, 0), (0, 0.97, 0), 0.022, color))
     if kind == "cluster":
-        parts += [rod((0, level + 0.15, 0), tip, 0.016, color, 6) for tip in tips]
+        parts += [rod((0, level + 0.15, 0), tip, 0.02, color, 6) for tip in tips]
         r = draw.between(0.08, 0.12)
         return parts + [ellipsoid(tip, (r, r, r), shade, sides=10) for tip in tips]
     parts += hoop((0, level, 0), reach, draw.between(0.018, 0.026), color, sides=18)
@@ -125,7 +125,7 @@ def _pendant(draw: Draw, color: Color, shade: Color) -> list[Part]:
 
 def _arc(draw: Draw, color: Color, shade: Color) -> list[Part]:
     """A heavy foot and a bow from which the shade hangs."""
-    reach, tall, r = draw.between(0.5, 0.75), draw.between(0.85, 1.0), draw.between(0.017, 0.023)
+    reach, tall, r = draw.between(0.5, 0.75), draw.between(0.85, 1.0), draw.between(0.02, 0.026)
     angle = np.linspace(np.pi, 0.12 * np.pi, 9)
     bow = np.stack(
         [reach / 2 * (1 + np.cos(angle)), 0.45 * tall + 0.55 * tall * np.sin(angle), 0 * angle], axis=1
