@@ -33,7 +33,9 @@ def snakemake(folder: Path, *arguments: str) -> tuple[float, float, float]:
     start = time.perf_counter()
     command = [sys.executable, "-m", "snakemake", "--cores", "32", *arguments]
     watched = [sys.executable, "-c", WATCH, *command]
-    done = subprocess.run(watched, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(folder)})
+    done = subprocess.run(
+        watched, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(folder)}
+    )
     if done.returncode:
         raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -91,7 +93,9 @@ def main() -> None:
             one.unlink()
             rows.append(("-n, one shape lost", snakemake(folder, "-n", *data, "preprocess")))
             for what, (wall, cpu, megabytes) in rows:
-                print(f"{shapes:>7} {what:<22} {wall:>7.1f} {cpu:>7.1f} {megabytes:>8.0f} {1000 * cpu / shapes:>11.2f}")
+                print(
+                    f"{shapes:>7} {what:<22} {wall:>7.1f} {cpu:>7.1f} {megabytes:>8.0f} {1000 * cpu / shapes:>11.2f}"
+                )
 
 
 if __name__ == "__main__":

@@ -14,19 +14,22 @@ from .errors import OccnetError
 
 logger = logging.getLogger(__name__)
 
+DESCRIPTION = "Single-view 3D reconstruction with occupancy networks: every stage alone, on files."
 EPILOG = "The whole path from a folder of meshes to a report is a Snakemake workflow: see README.md."
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="occnet", description=__doc__.split(":")[-1].strip(), epilog=EPILOG)
+    top = argparse.ArgumentParser(prog="occnet", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"occnet {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     from . import commands as library
 
     for name, command in library.COMMANDS.items():
         sub = commands.add_parser(name, help=command.help, description=command.help)
-        sub.add_argument("--config", type=Path, action="append", default=[], help="YAML over the defaults (repeatable)")
+        sub.add_argument(
+            "--config", type=Path, action="append", default=[], help="YAML over the defaults (repeatable)"
+        )
         sub.add_argument("--log", type=Path, help="file for the log")
         sub.add_argument("-v", "--verbose", action="store_true", help="say more on the terminal")
         command.options(sub)

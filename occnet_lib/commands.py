@@ -51,7 +51,9 @@ def _demo(args: argparse.Namespace, config: Config) -> None:
     from .demo import write
 
     write(args.folder, config.demo, config.seed)
-    say(f"{args.folder}: {config.demo.shapes_per_category} shapes each of {', '.join(config.demo.categories)}")
+    say(
+        f"{args.folder}: {config.demo.shapes_per_category} shapes each of {', '.join(config.demo.categories)}"
+    )
 
 
 def _catalogue_options(parser: argparse.ArgumentParser) -> None:
@@ -93,16 +95,20 @@ def _points_options(parser: argparse.ArgumentParser) -> None:
 
 def _points(args: argparse.Namespace, config: Config) -> None:
     from .geometry.normalise import unit_cube
-    from .geometry.repair import is_closed
+    from .geometry.repair import soundness
     from .stages import points
     from .storage.meshfile import load_mesh
 
     mesh, loc, scale = unit_cube(load_mesh(args.mesh, config.dataset.up))
-    if not is_closed(mesh):
-        raise OccnetError("is not closed", path=args.mesh, hint=f"run `occnet watertight {args.mesh} -o …` first")
+    if not soundness(mesh).closed:
+        raise OccnetError(
+            "is not closed", path=args.mesh, hint=f"run `occnet watertight {args.mesh} -o …` first"
+        )
     closed = Watertight(mesh, loc, scale)
     samples = points.run(closed, config.points, rng(config.seed, "points", args.mesh.stem))
-    arrays = {name: getattr(samples, name) for name in ("points", "occupancies", "surface", "normals", "voxels")}
+    arrays = {
+        name: getattr(samples, name) for name in ("points", "occupancies", "surface", "normals", "voxels")
+    }
     with replacing(args.out) as temporary, temporary.open("wb") as file:
         np.savez(file, loc=loc, scale=scale, **arrays)
     say(f"{args.out}: {len(samples.points)} points, {samples.occupancies.mean():.4f} of them inside")
@@ -128,7 +134,7 @@ def _views(args: argparse.Namespace, config: Config) -> None:
             Image.fromarray(image).save(temporary)
     with replacing(args.out / "cameras.npz") as temporary, temporary.open("wb") as file:
         cameras = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
-        np.savez(file, loc=result.loc, scale=result.scale, **cameras)
+        np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
     say(f"{args.out}: {len(result.images)} views by {result.audit.get('renderer', 'auto')}")
 
 
@@ -161,13 +167,17 @@ def _train(args: argparse.Namespace, config: Config) -> None:
         raise ConfigError(f"no model {args.model!r}; the configuration has {', '.join(config.models)}")
     split = {name: sorted(args.packs.glob(f"{name}-*.h5")) for name in ("train", "val")}
     if not split["train"]:
-        raise OccnetError("holds no train-*.h5", path=args.packs, hint="make some: `snakemake --cores 2 preprocess`")
+        raise OccnetError(
+            "holds no train-*.h5", path=args.packs, hint="make some: `snakemake --cores 2 preprocess`"
+        )
     train(config, args.model, split["train"], split["val"], args.out)
     say(f"{args.out / 'best.ckpt'}")
 
 
 def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", type=Path, nargs="+", help="images: one object each, plain background or RGBA mask")
+    parser.add_argument(
+        "photos", type=Path, nargs="+", help="images: one object each, plain background or RGBA mask"
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.ckpt of a training run")
     _out(parser, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several photos a folder")
 
@@ -182,9 +192,11 @@ def _reconstruct(args: argparse.Namespace, config: Config) -> None:
     for photo in progress(args.photos, "reconstructing"):
         result = reconstructor(load_photo(photo), rng(config.seed, "reconstruct", photo.stem))
         if result.status == "failed":
-            raise OccnetError(result.reason, path=photo, hint="lower reconstruct.threshold or use another photo")
+            raise OccnetError(
+                result.reason, path=photo, hint="lower reconstruct.threshold or use another photo"
+            )
         out = args.out / f"{photo.stem}.ply" if several else args.out
-        save_mesh(result.mesh, out, normals=result.normals)
+        save_mesh(result.mesh, out)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
         say(f"{out}: {len(result.mesh.faces)} faces ({steps})")
 
@@ -202,7 +214,9 @@ def _evaluate(args: argparse.Namespace, config: Config) -> None:
     truth, loc, scale = unit_cube(load_mesh(args.truth, config.dataset.up))
     predicted = load_mesh(args.prediction, config.dataset.up)
     predicted = Mesh((predicted.vertices - loc) / scale, predicted.faces)
-    metrics = compare(predicted, truth, config.points, config.evaluate, rng(config.seed, "evaluate", args.truth.stem))
+    metrics = compare(
+        predicted, truth, config.points, config.evaluate, rng(config.seed, "evaluate", args.truth.stem)
+    )
     say(json.dumps(metrics, indent=2))
 
 
@@ -259,14 +273,22 @@ def _config(args: argparse.Namespace, config: Config) -> None:
 COMMANDS = {
     "demo": Command("make the bundled dataset of raw meshes", _demo_options, _demo),
     "catalogue": Command("list the shapes of a folder with split and shard", _catalogue_options, _catalogue),
-    "watertight": Command("close a raw mesh by TSDF fusion of depth renders", _watertight_options, _watertight),
-    "points": Command("sample occupancies, surface points and voxels of a closed mesh", _points_options, _points),
+    "watertight": Command(
+        "close a raw mesh by TSDF fusion of depth renders", _watertight_options, _watertight
+    ),
+    "points": Command(
+        "sample occupancies, surface points and voxels of a closed mesh", _points_options, _points
+    ),
     "views": Command("render a raw mesh from 24 cameras (Choy et al. 2016)", _views_options, _views),
     "pack": Command("pack shape files into a shard for training", _pack_options, _pack),
     "train": Command("train a network on pack shards", _train_options, _train),
     "reconstruct": Command("photo to closed mesh", _reconstruct_options, _reconstruct),
-    "evaluate": Command("IoU, Chamfer-L1 and normal consistency of a mesh against a true one", _evaluate_options, _evaluate),
+    "evaluate": Command(
+        "IoU, Chamfer-L1 and normal consistency of a mesh against a true one", _evaluate_options, _evaluate
+    ),
     "analyse": Command("statistics, projections and t-SNE of packed shapes", _analyse_options, _analyse),
     "report": Command("one HTML file of a results folder", _report_options, _report),
-    "config": Command("print the resolved configuration, or regenerate what is made from it", _config_options, _config),
+    "config": Command(
+        "print the resolved configuration, or regenerate what is made from it", _config_options, _config
+    ),
 }

@@ -31,7 +31,9 @@ def demo(args: argparse.Namespace, config: Config) -> str:
     write(root, config.demo, config.seed)
     with replacing(args.out) as temporary:
         temporary.write_text(config.demo.model_dump_json())
-    return f"demo: {config.demo.shapes_per_category} shapes of each of {len(config.demo.categories)} categories"
+    return (
+        f"demo: {config.demo.shapes_per_category} shapes of each of {len(config.demo.categories)} categories"
+    )
 
 
 def catalogue(args: argparse.Namespace, config: Config) -> str:
@@ -107,7 +109,9 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
         raise OccnetError("which shape? add --config shape=<id>, shape=<category>/<id> or shape=failed")
     files = {key: args.shapes / key.category / f"{key.id}.h5" for key in _catalogue(args.table)}
     if args.shape == "failed":
-        chosen = [key for key, file in files.items() if file.exists() and read_status(file).status == "failed"]
+        chosen = [
+            key for key, file in files.items() if file.exists() and read_status(file).status == "failed"
+        ]
     else:
         chosen = _named(args.table, args.shape)
     rows = [process(key, config, config.dataset_root, files[key], force=True) for key in chosen]
@@ -116,7 +120,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
     return f"rerun: {_counts([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
 
 
-def pack(args: argparse.Namespace, config: Config) -> str:  # noqa: ARG001
+def pack(args: argparse.Namespace, config: Config) -> str:
     """Pack the usable shapes of a shard into one file."""
     from .stages.pack import pack as pack_shard
 
@@ -167,7 +171,9 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     from .storage.tables import read_rows, write_rows
 
     folder = args.out.parent
-    tables = summarise_rows([row for path in sorted(folder.glob("*/*.csv")) for row in read_rows(path)], config)
+    tables = summarise_rows(
+        [row for path in sorted(folder.glob("*/*.csv")) for row in read_rows(path)], config
+    )
     for name, rows in tables.items():
         write_rows(folder / f"{name}.csv", rows)
     return f"evaluate: {args.out}"

@@ -121,7 +121,9 @@ def test_no_global_random_numbers_and_short_modules(path):
 
 def test_no_import_cycles():
     graph = {}
-    names = {".".join(("occnet_lib", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+    names = {
+        ".".join(("occnet_lib", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES
+    }
     names = {name.removesuffix(".__init__"): path for name, path in names.items()}
     for name, path in names.items():
         graph[name] = {other for other in imports(path, top_only=True) if other in names and other != name}
@@ -144,5 +146,7 @@ def test_a_stage_process_starts_without_heavy_libraries():
         "cli.parser()\n"
         f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
     assert done.stdout.strip() == "[]"

@@ -27,7 +27,14 @@ TINY = {
         "tiny-fc": {"hidden": 16, "c_dim": 16, "blocks": 2, "decoder": "fc"},
     },
     "train": {
-        **{"steps": 12, "batch_size": 4, "points": 128, "image_size": 32, "learning_rate": 1e-3, "threads": 1},
+        **{
+            "steps": 12,
+            "batch_size": 4,
+            "points": 128,
+            "image_size": 32,
+            "learning_rate": 1e-3,
+            "threads": 1,
+        },
         **{"validate_every": 6, "checkpoint_every": 6, "validation_points": 512, "accelerator": "cpu"},
     },
     "reconstruct": {"upsampling_steps": 0, "resolution0": 16, "max_faces": 300, "refine_steps": 2},

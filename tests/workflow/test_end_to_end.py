@@ -39,7 +39,9 @@ def content(path) -> dict:
 
 
 def contents(checkout: Checkout) -> dict:
-    files = sorted(checkout.results.glob("preprocess/shapes/*/*.h5")) + sorted(checkout.results.glob("pack/*.h5"))
+    files = sorted(checkout.results.glob("preprocess/shapes/*/*.h5")) + sorted(
+        checkout.results.glob("pack/*.h5")
+    )
     return {str(file.relative_to(checkout.results)): content(file) for file in files}
 
 
@@ -56,11 +58,15 @@ def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
         assert word in page
 
     models = rows(finished.results / "evaluate/models.csv")
-    assert {"tiny", "tiny-fc", "baseline_class_mean", "baseline_nearest_image"} <= {row["model"] for row in models}
+    assert {"tiny", "tiny-fc", "baseline_class_mean", "baseline_nearest_image"} <= {
+        row["model"] for row in models
+    }
     tested = [row for row in rows(finished.results / "catalogue/shapes.csv") if row["split"] == "test"]
     usable = [row for row in tested if row["id"] != "broken"]
     measured = [row for row in rows(finished.results / "evaluate/shapes.csv") if row["model"] == "tiny"]
-    assert {(row["category"], row["id"]) for row in measured} == {(row["category"], row["id"]) for row in usable}
+    assert {(row["category"], row["id"]) for row in measured} == {
+        (row["category"], row["id"]) for row in usable
+    }
 
 
 def test_splits_are_disjoint_and_shards_hold_their_own(finished):
@@ -87,7 +93,13 @@ def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):
     shape.unlink()
 
     jobs = finished.jobs("preprocess")
-    assert jobs == {"shape": 1, "preprocess_shard": 1, "preprocess_table": 1, "pack_shard": 1, "preprocess": 1}
+    assert jobs == {
+        "shape": 1,
+        "preprocess_shard": 1,
+        "preprocess_table": 1,
+        "pack_shard": 1,
+        "preprocess": 1,
+    }
     finished.snakemake("preprocess")
     assert contents(finished) == before
     touched = {path for path in stamps if path.stat().st_mtime_ns != stamps[path]}

@@ -1,0 +1,172 @@
+"""The command line: every stage is there, faults are one line, bugs are in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from occnet_lib import cli, commands, jobs
+from occnet_lib.config import Config
+from occnet_lib.records import ShapeKey
+from occnet_lib.storage.catalogue import write_table
+from occnet_lib.storage.tables import write_rows
+
+STAGES = ("watertight", "points", "views", "pack", "train", "reconstruct", "evaluate", "analyse", "report")
+
+
+@pytest.fixture(autouse=True)
+def _keep_logging():
+    """`logs.configure` sets up the root logger of a process; give pytest's back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+def test_help_lists_every_stage(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for stage in STAGES:
+        assert f"\n    {stage}" in text
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, "--help"])
+    assert caught.value.code == 0
+    assert "usage: occnet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["watertight", "none.obj", "-o", "out.ply"], ["none.obj"]),
+        (["catalogue", "none", "-o", "out.csv"], ["none", "no such folder"]),
+        (["train", "none", "-o", "out"], ["none", "train-*.h5"]),
+        (["train", "none", "--model", "tiny", "-o", "out"], ["'tiny'", "onet"]),
+        (["reconstruct", "none.png", "--checkpoint", "none.ckpt", "-o", "out.ply"], ["none.ckpt"]),
+        (["config", "--config", "wrong.yaml"], ["`sed`", "did you mean `seed`"]),
+    ],
+)
+def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.yaml").write_text("sed: 1\n")
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("occnet: ")
+    assert "\n" not in error
+    for word in words:
+        assert word in error
+
+
+def test_config_prints_what_it_resolved(tmp_path, capsys):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("seed: 7\n")
+    assert cli.main(["config", "--config", str(overlay)]) == 0
+    assert "seed: 7" in capsys.readouterr().out
+
+
+def test_a_bug_is_in_the_log_with_its_traceback(tmp_path, monkeypatch, capsys):
+    def broken(args, config):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setitem(jobs.JOBS, "table", (broken, ("out",)))
+    config, log = tmp_path / "config.json", tmp_path / "logs" / "table.log"
+    config.write_text(Config().model_dump_json())
+    arguments = ["job", "table", "--config", str(config), "--log", str(log), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 1
+    assert "ZeroDivisionError: division by zero" in capsys.readouterr().err
+    text = log.read_text()
+    assert "Traceback" in text
+    assert "in broken" in text
+
+
+def job(folder, name, *arguments, **overlay):
+    config = folder / "config.json"
+    config.write_text(Config.model_validate({"results": str(folder), **overlay}).model_dump_json())
+    return cli.main(["job", name, "--config", str(config), *map(str, arguments)])
+
+
+@pytest.mark.parametrize(("failed", "limit", "code"), [(0, 0.0, 0), (1, 0.1, 0), (2, 0.1, 1), (10, 1.0, 1)])
+def test_too_many_failed_shapes_stop_before_training(failed, limit, code, tmp_path, capsys):
+    table, out = tmp_path / "shapes.csv", tmp_path / "accepted.json"
+    statuses = ["failed"] * failed + ["ok"] * (10 - failed)
+    write_rows(
+        table, [{"status": status, "reason": "no faces" if status == "failed" else ""} for status in statuses]
+    )
+    assert job(tmp_path, "accept", "--table", table, "--out", out, preprocess={"max_failed": limit}) == code
+    assert out.exists() == (code == 0)
+    if code:
+        assert f"{failed} × no faces" in capsys.readouterr().err
+    else:
+        assert json.loads(out.read_text())["failed"] == failed
+
+
+def test_the_tables_of_all_shards_are_joined(tmp_path):
+    keys = [ShapeKey("chair", f"c{i}", f"chair/c{i}.obj", "train", f"train-{i % 2:03d}") for i in range(5)]
+    write_table(tmp_path / "catalogue" / "shapes.csv", keys)
+    for shard in ("train-000", "train-001"):
+        rows = [
+            {"category": key.category, "id": key.id, "status": "ok", "reason": ""}
+            for key in keys
+            if key.shard == shard
+        ]
+        write_rows(tmp_path / "preprocess" / "shards" / f"{shard}.csv", rows)
+    assert job(tmp_path, "table", "--out", tmp_path / "preprocess" / "shapes.csv") == 0
+    lines = (tmp_path / "preprocess" / "shapes.csv").read_text().splitlines()
+    assert lines[0] == "category,id,status,reason"
+    assert sorted(line.split(",")[1] for line in lines[1:]) == [f"c{i}" for i in range(5)]
+
+
+def test_rerun_names_the_nearest_shape(tmp_path, capsys):
+    table = tmp_path / "catalogue" / "shapes.csv"
+    write_table(table, [ShapeKey("chair", "chair_0001", "chair/chair_0001.obj", "train", "train-000")])
+    arguments = ("--table", table, "--shapes", tmp_path / "shapes", "--shape")
+    assert job(tmp_path, "rerun", *arguments, "chair_001") == 1
+    assert "did you mean" in capsys.readouterr().err
+    assert job(tmp_path, "rerun", *arguments, "") == 1
+    assert "--config shape=" in capsys.readouterr().err
+
+
+def test_points_refuses_an_open_mesh(tmp_path, capsys):
+    path = tmp_path / "open.obj"
+    path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\n")
+    assert cli.main(["points", str(path), "-o", str(tmp_path / "out.npz")]) == 1
+    assert "occnet watertight" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
+    """A tetrahedron: watertight -> points -> views, each alone."""
+    raw, closed, samples = tmp_path / "raw.obj", tmp_path / "closed.ply", tmp_path / "points.npz"
+    raw.write_text("v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n")
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "watertight: {resolution: 64, views: 30, image_size: 160}\npoints: {uniform: 4000, surface: 1000}\n"
+        "views: {count: 3, image_size: 32}\n"
+    )
+    assert cli.main(["watertight", str(raw), "-o", str(closed), "--config", str(small)]) == 0
+    assert cli.main(["points", str(closed), "-o", str(samples), "--config", str(small)]) == 0
+    assert cli.main(["views", str(raw), "-o", str(tmp_path / "views"), "--config", str(small)]) == 0
+    arrays = np.load(samples)
+    coarse = 2 * 2.0 / 64  # two voxels, in the units of the file
+    np.testing.assert_allclose(arrays["loc"], [6.0, 1.0, 1.0], atol=coarse)
+    np.testing.assert_allclose(arrays["scale"], 2.0, atol=coarse)
+    # A corner of the cube of volume 1/6, among points in a cube of edge 1.1.
+    assert arrays["occupancies"].mean() == pytest.approx(1 / 6 / 1.1**3, abs=0.02)
+    assert sorted(path.name for path in (tmp_path / "views").iterdir()) == [
+        "00.png",
+        "01.png",
+        "02.png",
+        "cameras.npz",
+    ]
