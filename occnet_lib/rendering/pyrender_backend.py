@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes.util
 import functools
 import glob
+import logging
 import os
 import sys
 import warnings
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import DependencyError
 from occnet_lib.records import Mesh
+
+logger = logging.getLogger(__name__)
 
 _SHADERS = Path(__file__).with_name("shaders")
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
@@ -66,13 +69,18 @@ def face_ids(
         scene.clear()
 
 
+@functools.lru_cache
 def available(size: int) -> bool:
-    """Whether pyrender can render images of `size` pixels in this process."""
+    """Whether pyrender renders images of `size` pixels in this process: a triangle is drawn to see."""
+    corners = np.array([[-1.0, -1.0, 2.0], [1.0, -1.0, 2.0], [0.0, 2.0, 2.0]])
+    triangle = Mesh(corners, np.array([[0, 1, 2]], np.int32))
+    camera = np.array([[[size, 0.0, size / 2], [0.0, size, size / 2], [0.0, 0.0, 1.0]]])
     try:
-        _renderer(size)
-    except DependencyError:
+        ids = next(face_ids(triangle, camera, np.eye(3, 4)[None], size))
+    except Exception as error:  # OpenGL fails in many ways, none of which matters but that it does
+        logger.info("pyrender cannot be used: %s", error)
         return False
-    return True
+    return bool(ids[size // 2, size // 2] == 0 and ids[-1, 0] == -1)
 
 
 def _pose(extrinsic: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -108,22 +116,23 @@ def _renderer(size: int) -> tuple[Any, Any]:
             # PyOpenGL stays with the platform of its first import.
             for name in [name for name in sys.modules if name.partition(".")[0] in ("OpenGL", "pyrender")]:
                 del sys.modules[name]
-    raise DependencyError(
-        f"pyrender cannot render: {'; '.join(failures) or 'neither EGL nor OSMesa'}", hint=_HINT
-    )
+            del os.environ["PYOPENGL_PLATFORM"]
+    raise DependencyError(f"pyrender cannot render: {'; '.join(failures)}", hint=_HINT)
 
 
 def _platforms() -> list[str]:
     """Platforms to try. OSMesa goes first where no GPU is, as it needs half of Mesa's EGL's time."""
-    asked = os.environ.get("OCCNET_GL") or os.environ.get("PYOPENGL_PLATFORM", "")
+    asked = os.environ.get("PYOPENGL_PLATFORM", "")
     if asked in _LIBRARIES:
         return [asked]
     there = [name for name, library in _LIBRARIES.items() if ctypes.util.find_library(library)]
     gpu = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
+    there = there or list(_LIBRARIES)  # find_library does not look everywhere
     return there if gpu else there[::-1]
 
 
 def _create(size: int) -> tuple[Any, Any]:
+    logging.getLogger("OpenGL").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within PyOpenGL and pyrender
         import pyrender

@@ -13,11 +13,11 @@ from occnet_lib.records import Mesh
 DEFAULT_COLOR = 0.7
 
 # Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy's, y up): each adds energy (1 + n·l) / 2. Choy's
-# energy is 0.7; a little less keeps white faces from vanishing in the white background.
+# energy is 0.7; less keeps white faces from vanishing in the white background.
 _LAMPS = np.array([[0.0, 2.0, 2.0], [0.0, 2.0, -2.0]]) / np.sqrt(8.0)
-_ENERGY = 0.62
+_ENERGY = 0.57
 # Share of the light that comes from the camera: without it upright faces would all look the same.
-_HEADLIGHT = 0.35
+_HEADLIGHT = 0.3
 
 FaceIds = Callable[[Mesh, NDArray[np.float64], NDArray[np.float64], int], Iterator[NDArray[np.int32]]]
 
