@@ -127,11 +127,14 @@ class _Worker:
     def give(self, key: ShapeKey) -> None:
         """Send a shape."""
         self.key, self.stage = key, "load"
-        self.started, self.cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
+        self._start_clock()
         try:
             self.connection.send(key)
         except OSError:
             logger.debug("the worker is gone; reading from it will tell")
+
+    def _start_clock(self) -> None:
+        self.started, self.cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
 
     def read(self) -> Row | None:
         """Read one message; a row when the shape is done, be it by the worker's end."""
@@ -143,6 +146,7 @@ class _Worker:
             return self._give_up(self._how_it_ended())
         if kind == "ready":
             self.ready = True
+            self._start_clock()  # starting the process is not the shape's time
         elif kind == "log":
             logging.getLogger(value.name).handle(value)
         elif kind == "stage":
@@ -157,6 +161,8 @@ class _Worker:
 
     def check_time(self) -> Row | None:
         """Give the shape up where it is over the time limit."""
+        if not self.ready:
+            return None
         limit = self.job.config.preprocess.time_limit
         elapsed, used = time.monotonic() - self.started, _cpu_seconds(self.process.pid)
         spent = elapsed if used is None or self.cpu_before is None else used - self.cpu_before
