@@ -36,38 +36,3 @@ def surface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh
         return empty_mesh()
     n = logits.shape[0]
     return isosurface(np.float32(level) - logits, Grid(np.full(3, -box / 2.0), box / (n - 1), (n, n, n)))
-
-
-def is_closed(mesh: Mesh) -> bool:
-    """Whether every edge belongs to exactly two faces that run along it in opposite directions."""
-    if len(mesh.faces) == 0:
-        return False
-    faces = mesh.faces.astype(np.int64)
-    start, end = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
-    there, back = start * len(mesh.vertices) + end, end * len(mesh.vertices) + start
-    there.sort()
-    back.sort()
-    return bool((np.diff(there) > 0).all() and (there == back).all() and (start != end).all())
-
-
-def simplify(mesh: Mesh, max_faces: int) -> Mesh:
-    """Quadric simplification (Garland and Heckbert 1997) to at most about `max_faces`, kept closed.
-
-    Where the simplified mesh is not closed, one with more faces is tried; the mesh given is the last resort.
-
-    Args:
-        mesh: closed.
-        max_faces: wanted number of faces; 0 means as they are.
-    """
-    import fast_simplification
-
-    target = max_faces
-    while 0 < target < len(mesh.faces):
-        vertices, faces = fast_simplification.simplify(
-            mesh.vertices.astype(np.float32), mesh.faces, target_count=target
-        )
-        candidate = Mesh(vertices.astype(np.float64), faces.astype(np.int32))
-        if is_closed(candidate):
-            return candidate
-        target *= 2
-    return mesh

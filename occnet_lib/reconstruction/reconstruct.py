@@ -13,6 +13,7 @@ import numpy as np
 
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError
+from occnet_lib.geometry.simplify import simplify
 from occnet_lib.records import Mesh, Status
 
 from . import extract
@@ -92,7 +93,7 @@ def reconstruct(
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
         return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
     with _timed(seconds, "simplify"):
-        mesh = extract.simplify(mesh, config.max_faces)
+        mesh = simplify(mesh, config.max_faces) if config.max_faces else mesh
     before = after = float("nan")
     refined = False
     if refine_field is not None and config.refine_steps:

