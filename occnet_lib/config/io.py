@@ -151,7 +151,12 @@ def _explain(error: ValidationError) -> str:
     if isinstance(first["input"], str | int | float | bool | None):
         text += f", got {first['input']!r}"
         if first["type"] == "literal_error":
-            allowed = str(first.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+            allowed = (
+                str(first.get("ctx", {}).get("expected", ""))
+                .replace("'", "")
+                .replace(" or ", ", ")
+                .split(", ")
+            )
             close = difflib.get_close_matches(str(first["input"]), allowed, n=1)
             text += f"; did you mean {close[0]!r}?" if close else ""
     return text

@@ -24,7 +24,9 @@ class Config(Section):
     watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
     points: Points = Field(Points(), description="occupancies, surface points, voxels")
     views: Views = Field(Views(), description="images and cameras")
-    models: dict[str, Model] = Field({"onet": Model()}, description="variants to train and compare, by name; null leaves one out")
+    models: dict[str, Model] = Field(
+        {"onet": Model()}, description="variants to train and compare, by name; null leaves one out"
+    )
     train: Train = Field(Train(), description="training, the same for all models")
     reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
     evaluate: Evaluate = Field(Evaluate(), description="metrics")

@@ -54,7 +54,7 @@ def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
     assert all(row["status"] in ("ok", "warn") for row in shapes if row["id"] != "broken")
 
     page = (finished.results / "report/report.html").read_text()
-    for word in ("tiny", "tiny-fc", "class_mean", "nearest_image", "broken", "Chamfer"):
+    for word in ("tiny", "tiny-fc", "class mean", "nearest image", "broken", "Chamfer"):
         assert word in page
 
     models = rows(finished.results / "evaluate/models.csv")
