@@ -15,26 +15,29 @@ _CLEARANCE = 1e-3
 
 
 def isosurface(field: NDArray[np.float32], grid: Grid, *, unit: float = 1.0) -> Mesh:
+    """The surface of `marching_cubes` in the frame of the grid (arguments as there; grid: where samples are)."""
+    mesh = marching_cubes(field, unit=unit)
+    return Mesh(grid.to_unit(mesh.vertices), mesh.faces)
+
+
+def marching_cubes(field: NDArray[np.float32], *, unit: float = 1.0) -> Mesh:
     """Marching cubes (Lewiner et al. 2003) of a field that is negative inside.
 
     Args:
-        field: (grid.shape) float32, in place moved off zero. Its border is taken to be outside whatever it says.
-        grid: where the samples are.
+        field: (X, Y, Z) float32. Its border is taken to be outside whatever it says.
         unit: size of a typical difference between neighbouring samples (1 for distances in voxels).
 
     Returns:
-        closed mesh in the unit frame, wound outward.
+        closed mesh in voxels from sample (0, 0, 0), wound outward.
 
     Raises:
         MeshError: no sample is inside.
     """
-    from skimage.measure import marching_cubes
+    from skimage.measure import marching_cubes as lewiner
 
     inside = field < 0
-    for axis in range(3):
-        inside_any = inside.any(axis=tuple(a for a in range(3) if a != axis))
-        if not inside_any.any():
-            raise MeshError("the field has no inside: the shape is too thin for the grid, or empty")
+    if not inside.any():
+        raise MeshError("the field has no inside: the shape is too thin for the grid, or empty")
     box = []
     for axis in range(3):
         hit = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -44,6 +47,6 @@ def isosurface(field: NDArray[np.float32], grid: Grid, *, unit: float = 1.0) -> 
     padded = np.pad(part, 1, constant_values=np.float32(unit))
     small = np.abs(padded) < _CLEARANCE * unit
     padded[small] = np.where(padded[small] < 0, -_CLEARANCE * unit, _CLEARANCE * unit)
-    vertices, faces, _, _ = marching_cubes(padded, 0.0, gradient_direction="descent")
+    vertices, faces, _, _ = lewiner(padded, 0.0, gradient_direction="descent")
     corner = np.array([b.start for b in box]) - 1
-    return Mesh(grid.to_unit(vertices.astype(np.float64) + corner), faces.astype(np.int32))
+    return Mesh(vertices.astype(np.float64) + corner, faces.astype(np.int32))

@@ -20,7 +20,7 @@ _CIRCLE = np.array([(math.cos(a), math.sin(a)) for a in np.arange(8) * (math.pi 
 
 def thicken(
     triangles: NDArray[np.float64], field: NDArray[np.float32], nearest: NDArray[np.int32], thickness: float
-) -> int:
+) -> NDArray[np.bool_]:
     """Lower a signed distance, in place, so that everything is at least `thickness` thick.
 
     Behind the point of the surface that is closest to a sample, either there is inside (a solid, left as it is),
@@ -34,16 +34,17 @@ def thicken(
         thickness: voxels.
 
     Returns:
-        the number of samples lowered.
+        (X, Y, Z) bool, the samples lowered.
     """
     index, foot, outward = _candidates(triangles, field, nearest, thickness)
+    changed = np.zeros(field.shape, dtype=bool)
     if len(index) == 0:
-        return 0
+        return changed
     gap = _gap_behind(triangles, foot, outward, thickness)
     offset = _offsets(field, foot, outward, gap, thickness)
     lowered = offset > 0
-    _lower(field, index[lowered], offset[lowered], thickness / 2)
-    return int(lowered.sum())
+    _lower(field, index[lowered], offset[lowered], thickness / 2, changed)
+    return changed
 
 
 def _gap_behind(
@@ -177,12 +178,12 @@ def _solid_behind(field, foot, outward, depth):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _lower(field, index, offset, half):  # type: ignore[no-untyped-def]
+def _lower(field, index, offset, half, changed):  # type: ignore[no-untyped-def]
     """Subtract the offsets; then close slits of one sample between a thickened sheet and a solid.
 
     A sample there is closest to the solid and stays free, although the sheet's thickness reaches over it.
     """
-    nx, ny, nz = field.shape
+    _, ny, nz = field.shape
     stride = (ny * nz, nz, 1)
     flat = field.reshape(-1)
     solid = flat < 0
@@ -191,6 +192,7 @@ def _lower(field, index, offset, half):  # type: ignore[no-untyped-def]
         was_free[n] = not solid[index[n]]
         solid[index[n]] = False
         flat[index[n]] -= offset[n]
+        changed.reshape(-1)[index[n]] = True
     slit = []
     for n in range(len(index)):
         if flat[index[n]] >= 0 or not was_free[n]:
@@ -205,4 +207,6 @@ def _lower(field, index, offset, half):  # type: ignore[no-untyped-def]
                     slit.append(v)
                     break
     for v in slit:
-        flat[v] = min(flat[v], flat[v] - half)
+        if not changed.reshape(-1)[v]:
+            flat[v] -= half
+            changed.reshape(-1)[v] = True

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from occnet_lib.config import Watertight as WatertightConfig
-    from occnet_lib.geometry.grid import Grid
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +42,11 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
     """
-    from occnet_lib.geometry import components, isosurface, normalise, repair, simplify
+    from occnet_lib.geometry import components, normalise, repair, simplify
 
     unit, loc, scale = normalise.unit_cube(mesh)
     triangles = _with_area(unit.triangles)
-    grid, field = fuse(triangles, config, rng)
-    fused = isosurface.isosurface(field, grid)
-    del field
+    fused, voxel = fuse(triangles, config, rng)
     fused, removed = components.remove_specks(fused, config.min_component)
     repaired = not repair.soundness(fused).closed
     if repaired:
@@ -63,7 +60,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         "repaired": repaired,
         "components_removed": removed,
     }
-    audit |= measure(closed, unit, grid.step, rng)
+    audit |= measure(closed, unit, voxel, rng)
     if not audit["closed"]:
         raise MeshError("the result is not a closed surface")
     return Watertight(mesh=closed, loc=loc, scale=scale, audit=audit)
@@ -71,20 +68,23 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
 
 def fuse(
     triangles: NDArray[np.float64], config: WatertightConfig, rng: np.random.Generator
-) -> tuple[Grid, NDArray[np.float32]]:
-    """The signed field of triangles (F, 3, 3) of the unit frame by the rule of the configuration."""
-    from occnet_lib.geometry import cameras, depth, mean, tsdf
+) -> tuple[Mesh, float]:
+    """The closed surface of triangles (F, 3, 3) by the rule of the configuration, and the size of a voxel.
+
+    Both in the unit frame.
+    """
+    from occnet_lib.geometry import cameras, depth, tsdf
     from occnet_lib.geometry.grid import grid_around
 
     corners = triangles.reshape(-1, 3)
     grid = grid_around(corners.min(axis=0), corners.max(axis=0), config.resolution, MARGIN)
     directions = cameras.random_spiral(config.views, rng)
     if config.rule == "flood":
-        return grid, tsdf.flood_field(triangles, grid, config.sheet_thickness)
+        return tsdf.flood_surface(triangles, grid, config.sheet_thickness), grid.step
     maps = depth.render_depth(triangles, directions, config.image_size)
     if config.rule == "mean":
-        return grid, mean.mean_field(maps, grid)
-    return grid, tsdf.carve_field(triangles, maps, grid, config.sheet_thickness)
+        return tsdf.mean_surface(maps, grid), grid.step
+    return tsdf.carve_surface(triangles, maps, grid, config.sheet_thickness), grid.step
 
 
 def measure(closed: Mesh, unit: Mesh, voxel: float, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,0 +1,245 @@
+"""Sharp edges and corners, which marching cubes cuts off (Kobbelt et al. 2001, "Feature sensitive surface extraction").
+
+Vertices of marching cubes lie on grid edges. They are first moved to where the input crosses those edges. A cell in
+which the input's normals there differ much gets a new vertex where the tangent planes meet; then edges are flipped so
+that these vertices are joined to one another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.repair import edge_keys
+from occnet_lib.records import Mesh
+
+SHARP = 0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)
+RANK = 0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
+CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
+RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
+
+
+def sharpen(mesh: Mesh, triangles: NDArray[np.float64], lowered: NDArray[np.bool_]) -> Mesh:
+    """Put the features of the input back into a surface of marching cubes.
+
+    Args:
+        mesh: closed, of marching cubes, in voxels from sample (0, 0, 0).
+        triangles: (F, 3, 3) the input, in the same frame.
+        lowered: (X, Y, Z) bool, samples at which the field is not the distance to the input (thickened sheets);
+            the surface there stays as it is.
+
+    Returns:
+        closed mesh of the same connectivity but for the cells with features.
+    """
+    start, end, on_edge = _grid_edges(mesh.vertices)
+    on_edge &= ~(lowered[tuple(start.T)] | lowered[tuple(end.T)])
+    points, normals, exact = _crossings(mesh, triangles, start, end, on_edge)
+    cell = np.floor(mesh.triangles.mean(axis=1)).astype(np.int64)
+    n_f = normals[mesh.faces]
+    turn = np.einsum("fki,fki->fk", n_f, np.roll(n_f, -1, axis=1)).min(axis=1)
+    sharp = exact[mesh.faces].all(axis=1) & (turn < SHARP)
+    moved = Mesh(points, mesh.faces)
+    if not sharp.any():
+        return moved
+    shape = cell.max(axis=0) + 1
+    key = np.ravel_multi_index(cell.T, shape)
+    patch_faces = np.flatnonzero(np.isin(key, np.unique(key[sharp])))
+    patch = _label_patches(mesh.faces[patch_faces], key[patch_faces], len(points))
+    return _insert(moved, normals, exact, cell, patch_faces, patch)
+
+
+def _grid_edges(
+    vertices: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """The samples (V, 3) at either end of the grid edge of each vertex, and whether it is on one."""
+    nearest = np.rint(vertices)
+    off = np.abs(vertices - nearest)
+    axis = np.argmax(off, axis=1)
+    rows = np.arange(len(vertices))
+    start = nearest.astype(np.int64)
+    start[rows, axis] = np.floor(vertices[rows, axis]).astype(np.int64)
+    end = start.copy()
+    end[rows, axis] += 1
+    off[rows, axis] = 0.0
+    return start, end, off.max(axis=1) == 0.0
+
+
+def _crossings(
+    mesh: Mesh,
+    triangles: NDArray[np.float64],
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Where the input crosses the grid edges first, seen from outside.
+
+    Returns:
+        points (V, 3) float64, the vertices themselves where nothing is crossed; outward unit normals (V, 3);
+        whether a crossing was found (V,) bool.
+    """
+    import open3d as o3d
+
+    points, normals = mesh.vertices.copy(), np.zeros((len(mesh.vertices), 3))
+    exact = np.zeros(len(points), dtype=bool)
+    outward = _coarse_normals(mesh)
+    which = np.flatnonzero(wanted)
+    along = (end - start)[which].astype(np.float64)
+    forth = np.einsum("vi,vi->v", outward[which], along) > 0  # the end of the edge is outside
+    origin = np.where(forth[:, None], end[which], start[which]).astype(np.float64)
+    direction = np.where(forth[:, None], -along, along)
+    rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
+    hit = _scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
+    t = hit["t_hit"].numpy().astype(np.float64)
+    normal = hit["primitive_normals"].numpy().astype(np.float64)
+    facing = -np.einsum("vi,vi->v", normal, direction)
+    found = (t <= 1.0) & (np.abs(facing) > 1e-3)
+    good = which[found]
+    points[good] = origin[found] + np.clip(t[found], CLEARANCE, 1.0 - CLEARANCE)[:, None] * direction[found]
+    normals[good] = normal[found] * np.sign(facing[found])[:, None]
+    exact[good] = True
+    return points, normals, exact
+
+
+def _scene(triangles: NDArray[np.float64]) -> Any:
+    """An open3d scene of loose triangles."""
+    from occnet_lib.geometry.occupancy import raycasting_scene
+
+    faces = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
+    return raycasting_scene(Mesh(triangles.reshape(-1, 3), faces))
+
+
+def _coarse_normals(mesh: Mesh) -> NDArray[np.float64]:
+    """(V, 3) sums of the normals of the faces around each vertex, not of unit length."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    total = np.zeros((len(mesh.vertices), 3))
+    for axis in range(3):
+        weight = np.repeat(cross[:, axis], 3)
+        total[:, axis] = np.bincount(mesh.faces.ravel(), weights=weight, minlength=len(total))
+    return total
+
+
+def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices: int) -> NDArray[np.int64]:
+    """Number the connected pieces that the faces of each cell make, (F,) int64."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(faces)
+    edge, _ = edge_keys(faces, n_vertices)
+    face = np.tile(np.arange(n), 3)
+    order = np.argsort(edge, kind="stable")
+    same = (edge[order][1:] == edge[order][:-1]) & (key[face[order]][1:] == key[face[order]][:-1])
+    one, two = face[order][1:][same], face[order][:-1][same]
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, two)), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _insert(
+    mesh: Mesh,
+    normals: NDArray[np.float64],
+    exact: NDArray[np.bool_],
+    cell: NDArray[np.int64],
+    patch_faces: NDArray[np.intp],
+    patch: NDArray[np.int64],
+) -> Mesh:
+    """Replace the patches that have a feature by fans around it."""
+    n_v, count = len(mesh.vertices), int(patch.max()) + 1
+    faces = mesh.faces[patch_faces]
+    corner = np.unique(np.repeat(patch, 3) * n_v + faces.ravel())
+    of, vertex = corner // n_v, corner % n_v
+    low = np.zeros((count, 3))
+    low[patch] = cell[patch_faces]
+    place, good = _meeting_points(mesh.vertices[vertex], normals[vertex], exact[vertex], of, count, low)
+    # Only discs are replaced: V - E + F = 1, where inner edges count for two half-edges.
+    edge, _ = edge_keys(faces, n_v)
+    half = np.concatenate([patch, patch, patch])
+    n_edges = np.bincount(np.unique(half * (n_v * n_v) + edge) // (n_v * n_v), minlength=count)
+    euler = np.bincount(of, minlength=count) - n_edges + np.bincount(patch, minlength=count)
+    good &= euler == 1
+    number = np.cumsum(good) - 1 + n_v
+    fans, rim = _fans(faces, patch, good, number, n_v)
+    fans = _flip(fans, rim, normals, number[good])
+    kept = np.ones(len(mesh.faces), dtype=bool)
+    kept[patch_faces[good[patch]]] = False
+    vertices = np.concatenate([mesh.vertices, place[good]])
+    return Mesh(vertices, np.concatenate([mesh.faces[kept], fans]).astype(np.int32))
+
+
+def _meeting_points(
+    points: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    exact: NDArray[np.bool_],
+    of: NDArray[np.int64],
+    count: int,
+    low: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The point of each patch that is closest to all its tangent planes, and whether it is a feature to use.
+
+    Least squares from the mean of the points, along the directions that the planes fix (eq. 2 of the paper).
+    """
+    size = np.bincount(of, minlength=count)
+    mean = np.stack([np.bincount(of, points[:, a], count) for a in range(3)], axis=1) / size[:, None]
+    away = np.einsum("vi,vi->v", normals, points - mean[of])
+    matrix = np.zeros((count, 3, 3))
+    right = np.zeros((count, 3))
+    for a in range(3):
+        right[:, a] = np.bincount(of, normals[:, a] * away, count)
+        for b in range(3):
+            matrix[:, a, b] = np.bincount(of, normals[:, a] * normals[:, b], count)
+    value, vector = np.linalg.eigh(matrix)
+    fixed = value > RANK * value[:, -1:]
+    inverse = np.where(fixed, 1.0 / np.where(fixed, value, 1.0), 0.0)
+    step = np.einsum("pij,pj,pkj,pk->pi", vector, inverse, vector, right)
+    place = mean + step
+    miss = np.zeros(count)
+    np.maximum.at(miss, of, np.abs(np.einsum("vi,vi->v", normals, place[of] - points)))
+    outside = np.maximum(low - place, place - low - 1.0).max(axis=1)
+    good = (np.bincount(of, ~exact, count) == 0) & (fixed.sum(axis=1) >= 2)
+    good &= (miss <= RESIDUAL) & (outside <= 0.05)
+    return np.clip(place, low + CLEARANCE, low + 1.0 - CLEARANCE), good
+
+
+def _fans(
+    faces: NDArray[np.int32],
+    patch: NDArray[np.int64],
+    good: NDArray[np.bool_],
+    number: NDArray[np.int64],
+    n_vertices: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Faces (n, 3) from the rim of each good patch to its feature, (rim start, rim end, feature); rim keys (n,)."""
+    use = good[patch]
+    faces, patch = faces[use].astype(np.int64), patch[use]
+    key, _ = edge_keys(faces, n_vertices)
+    of = np.concatenate([patch, patch, patch])
+    start = faces.T.ravel()
+    end = np.roll(faces, -1, axis=1).T.ravel()
+    order = np.lexsort((of, key))
+    twin = np.zeros(len(order), dtype=bool)
+    same = (key[order][1:] == key[order][:-1]) & (of[order][1:] == of[order][:-1])
+    twin[order[1:][same]] = True
+    twin[order[:-1][same]] = True
+    rim = ~twin
+    return np.stack([start[rim], end[rim], number[of[rim]]], axis=1), key[rim]
+
+
+def _flip(
+    fans: NDArray[np.int64], rim: NDArray[np.int64], normals: NDArray[np.float64], features: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Join the features of neighbouring cells: flip the rim edge between them where it crosses the feature line."""
+    order = np.argsort(rim, kind="stable")
+    pair = np.flatnonzero(rim[order][1:] == rim[order][:-1])
+    one, two = order[pair], order[pair + 1]
+    across = np.einsum("vi,vi->v", normals[fans[one, 0]], normals[fans[one, 1]]) < SHARP
+    one, two = one[across], two[across]
+    # Two features can be joined only once.
+    span = int(features.max()) + 1 if len(features) else 1
+    joint = np.minimum(fans[one, 2], fans[two, 2]) * span + np.maximum(fans[one, 2], fans[two, 2])
+    _, inverse, often = np.unique(joint, return_inverse=True, return_counts=True)
+    once = (often[inverse] == 1) & (fans[one, 2] != fans[two, 2])
+    one, two = one[once], two[once]
+    a, b, f, g = fans[one, 0], fans[one, 1], fans[one, 2], fans[two, 2]
+    fans[one] = np.stack([f, a, g], axis=1)
+    fans[two] = np.stack([g, b, f], axis=1)
+    return fans
