@@ -61,7 +61,7 @@ def shard(args: argparse.Namespace, config: Config) -> str:
     from .stages.shard import run_shard
 
     keys = [key for key in _catalogue(args.table) if key.shard == args.shard]
-    rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out)
+    rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out, args.workers)
     return f"preprocess: {args.shard}: {_counts([row['status'] for row in rows])}"
 
 
@@ -217,7 +217,7 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "demo": (demo, ("out",)),
     "catalogue": (catalogue, ("out",)),
     "shape": (shape, ("table", "shape", "out")),
-    "shard": (shard, ("table", "shard", "shapes", "out")),
+    "shard": (shard, ("table", "shard", "workers", "shapes", "out")),
     "table": (table, ("out",)),
     "accept": (accept, ("table", "out")),
     "rerun": (rerun, ("table", "shapes", "shape")),
@@ -243,7 +243,7 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
         job.add_argument("--config", type=Path, required=True)
         job.add_argument("--log", type=Path)
         for option in options:
-            kind = Path if option in _PATHS else int if option == "threads" else str
+            kind = Path if option in _PATHS else int if option in ("threads", "workers") else str
             job.add_argument(f"--{option}", type=kind, required=True)
 
 

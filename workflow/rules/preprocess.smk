@@ -79,8 +79,9 @@ rule preprocess_shard:
         f"{RESULTS}/benchmarks/preprocess/{{shard}}.tsv"
     conda:
         "../../envs/cpu.yaml"
+    threads: 4
     resources:
-        mem_mb=growing(3000),
+        mem_mb=growing(6000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         seed=CONFIG.seed,
@@ -94,7 +95,7 @@ rule preprocess_shard:
     message:
         "preprocess: shard {wildcards.shard}"
     shell:
-        f"{occnet('shard')} --table {{input.table}} --shard {{wildcards.shard}} --shapes {{params.shapes}} --out {{output.table}}"
+        f"{occnet('shard')} --table {{input.table}} --shard {{wildcards.shard}} --workers {{threads}} --shapes {{params.shapes}} --out {{output.table}}"
 
 
 rule preprocess_table:
