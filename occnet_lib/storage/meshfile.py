@@ -171,14 +171,14 @@ def _read_parts(path: Path) -> list[Part]:
 def _trimesh_parts(path: Path) -> Iterator[Part]:
     import trimesh
 
-    linear = path.suffix.lower() in (".glb", ".gltf")
-    if path.suffix.lower() == ".obj":
-        data = path.read_bytes()
-        data = data if data[:2] in _UTF16 else polygons.split_concave_obj(data)
-        resolver = trimesh.resolvers.FilePathResolver(str(path))
-        loaded = trimesh.load(io.BytesIO(data), file_type="obj", resolver=resolver, process=False)
-    else:
-        loaded = trimesh.load(path, process=False)
+    kind = path.suffix.lower()
+    data = path.read_bytes()
+    if kind == ".obj" and data[:2] not in _UTF16:
+        data = polygons.split_concave_obj(data)
+
+    # Textures and buffers may be links or, as ShapeNet's, in a folder beside.
+    resolver = trimesh.resolvers.FilePathResolver(str(path), allow_anywhere=True)
+    loaded = trimesh.load(io.BytesIO(data), file_type=kind[1:], resolver=resolver, process=False)
     scene = loaded if isinstance(loaded, trimesh.Scene) else trimesh.Scene(loaded)
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
@@ -190,7 +190,7 @@ def _trimesh_parts(path: Path) -> Iterator[Part]:
         faces = np.asarray(mesh.faces, np.int64)
         if np.linalg.det(transform[:3, :3]) < 0:
             faces = faces[:, ::-1]
-        yield part_colors(vertices, faces, mesh.visual, linear=linear)
+        yield part_colors(vertices, faces, mesh.visual, linear=kind in (".glb", ".gltf"))
 
 
 def _needs_assimp(path: Path) -> bool:

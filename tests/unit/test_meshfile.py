@@ -165,6 +165,20 @@ def test_texture_is_sampled_at_the_vertices(tmp_path: Path) -> None:
     assert got == want
 
 
+def test_shapenet_s_textures_and_links_are_found(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "id" / "models").mkdir(parents=True)
+    (tmp_path / "id" / "images").mkdir()
+    Image.new("RGB", (8, 8), (0, 255, 0)).save(tmp_path / "id" / "images" / "texture0.png")
+    (tmp_path / "store.mtl").write_text("newmtl t\nKd 1 0 0\nmap_Kd ../images/texture0.png\n")
+    (tmp_path / "id" / "models" / "m.mtl").symlink_to(tmp_path / "store.mtl")
+    text = "mtllib m.mtl\nusemtl t\nv 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0.5 0.5\nf 1/1 2/1 3/1\n"
+    mesh = load_mesh(obj(tmp_path / "id" / "models", text, "model_normalized.obj"))
+    assert mesh.colors is not None
+    np.testing.assert_array_equal(mesh.colors, [[0, 1, 0]] * 3)
+
+
 def test_face_colors_stay_with_their_faces(tmp_path: Path) -> None:
     text = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2 255 0 0\n3 0 2 3 0 0 255\n"
     mesh = load_mesh(obj(tmp_path, text, "c.off"))
