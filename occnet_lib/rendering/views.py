@@ -48,9 +48,8 @@ def render_views(
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
     images = np.zeros((len(camera_mat), size, size, 3), np.uint8)
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
-    faces = _Faces(mesh)
     for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
-        images[view] = box_filter(faces.shaded(world_mat[view])[ids], samples)
+        images[view] = box_filter(shaded(mesh, ids, world_mat[view]), samples)
         coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
     return images, coverage, renderer
 
@@ -61,7 +60,6 @@ def choose_renderer(wanted: str, size: int) -> tuple[str, FaceIds]:
     Args:
         wanted: the configuration's word.
         size: pixels along the edge of the images to come.
-
 
     Raises:
         DependencyError: `wanted` is pyrender, and it does not work here.
@@ -88,29 +86,33 @@ def block_sums(image: NDArray[np.uint8], samples: int) -> NDArray[np.uint32]:
     return sums
 
 
-class _Faces:
-    """What the colour of a face in an image depends on."""
+def shaded(mesh: Mesh, ids: NDArray[np.int32], world_mat: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colour the faces that are seen.
 
-    def __init__(self, mesh: Mesh) -> None:
-        corners = mesh.triangles
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-        self.normals = normals / np.where(lengths > 0, lengths, 1.0)
-        self.centres = corners.mean(axis=1)
-        if mesh.colors is None:
-            self.colors = np.full((len(mesh.faces), 3), DEFAULT_COLOR)
-        else:
-            self.colors = mesh.colors[mesh.faces].mean(axis=1, dtype=np.float64)
+    Args:
+        mesh: view frame.
+        ids: (H, W) number of the face seen by every sample, -1 where there is none.
+        world_mat: (3, 4) the camera.
 
-    def shaded(self, world_mat: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """(F + 1, 3) uint8 colours of the faces in one view; the last row is the background's."""
-        camera = -world_mat[:, :3].T @ world_mat[:, 3]
-        # Of both normals of a face the one counts that is on the camera's side.
-        side = np.sign(np.einsum("fk,fk->f", self.normals, camera - self.centres))
-        seen = self.normals * np.where(side < 0, -1.0, 1.0)[:, None]
-        lamps = _ENERGY * (0.5 * (1.0 + seen @ _LAMPS.T)).sum(axis=1)
-        # As from far away, so that the triangles of one plane look alike.
-        facing = np.abs(seen @ (camera / np.linalg.norm(camera)))
-        light = lamps * (1.0 - _HEADLIGHT + _HEADLIGHT * facing)
-        shaded = np.clip(self.colors * light[:, None], 0.0, 1.0)
-        return np.concatenate([np.round(255 * shaded), np.full((1, 3), 255)]).astype(np.uint8)
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
+    marks = np.zeros(len(mesh.faces) + 1, dtype=bool)
+    marks[ids] = True  # -1 is the last one
+    numbers = np.flatnonzero(marks[:-1])
+    faces = mesh.faces[numbers]
+    a, b, c = np.moveaxis(mesh.vertices[faces], 1, 0)
+    normals = np.cross(b - a, c - a)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.where(lengths > 0, lengths, 1.0)
+    camera = -world_mat[:, :3].T @ world_mat[:, 3]
+    # Of both normals of a face the one counts that is on the camera's side.
+    normals[np.einsum("fk,fk->f", normals, camera - a) < 0] *= -1.0
+    lamps = _ENERGY * (0.5 * (1.0 + normals @ _LAMPS.T)).sum(axis=1)
+    # As from far away, so that the triangles of one plane look alike.
+    facing = np.abs(normals @ (camera / np.linalg.norm(camera)))
+    light = lamps * (1.0 - _HEADLIGHT + _HEADLIGHT * facing)
+    albedo = DEFAULT_COLOR if mesh.colors is None else mesh.colors[faces].mean(axis=1, dtype=np.float64)
+    table = np.full((len(marks), 3), 255, np.uint8)
+    table[numbers] = np.round(255 * np.clip(albedo * light[:, None], 0.0, 1.0))
+    return table[ids]
