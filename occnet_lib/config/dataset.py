@@ -30,7 +30,7 @@ class Dataset(Section):
     limit: Natural = Field(0, description="use at most this many shapes of each category; 0: all")
     up: Literal["x", "y", "z"] = Field("y", description="up axis of the files; turned to +y on loading")
     split: Split = Field(Split(), description="used for categories without {train,val,test}.lst")
-    shard_size: Count = Field(64, description="at most this many shapes in one job and one pack file")
+    shard_size: Count = Field(64, description="about this many shapes in one job and one pack file")
 
 
 class Demo(Section):
