@@ -57,7 +57,7 @@ figure { margin:10px 0 }
 figure.plot img { width:100%; max-width:940px }
 .narrow figure.plot img { max-width:560px }
 img { max-width:100%; border-radius:6px; background:#fff; display:block }
-.shape { display:grid; grid-template-columns:repeat(auto-fit,minmax(130px,206px)); gap:10px;
+.shape { display:grid; grid-auto-flow:column; grid-auto-columns:minmax(0,206px); gap:10px;
   padding:12px 0 14px; border-top:1px solid var(--line) }
 .shape figure { margin:0 }
 .shape img { width:100%; border:1px solid var(--line); margin-bottom:6px }
@@ -67,7 +67,7 @@ img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .reference { border:1px dashed var(--line); border-radius:9px; padding:4px 16px 8px; margin-top:18px }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
-  main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
+  main { padding:0 } h1 { font-size:25px } .shape { grid-auto-flow:row; grid-template-columns:repeat(3,1fr) } }
 @media print { nav { display:none } section { break-inside:avoid; border:0 } }
 """
 
