@@ -10,6 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from .config import Config
@@ -58,10 +59,12 @@ def shape(args: argparse.Namespace, config: Config) -> str:
 
 def shard(args: argparse.Namespace, config: Config) -> str:
     """Treat the shapes of a shard that are not yet treated."""
+    from .progress import tally, tally_path
     from .stages.shard import run_shard
 
     keys = [key for key in _catalogue(args.table) if key.shard == args.shard]
-    rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out, args.workers)
+    listener = tally(tally_path(config.results, args.shard))
+    rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out, args.workers, listener)
     return f"preprocess: {args.shard}: {_counts([row['status'] for row in rows])}"
 
 
@@ -77,7 +80,9 @@ def table(args: argparse.Namespace, config: Config) -> str:
         say(f"  failed {row['category']}/{row['id']}: {row['reason']}")
     if len(failed) > 20:
         say(f"  … and {len(failed) - 20} more in {args.out}")
-    return f"preprocess: {_counts([row['status'] for row in rows])}; {args.out}"
+    seconds = sum(float(row.get("seconds") or 0) for row in rows)
+    counts = _counts([row["status"] for row in rows])
+    return f"preprocess: {counts}; {seconds:.0f} CPU seconds of stages; see {args.out}"
 
 
 def accept(args: argparse.Namespace, config: Config) -> str:
@@ -249,7 +254,11 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Carry out the job that the arguments name and say what came of it."""
-    say(JOBS[args.job][0](args, config))
+    from .storage.locks import job_lock
+
+    lock = args.log.with_name(f".{args.log.stem}.lock") if args.log else None
+    with job_lock(lock) if lock else nullcontext():
+        say(JOBS[args.job][0](args, config))
 
 
 def _catalogue_path(config: Config) -> Path:

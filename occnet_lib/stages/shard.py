@@ -202,7 +202,7 @@ def _work(connection: Connection, job: _Job) -> None:
     """The worker process: a shape comes in; log records, stages and a row go out."""
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    logging.basicConfig(level=job.level, handlers=[_ToParent(connection)], force=True)
+    logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)
     logging.captureWarnings(True)
     connection.send(("ready", None))
     while True:

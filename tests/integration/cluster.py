@@ -17,6 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sinfo", "sbatch", "munged")
 NODES = {"n1": 17001, "n2": 17002, "g1": 17003}
+MEMORY = 64_000  # MB a node: a claim (config_overrides), large enough for retries that ask for more
 ETC = Path("/etc/slurm")  # where a job step looks when the environment does not say
 
 
@@ -66,7 +67,6 @@ def _start_munge() -> None:
 
 def _write_configuration(folder: Path) -> None:
     host = socket.gethostname().split(".")[0]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 * 9 // 10
     gpus = [folder / "gpu0", folder / "gpu1"]
     for gpu in gpus:
         gpu.touch()
@@ -103,7 +103,7 @@ def _write_configuration(folder: Path) -> None:
         "GresTypes": "gpu",
     }
     lines = [f"{key}={value}" for key, value in settings.items()]
-    common = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory={memory // 3} State=UNKNOWN"
+    common = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory={MEMORY} State=UNKNOWN"
     for node, port in NODES.items():
         gres = f" Gres=gpu:{len(gpus)}" if node == "g1" else ""
         lines.append(f"NodeName={node} Port={port} {common}{gres}")

@@ -22,6 +22,7 @@ ALLOWED = {
     "records": set(),
     "versions": set(),
     "logs": set(),
+    "progress": {"storage"},
     "geometry": BASE,
     "storage": BASE,
     "demo": BASE | {"geometry", "storage"},

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .conftest import Checkout, make_checkout, write_meshes
+from .checkout import Checkout, make_checkout, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -40,9 +40,17 @@ def occnet(job):
     return f"{python} -m occnet_lib job {job} --config {CONFIG_FILE} --log {{log}}"
 
 
-def write_config():
-    """Lay down the resolved configuration that all jobs read; a run begins with it."""
+def begin():
+    """Take the results folder, lay down the resolved configuration that all jobs read, show progress."""
+    from occnet_lib.progress import show
     from occnet_lib.storage.atomic import replacing
+    from occnet_lib.storage.locks import run_lock
+
+    global RUN_LOCK  # held until this process ends
+    try:
+        RUN_LOCK = run_lock(RESULTS)
+    except OccnetError as error:
+        raise WorkflowError(str(error)) from None
 
     text = CONFIG.model_dump_json(indent=2)
     path = Path(CONFIG_FILE)
@@ -50,6 +58,7 @@ def write_config():
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(text)
+    show(RESULTS)
 
 
 def versions(*stages):

@@ -16,6 +16,7 @@ rule reconstruct_shard:
     resources:
         mem_mb=growing(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
         seed=CONFIG.seed,
         reconstruct=CONFIG.reconstruct.model_dump(),

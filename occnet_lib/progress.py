@@ -1,0 +1,129 @@
+"""Progress of `snakemake preprocess` in shapes: jobs tally what they did, the run's process adds it up."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+# Snakemake's messages that come with every job and say nothing that the progress line does not.
+_CHATTER = ("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint")
+_CHATTER_EVENTS = ("job_finished", "progress", "group_info")
+_COUNTED_RULES = ("preprocess_shard", "pack_shard")
+
+
+def tally_path(results: str | Path, shard: str) -> Path:
+    """Where the job of a shard keeps its tally: a letter a shape, o(k), w(arn) or f(ailed)."""
+    return Path(results) / "logs" / "preprocess" / f"{shard}.tally"
+
+
+def tally(path: Path) -> Callable[[int, int, dict[str, Any]], None]:
+    """A listener for `run_shard` that writes the tally anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+    def add(_done: int, _total: int, row: dict[str, Any]) -> None:
+        with path.open("ab") as file:
+            file.write(row["status"][:1].encode())
+
+    return add
+
+
+class Progress(threading.Thread):
+    """Says how far the shapes are: every ten seconds at first, ever less often in a run of hours.
+
+    Reads the catalogue and the shards' tallies, so it works wherever on a shared file system jobs run.
+
+    Args:
+        results: folder of results.
+        out: where lines go.
+        seconds: time to the first line.
+    """
+
+    def __init__(self, results: str | Path, out: IO[str] = sys.stderr, seconds: float = 10.0) -> None:
+        super().__init__(name="progress", daemon=True)
+        self.results, self.out, self.seconds = Path(results), out, seconds
+        self.started = time.monotonic()
+        self.sizes: Counter[str] = Counter()
+        self.todo: set[str] = set()
+        self.seen: deque[tuple[float, int]] = deque(maxlen=20)
+        self._said = ""
+
+    def run(self) -> None:
+        """Say it until the process ends."""
+        while True:
+            time.sleep(max(self.seconds, (time.monotonic() - self.started) / 30))
+            try:
+                line = self.line(time.monotonic())
+            except OSError:  # a folder that is being removed, a file system that is away: the next time
+                continue
+            if line and line != self._said:
+                self.out.write(line + "\n")
+                self.out.flush()
+                self._said = line
+
+    def line(self, now: float) -> str:
+        """How far it is at the time `now` (seconds); empty when no shape is to do."""
+        if not self.sizes:
+            self.sizes = self._catalogue()
+        tables = self.results / "preprocess" / "shards"
+        pending = {shard for shard in self.sizes if not (tables / f"{shard}.csv").exists()}
+        self.todo |= pending
+        if not self.todo:
+            return ""
+        counts = {shard: self._tally(shard) for shard in self.todo}
+        done = sum(counts[shard].total() if shard in pending else self.sizes[shard] for shard in self.todo)
+        total = sum(self.sizes[shard] for shard in self.todo)
+        failed = sum(count["f"] for count in counts.values())
+        rate = self._rate(now, done)
+        left = f"{rate:.3g} a second, {_duration((total - done) / rate)} left" if rate else "no rate yet"
+        return f"preprocess: {done} of {total} shapes ({done / total:.0%}), {left}, {failed} failed"
+
+    def _rate(self, now: float, done: int) -> float:
+        """Shapes a second over the last lines."""
+        self.seen.append((now, done))
+        before, first = self.seen[0]
+        return max(done - first, 0) / (now - before) if now > before else 0.0
+
+    def _catalogue(self) -> Counter[str]:
+        from .storage.catalogue import read_table
+
+        path = self.results / "catalogue" / "shapes.csv"
+        return Counter(key.shard for key in read_table(path)) if path.exists() else Counter()
+
+    def _tally(self, shard: str) -> Counter[str]:
+        path = tally_path(self.results, shard)
+        return Counter(path.read_text()) if path.exists() else Counter()
+
+
+class Calm(logging.Filter):
+    """Keeps from the terminal what Snakemake says of every job; its log file has all of it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show a record."""
+        event = str(getattr(getattr(record, "event", None), "value", ""))
+        if event == "job_info":
+            return getattr(record, "rule_name", "") not in _COUNTED_RULES
+        return event not in _CHATTER_EVENTS and not str(record.msg).startswith(_CHATTER)
+
+
+def show(results: str | Path) -> None:
+    """Replace Snakemake's account of every job on the terminal by lines of progress."""
+    from snakemake.logging import logger
+
+    for handler in logger.handlers:
+        if handler.name == "DefaultStreamHandler":
+            handler.addFilter(Calm())
+    Progress(results).start()
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,71 @@
+"""Locks hold against other processes and vanish with theirs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from occnet_lib.errors import OccnetError
+from occnet_lib.storage.locks import job_lock, run_lock
+
+HOLD_RUN = "import sys, time; from occnet_lib.storage.locks import run_lock; f = run_lock(sys.argv[1]); "
+HOLD_JOB = "import sys, time; from occnet_lib.storage.locks import job_lock\nwith job_lock(sys.argv[1]):\n "
+
+
+@pytest.fixture
+def hold(project):
+    """Starts a process that holds a lock until it is killed."""
+    started = []
+
+    def start(code, path):
+        command = [sys.executable, "-c", code + "print('held', flush=True); time.sleep(60)", str(path)]
+        started.append(subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_run_is_told_whose_the_folder_is(tmp_path, hold):
+    process = hold(HOLD_RUN, tmp_path)
+    with pytest.raises(OccnetError, match=rf"in use by another run \(process {process.pid} on .*results=…"):
+        run_lock(tmp_path)
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path, hold):
+    process = hold(HOLD_RUN, tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run_lock(tmp_path).close()
+    run_lock(tmp_path).close()  # nor does a finished one
+
+
+def test_a_job_waits_for_the_same_job_of_a_killed_run(tmp_path, hold, caplog):
+    path = tmp_path / "logs" / ".train.lock"
+    process = hold(HOLD_JOB, path)
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", HOLD_JOB + "print('mine', flush=True)", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "waiting for the same job of an earlier run" not in waiter.stderr.readline():
+        assert waiter.poll() is None
+    time.sleep(0.2)
+    assert waiter.poll() is None
+    process.kill()
+    assert waiter.communicate(timeout=20)[0] == "mine\n"
+
+
+def test_jobs_that_follow_one_another_do_not_wait(tmp_path, caplog):
+    for _ in range(2):
+        with job_lock(tmp_path / ".a.lock"):
+            pass
+    assert not caplog.records

@@ -1,0 +1,91 @@
+"""Lines of progress from tallies; what Snakemake may say on the terminal."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+
+import pytest
+
+from occnet_lib.progress import Calm, Progress, tally, tally_path
+from occnet_lib.records import ShapeKey
+from occnet_lib.storage.catalogue import write_table
+
+
+@pytest.fixture
+def results(tmp_path):
+    keys = [ShapeKey("chair", f"c{i}", f"chair/c{i}.obj", "train", f"train-00{i // 4}") for i in range(8)]
+    write_table(tmp_path / "catalogue/shapes.csv", keys)
+    return tmp_path
+
+
+def treat(results, shard, *statuses):
+    listener = tally(tally_path(results, shard))
+    for done, status in enumerate(statuses, 1):
+        listener(done, 4, {"status": status})
+
+
+def test_counts_shapes_of_running_and_of_finished_shards(results):
+    progress = Progress(results)
+    assert progress.line(0.0) == "preprocess: 0 of 8 shapes (0%), no rate yet, 0 failed"
+    treat(results, "train-000", "ok", "failed")
+    treat(results, "train-001", "warn")
+    assert progress.line(6.0) == "preprocess: 3 of 8 shapes (38%), 0.5 a second, 10 s left, 1 failed"
+    treat(results, "train-000", "ok", "failed", "ok", "ok")
+    table = results / "preprocess/shards/train-000.csv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    assert progress.line(50.0) == "preprocess: 5 of 8 shapes (62%), 0.1 a second, 30 s left, 1 failed"
+
+
+def test_finished_shards_are_not_work(results):
+    table = results / "preprocess/shards/train-000.csv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    treat(results, "train-000", "ok", "ok", "ok", "ok")
+    assert Progress(results).line(0.0).startswith("preprocess: 0 of 4 shapes")
+    (table.parent / "train-001.csv").touch()
+    assert Progress(results).line(0.0) == ""
+
+
+def test_nothing_to_say_before_there_is_a_catalogue(tmp_path):
+    assert Progress(tmp_path).line(0.0) == ""
+
+
+def test_a_shard_treated_anew_does_not_make_a_negative_rate(results):
+    progress = Progress(results)
+    treat(results, "train-000", "ok", "ok")
+    progress.line(0.0)
+    treat(results, "train-000")
+    assert "0 of 8 shapes (0%), no rate yet" in progress.line(5.0)
+
+
+class Event(Enum):
+    JOB_INFO = "job_info"
+    JOB_ERROR = "job_error"
+    PROGRESS = "progress"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "shown"),
+    [
+        ("Job 3", {"event": Event.JOB_INFO, "rule_name": "preprocess_shard"}, False),
+        ("Job 3", {"event": Event.JOB_INFO, "rule_name": "train_model"}, True),
+        ("Error in rule preprocess_shard", {"event": Event.JOB_ERROR}, True),
+        ("1 of 3 steps", {"event": Event.PROGRESS}, False),
+        ("Select jobs to execute...", {}, False),
+        ("Exiting because a job execution failed.", {}, True),
+        (None, {}, True),
+    ],
+)
+def test_the_terminal_shows_errors_and_no_chatter(text, more, shown):
+    record = logging.makeLogRecord({"msg": text, "levelno": logging.INFO, **more})
+    assert Calm().filter(record) is shown
+
+
+def test_snakemake_still_has_these_events():
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    from occnet_lib import progress
+
+    assert {"job_info", *progress._CHATTER_EVENTS} <= {event.value for event in LogEvent}

@@ -1,0 +1,104 @@
+"""A checkout to run snakemake in, so that tests share neither results nor locks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+LINKED = ("workflow", "occnet_lib", "envs", "slurm", "config.yaml")
+
+# Every branch of the workflow in a minute: small in numbers, real in every step.
+TINY = {
+    "dataset": {"root": "meshes", "shard_size": 4, "split": {"val": 0.2, "test": 0.3}},
+    "preprocess": {"max_failed": 0.5},
+    "watertight": {"resolution": 64, "views": 24, "image_size": 160},
+    "points": {"uniform": 4000, "surface": 3000},
+    "views": {"count": 4, "image_size": 48},
+    "models": {
+        "onet": None,
+        "tiny": {"hidden": 16, "c_dim": 16, "blocks": 2},
+        "tiny-fc": {"hidden": 16, "c_dim": 16, "blocks": 2, "decoder": "fc"},
+    },
+    "train": {
+        **{
+            "steps": 12,
+            "batch_size": 4,
+            "points": 128,
+            "image_size": 32,
+            "learning_rate": 1e-3,
+            "threads": 1,
+        },
+        **{"validate_every": 6, "checkpoint_every": 6, "validation_points": 512, "accelerator": "cpu"},
+    },
+    "reconstruct": {"upsampling_steps": 0, "resolution0": 16, "max_faces": 300, "refine_steps": 2},
+    "evaluate": {"surface": 2000, "bootstrap": 50},
+    "analyse": {"perplexity": 3.0},
+}
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder in which `snakemake` runs as it does in the project's root."""
+
+    path: Path
+
+    def command(self, *arguments: str, cores: int = 2) -> list[str]:
+        words = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", "tiny.yaml", "--"]
+        flags = [word for word in arguments if word.startswith("-")]
+        return [*words[:-1], *flags, "--", *(word for word in arguments if not word.startswith("-"))]
+
+    def snakemake(self, *arguments: str, cores: int = 2, check: bool = True) -> str:
+        """Run snakemake; what it printed."""
+        done = subprocess.run(
+            self.command(*arguments, cores=cores),
+            cwd=self.path,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+        )
+        text = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, text[-6000:]
+        return text
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.path), "OMP_NUM_THREADS": "1"}
+
+    def jobs(self, *arguments: str) -> dict[str, int]:
+        """The job counts of a dry run."""
+        text = self.snakemake("-n", *arguments)
+        tables = re.findall(r"job +count\n[- ]+\n((?:.+ +\d+\n)+)", text)
+        if not tables:
+            assert "Nothing to be done" in text, text
+            return {}
+        rows = (line.split() for line in tables[-1].splitlines())
+        return {name: int(count) for name, count in rows if name != "total"}
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+
+def make_checkout(path: Path, project: Path, **overlay) -> Checkout:
+    from occnet_lib.config import merge
+
+    path.mkdir(parents=True, exist_ok=True)
+    for name in LINKED:
+        (path / name).symlink_to(project / name)
+    (path / "tiny.yaml").write_text(yaml.safe_dump(merge(TINY, overlay)))
+    return Checkout(path)
+
+
+def write_meshes(folder: Path, per_category: int = 6) -> None:
+    """Raw meshes of two categories, and one file that is none."""
+    from occnet_lib.config import Demo
+    from occnet_lib.demo import write
+
+    write(folder, Demo(categories=["chair", "lamp"], shapes_per_category=per_category), seed=1)
+    (folder / "chair" / "broken").mkdir()
+    (folder / "chair" / "broken" / "model.obj").write_text("v 0 0 0\nv 1 0 0\nf 1 2 99\n")
