@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     TorchField = Callable[[Tensor], Tensor]
 """Points (N, 3) float32 of the unit frame to logits (N,), differentiable in the points."""
 
-_DECAY, _EPSILON = 0.99, 1e-8  # RMSprop's, as PyTorch has them
+_DECAY = 0.99  # of RMSprop's mean square, as PyTorch has it
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,24 @@ def refine(
     mesh: Mesh,
     threshold: float,
     *,
-    steps: int = 15,
-    rate: float = 2e-4,
+    steps: int = 20,
+    rate: float = 0.08,
     normal_weight: float = 0.01,
     rng: np.random.Generator,
     device: str = "cpu",
 ) -> Refined:
-    """Minimise mean (f(p) - τ)² + λ mean ‖n + ∇f/‖∇f‖‖² over the vertices by RMSprop.
+    """Minimise mean (f(p) - τ)² + λ mean ‖n + ∇f/‖∇f‖‖² over the vertices.
 
     f is the probability of occupancy, p one random point a face and step with barycentric weights
     drawn from Dirichlet(½, ½, ½), n the face's unit normal. Mescheder et al. differentiate through
     ∇f/‖∇f‖ too. For a network of linear layers and ReLU that direction is constant around almost every
     point, so its derivative is zero and is left out here: one forward and one backward pass a step instead
-    of another one through both. With a rate that falls, half of ONet's 30 steps end at a lower loss than
-    all of them at a constant rate of 1e-4 (benchmarks/refine.py).
+    of another one through both.
+
+    Steps are RMSprop's (Tieleman and Hinton 2012, with Adam's correction of the first ones) with one scale a
+    vertex, in units of the shortest edge there: a step that repairs slivers of one mesh would crumple another.
+    The rate falls to nothing, which takes the noise of the drawn points out. It ends where ONet's 30 steps at
+    a constant rate do (benchmarks/refine.py).
 
     The result is never worse than the mesh given: no step turns a face over (its normal by more than a right
     angle), and where the loss on fixed points did not fall, the mesh given is returned.
@@ -71,8 +75,7 @@ def refine(
         mesh: closed, unit frame.
         threshold: occupancy probability τ of the surface, in (0, 1).
         steps: number of steps.
-        rate: mean learning rate, in unit-cube lengths; it falls linearly from twice that to nothing,
-            which takes the noise of the drawn points out of the last steps.
+        rate: mean step, as a share of the shortest edge at a vertex; it falls linearly from twice that to 0.
         normal_weight: λ.
         rng: where the barycentric weights come from.
         device: torch device of the field.
@@ -89,13 +92,15 @@ def refine(
 
     fixed = weights()
     before = _loss(field, start, faces, fixed, threshold, normal_weight).value
-    vertices, square, held = start, torch.zeros_like(start), 0
+    reach = rate * _shortest_edges(start, faces)
+    vertices, square, held = start, torch.zeros_like(reach), 0
     for step in range(steps):
         drawn = weights()
         loss = _loss(field, vertices, faces, drawn, threshold, normal_weight)
         gradient = _to_vertices(loss, vertices, faces, drawn)
-        square.mul_(_DECAY).addcmul_(gradient, gradient, value=1.0 - _DECAY)
-        move = gradient / (square.sqrt() + _EPSILON) * (-2.0 * rate * (1.0 - step / steps))
+        square.mul_(_DECAY).add_(gradient.square().sum(1), alpha=1.0 - _DECAY)
+        size = (square / (1.0 - _DECAY ** (step + 1))).sqrt().clamp_min(1e-12)
+        move = gradient * (-2.0 * (1.0 - step / steps) * reach / size)[:, None]
         vertices, count = _moved(vertices, move, faces)
         held += count
     after = _loss(field, vertices, faces, fixed, threshold, normal_weight).value
@@ -160,6 +165,18 @@ def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) 
     )
     corners += weights[:, :, None] * loss.at_points[:, None, :]
     return torch.zeros_like(vertices).index_add_(0, faces.reshape(-1), corners.reshape(-1, 3))
+
+
+def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:
+    """(V,) length of the shortest edge of the faces at each vertex, 0 at vertices of no face."""
+    import torch
+
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    shortest = torch.stack([(b - a).norm(dim=1), (c - b).norm(dim=1), (a - c).norm(dim=1)]).amin(0)
+    at_corners = shortest.repeat_interleave(3)
+    return torch.zeros_like(vertices[:, 0]).scatter_reduce(
+        0, faces.reshape(-1), at_corners, "amin", include_self=False
+    )
 
 
 def _moved(vertices: Tensor, move: Tensor, faces: Tensor) -> tuple[Tensor, int]:

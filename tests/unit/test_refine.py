@@ -73,24 +73,35 @@ def test_same_generator_same_mesh():
 
 def test_never_worse_than_before():
     mesh = coarse_mesh()
-    result = refine(ellipsoid, mesh, 0.5, steps=3, rate=0.05, rng=np.random.default_rng(0))
+    result = refine(ellipsoid, mesh, 0.5, steps=3, rate=3.0, rng=np.random.default_rng(0))
     assert not result.kept
     assert result.loss_after == result.loss_before
     assert result.mesh is mesh
 
 
-def test_no_face_turns_over():
-    mesh = shaken(coarse_mesh(32), 0.004)
-    # Weight on the value alone, which does not mind folds, and one long step.
-    result = refine(ellipsoid, mesh, 0.5, steps=1, rate=1e-4, normal_weight=0.0, rng=np.random.default_rng(0))
-    assert result.kept
-    assert result.held > 0
+def test_a_step_turns_no_face_over_and_holds_only_who_would():
+    mesh = coarse_mesh(16)
+    vertices = torch.from_numpy(mesh.vertices)
+    faces = torch.from_numpy(mesh.faces).long()
+    move = 0.02 * torch.randn(
+        vertices.shape, dtype=vertices.dtype, generator=torch.Generator().manual_seed(0)
+    )
+    before = module._cross(vertices, faces)
+    assert ((before * module._cross(vertices + move, faces)).sum(1) < 0).any()
+    after, held = module._moved(vertices, move, faces)
+    assert ((before * module._cross(after, faces)).sum(1) >= 0).all()
+    still = (after == vertices).all(1)
+    assert 0 < held == int(still.sum()) < 0.6 * len(vertices)
+    assert torch.equal(after[~still], (vertices + move)[~still])
+    gentle, none_held = module._moved(vertices, 1e-5 * move, faces)
+    assert none_held == 0
+    assert torch.equal(gentle, vertices + 1e-5 * move)
 
-    def cross(m):
-        a, b, c = (m.vertices[m.faces[:, k]] for k in range(3))
-        return np.cross(b - a, c - a)
 
-    assert ((cross(mesh) * cross(result.mesh)).sum(1) >= -1e-12).all()
+def test_shortest_edges():
+    vertices = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 4, 0], [0, 0, 1], [9, 9, 9]])
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    assert module._shortest_edges(vertices, faces).tolist() == [1.0, 3.0, 1.0, 1.0, 0.0]
 
 
 def test_parameters_of_the_field_get_no_gradient():
