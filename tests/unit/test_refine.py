@@ -83,7 +83,7 @@ def test_a_step_turns_no_face_over_and_holds_only_who_would():
     mesh = coarse_mesh(16)
     vertices = torch.from_numpy(mesh.vertices)
     faces = torch.from_numpy(mesh.faces).long()
-    move = 0.02 * torch.randn(
+    move = 0.01 * torch.randn(
         vertices.shape, dtype=vertices.dtype, generator=torch.Generator().manual_seed(0)
     )
     before = module._cross(vertices, faces)
