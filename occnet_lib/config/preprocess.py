@@ -27,7 +27,7 @@ class Watertight(Section):
         256, ge=32, le=1024, multiple_of=32, description="voxels along the fusion cube's edge"
     )
     views: Count = Field(100, description="depth renders on a sphere around the shape")
-    image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
+    image_size: int = Field(448, ge=64, le=4096, description="pixels along a depth image's edge; ONet: 640")
     sheet_thickness: NonNegative = Field(
         1.35, description="thickness given to zero-thickness sheets, in voxels"
     )

@@ -89,6 +89,7 @@ def _carve(axes, depth, low, high, free):  # type: ignore[no-untyped-def]
     n, size, _ = depth.shape
     every, some, few = np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     start, stop = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
+    left = np.zeros((FINE**3, 3), dtype=np.int32)
     shape = free.shape
     coarse = [(s + COARSE - 1) // COARSE for s in shape]
     ratio = COARSE // FINE
@@ -113,21 +114,37 @@ def _carve(axes, depth, low, high, free):  # type: ignore[no-untyped-def]
             if undecided < 0:
                 free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
             elif undecided > 0:
-                _carve_block(axes, depth, start, stop, few, undecided, free)
+                _carve_block(axes, depth, start, stop, few, undecided, free, left)
 
 
 @njit(cache=True)
-def _carve_block(axes, depth, start, stop, views, count, free):  # type: ignore[no-untyped-def]
-    """Compare every sample of a block with every undecided view."""
+def _carve_block(axes, depth, start, stop, views, count, free, left):  # type: ignore[no-untyped-def]
+    """Compare the samples of a block with each undecided view in turn, as long as no view has seen them.
+
+    One view at a time, so that the few pixels that a block covers stay in the cache.
+    """
     size = depth.shape[1]
+    remaining = 0
     for i in range(start[0], stop[0]):
         for j in range(start[1], stop[1]):
             for k in range(start[2], stop[2]):
-                for n in range(count):
-                    a = axes[views[n]]
-                    z = a[2, 0] * i + a[2, 1] * j + a[2, 2] * k + a[2, 3]
-                    c = math.floor(a[0, 0] * i + a[0, 1] * j + a[0, 2] * k + a[0, 3])
-                    r = math.floor(a[1, 0] * i + a[1, 1] * j + a[1, 2] * k + a[1, 3])
-                    if c < 0 or r < 0 or c >= size or r >= size or z < depth[views[n], r, c]:
-                        free[i, j, k] = True
-                        break
+                left[remaining, 0], left[remaining, 1], left[remaining, 2] = i, j, k
+                remaining += 1
+    for n in range(count):
+        a, image = axes[views[n]], depth[views[n]]
+        a00, a01, a02, a03 = a[0, 0], a[0, 1], a[0, 2], a[0, 3]
+        a10, a11, a12, a13 = a[1, 0], a[1, 1], a[1, 2], a[1, 3]
+        a20, a21, a22, a23 = a[2, 0], a[2, 1], a[2, 2], a[2, 3]
+        kept = 0
+        for m in range(remaining):
+            i, j, k = left[m, 0], left[m, 1], left[m, 2]
+            column = a00 * i + a01 * j + a02 * k + a03
+            row = a10 * i + a11 * j + a12 * k + a13
+            z = a20 * i + a21 * j + a22 * k + a23
+            in_image = column >= 0.0 and row >= 0.0 and column < size and row < size
+            if not in_image or z < image[np.uint32(row), np.uint32(column)]:
+                free[i, j, k] = True
+            else:
+                left[kept, 0], left[kept, 1], left[kept, 2] = i, j, k
+                kept += 1
+        remaining = kept

@@ -24,8 +24,10 @@ def label_faces(mesh: Mesh) -> tuple[int, NDArray[np.int32]]:
 
 def compact(mesh: Mesh) -> Mesh:
     """The mesh without the vertices that no face uses."""
-    used, faces = np.unique(mesh.faces, return_inverse=True)
-    return Mesh(mesh.vertices[used], faces.reshape(-1, 3).astype(np.int32))
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.faces] = True
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    return Mesh(mesh.vertices[used], number[mesh.faces])
 
 
 def remove_specks(mesh: Mesh, min_share: float) -> tuple[Mesh, int]:

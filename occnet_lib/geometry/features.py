@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.repair import edge_keys
 from occnet_lib.records import Mesh
 
-SHARP = 0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)
-RANK = 0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
+SHARP = (
+    0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)
+)
+RANK = (
+    0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
+)
 CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
 RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
 
@@ -45,7 +49,9 @@ def sharpen(mesh: Mesh, triangles: NDArray[np.float64], lowered: NDArray[np.bool
         return moved
     shape = cell.max(axis=0) + 1
     key = np.ravel_multi_index(cell.T, shape)
-    patch_faces = np.flatnonzero(np.isin(key, np.unique(key[sharp])))
+    wanted = np.zeros(int(np.prod(shape)), dtype=bool)
+    wanted[key[sharp]] = True
+    patch_faces = np.flatnonzero(wanted[key])
     patch = _label_patches(mesh.faces[patch_faces], key[patch_faces], len(points))
     return _insert(moved, normals, exact, cell, patch_faces, patch)
 
@@ -147,7 +153,7 @@ def _insert(
     """Replace the patches that have a feature by fans around it."""
     n_v, count = len(mesh.vertices), int(patch.max()) + 1
     faces = mesh.faces[patch_faces]
-    corner = np.unique(np.repeat(patch, 3) * n_v + faces.ravel())
+    corner = _distinct(np.repeat(patch, 3) * n_v + faces.ravel())
     of, vertex = corner // n_v, corner % n_v
     low = np.zeros((count, 3))
     low[patch] = cell[patch_faces]
@@ -155,7 +161,7 @@ def _insert(
     # Only discs are replaced: V - E + F = 1, where inner edges count for two half-edges.
     edge, _ = edge_keys(faces, n_v)
     half = np.concatenate([patch, patch, patch])
-    n_edges = np.bincount(np.unique(half * (n_v * n_v) + edge) // (n_v * n_v), minlength=count)
+    n_edges = np.bincount(_distinct(half * (n_v * n_v) + edge) // (n_v * n_v), minlength=count)
     euler = np.bincount(of, minlength=count) - n_edges + np.bincount(patch, minlength=count)
     good &= euler == 1
     number = np.cumsum(good) - 1 + n_v
@@ -165,6 +171,12 @@ def _insert(
     kept[patch_faces[good[patch]]] = False
     vertices = np.concatenate([mesh.vertices, place[good]])
     return Mesh(vertices, np.concatenate([mesh.faces[kept], fans]).astype(np.int32))
+
+
+def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """np.unique, by a sort of values, which is faster for so many."""
+    values = np.sort(values)
+    return values[np.flatnonzero(np.diff(values, prepend=values[:1] - 1))]
 
 
 def _meeting_points(

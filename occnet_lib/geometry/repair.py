@@ -56,6 +56,8 @@ def signed_volume(mesh: Mesh) -> float:
 
 def soundness(mesh: Mesh) -> Soundness:
     """Count what keeps a mesh from being closed."""
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.faces] = True
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     both = np.sort(2 * key + upwards)  # sorting values is several times faster than sorting indices
     key, upwards = both >> 1, both & 1
@@ -66,7 +68,7 @@ def soundness(mesh: Mesh) -> Soundness:
         boundary_edges=int((count == 1).sum()),
         nonmanifold_edges=int((count > 2).sum()),
         flipped_edges=int(((count == 2) & (ups != 1)).sum()),
-        euler=len(np.unique(mesh.faces)) - len(first) + len(mesh.faces),
+        euler=int(used.sum()) - len(first) + len(mesh.faces),
         volume=signed_volume(mesh),
     )
 
@@ -196,7 +198,9 @@ def _split_fans(mesh: Mesh, face: NDArray[np.intp], side: NDArray[np.intp]) -> M
     # Corners of a face are numbered 3 face + corner; an edge joins the corners at either end.
     start = 3 * face + side
     end = 3 * face + (side + 1) % 3
-    links = np.concatenate([np.stack([start[:, 0], end[:, 1]], axis=1), np.stack([end[:, 0], start[:, 1]], axis=1)])
+    links = np.concatenate(
+        [np.stack([start[:, 0], end[:, 1]], axis=1), np.stack([end[:, 0], start[:, 1]], axis=1)]
+    )
     graph = coo_array((np.ones(len(links), dtype=np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
     fans, of_corner = connected_components(graph, directed=False)
     vertices = np.zeros((fans, 3))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.band import cut_edges, distance_band
 from occnet_lib.geometry.carve import carve
 from occnet_lib.geometry.depth import DepthMaps, nearest_of_four
-from occnet_lib.geometry.flood import flood
 from occnet_lib.geometry.features import sharpen
+from occnet_lib.geometry.flood import flood
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface, marching_cubes
 from occnet_lib.geometry.mean import mean_field
