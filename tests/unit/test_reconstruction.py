@@ -288,8 +288,12 @@ def test_encoder_features_are_the_codes(checkpoint):
 
 def test_a_shard_becomes_a_folder_that_is_the_same_each_time(checkpoint, tmp_path):
     shard = shard_file(tmp_path / "test-000.h5", ["a", "b", "c"])
-    for out in ("one", "two"):
+    threads = torch.get_num_threads()
+    for out, count in (("one", 1), ("two", 2)):
+        torch.set_num_threads(count)
         reconstruct_shard(checkpoint, shard, SMALL, tmp_path / out, seed=3)
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(threads)
     rows = read_status(tmp_path / "one")
     assert list(rows) == ["chair/a", "chair/b", "chair/c"]
     assert {row["status"] for row in rows.values()} == {"ok"}
