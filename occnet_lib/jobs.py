@@ -11,7 +11,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .config import Config
 from .errors import DataError, OccnetError
@@ -50,10 +52,8 @@ def catalogue(args: argparse.Namespace, config: Config) -> str:
 
 def shape(args: argparse.Namespace, config: Config) -> str:
     """Treat one shape, whatever is there of it."""
-    from .stages.shape import process
-
     key = _named(args.table, args.shape)[0]
-    row = process(key, config, config.dataset_root, args.out, force=True)
+    row = _again([key], config, args.out.parents[1])[0]
     return f"shape: {key.name} {row['status']} {row['reason']}".rstrip()
 
 
@@ -107,19 +107,17 @@ def accept(args: argparse.Namespace, config: Config) -> str:
 
 def rerun(args: argparse.Namespace, config: Config) -> str:
     """Treat one shape, or all failed ones, again."""
-    from .stages.shape import process
-    from .storage.shapefile import read_status
+    from .storage.shapefile import path_of, read_status
 
     if not args.shape:
         raise OccnetError("which shape? add --config shape=<id>, shape=<category>/<id> or shape=failed")
-    files = {key: args.shapes / key.category / f"{key.id}.h5" for key in _catalogue(args.table)}
     if args.shape == "failed":
-        chosen = [
-            key for key, file in files.items() if file.exists() and read_status(file).status == "failed"
-        ]
+        files = {key: path_of(args.shapes, key) for key in _catalogue(args.table)}
+        made = [key for key, file in files.items() if file.exists()]
+        chosen = [key for key in made if read_status(files[key]).status == "failed"]
     else:
         chosen = _named(args.table, args.shape)
-    rows = [process(key, config, config.dataset_root, files[key], force=True) for key in chosen]
+    rows = _again(chosen, config, args.shapes)
     for row in rows:
         say(f"  {row['status']} {row['category']}/{row['id']} {row['reason']}".rstrip())
     return f"rerun: {_counts([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
@@ -127,11 +125,11 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
 
 def pack(args: argparse.Namespace, config: Config) -> str:
     """Pack the usable shapes of a shard into one file."""
-    from .stages.pack import pack as pack_shard
+    from .stages.mend import pack_soundly
 
     name = args.out.stem
     keys = [key for key in _catalogue(_catalogue_path(config)) if key.shard == name]
-    count = pack_shard(name, keys, args.shapes, args.out)
+    count = pack_soundly(name, keys, config, args.shapes, args.out)
     return f"pack: {name}: {count} of {len(keys)} shapes"
 
 
@@ -150,7 +148,7 @@ def reconstruct(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard from their photos."""
     from .reconstruction.shard import reconstruct_shard
 
-    reconstruct_shard(args.checkpoint, args.pack, config.reconstruct, args.out, config.seed)
+    reconstruct_shard(args.checkpoint, _sound(config, args.pack), config.reconstruct, args.out, config.seed)
     return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
@@ -158,7 +156,7 @@ def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
     from .evaluation.baselines import baseline_shard
 
-    baseline_shard(args.kind, _packs(config, "train"), args.pack, config, args.out)
+    baseline_shard(args.kind, _packs(config, "train"), _sound(config, args.pack), config, args.out)
     return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
@@ -166,7 +164,7 @@ def evaluate(args: argparse.Namespace, config: Config) -> str:
     """Metrics of the meshes of a shard."""
     from .evaluation.evaluate import evaluate_shard
 
-    rows = evaluate_shard(args.meshes, args.pack, config, args.model, args.out)
+    rows = evaluate_shard(args.meshes, _sound(config, args.pack), config, args.model, args.out)
     return f"evaluate: {args.out}: {len(rows)} shapes"
 
 
@@ -176,9 +174,12 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     from .storage.tables import read_rows, write_rows
 
     folder = args.out.parent
-    tables = summarise_rows(
-        [row for path in sorted(folder.glob("*/*.csv")) for row in read_rows(path)], config
-    )
+    models = [*config.models, *(f"baseline_{name}" for name in config.evaluate.baselines)]
+    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config)) if key.split == "test"})
+    measured = [
+        row for model in models for shard in shards for row in read_rows(folder / model / f"{shard}.csv")
+    ]
+    tables = summarise_rows(measured, config)
     for name, rows in tables.items():
         write_rows(folder / f"{name}.csv", rows)
     return f"evaluate: {args.out}"
@@ -271,6 +272,14 @@ def _catalogue(path: Path) -> list[ShapeKey]:
     return read_table(path)
 
 
+def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str, Any]]:
+    """Treat shapes whatever is there of them, in a process whose crash or time limit becomes their record."""
+    from .stages.shape import process
+    from .stages.shard import treat
+
+    return treat(keys, config, config.dataset_root, shapes, process=partial(process, force=True))
+
+
 def _named(path: Path, name: str) -> list[ShapeKey]:
     keys = _catalogue(path)
     found = [key for key in keys if name in (key.id, key.name)]
@@ -283,9 +292,20 @@ def _named(path: Path, name: str) -> list[ShapeKey]:
 
 
 def _packs(config: Config, *splits: str) -> list[Path]:
+    """The pack files of splits, mended where a disk damaged them."""
     shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
-    folder = Path(config.results) / "pack"
-    return [folder / f"{name}.h5" for name in shards if not splits or name.split("-")[0] in splits]
+    names = [name for name in shards if not splits or name.split("-")[0] in splits]
+    return [_sound(config, Path(config.results) / "pack" / f"{name}.h5") for name in names]
+
+
+def _sound(config: Config, pack: Path) -> Path:
+    from .stages.mend import mend_pack
+
+    def keys() -> list[ShapeKey]:
+        return [key for key in _catalogue(_catalogue_path(config)) if key.shard == pack.stem]
+
+    mend_pack(pack, keys, config, Path(config.results) / "preprocess" / "shapes")
+    return pack
 
 
 def _reconstructed(folder: Path) -> str:

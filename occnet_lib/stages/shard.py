@@ -42,7 +42,22 @@ def run_shard(
     progress: Callable[[int, int, Row], None] | None = None,
     process: Callable[..., Row] = shape.process,
 ) -> list[Row]:
-    """Treat shapes, up-to-date ones excepted, and write their table.
+    """`treat` shapes and write their table (CSV; columns as `shape.row`) to `table_path` at the end."""
+    rows = treat(keys, config, root, shapes_dir, workers, progress, process)
+    write_rows(Path(table_path), rows, shape.COLUMNS)
+    return rows
+
+
+def treat(
+    keys: Iterable[ShapeKey],
+    config: Config,
+    root: str | Path,
+    shapes_dir: str | Path,
+    workers: int = 1,
+    progress: Callable[[int, int, Row], None] | None = None,
+    process: Callable[..., Row] = shape.process,
+) -> list[Row]:
+    """Treat shapes, up-to-date ones excepted.
 
     Shapes are treated one after another in `workers` processes that stay warm. A shape that takes more
     CPU time than `preprocess.time_limit`, or whose worker crashes or is killed, becomes `failed`; the
@@ -53,10 +68,10 @@ def run_shard(
         config: the whole configuration.
         root: folder of the raw meshes.
         shapes_dir: folder of the shape files.
-        table_path: the table of these shapes (CSV; columns as `shape.row`), written at the end.
         workers: how many processes.
         progress: told (done, total, row) after every shape.
-        process: what the workers call, with the parameters of `shape.process`; a function of a module.
+        process: what the workers call, with the parameters of `shape.process`; a function of a module, or
+            a partial of one.
 
     Returns:
         the rows, in the order of `keys`.
@@ -81,9 +96,7 @@ def run_shard(
     finally:
         for worker in pool:
             worker.stop()
-    table = [rows[key.name] for key in keys]
-    write_rows(Path(table_path), table, shape.COLUMNS)
-    return table
+    return [rows[key.name] for key in keys]
 
 
 def _next_rows(pool: list[_Worker]) -> list[Row]:
