@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 
+import pytest
+import yaml
 
-def test_conda_definition_is_in_step_with_the_requirements(project):
+
+@pytest.fixture
+def generate(project):
     spec = importlib.util.spec_from_file_location("generate", project / "envs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (project / "envs" / "cpu.yaml").read_text() == module.conda(), "run `python envs/generate.py`"
+    return module
+
+
+@pytest.mark.parametrize("name", ["cpu.yaml", "cuda.yaml", "Dockerfile"])
+def test_generated_files_are_in_step_with_the_lists(project, generate, name):
+    assert (project / "envs" / name).read_text() == generate.files()[name], "run `python envs/generate.py`"
+
+
+@pytest.mark.parametrize("build", ["cpu", "cuda"])
+def test_a_conda_environment_holds_the_same_versions_as_the_venv(project, generate, build):
+    """Read back as conda reads it: an environment is the list of pins, whatever build of torch it names."""
+    python, _, packages = yaml.safe_load(generate.conda(build))["dependencies"]
+    assert python == "python=3.11"
+    pins = [pin.removesuffix("+cpu") for pin in packages["pip"] if not pin.startswith("--")]
+    lines = (project / "envs" / "requirements.txt").read_text().splitlines()
+    assert pins == [line for line in lines if line and not line.startswith("#")]
+    assert ("+cpu" in str(packages)) == (build == "cpu")
+
+
+def test_every_environment_that_a_rule_names_is_there(project):
+    named = {
+        name
+        for path in (project / "workflow").rglob("*.smk")
+        for name in re.findall(r"envs/[a-z]+\.yaml", path.read_text())
+    }
+    assert named == {"envs/cpu.yaml", "envs/cuda.yaml"}
+    assert all((project / name).is_file() for name in named)
 
 
 def test_every_direct_dependency_is_pinned(project):

@@ -1,5 +1,6 @@
 # figures about the data and the networks
 rule analyse_statistics:
+    """Statistics of the data."""
     input:
         over(f"{RESULTS}/pack/{{shard}}.h5"),
     output:
@@ -22,6 +23,7 @@ rule analyse_statistics:
 
 
 rule analyse_projections:
+    """Points projected onto their images."""
     input:
         over(f"{RESULTS}/pack/{{shard}}.h5", "test"),
     output:
@@ -45,6 +47,7 @@ rule analyse_projections:
 
 
 rule analyse_embedding:
+    """t-SNE of one network's embeddings."""
     input:
         checkpoint=rules.train_model.output.best,
         shards=over(f"{RESULTS}/pack/{{shard}}.h5", "test", "val"),
@@ -72,7 +75,7 @@ rule analyse_embedding:
 
 
 rule analyse:
-    """All figures."""
+    """Figures about the data and the networks."""
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,

@@ -1,5 +1,6 @@
 # meshes -> metrics
 rule evaluate_shard:
+    """Metrics of one shard's meshes by one model."""
     input:
         meshes=f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
         shard=f"{RESULTS}/pack/{{shard}}.h5",
@@ -25,7 +26,7 @@ rule evaluate_shard:
 
 
 rule evaluate:
-    """The tables of metrics."""
+    """Tables of metrics of all models and baselines."""
     input:
         over(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
@@ -34,8 +35,16 @@ rule evaluate:
         ),
     output:
         shapes=f"{RESULTS}/evaluate/shapes.csv",
-        classes=f"{RESULTS}/evaluate/classes.csv",
-        models=f"{RESULTS}/evaluate/models.csv",
+        classes=report(
+            f"{RESULTS}/evaluate/classes.csv",
+            caption="../report/classes.rst",
+            category="Metrics",
+        ),
+        models=report(
+            f"{RESULTS}/evaluate/models.csv",
+            caption="../report/models.rst",
+            category="Metrics",
+        ),
     log:
         f"{RESULTS}/logs/evaluate.log",
     benchmark:

@@ -1,5 +1,6 @@
 # shape files -> pack shards, which training and everything after it reads
 rule pack_shard:
+    """The pack file of one shard."""
     input:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
     output:
@@ -23,7 +24,7 @@ rule pack_shard:
 
 
 rule preprocess:
-    """Raw meshes to a training set."""
+    """Training data: raw meshes to closed meshes, points, views and pack files."""
     input:
         rules.preprocess_table.output.table,
         over(f"{RESULTS}/pack/{{shard}}.h5"),

@@ -1,5 +1,6 @@
 # raw mesh -> watertight -> points -> views: one job a shard, one file a shape
 rule demo:
+    """Raw meshes of the bundled shapes alone."""
     output:
         done=f"{RESULTS}/demo/demo.json",
     log:
@@ -22,6 +23,7 @@ rule demo:
 
 
 checkpoint catalogue:
+    """List of the shapes with their splits and shards."""
     input:
         rules.demo.output.done if CONFIG.is_demo else [],
     output:
@@ -67,6 +69,7 @@ rule shape:
 
 
 rule preprocess_shard:
+    """All shapes of one shard."""
     input:
         table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
         meshes=raw_meshes,
@@ -99,10 +102,15 @@ rule preprocess_shard:
 
 
 rule preprocess_table:
+    """Table of what became of every shape."""
     input:
         over(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
     output:
-        table=f"{RESULTS}/preprocess/shapes.csv",
+        table=report(
+            f"{RESULTS}/preprocess/shapes.csv",
+            caption="../report/shapes.rst",
+            category="Data",
+        ),
     log:
         f"{RESULTS}/logs/preprocess_table.log",
     benchmark:
@@ -119,6 +127,7 @@ rule preprocess_table:
 
 
 rule accept:
+    """Gate: stops before training when more than preprocess.max_failed of the shapes failed."""
     input:
         table=rules.preprocess_table.output.table,
     output:

@@ -1,5 +1,6 @@
 # networks and photos of test shapes -> closed meshes; the baselines' meshes too
 rule reconstruct_shard:
+    """Meshes of the test shapes of one shard by one model."""
     input:
         checkpoint=rules.train_model.output.best,
         shard=f"{RESULTS}/pack/{{shard}}.h5",
@@ -13,6 +14,8 @@ rule reconstruct_shard:
         model="(?!baseline_)[A-Za-z0-9_-]+",
     conda:
         "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
     resources:
         mem_mb=growing(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -28,6 +31,7 @@ rule reconstruct_shard:
 
 
 rule baseline_shard:
+    """Meshes of the test shapes of one shard by one baseline."""
     input:
         train=over(f"{RESULTS}/pack/{{shard}}.h5", "train"),
         shard=lambda wildcards: f"{RESULTS}/pack/{wildcards.test}.h5",

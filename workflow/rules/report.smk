@@ -1,6 +1,6 @@
 # everything -> one HTML file
 rule report:
-    """One HTML file."""
+    """Everything, and one HTML page about it: results/report/report.html."""
     input:
         preprocess=rules.preprocess_table.output.table,
         metrics=expand(rules.train_model.output.metrics, model=MODELS),
@@ -12,7 +12,11 @@ rule report:
         evaluate=rules.evaluate.output,
         analyse=rules.analyse.input,
     output:
-        page=f"{RESULTS}/report/report.html",
+        page=report(
+            f"{RESULTS}/report/report.html",
+            caption="../report/page.rst",
+            category="Report",
+        ),
     log:
         f"{RESULTS}/logs/report.log",
     benchmark:
@@ -32,7 +36,7 @@ rule report:
 
 
 rule clean:
-    """Remove everything that was made."""
+    """Remove the results folder."""
     log:
         ".snakemake/log/clean.log",
     benchmark:

@@ -1,5 +1,6 @@
 # pack shards -> networks
 rule train_model:
+    """One network; goes on where a stopped run left it."""
     input:
         accepted=rules.accept.output.accepted,
         shards=over(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
@@ -13,6 +14,8 @@ rule train_model:
         f"{RESULTS}/benchmarks/train/{{model}}.tsv"
     conda:
         "../../envs/cpu.yaml"
+        if CONFIG.train.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
     threads: CONFIG.train.threads
     resources:
         mem_mb=growing(8000),
@@ -30,7 +33,7 @@ rule train_model:
 
 
 rule train:
-    """All models of the configuration."""
+    """Networks: all models of the configuration."""
     input:
         expand(rules.train_model.output.best, model=MODELS),
     message:
