@@ -1,12 +1,13 @@
-"""Time and memory of the workflow's bookkeeping for many shapes: dry run, no-op run.
+"""Time and memory of the workflow's bookkeeping for many shapes: dry run, no-op run; its share of a real small run.
 
 Makes a tree of tiny meshes in ShapeNet's layout, catalogues it, and asks `snakemake -n preprocess` what it
-would do; then marks everything as made and asks again.
+would do; then marks everything as made and asks again. The real run treats bundled shapes at full resolution.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import resource
 import subprocess
@@ -72,17 +73,82 @@ def mark_as_made(folder: Path) -> None:
         (results / f"pack/{shard}.h5").touch()
 
 
+def real_run(folder: Path, shapes: int, shard_size: int) -> dict[str, float]:
+    """Preprocess bundled shapes; CPU seconds of all, of the stages, of snakemake's own process, and its jobs."""
+    demo = f"demo={{shapes_per_category: {shapes}, categories: [chair]}}"
+    dataset = f"dataset={{shard_size: {shard_size}}}"
+    own = folder / "own.txt"
+    command = [
+        sys.executable,
+        "-c",
+        OWN,
+        str(own),
+        "--cores",
+        "1",
+        "--config",
+        demo,
+        dataset,
+        "--",
+        "preprocess",
+    ]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (folder / "results/preprocess/shapes.csv").open(newline="") as file:
+        stages = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    jobs = len(list((folder / "results/benchmarks").rglob("*.tsv")))
+    return {"whole": whole, "stages": stages, "snakemake": float(own.read_text()), "jobs": jobs}
+
+
+OWN = (
+    "import atexit, resource, sys\n"
+    "out = sys.argv.pop(1)\n"
+    "def tell():\n"
+    "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+    "    open(out, 'w').write(str(used.ru_utime + used.ru_stime))\n"
+    "atexit.register(tell)\n"
+    "from snakemake.cli import main\n"
+    "main()\n"
+)
+
+
+def linked(name: str) -> Path:
+    """A folder in which snakemake runs as in the project's root."""
+    folder = Path(name)
+    for link in ("workflow", "occnet_lib", "envs", "config.yaml"):
+        (folder / link).symlink_to(PROJECT / link)
+    return folder
+
+
+def print_real_run(shapes: int, shard_size: int) -> None:
+    """Print what is not a shape's work in a real run."""
+    with tempfile.TemporaryDirectory() as name:
+        cost = real_run(linked(name), shapes, shard_size)
+    whole, stages = cost["whole"], cost["stages"]
+    print(
+        f"real run of {shapes} shapes, {shard_size} a shard: {whole:.1f} CPU s, {stages:.1f} of them stages "
+        f"({stages / shapes:.2f} a shape), snakemake itself {cost['snakemake']:.1f} for {cost['jobs']:.0f} jobs, "
+        f"all that is not stages {(whole - stages) / whole:.1%}"
+    )
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shapes", type=int, nargs="+", default=[1000, 10_000, 43_783])
+    parser.add_argument("--real", type=int, default=16, help="bundled shapes of the real run; 0: none")
+    parser.add_argument("--shard-size", type=int, default=16, help="shapes a job in the real run")
     args = parser.parse_args()
+    if args.real:
+        print_real_run(args.real, args.shard_size)
     print(f"{'shapes':>7} {'what':<22} {'wall s':>7} {'CPU s':>7} {'peak MB':>8} {'ms a shape':>11}")
     for shapes in args.shapes:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            for link in ("workflow", "occnet_lib", "envs", "config.yaml"):
-                (folder / link).symlink_to(PROJECT / link)
+            folder = linked(name)
             make_tree(folder / "meshes", shapes)
             data = ("--config", "dataset=meshes", "--")
             rows = [("catalogue", snakemake(folder, *data, "results/catalogue/shapes.csv"))]

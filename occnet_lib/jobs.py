@@ -125,11 +125,13 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
 
 def pack(args: argparse.Namespace, config: Config) -> str:
     """Pack the usable shapes of a shard into one file."""
-    from .stages.mend import pack_soundly
+    from .stages.mend import drop_packed, pack_soundly
 
     name = args.out.stem
     keys = [key for key in _catalogue(_catalogue_path(config)) if key.shard == name]
     count = pack_soundly(name, keys, config, args.shapes, args.out)
+    if not config.preprocess.keep_shapes:
+        drop_packed(keys, args.shapes)
     return f"pack: {name}: {count} of {len(keys)} shapes"
 
 

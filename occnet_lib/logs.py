@@ -22,6 +22,13 @@ def configure(log: Path | None, verbose: bool = False) -> None:
         file.setFormatter(logging.Formatter(FORMAT))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unraisable
+
+
+def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+    """HDF5's objects complain each once more, on being freed, of a disk that was full: not on the terminal."""
+    logging.getLogger(__name__).info("on freeing %r: %s", fault.object, fault.exc_value)
 
 
 def say(text: str) -> None:

@@ -13,6 +13,10 @@ class Preprocess(Section):
     """How the stages are carried out over many shapes."""
 
     max_failed: Share = Field(0.05, description="stop before training when more than this share failed")
+    keep_shapes: bool = Field(
+        True,
+        description="keep a file a shape beside the pack files; without, changing one shape redoes its shard",
+    )
     time_limit: Positive = Field(120.0, description="CPU seconds after which a shape is given up as failed")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Callable
@@ -82,7 +83,9 @@ def write(path: str | Path, record: ShapeRecord) -> None:
     Raises:
         DataError: the disk is full, or a group to keep is not in the old file.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # In memory first: on a full disk plain writing fails in one place, HDF5 in every object that it closes.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         _write_header(file, record)
         for stage, entry in record.stages.items():
             if entry.result is None:
@@ -94,6 +97,8 @@ def write(path: str | Path, record: ShapeRecord) -> None:
             group.attrs["params"] = json.dumps(entry.params)
             group.attrs["audit"] = json.dumps(entry.result.audit, default=_plain)
             _WRITERS[stage](group, entry.result)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_status(path: str | Path) -> ShapeRecord:
@@ -219,7 +224,11 @@ def _store(group: h5py.Group, name: str, values: Any, dtype: str) -> None:
     array = np.asarray(values, dtype=dtype)
     large = array.nbytes > 4096
     # One chunk a dataset: it is always read as a whole. Shuffle sorts the high and low bytes of the numbers.
-    packing = {"chunks": array.shape, "compression": "gzip", "compression_opts": 4, "shuffle": True}
+    # Its checksum tells a damaged byte on reading.
+    packing = {
+        **{"chunks": array.shape, "compression": "gzip", "compression_opts": 4},
+        **{"shuffle": True, "fletcher32": True},
+    }
     group.create_dataset(name, data=array, **(packing if large else {}))
 
 

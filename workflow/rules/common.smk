@@ -22,6 +22,7 @@ RESULTS = CONFIG.results.rstrip("/")
 CONFIG_FILE = f"{RESULTS}/config.json"
 ROOT = CONFIG.dataset_root
 MODELS = list(CONFIG.models)
+KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = [f"baseline_{name}" for name in CONFIG.evaluate.baselines]
 
 
@@ -124,6 +125,7 @@ def changed_shapes(wildcards):
     """Shape files that were lost, or made anew one by one, since their shard was finished.
 
     They are inputs of their shard's job, which so runs again. The job itself writes the others.
+    Without `preprocess.keep_shapes` none is lost: packing removes them.
     """
     table = Path(f"{RESULTS}/preprocess/shards/{wildcards.shard}.csv")
     if not table.exists():
@@ -133,7 +135,7 @@ def changed_shapes(wildcards):
     return [
         str(path)
         for path in files
-        if not path.exists() or path.stat().st_mtime_ns > finished
+        if (path.stat().st_mtime_ns > finished if path.exists() else KEEP_SHAPES)
     ]
 
 
