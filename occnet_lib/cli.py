@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from . import __version__, jobs, logs
@@ -71,7 +72,7 @@ def _record(error: Exception) -> logging.LogRecord:
 def _fail(args: argparse.Namespace, text: str) -> int:
     sys.stderr.write(f"occnet: {text}\n")
     if args.log is not None:
-        with args.log.open("a", encoding="utf-8") as file:
+        with suppress(OSError), args.log.open("a", encoding="utf-8") as file:  # the disk may be full
             file.write(f"occnet: {text}\n")
     return 1
 

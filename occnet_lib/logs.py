@@ -18,12 +18,19 @@ def configure(log: Path | None, verbose: bool = False) -> None:
     handlers: list[logging.Handler] = [terminal]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log, mode="w", encoding="utf-8")
+        file = _File(log, mode="w", encoding="utf-8")
         file.setFormatter(logging.Formatter(FORMAT))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable
+
+
+class _File(logging.FileHandler):
+    """A log on a full disk loses lines; what filled the disk is said on the terminal, once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Go on without the line."""
 
 
 def _unraisable(fault: sys.UnraisableHookArgs) -> None:

@@ -126,6 +126,7 @@ class _Worker:
     def __init__(self, job: _Job) -> None:
         self.job = job
         self.key: ShapeKey | None = None
+        self.killed_once: ShapeKey | None = None
         self._start()
 
     def _start(self) -> None:
@@ -154,9 +155,13 @@ class _Worker:
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
+            how = self._how_it_ended()
             if not self.ready:
-                raise DependencyError(f"no worker process: {self._how_it_ended()}") from None
-            return self._give_up(self._how_it_ended())
+                raise DependencyError(f"no worker process: {how}") from None
+            if self.process.exitcode == -signal.SIGKILL and self.key != self.killed_once:
+                self._try_again()
+                return None
+            return self._give_up(how)
         if kind == "ready":
             self.ready = True
             self._start_clock()  # starting the process is not the shape's time
@@ -199,6 +204,15 @@ class _Worker:
             return f"crashed with signal {-code} ({signal.Signals(-code).name}) in {self.stage}"
         return f"the process ended with code {code} in {self.stage}"
 
+    def _try_again(self) -> None:
+        """A kill comes from outside and may have had nothing to do with the shape: once more."""
+        key = self.killed_once = self.key
+        assert key is not None
+        logger.warning("%s: the process was killed in %s; once more", key.name, self.stage)
+        self.stop()
+        self._start()
+        self.give(key)
+
     def _give_up(self, reason: str) -> Row:
         """Record the shape as failed and go on with a new process."""
         self.stop()
@@ -217,7 +231,8 @@ def _work(connection: Connection, job: _Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)
     logging.captureWarnings(True)
-    connection.send(("ready", None))
+    send = _sender(connection)
+    send(("ready", None))
     while True:
         try:
             key = connection.recv()
@@ -226,11 +241,23 @@ def _work(connection: Connection, job: _Job) -> None:
         try:
             out_path = shapefile.path_of(job.shapes_dir, key)
             row = job.process(
-                key, job.config, job.root, out_path, on_stage=lambda stage: connection.send(("stage", stage))
+                key, job.config, job.root, out_path, on_stage=lambda stage: send(("stage", stage))
             )
-            connection.send(("row", row))
+            send(("row", row))
         except OccnetError as error:
-            connection.send(("error", error))
+            send(("error", error))
+
+
+def _sender(connection: Connection) -> Callable[[Any], None]:
+    """Sending to the parent; without a parent the worker ends at once, lest that become the shape's fault."""
+
+    def send(message: Any) -> None:
+        try:
+            connection.send(message)
+        except OSError:
+            os._exit(1)
+
+    return send
 
 
 class _ToParent(logging.handlers.QueueHandler):
@@ -238,9 +265,10 @@ class _ToParent(logging.handlers.QueueHandler):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)  # type: ignore[arg-type]  # only enqueue uses it
+        self.send = _sender(connection)
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.send(("log", record))  # type: ignore[attr-defined]
+        self.send(("log", record))
 
 
 def _cpu_seconds(pid: int | None) -> float | None:

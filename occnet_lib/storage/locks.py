@@ -72,7 +72,8 @@ def _holder(file: IO[str]) -> str:
 
 
 def _sign(file: IO[str]) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%d %b %H:%M')}")
-    file.flush()
+    """Say whose the lock is; a courtesy, without which a lock on a full disk holds all the same."""
+    os.truncate(file.fileno(), 0)
+    name = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%d %b %H:%M')}"
+    with contextlib.suppress(OSError):
+        os.write(file.fileno(), name.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ import pytest
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.records import ShapeKey
-from occnet_lib.stages import points, shape, views, watertight
+from occnet_lib.stages import points, shape, shard, views, watertight
 from occnet_lib.stages.pack import pack
 from occnet_lib.stages.shape import COLUMNS, process
 from occnet_lib.stages.shard import run_shard
@@ -256,6 +257,12 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
         os.kill(os.getpid(), signal.SIGSEGV)
     if key.id == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if key.id == "killed_once" and not (flag := out_path.with_suffix(".flag")).exists():
+        flag.parent.mkdir(parents=True, exist_ok=True)
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while key.id == "orphan":
+        on_stage("points")
     if key.id == "exit":
         os._exit(3)
     if key.id == "burn":
@@ -356,3 +363,25 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
     assert len(Shard(tmp_path / "test-000.h5")) == 0
     with pytest.raises(DataError, match=r"absent\.h5: no such file"):
         pack("test-000", [key("absent")], tmp_path / "shapes", tmp_path / "x.h5")
+
+
+def test_a_shape_whose_worker_was_killed_from_outside_is_tried_once_more(root: Path, tmp_path: Path) -> None:
+    keys = [key(name) for name in ("one", "killed_once", "two")]
+    rows = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "table.csv", process=stand_in)
+    assert [row["status"] for row in rows] == ["ok"] * 3
+
+
+def test_a_worker_whose_parent_is_gone_ends_and_blames_no_shape(root: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    job = shard._Job(config(), root, tmp_path / "shapes", stand_in)
+    process = context.Process(target=shard._work, args=(theirs, job), daemon=True)
+    process.start()
+    theirs.close()
+    assert ours.recv()[0] == "ready"
+    ours.send(key("orphan"))
+    assert ours.recv() == ("stage", "load")
+    ours.close()
+    process.join(30)
+    assert process.exitcode == 1
+    assert not list((tmp_path / "shapes").rglob("*.h5"))
