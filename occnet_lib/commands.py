@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from . import commands_interop as interop
 from . import config as configuration
 from .config import Config
 from .errors import ConfigError, OccnetError
@@ -288,6 +289,11 @@ COMMANDS = {
     ),
     "analyse": Command("statistics, projections and t-SNE of packed shapes", _analyse_options, _analyse),
     "report": Command("one HTML file of a results folder", _report_options, _report),
+    "import": Command(
+        "ONet's dataset, or <category>_<id>.h5 files, as pack shards", interop.import_options, interop.import_
+    ),
+    "export": Command("pack shards as a dataset in ONet's layout", interop.export_options, interop.export),
+    "weights": Command("ONet's checkpoint as one of ours, or back", interop.weights_options, interop.weights),
     "config": Command(
         "print the resolved configuration, or regenerate what is made from it", _config_options, _config
     ),

@@ -26,11 +26,11 @@ def shape_numbers(shard: Shard, i: int) -> dict[str, float]:
     Returns:
         `images`, `points`: how many; `occupied`: share of the uniform points (padded cube) inside the shape;
         `faces`: of the closed mesh; `extent_x`, `extent_y`, `extent_z`: edges of its bounding box, unit
-        frame; `scale`: longest edge of the source's bounding box, source units.
+        frame, not a number where there is no mesh; `scale`: longest edge of the source's bounding box, source units.
     """
     _, occupied = shard.points(i)
     mesh = shard.mesh(i)
-    x, y, z = np.ptp(mesh.vertices, axis=0).tolist() if len(mesh.vertices) else (0.0, 0.0, 0.0)
+    x, y, z = np.ptp(mesh.vertices, axis=0).tolist() if len(mesh.vertices) else (np.nan,) * 3
     return {
         "images": shard.views,
         "points": shard.points_per_shape,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface
-from occnet_lib.records import Mesh
+from occnet_lib.records import Mesh, ShapeKey
 from occnet_lib.storage.reconstructions import FolderWriter, writing
 from occnet_lib.storage.shards import Shard
 
@@ -63,7 +63,17 @@ def baseline_shard(
 
 def _true_meshes(folder: FolderWriter, _train: list[Shard], test: Shard, _view: int) -> None:
     for i, key in enumerate(test.keys):
-        folder.add(key, test.mesh(i))
+        _add_true(folder, key, test, i)
+
+
+def _add_true(folder: FolderWriter, key: ShapeKey, shard: Shard, i: int, **values: Any) -> None:
+    """The closed mesh of shape `i` for `key`; imported shapes have none."""
+    mesh = shard.mesh(i)
+    if len(mesh.faces):
+        folder.add(key, mesh, **values)
+    else:
+        reason = f"the pack holds no closed mesh of {shard.keys[i].name}"
+        folder.add(key, None, status="failed", reason=reason, **values)
 
 
 class ClassMean(NamedTuple):
@@ -127,7 +137,7 @@ def _class_means(folder: FolderWriter, train: list[Shard], test: Shard, _view: i
             mean = means[key.category]
             folder.add(key, mean.mesh, threshold=mean.threshold)
         else:
-            folder.add(key, None, status="failed", reason="no training shape of the class")
+            folder.add(key, None, status="failed", reason="no training shape of the class has voxels")
 
 
 def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -174,4 +184,4 @@ def _nearest_images(folder: FolderWriter, train: list[Shard], test: Shard, view:
             folder.add(key, None, status="failed", reason="no training image")
         else:
             values = {"nearest": train[s].keys[i].name, "nearest_view": v, "distance": distance}
-            folder.add(key, train[s].mesh(i), **values)
+            _add_true(folder, key, train[s], i, **values)

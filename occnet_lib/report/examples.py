@@ -101,8 +101,10 @@ def _example(results: Results, name: str) -> Html:
         row = results.shape_rows.get((model, name), {})
         caption = join([label(model), _numbers(row)], "<br>")
         cards.append(_card(results, model, shard, name, camera, _COLORS[k % len(_COLORS)], caption))
-    truth = pictures(shard.mesh(i), camera, _TRUTH_COLOR)
-    cards.append(figure(join(picture(data, f"true mesh of {name}", "jpeg") for data in truth), "truth"))
+    mesh = shard.mesh(i)
+    truth = pictures(mesh, camera, _TRUTH_COLOR) if len(mesh.faces) else []
+    shown_truth = join(picture(data, f"true mesh of {name}", "jpeg") for data in truth)
+    cards.append(figure(shown_truth if truth else tag("div", "no mesh in the pack", class_="none"), "truth"))
     return tag("div", *cards, class_="shape")
 
 

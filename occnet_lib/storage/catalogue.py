@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +29,10 @@ _LAYOUTS = (
     "<category>/<id>/<one mesh file>, <category>/<id>.<suffix>, with a suffix of " + " ".join(SUFFIXES)
 )
 _MODEL_STEMS = ("model_normalized", "model")
+Finder = Callable[[Path], dict[str, str]]
 
 
-def scan(config: Config, root: str | Path) -> list[ShapeKey]:
+def scan(config: Config, root: str | Path, find: Finder | None = None) -> list[ShapeKey]:
     """All shapes below a folder, sorted by name, with split and shard.
 
     A folder with several mesh files of which none is called model.* stays in the list, with the
@@ -40,6 +41,7 @@ def scan(config: Config, root: str | Path) -> list[ShapeKey]:
     Args:
         config: `seed` and the section `dataset`.
         root: folder with one folder a category.
+        find: what a category's folder holds: path relative to it by id; by default mesh files.
 
     Returns:
         Keys whose `path` is relative to `root`.
@@ -54,14 +56,28 @@ def scan(config: Config, root: str | Path) -> list[ShapeKey]:
     keys: list[ShapeKey] = []
     for folder in _category_folders(root, config.dataset.categories):
         category = file_name(folder.name)
-        found = _shapes_of(folder)
-        splits = _splits(config, category, found, _read_lists(folder))
-        chosen = _limited(config, [ShapeKey(category, i, found[i], split) for i, split in splits.items()])
+        found = (find or _shapes_of)(folder)
+        chosen = divided(config, category, found, read_lists(folder))
         keys += [replace(key, path=f"{folder.name}/{key.path}") for key in chosen]
     if not keys:
         raise DataError("no shapes found", path=root, hint=f"looked for {_LAYOUTS}")
     _refuse_single_category(root, keys)
-    return _with_shards(config, sorted(keys, key=lambda key: key.name))
+    return with_shards(config, sorted(keys, key=lambda key: key.name))
+
+
+def divided(
+    config: Config, category: str, found: Mapping[str, str], listed: Mapping[str, str]
+) -> list[ShapeKey]:
+    """A category's shapes with their splits, as far as `dataset.limit` lets them in.
+
+    Args:
+        config: `seed` and the section `dataset`.
+        category: its name.
+        found: path by id.
+        listed: split by id; empty: a shape's split is drawn by its name.
+    """
+    splits = _splits(config, category, found, listed)
+    return _limited(config, [ShapeKey(category, i, found[i], split) for i, split in splits.items()])
 
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
@@ -168,8 +184,12 @@ def _by_preference(names: Iterable[str]) -> list[str]:
     return sorted((n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")), key=rank)
 
 
-def _read_lists(folder: Path) -> dict[str, str]:
-    """Split by id from {train,val,test}.lst of a category; empty if there are none."""
+def read_lists(folder: Path) -> dict[str, str]:
+    """Split by id from {train,val,test}.lst of a folder; empty if there are none.
+
+    Raises:
+        DataError: a list cannot be read, or a shape is in two of them.
+    """
     split_of: dict[str, str] = {}
     for split in SPLITS:
         path = folder / f"{split}.lst"
@@ -186,7 +206,9 @@ def _read_lists(folder: Path) -> dict[str, str]:
     return split_of
 
 
-def _splits(config: Config, category: str, found: dict[str, str], listed: dict[str, str]) -> dict[str, str]:
+def _splits(
+    config: Config, category: str, found: Mapping[str, str], listed: Mapping[str, str]
+) -> dict[str, str]:
     """Split by id, of the shapes that have one."""
     if not listed:
         return {shape: _drawn_split(config, f"{category}/{shape}") for shape in found}
@@ -221,7 +243,7 @@ def _refuse_single_category(root: Path, keys: list[ShapeKey]) -> None:
         raise DataError("the folders below look like shapes, not like categories", path=root, hint=hint)
 
 
-def _with_shards(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
+def with_shards(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
     """Shards named `<split>-<number>`.
 
     There are 2^k of a split and a shape's is told by a hash of its name: a new shape moves no other,

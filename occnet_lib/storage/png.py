@@ -1,4 +1,4 @@
-"""Images as PNG bytes, which is how they lie in shape files and shards."""
+"""Images as PNG bytes, which is how they lie in shape files and shards; imported ones may be JPEG."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encode(image: NDArray[np.uint8]) -> bytes:
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """The (H, W, 3) uint8 sRGB image of PNG bytes.
+    """The (H, W, 3) uint8 sRGB image of PNG or JPEG bytes; a grey one has three equal channels.
 
     Raises:
         DataError: the bytes are no image.
@@ -31,7 +31,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise DataError(f"{len(data)} bytes that should be a PNG image are none") from error
+        raise DataError(f"{len(data)} bytes that should be an image are none") from error
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ class Shard:
             return hdf5.unpack_bits(file["voxels"][i], edge**3).reshape(edge, edge, edge)
 
     def image_bytes(self, i: int, view: int) -> bytes:
-        """PNG bytes of one image."""
+        """Bytes of one image: PNG, or JPEG where it was imported so."""
         start, stop = self._index["image_offsets"][i, view : view + 2]
         with self._reading() as file:
             return file["images"][start:stop].tobytes()
@@ -263,7 +263,7 @@ class Shard:
         return self._index["loc"][i], float(self._index["scale"][i])
 
     def mesh(self, i: int) -> Mesh:
-        """The closed mesh of shape `i`, unit frame."""
+        """The closed mesh of shape `i`, unit frame; without faces where it was imported without one."""
         (v0, f0), (v1, f1) = self._index["mesh_offsets"][i : i + 2]
         with self._reading() as file:
             return Mesh(file["vertices"][v0:v1].astype(np.float64), file["faces"][f0:f1])

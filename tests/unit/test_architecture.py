@@ -22,7 +22,7 @@ ALLOWED = {
     "records": set(),
     "versions": set(),
     "logs": set(),
-    "progress": {"storage"},
+    "progress": {"errors", "storage"},
     "geometry": BASE,
     "storage": BASE,
     "demo": BASE | {"geometry", "storage"},
@@ -35,7 +35,7 @@ ALLOWED = {
     "analysis": BASE | {"geometry", "storage"},
     "report": BASE | {"geometry", "storage", "rendering"},
 }
-EDGE = {"cli", "jobs", "commands", "__main__", "__init__"}
+EDGE = {"cli", "jobs", "commands", "commands_interop", "__main__", "__init__"}
 HEAVY = {
     *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
     *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),

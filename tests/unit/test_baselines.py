@@ -116,7 +116,7 @@ def test_a_class_without_training_shapes_fails(shards, tmp_path):
     train, test = shards
     baseline_shard("class_mean", train[:1], test, CONFIG, tmp_path / "mean")
     row = read_status(tmp_path / "mean")["rod/y"]
-    assert (row["status"], row["reason"]) == ("failed", "no training shape of the class")
+    assert (row["status"], row["reason"]) == ("failed", "no training shape of the class has voxels")
     baseline_shard("nearest_image", [], test, CONFIG, tmp_path / "nearest")
     assert {r["status"] for r in read_status(tmp_path / "nearest").values()} == {"failed"}
 

@@ -1,0 +1,63 @@
+"""Commands that read and write other projects' files (docs/interop.md)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .config import Config
+from .errors import OccnetError
+from .logs import say
+
+
+def import_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet import`."""
+    parser.add_argument(
+        "folder", type=Path, help="<category>/<id>/points.npz (ONet) or <category>_<id>.h5, with .lst files"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the shards and shapes.csv")
+
+
+def import_(args: argparse.Namespace, config: Config) -> None:
+    """`occnet import`."""
+    from .commands import progress
+    from .storage.onet_packs import import_packs
+
+    good, total = import_packs(
+        args.folder, args.out, config, lambda shards: progress(shards, "importing shards")
+    )
+    say(f"{args.out}: {good} of {total} shapes")
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet export`."""
+    parser.add_argument("packs", type=Path, nargs="+", help="pack shards: all of the dataset")
+    parser.add_argument(
+        "--layout", choices=("onet", "seed"), default="onet", help="seed: files <category>_<id>.h5"
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+
+
+def export(args: argparse.Namespace, config: Config) -> None:
+    """`occnet export`."""
+    from .commands import progress
+    from .storage.onet_packs import export_packs
+
+    if folders := [path for path in args.packs if path.is_dir()]:
+        raise OccnetError("is a folder", path=folders[0], hint=f"give its shards: {folders[0]}/*.h5")
+    count = export_packs(args.packs, args.out, args.layout, lambda packs: progress(packs, "exporting shards"))
+    say(f"{args.out}: {count} shapes")
+
+
+def weights_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet weights`."""
+    parser.add_argument("file", type=Path, help="ONet's model.pt, or best.ckpt of a training run")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: the other of the two")
+
+
+def weights(args: argparse.Namespace, config: Config) -> None:
+    """`occnet weights`."""
+    from .networks.onet_weights import convert
+
+    kind = convert(args.file, args.out)
+    say(f"{args.out}: {'a network of occnet' if kind == 'ours' else 'a checkpoint of ONet'}")

@@ -1,0 +1,218 @@
+"""Shapes in the layout of ONet's dataset (Mescheder et al. 2019; github.com/autonomousvision/occupancy_networks).
+
+`<category>/<id>/` holds `points.npz`, `pointcloud.npz`, `model.binvox` and `img_choy2016/` with `000.jpg` … and
+`cameras.npz`; `<category>/{train,val,test}.lst` name the ids. A point p of the files is in the unit frame. Its `loc`
+and `scale` lead to the frame of the cameras, pixel = K (R (scale p + loc) + t): what ours call view_loc, view_scale.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.records import Mesh, PointSamples, ShapeKey, Watertight
+
+from . import hdf5, onet_binvox, png
+from .atomic import replacing
+from .catalogue import file_name, scan
+from .onet_npz import read_npz, write_npz
+from .png import EncodedViews
+from .shards import PackedShape, Shard
+
+logger = logging.getLogger(__name__)
+IMAGES = "img_choy2016"
+VOXELS = 32
+_JPEG = b"\xff\xd8"
+_JPEG_QUALITY = 95
+
+
+def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
+    """The shapes of a dataset, with split and shard; their `path` is relative to `root`.
+
+    Raises:
+        DataError: the folder holds no such shape, or a shape is in two lists.
+    """
+    return scan(config, root, _shape_folders)
+
+
+def _shape_folders(category: Path) -> dict[str, str]:
+    folders = (folder for folder in category.iterdir() if (folder / "points.npz").is_file())
+    return {file_name(folder.name): folder.name for folder in folders}
+
+
+def read_shape(root: Path, key: ShapeKey) -> PackedShape:
+    """A shape of the dataset.
+
+    Numbers become float16, which most files have already; occupancies may be packed or not. Images keep their
+    bytes. The dataset holds no meshes, so that the closed mesh is without faces; without model.binvox no voxel
+    is occupied.
+
+    Raises:
+        DataError: a file is missing, broken or of an unexpected shape.
+    """
+    folder = root / key.path
+    inside = read_npz(folder / "points.npz", ("points", "occupancies", "loc", "scale"))
+    cloud = read_npz(folder / "pointcloud.npz", ("points", "normals", "loc", "scale"))
+    loc, scale = frame_of(inside, folder / "points.npz")
+    if not np.allclose(cloud["loc"], loc) or not np.allclose(cloud["scale"], scale):
+        raise DataError("points.npz and pointcloud.npz have different loc or scale", path=folder)
+    samples = point_samples(inside, cloud, _voxels(folder / "model.binvox"), folder)
+    views = _views(folder / IMAGES, loc, scale)
+    return PackedShape(key, without_mesh(loc, scale), samples, views)
+
+
+def without_mesh(loc: NDArray[np.float64], scale: float) -> Watertight:
+    """A closed mesh without faces, for data that has none."""
+    return Watertight(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)), loc, scale)
+
+
+def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.float64], float]:
+    """`loc` (3,) and `scale` of a file.
+
+    Raises:
+        DataError: they are not finite, or the scale is not positive.
+    """
+    loc, scale = np.asarray(arrays["loc"], np.float64), np.asarray(arrays["scale"], np.float64)
+    if loc.shape != (3,) or scale.size != 1 or not np.isfinite(loc).all() or not 0.0 < scale.item() < np.inf:
+        raise DataError(f"loc {loc.tolist()} and scale {scale.tolist()} are no frame", path=path)
+    return loc, float(scale.item())
+
+
+def point_samples(
+    inside: dict[str, NDArray[Any]], cloud: dict[str, NDArray[Any]], voxels: NDArray[np.bool_], path: Path
+) -> PointSamples:
+    """The samples of a shape from the arrays of points.npz and of pointcloud.npz.
+
+    Raises:
+        DataError: the arrays do not fit one another or have values that are not finite.
+    """
+    points, surface, normals = (
+        _vectors(array, name, path)
+        for array, name in (
+            (inside["points"], "points"),
+            (cloud["points"], "surface points"),
+            (cloud["normals"], "normals"),
+        )
+    )
+    if len(surface) != len(normals):
+        raise DataError(f"{len(surface)} surface points have {len(normals)} normals", path=path)
+    return PointSamples(
+        points, _occupancies(inside["occupancies"], len(points), path), surface, normals, voxels
+    )
+
+
+def _vectors(array: NDArray[Any], name: str, path: Path) -> NDArray[np.float16]:
+    vectors = array.astype(np.float16)
+    if vectors.ndim != 2 or vectors.shape[1] != 3 or not np.isfinite(vectors).all():
+        raise DataError(f"{name} of shape {array.shape} are not (N, 3) finite numbers", path=path)
+    return vectors
+
+
+def _occupancies(array: NDArray[Any], count: int, path: Path) -> NDArray[np.bool_]:
+    """(count,) bool of eight a byte or one a number."""
+    if array.shape == (count,):
+        return array.astype(np.float64) > 0.5
+    if array.dtype == np.uint8 and array.shape == (-(-count // 8),):
+        return hdf5.unpack_bits(array, count)
+    raise DataError(f"{count} points have occupancies of shape {array.shape}", path=path)
+
+
+def _voxels(path: Path) -> NDArray[np.bool_]:
+    if not path.is_file():
+        logger.info("%s is missing: no voxel of the shape counts as occupied", path)
+        return np.zeros((VOXELS,) * 3, np.bool_)
+    try:
+        return onet_binvox.decode(path.read_bytes())
+    except DataError as error:
+        raise DataError(error.message, path=path) from error
+
+
+def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews:
+    files = sorted(folder.glob("*.jpg"))
+    images = tuple(file.read_bytes() for file in files)
+    if not images or [file.stem for file in files] != [f"{view:03d}" for view in range(len(files))]:
+        raise DataError("images are not 000.jpg, 001.jpg and so on without a gap", path=folder)
+    for file, data in zip(files, images, strict=True):
+        try:
+            png.decode(data)
+        except DataError as error:
+            raise DataError("is no image", path=file) from error
+    cameras = read_npz(folder / "cameras.npz")
+    return EncodedViews(images, *camera_arrays(cameras, len(images), folder / "cameras.npz"), loc, scale)
+
+
+def camera_arrays(
+    cameras: dict[str, NDArray[Any]], count: int, path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(V, 3, 3) camera_mat and (V, 3, 4) world_mat of `camera_mat_0`, `world_mat_0` and so on.
+
+    Raises:
+        DataError: one is missing or not of that shape.
+    """
+    stacks = []
+    for name, shape in (("camera_mat", (3, 3)), ("world_mat", (3, 4))):
+        found = [cameras.get(f"{name}_{view}") for view in range(count)]
+        for view, array in enumerate(found):
+            if array is None or array.shape != shape or not np.isfinite(array).all():
+                raise DataError(f"{name}_{view} is not a {shape[0]}×{shape[1]} matrix", path=path)
+        stacks.append(np.array(found, dtype=np.float64))
+    return stacks[0], stacks[1]
+
+
+def named_cameras(shard: Shard, i: int) -> dict[str, NDArray[np.float64]]:
+    """The inverse of `camera_arrays`, in the order of ONet's files."""
+    named = {}
+    for view in range(shard.views):
+        named[f"camera_mat_{view}"], named[f"world_mat_{view}"], _, _ = shard.camera(i, view)
+    return named
+
+
+def sample_arrays(shard: Shard, i: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The arrays of points.npz and of pointcloud.npz, named, ordered and typed as ONet's."""
+    _, _, loc, scale = shard.camera(i, 0)
+    frame: dict[str, NDArray[Any]] = {"loc": loc, "scale": np.array(scale)}
+    points, occupancies = shard.points(i)
+    surface, normals = shard.surface(i)
+    inside: dict[str, NDArray[Any]] = {"points": points, "occupancies": hdf5.pack_bits(occupancies)}
+    cloud: dict[str, NDArray[Any]] = {"points": surface, "normals": normals}
+    return inside | frame, cloud | frame
+
+
+def write_shape(root: Path, shard: Shard, i: int) -> bool:
+    """Write a shape of a shard as `<category>/<id>/`; whether it has voxels, without which there is no model.binvox.
+
+    An image that is a JPEG already keeps its bytes; others are encoded at high quality.
+
+    Raises:
+        DataError: the shard is corrupt or the disk full.
+    """
+    key = shard.keys[i]
+    folder = root / key.category / key.id
+    inside, cloud = sample_arrays(shard, i)
+    write_npz(folder / "points.npz", inside)
+    write_npz(folder / "pointcloud.npz", cloud)
+    for view in range(shard.views):
+        data = shard.image_bytes(i, view)
+        with replacing(folder / IMAGES / f"{view:03d}.jpg") as temporary:
+            temporary.write_bytes(data if data.startswith(_JPEG) else _jpeg(shard.image(i, view)))
+    write_npz(folder / IMAGES / "cameras.npz", named_cameras(shard, i))
+    voxels = shard.voxels(i)
+    if not voxels.any():
+        return False
+    with replacing(folder / "model.binvox") as temporary:
+        temporary.write_bytes(onet_binvox.encode(voxels, inside["loc"], float(inside["scale"])))
+    return True
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()

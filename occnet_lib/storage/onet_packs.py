@@ -1,0 +1,198 @@
+"""Datasets of others as pack shards, and pack shards as datasets of others."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.records import ShapeKey
+
+from . import onet, onet_seed
+from .atomic import replacing
+from .catalogue import SPLITS
+from .shards import PackedShape, Shard, write_shard
+from .tables import write_rows
+
+logger = logging.getLogger(__name__)
+Layout = Literal["onet", "seed"]
+COLUMNS = ("category", "id", "split", "shard", "status", "reason")
+_MIXED = (
+    "files <category>_<id>.h5 are often made with the images in the order of the directory: image i may not be "
+    "what camera i sees; training is not affected, projections and poses are"
+)
+
+
+class _Source(NamedTuple):
+    shapes_below: Callable[[Config, Path], list[ShapeKey]]
+    read_shape: Callable[[Path, ShapeKey], PackedShape]
+
+
+_SOURCES = {
+    "onet": _Source(onet.shapes_below, onet.read_shape),
+    "seed": _Source(onet_seed.shapes_below, onet_seed.read_shape),
+}
+
+
+def layout_of(folder: Path) -> Layout:
+    """Which layout a dataset has.
+
+    Raises:
+        DataError: none that is known.
+    """
+    if next(folder.glob("*/*/points.npz"), None) is not None:
+        return "onet"
+    if next(folder.glob("*_*.h5"), None) is not None:
+        return "seed"
+    hint = "looked for <category>/<id>/points.npz (ONet) and <category>_<id>.h5"
+    raise DataError("no dataset of a known layout", path=folder, hint=hint)
+
+
+def import_packs(
+    folder: Path, packs: Path, config: Config, watch: Callable[[list[str]], Iterable[str]] = iter
+) -> tuple[int, int]:
+    """Write the shapes of a dataset as pack shards `<split>-<number>.h5`, and shapes.csv about them.
+
+    A shape that cannot be read, or has other numbers of points or views than the first of its shard, is left
+    out; shapes.csv says why.
+
+    Args:
+        folder: a dataset in ONet's layout or of files <category>_<id>.h5.
+        packs: folder to write; may hold no other shards.
+        config: `seed` and the section `dataset` (categories, limit, split where there are no lists, shard_size).
+        watch: goes through the names of the shards, and may show how far it is.
+
+    Returns:
+        how many shapes are in the shards and how many there were.
+
+    Raises:
+        DataError: no known layout, no shape readable, other shards in `packs`, a full disk.
+    """
+    layout = layout_of(folder)
+    if layout == "seed":
+        logger.warning("%s: %s", folder, _MIXED)
+    source = _SOURCES[layout]
+    keys = source.shapes_below(config, folder)
+    by_shard: dict[str, list[ShapeKey]] = defaultdict(list)
+    for key in keys:
+        by_shard[key.shard].append(key)
+    if strange := sorted({path.stem for path in packs.glob("*.h5")} - by_shard.keys()):
+        raise DataError(f"holds other shards: {', '.join(strange)}", path=packs, hint="give a new folder")
+    rows: list[dict[str, Any]] = []
+    for shard in watch(sorted(by_shard)):
+        shapes, of_shard = _readable(source.read_shape, folder, by_shard[shard])
+        write_shard(packs / f"{shard}.h5", shapes, shard, by_shard[shard][0].split)
+        rows += of_shard
+    rows.sort(key=lambda row: (row["category"], row["id"]))
+    write_rows(packs / "shapes.csv", rows, COLUMNS)
+    failed = [row for row in rows if row["status"] == "failed"]
+    if failed:
+        text = "%d of %d shapes left out; %s/%s: %s; shapes.csv names all"
+        first = failed[0]
+        logger.warning(text, len(failed), len(rows), first["category"], first["id"], first["reason"])
+    if len(failed) == len(rows):
+        raise DataError("no shape could be read", path=folder, hint=f"{packs / 'shapes.csv'} says why")
+    return len(rows) - len(failed), len(rows)
+
+
+def _readable(
+    read: Callable[[Path, ShapeKey], PackedShape], folder: Path, keys: Sequence[ShapeKey]
+) -> tuple[list[PackedShape], list[dict[str, Any]]]:
+    """The shapes of a shard that go into it, and a row about each of them all."""
+    shapes: list[PackedShape] = []
+    rows = []
+    for key in keys:
+        reason = ""
+        try:
+            shape = read(folder, key)
+            if shapes and _sizes(shape) != _sizes(shapes[0]):
+                sizes = f"{_sizes(shape)} instead of {_sizes(shapes[0])}"
+                raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
+            shapes.append(shape)
+        except DataError as error:
+            reason = str(error)
+            logger.info("%s left out: %s", key.name, reason)
+        row = {name: getattr(key, name) for name in COLUMNS[:4]}
+        rows.append(row | {"status": "failed" if reason else "ok", "reason": reason})
+    return shapes, rows
+
+
+def _sizes(shape: PackedShape) -> dict[str, int]:
+    """What is the same for all shapes of a shard."""
+    return {
+        "points": len(shape.points.points),
+        "surface": len(shape.points.surface),
+        "views": len(shape.views.images),
+        "voxels": len(shape.points.voxels),
+    }
+
+
+def export_packs(
+    packs: Sequence[Path],
+    folder: Path,
+    layout: Layout = "onet",
+    watch: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> int:
+    """Write the shapes of pack shards as a dataset in ONet's layout, or of files <category>_<id>.h5.
+
+    The loc and scale written are those of the view frame, for which the cameras hold; closed meshes and the
+    source frame have no place there.
+
+    Args:
+        packs: shards; together they are the dataset, so that the lists hold all their shapes.
+        folder: to write; may hold no dataset.
+        layout: onet or seed.
+        watch: goes through `packs`, and may show how far it is.
+
+    Returns:
+        how many shapes were written.
+
+    Raises:
+        DataError: a shard is missing or corrupt, a shape is in two, `folder` holds a dataset, a full disk.
+    """
+    if next(folder.glob("*/*.lst"), None) or next(folder.glob("*.lst"), None):
+        raise DataError("holds a dataset already", path=folder, hint="give a new folder")
+    write = onet.write_shape if layout == "onet" else onet_seed.write_shape
+    lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
+    names: set[str] = set()
+    flat: list[str] = []
+    for path in watch(list(packs)):
+        shard = Shard(path)
+        for i, key in enumerate(shard.keys):
+            if key.name in names:
+                raise DataError(f"shape {key.name} is in another shard, too", path=path)
+            names.add(key.name)
+            if not write(folder, shard, i):
+                flat.append(key.name)
+            lists[key.category][shard.split].append(key.id)
+        shard.close()
+    if flat:
+        text = "%d shapes without voxels, as %s, have no model.binvox: ONet leaves them out of validation"
+        logger.warning(text, len(flat), flat[0])
+    (_write_lists if layout == "onet" else _write_seed_lists)(folder, lists)
+    return len(names)
+
+
+def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
+    """Lists and metadata.yaml; ONet divides a list at line ends, so that one behind the last id would be an id."""
+    for category, splits in sorted(lists.items()):
+        for split, ids in splits.items():
+            _write_text(folder / category / f"{split}.lst", "\n".join(sorted(ids)))
+    about = {category: {"id": category, "name": category} for category in sorted(lists)}
+    _write_text(folder / "metadata.yaml", json.dumps(about, indent=4))
+
+
+def _write_seed_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
+    for split in SPLITS:
+        names = [f"{category}_{id}.h5" for category in lists for id in lists[category][split]]
+        _write_text(folder / f"{split}.lst", "\n".join(sorted(names)))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
