@@ -27,13 +27,11 @@ class Watertight(Section):
         "carve",
         description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill",
     )
-    resolution: int = Field(
-        256, ge=32, le=1024, multiple_of=32, description="voxels along the fusion cube's edge"
-    )
+    resolution: int = Field(256, ge=32, le=1024, description="samples along the longest edge, margins included")
     views: Count = Field(100, description="depth renders on a sphere around the shape")
     image_size: int = Field(448, ge=64, le=4096, description="pixels along a depth image's edge; ONet: 640")
-    sheet_thickness: NonNegative = Field(
-        1.35, description="thickness given to zero-thickness sheets, in voxels"
+    sheet_thickness: float = Field(
+        1.35, ge=0.0, le=6.0, description="least thickness, given also to sheets that have none, in voxels"
     )
     min_component: NonNegative = Field(
         1e-5, description="closed components smaller than this share of the whole's volume are removed"

@@ -25,11 +25,14 @@ CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
 RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
 
 
-def sharpen(mesh: Mesh, triangles: NDArray[np.float64], lowered: NDArray[np.bool_]) -> Mesh:
+def sharpen(
+    mesh: Mesh, field: NDArray[np.float32], triangles: NDArray[np.float64], lowered: NDArray[np.bool_]
+) -> Mesh:
     """Put the features of the input back into a surface of marching cubes.
 
     Args:
         mesh: closed, of marching cubes, in voxels from sample (0, 0, 0).
+        field: (X, Y, Z) what it is the surface of, negative inside.
         triangles: (F, 3, 3) the input, in the same frame.
         lowered: (X, Y, Z) bool, samples at which the field is not the distance to the input (thickened sheets);
             the surface there stays as it is.
@@ -39,7 +42,9 @@ def sharpen(mesh: Mesh, triangles: NDArray[np.float64], lowered: NDArray[np.bool
     """
     start, end, on_edge = _grid_edges(mesh.vertices)
     on_edge &= ~(lowered[tuple(start.T)] | lowered[tuple(end.T)])
-    points, normals, exact = _crossings(mesh, triangles, start, end, on_edge)
+    outside_first = field[tuple(start.T)] >= 0
+    origin = np.where(outside_first[:, None], start, end)
+    points, normals, exact = _crossings(mesh.vertices, triangles, origin, start + end - origin, on_edge)
     cell = np.floor(mesh.triangles.mean(axis=1)).astype(np.int64)
     n_f = normals[mesh.faces]
     turn = np.einsum("fki,fki->fk", n_f, np.roll(n_f, -1, axis=1)).min(axis=1)
@@ -73,13 +78,13 @@ def _grid_edges(
 
 
 def _crossings(
-    mesh: Mesh,
+    vertices: NDArray[np.float64],
     triangles: NDArray[np.float64],
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
+    outside: NDArray[np.int64],
+    inside: NDArray[np.int64],
     wanted: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where the input crosses the grid edges first, seen from outside.
+    """Where the input first crosses the grid edges from the samples `outside` to the samples `inside`, (V, 3).
 
     Returns:
         points (V, 3) float64, the vertices themselves where nothing is crossed; outward unit normals (V, 3);
@@ -87,14 +92,11 @@ def _crossings(
     """
     import open3d as o3d
 
-    points, normals = mesh.vertices.copy(), np.zeros((len(mesh.vertices), 3))
+    points, normals = vertices.copy(), np.zeros(vertices.shape)
     exact = np.zeros(len(points), dtype=bool)
-    outward = _coarse_normals(mesh)
     which = np.flatnonzero(wanted)
-    along = (end - start)[which].astype(np.float64)
-    forth = np.einsum("vi,vi->v", outward[which], along) > 0  # the end of the edge is outside
-    origin = np.where(forth[:, None], end[which], start[which]).astype(np.float64)
-    direction = np.where(forth[:, None], -along, along)
+    origin = outside[which].astype(np.float64)
+    direction = inside[which] - origin
     rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
     hit = _scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
     t = hit["t_hit"].numpy().astype(np.float64)
@@ -114,17 +116,6 @@ def _scene(triangles: NDArray[np.float64]) -> Any:
 
     faces = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
     return raycasting_scene(Mesh(triangles.reshape(-1, 3), faces))
-
-
-def _coarse_normals(mesh: Mesh) -> NDArray[np.float64]:
-    """(V, 3) sums of the normals of the faces around each vertex, not of unit length."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    cross = np.cross(b - a, c - a)
-    total = np.zeros((len(mesh.vertices), 3))
-    for axis in range(3):
-        weight = np.repeat(cross[:, axis], 3)
-        total[:, axis] = np.bincount(mesh.faces.ravel(), weights=weight, minlength=len(total))
-    return total
 
 
 def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices: int) -> NDArray[np.int64]:

@@ -31,6 +31,11 @@ class Grid:
         return np.asarray(indices, dtype=np.float64) * self.step + self.origin
 
 
+# The box's faces are often those of the shape. Were they right at samples, the field would be zero there, and a rod two
+# samples wide would have but one sample inside; so the grid is shifted by these parts of a step.
+_SHIFT = np.array([0.29, 0.37, 0.43])
+
+
 def grid_around(low: NDArray[np.float64], high: NDArray[np.float64], resolution: int, margin: int) -> Grid:
     """The grid that has `resolution` samples along the longest edge of the box [low, high], margins included.
 
@@ -40,8 +45,8 @@ def grid_around(low: NDArray[np.float64], high: NDArray[np.float64], resolution:
         margin: samples beyond each face of the box, at the least.
     """
     extent = high - low
-    step = float(extent.max()) / (resolution - 1 - 2 * margin)
+    step = float(extent.max()) / (resolution - 2 - 2 * margin)
     cells = np.ceil(extent / step - 1e-9).astype(int)
-    shape = cells + 1 + 2 * margin
-    origin = (low + high) / 2.0 - step * (shape - 1) / 2.0
+    shape = cells + 2 + 2 * margin
+    origin = (low + high) / 2.0 - step * (cells / 2.0 + margin + _SHIFT)
     return Grid(origin, step, (int(shape[0]), int(shape[1]), int(shape[2])))

@@ -76,5 +76,5 @@ def _exact_surface(
     del free, distance
     lowered = thicken(soup, field, nearest, sheet_thickness)
     del nearest
-    mesh = sharpen(marching_cubes(field), soup, lowered)
+    mesh = sharpen(marching_cubes(field), field, soup, lowered)
     return Mesh(grid.to_unit(mesh.vertices), mesh.faces)
