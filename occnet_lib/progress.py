@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from .errors import OccnetError
+
 # Snakemake's messages that come with every job and say nothing that the progress line does not.
 _CHATTER = ("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint")
 _CHATTER_EVENTS = ("job_finished", "progress", "group_info")
@@ -50,7 +52,8 @@ class Progress(threading.Thread):
         self.results, self.out, self.seconds = Path(results), out, seconds
         self.started = time.monotonic()
         self.sizes: Counter[str] = Counter()
-        self.todo: set[str] = set()
+        self.tables = self.results / "preprocess" / "shards"
+        self.before = {path.stem for path in self.tables.glob("*.csv")}  # finished already
         self.seen: deque[tuple[float, int]] = deque(maxlen=20)
         self._said = ""
 
@@ -60,7 +63,7 @@ class Progress(threading.Thread):
             time.sleep(max(self.seconds, (time.monotonic() - self.started) / 30))
             try:
                 line = self.line(time.monotonic())
-            except OSError:  # a folder that is being removed, a file system that is away: the next time
+            except (OSError, OccnetError):  # a folder that is being removed, a file system away: next time
                 continue
             if line and line != self._said:
                 self.out.write(line + "\n")
@@ -71,14 +74,14 @@ class Progress(threading.Thread):
         """How far it is at the time `now` (seconds); empty when no shape is to do."""
         if not self.sizes:
             self.sizes = self._catalogue()
-        tables = self.results / "preprocess" / "shards"
-        pending = {shard for shard in self.sizes if not (tables / f"{shard}.csv").exists()}
-        self.todo |= pending
-        if not self.todo:
+        pending = {shard for shard in self.sizes if not (self.tables / f"{shard}.csv").exists()}
+        self.before -= pending  # a shard that is treated again loses its table first
+        todo = self.sizes.keys() - self.before
+        if not todo:
             return ""
-        counts = {shard: self._tally(shard) for shard in self.todo}
-        done = sum(counts[shard].total() if shard in pending else self.sizes[shard] for shard in self.todo)
-        total = sum(self.sizes[shard] for shard in self.todo)
+        counts = {shard: self._tally(shard) for shard in todo}
+        done = sum(counts[shard].total() if shard in pending else self.sizes[shard] for shard in todo)
+        total = sum(self.sizes[shard] for shard in todo)
         failed = sum(count["f"] for count in counts.values())
         rate = self._rate(now, done)
         left = f"{rate:.3g} a second, {_duration((total - done) / rate)} left" if rate else "no rate yet"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import time
 from enum import Enum
 
 import pytest
@@ -58,6 +60,18 @@ def test_a_shard_treated_anew_does_not_make_a_negative_rate(results):
     progress.line(0.0)
     treat(results, "train-000")
     assert "0 of 8 shapes (0%), no rate yet" in progress.line(5.0)
+
+
+def test_lines_come_by_themselves_and_not_twice(results):
+    treat(results, "train-000", "ok", "ok")
+    out = io.StringIO()
+    Progress(results, out, seconds=0.01).start()
+    while "shapes" not in out.getvalue():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    lines = out.getvalue().splitlines()
+    assert all(line.startswith("preprocess: 2 of 8 shapes") for line in lines)
+    assert len(lines) == len(set(lines))
 
 
 class Event(Enum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+import numpy as np
 import yaml
 
 LINKED = ("workflow", "occnet_lib", "envs", "slurm", "config.yaml")
@@ -79,6 +82,18 @@ class Checkout:
         rows = (line.split() for line in tables[-1].splitlines())
         return {name: int(count) for name, count in rows if name != "total"}
 
+    def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen:
+        """Start snakemake in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments, cores=cores),
+            cwd=self.path,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     @property
     def results(self) -> Path:
         return self.path / "results"
@@ -102,3 +117,33 @@ def write_meshes(folder: Path, per_category: int = 6) -> None:
     write(folder, Demo(categories=["chair", "lamp"], shapes_per_category=per_category), seed=1)
     (folder / "chair" / "broken").mkdir()
     (folder / "chair" / "broken" / "model.obj").write_text("v 0 0 0\nv 1 0 0\nf 1 2 99\n")
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def content(path) -> dict:
+    """Datasets and attributes of an HDF5 file, but for how long things took."""
+    found = {}
+    with h5py.File(path) as file:
+
+        def visit(name, item):
+            found.update({f"{name}@{key}": str(value) for key, value in item.attrs.items()})
+            if isinstance(item, h5py.Dataset):
+                values = np.asarray(item[()])
+                plain = values.tolist() if values.dtype == object else values.tobytes()
+                found[name] = (item.dtype.str, item.shape, plain)
+
+        visit("", file)
+        file.visititems(visit)
+    found.pop("@seconds", None)
+    return found
+
+
+def contents(checkout: Checkout) -> dict:
+    files = sorted(checkout.results.glob("preprocess/shapes/*/*.h5")) + sorted(
+        checkout.results.glob("pack/*.h5")
+    )
+    return {str(file.relative_to(checkout.results)): content(file) for file in files}

@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import signal
-import subprocess
-import time
-
 import h5py
-import numpy as np
 import pytest
 
-from .checkout import Checkout, make_checkout, write_meshes
+from .checkout import contents, make_checkout, rows, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def content(path) -> dict:
-    """Datasets and attributes of an HDF5 file, but for how long things took."""
-    found = {}
-    with h5py.File(path) as file:
-
-        def visit(name, item):
-            found.update({f"{name}@{key}": str(value) for key, value in item.attrs.items()})
-            if isinstance(item, h5py.Dataset):
-                found[name] = (item.dtype.str, item.shape, np.asarray(item[()]).tobytes())
-
-        visit("", file)
-        file.visititems(visit)
-    found.pop("@seconds", None)
-    return found
-
-
-def contents(checkout: Checkout) -> dict:
-    files = sorted(checkout.results.glob("preprocess/shapes/*/*.h5")) + sorted(
-        checkout.results.glob("pack/*.h5")
-    )
-    return {str(file.relative_to(checkout.results)): content(file) for file in files}
 
 
 def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
@@ -128,25 +93,3 @@ def test_the_number_of_cores_does_not_matter(finished, tmp_path, project):
     assert mine.keys() == theirs.keys()
     for name in mine:
         assert mine[name] == theirs[name], name
-
-
-def test_killed_at_any_moment_and_started_again(finished, tmp_path, project):
-    other = make_checkout(tmp_path / "killed", project)
-    write_meshes(other.path / "meshes")
-    for seconds in (4.0, 6.0, 8.0):
-        process = subprocess.Popen(
-            other.command("preprocess"),
-            cwd=other.path,
-            env=other.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        other.snakemake("--unlock")
-    other.snakemake("preprocess")
-    assert contents(other) == contents(finished)
-    leftovers = [path for path in other.results.rglob(".*") if path.name != ".snakemake_timestamp"]
-    assert all(not path.name.endswith(".h5") or path.name.startswith(".") for path in leftovers)

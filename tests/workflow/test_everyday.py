@@ -1,0 +1,61 @@
+"""What a user sees and asks for: targets, progress, Snakemake's own report, shape files dropped once packed."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+
+import pytest
+
+from .checkout import contents, make_checkout, write_meshes
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+TARGETS = [
+    "all",
+    "preprocess",
+    "train",
+    "reconstruct",
+    "evaluate",
+    "analyse",
+    "report",
+    "clean",
+    "rerun",
+    "demo",
+]
+
+
+def test_every_target_is_listed_with_one_line(finished):
+    text = finished.snakemake("--list-target-rules")
+    listed = dict(re.findall(r"^([a-z_]+) \((.+)\)$", text, re.MULTILINE))
+    assert set(TARGETS) <= set(listed), text
+    assert len(re.findall(r"^[a-z_]+$", text, re.MULTILINE)) == 0, "a target without a line"
+
+
+def test_snakemakes_own_report(finished, tmp_path):
+    finished.snakemake(f"--report={tmp_path / 'out.zip'}")
+    with zipfile.ZipFile(tmp_path / "out.zip") as report:
+        names = {name.rsplit("/", 1)[-1] for name in report.namelist()}
+    assert {"report.html", "shapes.csv", "models.csv", "classes.csv"} <= names
+
+
+def test_packed_shape_files_can_be_dropped_and_one_made_again(finished, tmp_path, project):
+    other = make_checkout(tmp_path / "dropped", project, preprocess={"keep_shapes": False})
+    write_meshes(other.path / "meshes")
+    text = other.snakemake("preprocess")
+    assert "12 ok, 0 warn, 1 failed" in text
+    assert "results/preprocess/shapes.csv" in text
+    assert "Finished jobid" not in text
+    shapes = other.results / "preprocess/shapes"
+    assert [path.stem for path in shapes.glob("*/*.h5")] == ["broken"]
+    packs = {name: content for name, content in contents(finished).items() if name.startswith("pack/")}
+    assert {name: content for name, content in contents(other).items() if name.startswith("pack/")} == packs
+    assert other.jobs("preprocess") == {}
+
+    other.snakemake("results/preprocess/shapes/lamp/lamp_0001.h5")
+    one = contents(other)["preprocess/shapes/lamp/lamp_0001.h5"]
+    assert one == contents(finished)["preprocess/shapes/lamp/lamp_0001.h5"]
+    assert other.jobs("preprocess")["preprocess_shard"] == 1
+    other.snakemake("preprocess")
+    assert {name: content for name, content in contents(other).items() if name.startswith("pack/")} == packs
+    assert [path.stem for path in shapes.glob("*/*.h5")] == ["broken"]
