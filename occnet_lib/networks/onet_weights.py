@@ -22,6 +22,7 @@ from occnet_lib.storage.atomic import replacing
 from .checkpoint import FORMAT, load_network, network_file, save_network
 from .occupancy_network import OccupancyNetwork
 
+BLOCKS = 5  # of ONet's decoder `cbatchnorm`, whatever its width
 ONET_THRESHOLD = 0.2  # test.threshold of ONet's configuration for images
 _SHOWN = 8  # names in a message
 # An encoder is known by a weight that it alone has.
@@ -45,10 +46,12 @@ def load_onet(path: str | Path) -> tuple[OccupancyNetwork, dict[str, Any]]:
         network = from_onet(state)
     except DataError as error:
         raise DataError(error.message, path=path) from error
-    numbers = {name: value for name, value in content.items() if isinstance(value, int | float | np.number)}
-    return network, {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in numbers.items()
+    numbers = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in content.items()
+        if isinstance(value, int | float | np.number)
     }
+    return network, numbers
 
 
 def from_onet(state: dict[str, Tensor]) -> OccupancyNetwork:
@@ -83,17 +86,16 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
         DataError: ONet has no such network.
     """
     model = network.model
-    sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": model.blocks}
+    sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": BLOCKS}
     if not model.encoder.startswith("resnet") or model != Model(**sizes, pretrained=model.pretrained):
         raise DataError(
-            f"ONet has no network like {model!r}", hint="it has ResNet encoders and the cbn decoder"
+            f"ONet has no network like {model!r}",
+            hint="it has ResNet encoders and the cbn decoder of five blocks",
         )
     state = {}
     for name, value in network.state_dict().items():
         weight = name.startswith("decoder.") and value.ndim == 2
-        state[_onet_name(name)] = (
-            value.detach().cpu().clone().unsqueeze(-1) if weight else value.detach().cpu().clone()
-        )
+        state[_onet_name(name)] = (value.unsqueeze(-1) if weight else value).detach().cpu().clone()
     return state
 
 
@@ -118,9 +120,9 @@ def convert(source: str | Path, target: str | Path) -> str:
         save_network(Path(target), network_file(network.state_dict(), options))
         return "ours"
     network, options = load_network(source)
-    content = {"model": to_onet(network)} | (
-        {"it": options["step"]} if options.get("step") is not None else {}
-    )
+    content: dict[str, Any] = {"model": to_onet(network)}
+    if options.get("step") is not None:
+        content["it"] = options["step"]
     with replacing(target) as temporary:
         torch.save(content, temporary)
     return "onet"
@@ -133,8 +135,7 @@ def _model_of(state: dict[str, Tensor]) -> Model:
     for size, name in (("c_dim", "encoder.fc.bias"), ("hidden", "decoder.fc_p.bias")):
         if name in state and state[name].ndim == 1 and len(state[name]):
             sizes[size] = len(state[name])
-    numbers = [int(match[1]) for name in state if (match := re.match(r"decoder\.block(\d+)\.", name))]
-    return Model(**sizes, **({"blocks": max(numbers) + 1} if numbers else {}))
+    return Model(**sizes, blocks=BLOCKS)
 
 
 def _our_name(name: str) -> str:

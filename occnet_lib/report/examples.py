@@ -96,7 +96,9 @@ def _example(results: Results, name: str) -> Html:
     shard, i, key = results.packed_test[name]
     view = min(results.config.reconstruct.view, shard.views - 1)
     camera = shard.camera(i, view)
-    cards = [figure(picture(shard.image_bytes(i, view), f"photo of {name}"), join(["photo", key.id], "<br>"))]
+    photo = shard.image_bytes(i, view)
+    kind = "png" if photo.startswith(b"\x89PNG") else "jpeg"
+    cards = [figure(picture(photo, f"photo of {name}", kind), join(["photo", key.id], "<br>"))]
     for k, model in enumerate(results.reconstructed):
         row = results.shape_rows.get((model, name), {})
         caption = join([label(model), _numbers(row)], "<br>")

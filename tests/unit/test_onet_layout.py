@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from occnet_lib import cli
+from occnet_lib.analysis.statistics import shape_numbers
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.geometry.cameras import project
 from occnet_lib.records import ShapeKey
+from occnet_lib.report import examples
+from occnet_lib.report.results import Results
 from occnet_lib.storage import onet, onet_binvox
 from occnet_lib.storage.onet_npz import read_npz, write_npz
 from occnet_lib.storage.onet_packs import export_packs, import_packs
@@ -85,7 +88,7 @@ def assert_same(one: tuple[Shard, int], other: tuple[Shard, int], *, images: boo
 
 
 def test_files_have_the_sizes_of_onets(tmp_path: Path) -> None:
-    """guide/onet.md 2.5, measured on files of ONet's own script; 100,000 points, 24 views."""
+    """Measured on files that ONet's sample_mesh.py made with --packbits --float16: 100,000 points, 24 views."""
     key, closed, points, views = records(1, points=100_000, surface=100_000, views=24, voxels=32)
     path = tmp_path / "train-000.h5"
     write_shard(path, [PackedShape.of(key, closed, points, views)], "train-000", "train")
@@ -350,6 +353,20 @@ def test_baselines_say_that_there_is_no_mesh(exported: Path, tmp_path: Path) -> 
         for row in read_status(tmp_path / kind).values():
             assert row["status"] == "failed"
             assert "holds no closed mesh of 03001627/shape" in row["reason"]
+
+
+def test_the_report_shows_photos_and_says_that_there_is_no_mesh(exported: Path, tmp_path: Path) -> None:
+    import_packs(exported, tmp_path / "pack", CONFIG)
+    page = str(examples.section(Results(tmp_path, CONFIG)))
+    assert page.count("data:image/jpeg;base64,") == page.count("no mesh in the pack") == 2
+    assert "image/png" not in page
+
+
+def test_statistics_know_no_extent_without_a_mesh(exported: Path, tmp_path: Path) -> None:
+    import_packs(exported, tmp_path / "pack", CONFIG)
+    numbers = shape_numbers(Shard(tmp_path / "pack" / "test-000.h5"), 0)
+    assert np.isnan(numbers["extent_x"])
+    assert numbers["faces"] == 0
 
 
 # --- binvox ---
