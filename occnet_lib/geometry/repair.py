@@ -112,7 +112,9 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
     vertices, faces = mesh.vertices, mesh.faces
     while True:
         order, first, size = _grouped_edges(faces, len(vertices))
-        added, changed, taken = [], {}, set()
+        added: list[NDArray[np.float64]] = []
+        changed: dict[int, list[tuple[int, int, int]]] = {}
+        taken: set[int] = set()
         for start, many in zip(first[size > 2], size[size > 2], strict=True):
             pairs = _wedges(vertices, faces, order[start : start + many])
             touched = set((pairs % len(faces)).ravel().tolist())

@@ -1,0 +1,203 @@
+"""Watertight: CPU seconds by step over meshes, against a dense numpy twin, and exactness on solids of known inside.
+
+usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--twin-views 5] [--rules carve flood mean]
+
+FOLDER holds `manifest.csv` with a column `file`, as OCCNET_REAL_DATA/dev; without it the demo solids are timed.
+The twin is the mean rule of ONet's mesh-fusion over every sample and view, written in numpy; it is run on one shape
+over a few views and scaled to all views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+
+from occnet_lib import seeds
+from occnet_lib.config import Watertight
+from occnet_lib.geometry import components, depth, mean, repair, simplify, tsdf
+from occnet_lib.geometry.carve import view_axes
+from occnet_lib.geometry.grid import Grid, grid_around
+from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.geometry.occupancy import contains
+from occnet_lib.records import Mesh
+from occnet_lib.stages import watertight
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests import geometry_solids as solids  # noqa: E402
+
+# Step and where it is called from: the name in that module is wrapped by a clock.
+STEPS = {
+    "depth maps": (depth, "render_depth"),
+    "carve": (tsdf, "carve"),
+    "distances": (tsdf, "distance_band"),
+    "cut edges": (tsdf, "cut_edges"),
+    "signs": (tsdf, "resolve_near"),
+    "sheets": (tsdf, "thicken"),
+    "flood": (tsdf, "flood"),
+    "mean field": (tsdf, "mean_field"),
+    "marching cubes": (tsdf, "marching_cubes"),
+    "features": (tsdf, "sharpen"),
+    "specks": (components, "remove_specks"),
+    "simplify": (simplify, "simplify"),
+    "audit": (watertight, "measure"),
+}
+SOLIDS: dict[str, Callable[[], solids.Solid]] = {
+    "sphere": solids.sphere,
+    "torus": solids.torus,
+    "chair": solids.chair,
+    "bored block": solids.bored_block,
+    "deep cup": solids.cup,
+    "rods, 2 voxels": lambda: solids.rods(2.0 / 244),
+    "rods, 7 voxels": lambda: solids.rods(7.0 / 244),
+}
+
+
+def clocked(seconds: dict[str, float], step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, adding the CPU seconds of every call to `seconds[step]`."""
+
+    @wraps(function)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        start = process_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds[step] += process_time() - start
+
+    return timed
+
+
+def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
+    """Names and meshes of a data folder, or the solids of the exactness table."""
+    if folder is None:
+        yield from ((name, make().mesh) for name, make in list(SOLIDS.items())[:limit])
+        return
+    import trimesh
+
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows[:limit]:
+        loaded = trimesh.load(folder / row["file"], force="mesh", process=False)
+        yield row["id"], Mesh(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32))
+
+
+def time_steps(rule: str, folder: Path | None, limit: int) -> float:
+    """Print median and 95th percentile of every step; return the median of fusion, depth maps included."""
+    config = Watertight(rule=rule)
+    watertight.run(solids.chair().mesh, config, seeds.rng(0, "watertight"))  # compile
+    rows: list[dict[str, float]] = []
+    kept = {step: getattr(*where) for step, where in STEPS.items()}
+    try:
+        for name, mesh in meshes(folder, limit):
+            seconds: dict[str, float] = defaultdict(float)
+            for step, (module, attribute) in STEPS.items():
+                setattr(module, attribute, clocked(seconds, step, kept[step]))
+            start = process_time()
+            watertight.run(mesh, config, seeds.rng(0, "watertight", name))
+            seconds["all"] = process_time() - start
+            rows.append(seconds)
+    finally:
+        for step, (module, attribute) in STEPS.items():
+            setattr(module, attribute, kept[step])
+    print(f"\nrule {rule}, {len(rows)} meshes, CPU seconds: median, 95th percentile")
+    for step in (*STEPS, "all"):
+        values = [r[step] for r in rows]
+        if any(values):
+            print(f"  {step:16s} {np.median(values):7.3f} {np.quantile(values, 0.95):7.3f}")
+    print(f"  peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
+    fused = ("depth maps", "carve", "distances", "cut edges", "signs", "sheets", "flood", "mean field")
+    return float(np.median([sum(r[step] for step in fused) for r in rows]))
+
+
+def dense_mean(maps: depth.DepthMaps, grid: Grid) -> np.ndarray:
+    """Every sample in every view, in numpy: mean of truncated differences (maps already moved and eroded)."""
+    index = np.stack(np.meshgrid(*(np.arange(s) for s in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    total, count = np.zeros(len(index)), np.zeros(len(index))
+    size = maps.depth.shape[1]
+    for image, axes in zip(maps.depth, view_axes(maps, grid), strict=True):
+        place = index @ axes[:, :3].T + axes[:, 3]
+        pixel = np.floor(place[:, :2]).astype(np.int64)
+        seen = ((pixel >= 0) & (pixel < size)).all(axis=1)
+        pixel = pixel.clip(0, size - 1)
+        difference = np.where(seen, image[pixel[:, 1], pixel[:, 0]], np.inf) - place[:, 2]
+        difference /= grid.step
+        counted = difference >= -mean.TRUNCATION
+        total += np.where(counted, np.minimum(difference, mean.TRUNCATION), 0.0)
+        count += counted
+    return np.where(count > 0, total / np.maximum(count, 1), -mean.TRUNCATION).reshape(grid.shape)
+
+
+def time_twin(views: int) -> float:
+    """CPU seconds of the dense twin for 256³ samples and all views, measured over `views` views of a chair."""
+    unit = unit_cube(solids.chair().mesh)[0]
+    config = Watertight(rule="mean")
+    directions = watertight_directions(views)
+    maps = depth.render_depth(unit.triangles, directions, config.image_size)
+    cube = grid_around(np.full(3, -0.5), np.full(3, 0.5), config.resolution, watertight.MARGIN)
+    start = process_time()
+    dense_mean(maps, cube)
+    seconds = (process_time() - start) * config.views / views
+    print(
+        f"\ndense numpy twin, {cube.shape} samples, scaled from {views} to {config.views} views: {seconds:.0f} s"
+    )
+    return seconds
+
+
+def watertight_directions(views: int) -> np.ndarray:
+    """(views, 3) directions as the stage draws them."""
+    from occnet_lib.geometry.cameras import random_spiral
+
+    return random_spiral(views, seeds.rng(0, "watertight"))
+
+
+def exactness(rules: list[str], samples: int = 1_000_000) -> None:
+    """Print how the closed meshes of solids agree with their closed form, upright and turned."""
+    print(
+        "\nIoU with the exact solid, mean error result to input and input to result, longest edge, faces, closed"
+    )
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, 3))
+    for rule in rules:
+        for name, make in SOLIDS.items():
+            for turn in ("upright", "turned"):
+                solid = make() if turn == "upright" else make().rotated(solids.rotation(1))
+                mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
+                result = watertight.run(mixed, Watertight(rule=rule), seeds.rng(0, "watertight", name))
+                truth = solid.inside(points * result.scale + result.loc)
+                got = contains(result.mesh, points)
+                a = result.audit
+                print(
+                    f"  {rule:6s} {name:15s} {turn:8s} {(truth & got).sum() / (truth | got).sum():.4f}"
+                    f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
+                    f" {a['faces_out']:6d} {repair.soundness(result.mesh).closed}"
+                )
+
+
+def main() -> None:
+    """Everything, in one process."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument("--twin-views", type=int, default=5)
+    parser.add_argument("--rules", nargs="+", default=["carve", "flood", "mean"])
+    args = parser.parse_args()
+    fusion = {rule: time_steps(rule, args.data, args.limit) for rule in args.rules}
+    twin = time_twin(args.twin_views)
+    for rule, seconds in fusion.items():
+        print(f"  fusion by rule {rule}: {seconds:.3f} s, ratio {twin / seconds:.0f}")
+    exactness(args.rules)
+
+
+if __name__ == "__main__":
+    main()
