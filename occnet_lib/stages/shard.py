@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import logging
 import logging.handlers
@@ -30,6 +31,7 @@ Row = dict[str, Any]
 
 # A worker that uses no CPU (waits for a dead file system, a lock) is given up after this many time limits.
 _IDLE_LIMITS = 10
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_shard(
@@ -227,6 +229,7 @@ class _Worker:
 
 def _work(connection: Connection, job: _Job) -> None:
     """The worker process: a shape comes in; log records, stages and a row go out."""
+    _die_with_parent()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)
@@ -246,6 +249,13 @@ def _work(connection: Connection, job: _Job) -> None:
             send(("row", row))
         except OccnetError as error:
             send(("error", error))
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when its parent is gone, lest it writes files beside the next run's workers."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _sender(connection: Connection) -> Callable[[Any], None]:

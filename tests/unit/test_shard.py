@@ -7,6 +7,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -385,3 +387,33 @@ def test_a_worker_whose_parent_is_gone_ends_and_blames_no_shape(root: Path, tmp_
     process.join(30)
     assert process.exitcode == 1
     assert not list((tmp_path / "shapes").rglob("*.h5"))
+
+
+def test_workers_end_with_a_parent_that_was_killed(root: Path, tmp_path: Path) -> None:
+    code = (
+        "import multiprocessing, sys, time\n"
+        "from pathlib import Path\n"
+        "from occnet_lib.stages import shard\n"
+        "from tests.unit.test_shard import config, stand_in\n"
+        "if __name__ == '__main__':\n"
+        "    worker = shard._Worker(shard._Job(config(), Path('.'), Path('.'), stand_in))\n"
+        "    worker.connection.poll(30)\n"
+        "    print(worker.process.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    project = Path(shard.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], cwd=project, env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        state = Path(f"/proc/{pid}/stat")
+        assert state.exists()
+        parent.kill()
+    end = time.monotonic() + 10
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.05)
