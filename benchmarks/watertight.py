@@ -1,6 +1,7 @@
 """Watertight: CPU seconds by step over meshes, against a dense numpy twin, and exactness on solids of known inside.
 
-usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--twin-views 5] [--rules carve flood mean]
+usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--twin-views 5]
+           [--rules carve flood mean]
 
 FOLDER holds `manifest.csv` with a column `file`, as OCCNET_REAL_DATA/dev; without it the demo solids are timed.
 The twin is the mean rule of ONet's mesh-fusion over every sample and view, written in numpy; it is run on one shape
@@ -34,7 +35,7 @@ from occnet_lib.stages import watertight
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import geometry_solids as solids  # noqa: E402
+from tests import geometry_solids as solids
 
 # Step and where it is called from: the name in that module is wrapped by a clock.
 STEPS = {

@@ -22,6 +22,7 @@ RANK = (
     0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
 )
 CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
+OUTSIDE = 0.5  # voxels by which a feature may lie outside of the cell that makes it
 RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
 
 
@@ -200,8 +201,8 @@ def _meeting_points(
     np.maximum.at(miss, of, np.abs(np.einsum("vi,vi->v", normals, place[of] - points)))
     outside = np.maximum(low - place, place - low - 1.0).max(axis=1)
     good = (np.bincount(of, ~exact, count) == 0) & (fixed.sum(axis=1) >= 2)
-    good &= (miss <= RESIDUAL) & (outside <= 0.05)
-    return np.clip(place, low + CLEARANCE, low + 1.0 - CLEARANCE), good
+    good &= (miss <= RESIDUAL) & (outside <= OUTSIDE)
+    return place, good
 
 
 def _fans(

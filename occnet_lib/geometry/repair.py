@@ -60,10 +60,10 @@ def soundness(mesh: Mesh) -> Soundness:
     used[mesh.faces] = True
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     both = np.sort(2 * key + upwards)  # sorting values is several times faster than sorting indices
-    key, upwards = both >> 1, both & 1
+    key, up = both >> 1, both & 1
     first = np.flatnonzero(np.diff(key, prepend=-1))
     count = np.diff(first, append=len(key))
-    ups = np.add.reduceat(upwards, first) if len(first) else np.zeros(0, dtype=np.int64)
+    ups = np.add.reduceat(up, first) if len(first) else np.zeros(0, dtype=np.int64)
     return Soundness(
         boundary_edges=int((count == 1).sum()),
         nonmanifold_edges=int((count > 2).sum()),
