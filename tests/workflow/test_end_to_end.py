@@ -59,7 +59,6 @@ def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):
 
     jobs = finished.jobs("preprocess")
     assert jobs == {
-        "shape": 1,
         "preprocess_shard": 1,
         "preprocess_table": 1,
         "pack_shard": 1,

@@ -1,5 +1,5 @@
 # Functions only: what the rules ask about the configuration, the catalogue and the files that are there.
-import shlex
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -34,11 +34,21 @@ wildcard_constraints:
     baseline="[a-z_]+",
 
 
+# Not in the command itself: another path of the same interpreter is no reason to do anything again.
+os.environ["OCCNET_PYTHON"] = (
+    "python" if workflow.deployment_settings.deployment_method else sys.executable
+)
+
+
+envvars:
+    "OCCNET_PYTHON",
+
+
 def occnet(job):
     """The shell command of one job; everything after it is the rule's own."""
-    deployed = workflow.deployment_settings.deployment_method
-    python = "python" if deployed else shlex.quote(sys.executable)
-    return f"{python} -m occnet_lib job {job} --config {CONFIG_FILE} --log {{log}}"
+    return (
+        f'"$OCCNET_PYTHON" -m occnet_lib job {job} --config {CONFIG_FILE} --log {{log}}'
+    )
 
 
 def begin():
@@ -122,21 +132,24 @@ def raw_meshes(wildcards):
 
 
 def changed_shapes(wildcards):
-    """Shape files that were lost, or made anew one by one, since their shard was finished.
+    """What tells that shape files were lost, or made anew one by one, since their shard was finished.
 
-    They are inputs of their shard's job, which so runs again. The job itself writes the others.
+    These are inputs of their shard's job, which so runs again: a newer shape file itself, and for a lost one, which
+    Snakemake would not miss, the folder that it was in, which became newer then. The job keeps all other shapes.
     Without `preprocess.keep_shapes` none is lost: packing removes them.
     """
     table = Path(f"{RESULTS}/preprocess/shards/{wildcards.shard}.csv")
     if not table.exists():
         return []
     finished = table.stat().st_mtime_ns
-    files = [Path(shape_file(key)) for key in catalogue()[wildcards.shard]]
-    return [
-        str(path)
-        for path in files
-        if (path.stat().st_mtime_ns > finished if path.exists() else KEEP_SHAPES)
-    ]
+    changed = set()
+    for path in (Path(shape_file(key)) for key in catalogue()[wildcards.shard]):
+        if not path.exists():
+            if KEEP_SHAPES:
+                changed.add(next(folder for folder in path.parents if folder.exists()))
+        elif path.stat().st_mtime_ns > finished:
+            changed.add(path)
+    return sorted(map(str, changed))
 
 
 def members(wildcards):

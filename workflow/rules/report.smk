@@ -3,6 +3,7 @@ rule report:
     """Everything, and one HTML page about it: results/report/report.html."""
     input:
         preprocess=rules.preprocess_table.output.table,
+        accepted=rules.accept.output.accepted,
         metrics=expand(rules.train_model.output.metrics, model=MODELS),
         meshes=over(
             f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
