@@ -41,6 +41,7 @@ def carve_surface(
         MeshError: nothing is inside.
     """
     free = carve(nearest_of_four(maps), grid)
+    del maps  # the largest array of all; the caller should keep none either
     return _exact_surface(grid.to_index(triangles), grid, lambda _: free, sheet_thickness)
 
 
@@ -72,7 +73,7 @@ def _exact_surface(
     # Distances are needed at the neighbours of all samples that can get inside.
     distance, nearest = distance_band(soup, grid.shape, sheet_thickness / 2.0 + 1.1)
     free = resolve_near(find_free(distance), distance, cut_edges(soup, grid.shape))
-    field = np.where(free, distance, -distance)
+    field = np.negative(distance, out=distance, where=~free)
     del free, distance
     lowered = thicken(soup, field, nearest, sheet_thickness)
     del nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,10 +82,10 @@ def fuse(
     directions = cameras.random_spiral(config.views, rng)
     if config.rule == "flood":
         return tsdf.flood_surface(triangles, grid, config.sheet_thickness), grid.step
-    maps = depth.render_depth(triangles, directions, config.image_size)
+    render = partial(depth.render_depth, triangles, directions, config.image_size)
     if config.rule == "mean":
-        return tsdf.mean_surface(maps, grid), grid.step
-    return tsdf.carve_surface(triangles, maps, grid, config.sheet_thickness), grid.step
+        return tsdf.mean_surface(render(), grid), grid.step
+    return tsdf.carve_surface(triangles, render(), grid, config.sheet_thickness), grid.step
 
 
 def measure(closed: Mesh, unit: Mesh, voxel: float, rng: np.random.Generator) -> dict[str, Any]:
