@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -134,7 +134,7 @@ def _views(args: argparse.Namespace, config: Config) -> None:
         with replacing(args.out / f"{index:02d}.png") as temporary:
             Image.fromarray(image).save(temporary)
     with replacing(args.out / "cameras.npz") as temporary, temporary.open("wb") as file:
-        cameras = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
+        cameras: dict[str, Any] = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
         np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
     say(f"{args.out}: {len(result.images)} views by {result.audit.get('renderer', 'auto')}")
 

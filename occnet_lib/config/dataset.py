@@ -25,7 +25,9 @@ class Split(Section):
 class Dataset(Section):
     """The folder of raw meshes and how it is divided."""
 
-    root: str = Field("demo", description="folder of raw meshes, or `demo` for the bundled generator's shapes")
+    root: str = Field(
+        "demo", description="folder of raw meshes, or `demo` for the bundled generator's shapes"
+    )
     categories: list[str] = Field([], description="categories (folder names) to use; empty: all")
     limit: Natural = Field(0, description="use at most this many shapes of each category; 0: all")
     up: Literal["x", "y", "z"] = Field("y", description="up axis of the files; turned to +y on loading")

@@ -27,7 +27,9 @@ class Watertight(Section):
         "carve",
         description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill",
     )
-    resolution: int = Field(256, ge=32, le=1024, description="samples along the longest edge, margins included")
+    resolution: int = Field(
+        256, ge=32, le=1024, description="samples along the longest edge, margins included"
+    )
     views: Count = Field(100, description="depth renders on a sphere around the shape")
     image_size: int = Field(448, ge=64, le=4096, description="pixels along a depth image's edge; ONet: 640")
     sheet_thickness: float = Field(
