@@ -21,6 +21,9 @@ class Model(Section):
     hidden: Count = Field(256, description="width of the decoder")
     c_dim: Count = Field(256, description="length of the image code")
     blocks: Count = Field(5, description="ResNet blocks in the decoder")
+    positional_encoding: int = Field(
+        0, ge=0, le=10, description="frequencies of the points' positional encoding; 0: none, as ONet"
+    )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .positional_encoding import encode, encoded_dim
+
 
 class AffineBlock(NamedTuple):
     """x + weight_1 · relu(weight_0 · relu(scale ⊙ x + shift) + bias_0) + bias_1."""
@@ -28,7 +30,7 @@ class AffineBlock(NamedTuple):
 class AffineDecoder(NamedTuple):
     """A decoder for one fixed code.
 
-    weight · p + bias, then the blocks, then weight_out · relu(scale ⊙ x + shift) + bias_out.
+    weight · encode(p) + bias, then the blocks, then weight_out · relu(scale ⊙ x + shift) + bias_out.
     """
 
     weight: Tensor
@@ -93,16 +95,17 @@ class CbnBlock(nn.Module):
 class CbnDecoder(nn.Module):
     """Points through ResNet blocks with conditional batch norm: ONet's decoder for images."""
 
-    def __init__(self, c_dim: int, hidden: int, blocks: int) -> None:
+    def __init__(self, c_dim: int, hidden: int, blocks: int, frequencies: int = 0) -> None:
         super().__init__()
-        self.fc_p = nn.Linear(3, hidden)
+        self.frequencies = frequencies
+        self.fc_p = nn.Linear(encoded_dim(frequencies), hidden)
         self.blocks = nn.ModuleList(CbnBlock(c_dim, hidden) for _ in range(blocks))
         self.bn = ConditionalBatchNorm(c_dim, hidden)
         self.fc_out = nn.Linear(hidden, 1)
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = self.fc_p(points)
+        net = self.fc_p(encode(points, self.frequencies))
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(self.bn(net, code))).squeeze(-1)
@@ -147,15 +150,16 @@ class FcBlock(nn.Module):
 class FcDecoder(nn.Module):
     """Points through conditional ResNet blocks without normalisation (Peng et al. 2020, section 3)."""
 
-    def __init__(self, c_dim: int, hidden: int, blocks: int) -> None:
+    def __init__(self, c_dim: int, hidden: int, blocks: int, frequencies: int = 0) -> None:
         super().__init__()
-        self.fc_p = nn.Linear(3, hidden)
+        self.frequencies = frequencies
+        self.fc_p = nn.Linear(encoded_dim(frequencies), hidden)
         self.blocks = nn.ModuleList(FcBlock(c_dim, hidden) for _ in range(blocks))
         self.fc_out = nn.Linear(hidden, 1)
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = self.fc_p(points)
+        net = self.fc_p(encode(points, self.frequencies))
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)

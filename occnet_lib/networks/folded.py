@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .decoders import AffineBlock, AffineDecoder, CbnDecoder, FcDecoder
+from .positional_encoding import encode
 
 
 class FoldedDecoder:
@@ -27,6 +28,7 @@ class FoldedDecoder:
     def __init__(self, decoder: CbnDecoder | FcDecoder, code: Tensor, chunk: int = 100_000) -> None:
         self.chunk = chunk
         self.device = code.device
+        self._frequencies = decoder.frequencies
         # Folded in double precision: the scale of a nearly constant channel is large.
         with torch.no_grad(), torch.autocast(code.device.type, enabled=False):
             self._decoder = _to_float(deepcopy(decoder).double().fold(code.double()))
@@ -48,7 +50,7 @@ class FoldedDecoder:
 
     def _logits(self, points: Tensor) -> Tensor:
         decoder = self._decoder
-        net = torch.addmm(decoder.bias, points, decoder.weight.T)
+        net = torch.addmm(decoder.bias, encode(points, self._frequencies), decoder.weight.T)
         for block in decoder.blocks:
             hidden = _relu(torch.addcmul(block.shift, net, block.scale))
             hidden = _relu(torch.addmm(block.bias_0, hidden, block.weight_0.T))

@@ -30,7 +30,7 @@ class OccupancyNetwork(nn.Module):
         pretrained = model.pretrained if pretrained is None else pretrained
         self.encoder = Encoder(model.encoder, model.c_dim, pretrained)
         decoder = CbnDecoder if model.decoder == "cbn" else FcDecoder
-        self.decoder = decoder(model.c_dim, model.hidden, model.blocks)
+        self.decoder = decoder(model.c_dim, model.hidden, model.blocks, model.positional_encoding)
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1] (see `images.encoder_input`)."""

@@ -18,6 +18,7 @@ from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDec
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.networks.positional_encoding import encode, encoded_dim
 
 SMALL = Model(hidden=16, c_dim=8, blocks=2)
 
@@ -109,9 +110,20 @@ def test_fc_decoder_is_its_formula():
     np.testing.assert_allclose(decoder(points, code)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_positional_encoding_is_its_formula():
+    points = torch.rand(2, 5, 3, dtype=torch.float64) - 0.5
+    encoded = encode(points, 3).numpy()
+    assert encoded.shape == (2, 5, encoded_dim(3))
+    angles = [2**k * np.pi * points.numpy() for k in range(3)]
+    expected = np.concatenate([points, *map(np.sin, angles), *map(np.cos, angles)], axis=-1)
+    np.testing.assert_allclose(encoded, expected, atol=1e-12)
+    assert encode(points, 0) is points
+
+
+@pytest.mark.parametrize("frequencies", [0, 4])
 @pytest.mark.parametrize("decoder", ["cbn", "fc"])
-def test_folded_equals_unfolded(decoder):
-    network = OccupancyNetwork(Model(hidden=32, c_dim=16, decoder=decoder))
+def test_folded_equals_unfolded(decoder, frequencies):
+    network = OccupancyNetwork(Model(hidden=32, c_dim=16, decoder=decoder, positional_encoding=frequencies))
     shaken(network.decoder)
     code, points = torch.randn(1, 16), torch.rand(257, 3) - 0.5
     expected = network.decode(points[None], code)[0].detach()
