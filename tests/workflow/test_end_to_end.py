@@ -82,6 +82,8 @@ def test_one_shape_by_name_and_rerun(finished):
     assert finished.jobs("preprocess")["preprocess_shard"] == 1
     finished.snakemake("preprocess")
     assert finished.jobs("preprocess") == {}
+    finished.snakemake("report")  # as it was found: everything made
+    assert finished.jobs("report") == {}
 
 
 def test_the_number_of_cores_does_not_matter(finished, tmp_path, project):
