@@ -11,8 +11,6 @@ from occnet_lib.records import PointSamples, Watertight
 if TYPE_CHECKING:
     from occnet_lib.config import Points as PointsConfig
 
-VERSION = 1  # raised when the same input gives another output
-
 
 def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) -> PointSamples:
     """Draw occupancy points, surface samples and voxels of a closed mesh (ONet's sample_mesh.py).

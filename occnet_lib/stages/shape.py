@@ -20,6 +20,7 @@ from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.storage import meshfile, shapefile
 from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
+from occnet_lib.versions import VERSIONS
 
 from . import points, views, watertight
 
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_VERSIONS = {"watertight": watertight.VERSION, "points": points.VERSION, "views": views.VERSION}
 _FIRST_COLUMNS = ("category", "id", "split", "status", "stage", "reason", "seconds")
 COLUMNS = (*_FIRST_COLUMNS, "seconds_load", *(f"seconds_{stage}" for stage in STAGES), "path")
 
@@ -109,7 +109,7 @@ def _plan(key: ShapeKey, config: Config, source: Path) -> dict[str, str]:
         plan = {"source": ""}
     before = _digest(plan["source"], config.dataset.up, key.name, config.seed)
     for stage in STAGES:
-        before = _digest(before, stage, _VERSIONS[stage], _section(config, stage))
+        before = _digest(before, stage, VERSIONS[stage], _section(config, stage))
         plan[stage] = before
     plan["attempt"] = _digest(before, config.preprocess.time_limit)
     return plan

@@ -14,9 +14,6 @@ from occnet_lib.geometry.cameras import choy_cameras, project
 from occnet_lib.records import Mesh, Views
 from occnet_lib.rendering.views import render_views
 
-# Raise when the same mesh and parameters would give other images.
-VERSION = 1
-
 # Surface points that enter the audit.
 _AUDIT_POINTS = 2000
 # Below this the closed mesh and the images do not show the same thing.

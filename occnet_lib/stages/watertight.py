@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # raised when the same input gives another output
-
 MARGIN = 5  # samples around the shape: room for thickened sheets, or for the outward bias of the mean rule
 AUDIT_SAMPLES = 10_000
 

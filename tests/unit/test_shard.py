@@ -145,7 +145,7 @@ def test_versions_names_and_sources_count(
     out = tmp_path / "a.h5"
     process(key("a"), config(), root, out)
     calls.clear()
-    monkeypatch.setitem(shape._VERSIONS, "points", -1)
+    monkeypatch.setattr(shape, "VERSIONS", {**shape.VERSIONS, "points": -1})
     process(key("a"), config(), root, out)
     assert calls == ["points", "views"]
     calls.clear()
@@ -200,7 +200,7 @@ def test_unexpected_error_keeps_what_had_succeeded(
     # With the fault mended, what had succeeded is kept.
     monkeypatch.setattr(points, "run", good)
     calls.clear()
-    monkeypatch.setitem(shape._VERSIONS, "points", 2)
+    monkeypatch.setattr(shape, "VERSIONS", {**shape.VERSIONS, "points": 2})
     assert process(key("a"), config(), root, out)["status"] == "ok"
     assert calls == ["points", "views"]
 
