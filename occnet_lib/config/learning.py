@@ -33,11 +33,21 @@ class Train(Section):
     steps: Count = Field(300_000, description="optimiser steps")
     batch_size: int = Field(64, ge=2, description="images a step")
     points: Count = Field(2048, description="points an image")
+    balance: Natural = Field(
+        0,
+        description="0: uniform points; k: of k times as many, half occupied where possible, weighted to the same loss",
+    )
     image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
     learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the learning rate")
     warmup: Natural = Field(0, description="steps of linear warm-up")
     gradient_clip: NonNegative = Field(0.0, description="largest gradient norm of the mean loss; 0: any")
+    ema: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="decay of the weights' moving average, which is then the result; 0: none",
+    )
     log_every: Count = Field(50, description="steps between rows of metrics.csv")
     validate_every: Count = Field(20_000, description="steps between validations; also at the end")
     checkpoint_every: Count = Field(1_000, description="steps between writing last.ckpt")

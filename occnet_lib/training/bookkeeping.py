@@ -98,6 +98,7 @@ class Bookkeeping(Callback):
         """The end of a step."""
         self._watch.step(len(batch.shapes))
         step, train = trainer.global_step, self._train
+        pl_module.update_average(step)
         last = step == train.steps
         validating = self._validation is not None and (last or step % train.validate_every == 0)
         saving = last or step % train.checkpoint_every == 0
@@ -117,7 +118,7 @@ class Bookkeeping(Callback):
 
     def _scores(self, module: OccupancyModule) -> Scores:
         assert self._validation is not None
-        return validate(module.network, self._validation, self._train.image_size, bf16=self._bf16)
+        return validate(module.result, self._validation, self._train.image_size, bf16=self._bf16)
 
     def _record(self, trainer: Trainer, module: OccupancyModule, scores: Scores | None) -> None:
         loss, accuracy, overlap = module.means()
@@ -148,5 +149,5 @@ class Bookkeeping(Callback):
             "val_iou": None if scores is None else scores.iou,
             "val_threshold": None if scores is None else scores.threshold,
         }
-        self._best = network_file(module.network.state_dict(), options)
+        self._best = network_file(module.result.state_dict(), options)
         save_network(self.folder / "best.ckpt", self._best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,15 @@ class Item:
         image: (H, W, 3) uint8 sRGB.
         points: (T, 3) float16, unit frame.
         occupancies: (T,) bool.
+        share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
+            all were taken.
     """
 
     shape: int
     image: NDArray[np.uint8]
     points: NDArray[np.float16]
     occupancies: NDArray[np.bool_]
+    share: float
 
 
 class ShapeSet:
@@ -116,11 +119,13 @@ class TrainingItems(Dataset[Item]):
     """A random view and a random window of the points, which are stored in random order.
 
     An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
-    when. The window begins at a multiple of 8, where a byte of packed occupancies does.
+    when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
+    the window is that many times as long, and `balanced_choice` takes `train.points` of it.
     """
 
     def __init__(self, shapes: ShapeSet, train: Train, seed: int) -> None:
         self.shapes, self._count, self._seed = shapes, train.points, seed
+        self._window = train.points * max(1, train.balance)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -129,9 +134,31 @@ class TrainingItems(Dataset[Item]):
         epoch, shape = index
         rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
         view = int(rng.integers(self.shapes.views(shape)))
-        room = max(0, self.shapes.points_of(shape) - self._count)
+        # At least what is asked for, repeated where a shape has fewer; at most what there is.
+        window = max(self._count, min(self._window, self.shapes.points_of(shape)))
+        room = max(0, self.shapes.points_of(shape) - window)
         start = 8 * int(rng.integers(room // 8 + 1))
-        return Item(shape, self.shapes.image(shape, view), *self.shapes.points(shape, start, self._count))
+        points, occupancies = self.shapes.points(shape, start, window)
+        share = float(occupancies.mean())
+        if window > self._count:
+            chosen = balanced_choice(occupancies, self._count)
+            points, occupancies = points[chosen], occupancies[chosen]
+        return Item(shape, self.shapes.image(shape, view), points, occupancies, share)
+
+
+def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
+    """Indices (count,) of the first points of which half are occupied, or as many as there are.
+
+    Of points in random order these are a random sample of the occupied and one of the free points. Occupied
+    points are a few per cent of uniform ones, so that a uniform sample says little about them.
+
+    Args:
+        occupancies: (T,) bool, T at least `count`.
+        count: how many to choose.
+    """
+    occupied, free = np.flatnonzero(occupancies), np.flatnonzero(~occupancies)
+    taken = min(len(occupied), max(count // 2, count - len(free)))
+    return np.concatenate([occupied[:taken], free[: count - taken]])
 
 
 class ValidationItems(Dataset[Item]):
@@ -144,8 +171,8 @@ class ValidationItems(Dataset[Item]):
         return len(self.shapes)
 
     def __getitem__(self, shape: int) -> Item:
-        count = min(self._count, self.shapes.points_of(shape))
-        return Item(shape, self.shapes.image(shape, 0), *self.shapes.points(shape, 0, count))
+        points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
+        return Item(shape, self.shapes.image(shape, 0), points, occupancies, float(occupancies.mean()))
 
 
 @dataclass(frozen=True)
@@ -157,21 +184,37 @@ class Batch:
         images: (B, H, W, 3) uint8.
         points: (B, T, 3) float16.
         occupancies: (B, T) bool.
+        shares: (B,) float32 (`Item.share`).
     """
 
     shapes: Tensor
     images: Tensor
     points: Tensor
     occupancies: Tensor
+    shares: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
-        tensors = (self.shapes, self.images, self.points, self.occupancies)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, which copies to a GPU faster."""
-        return Batch(*(t.pin_memory() for t in (self.shapes, self.images, self.points, self.occupancies)))
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+
+    def weights(self) -> Tensor:
+        """(B, T) float32, mean 1: importance weights that make a balanced choice of points stand for all.
+
+        An occupied point stands for share / (share among the chosen), a free one likewise, so that the expected
+        weighted mean of any function of a point is its mean over uniform points.
+        """
+        chosen = self.occupancies.float().mean(1, keepdim=True)
+        shares = self.shares[:, None]
+        # No point has the weight that divides by zero.
+        occupied, free = shares / chosen.clamp(min=1e-9), (1 - shares) / (1 - chosen).clamp(min=1e-9)
+        return torch.where(self.occupancies, occupied, free)
+
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 def collate(items: list[Item]) -> Batch:
@@ -184,6 +227,7 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.stack([item.points[:count] for item in items])),
         torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
+        torch.tensor([item.share for item in items]),
     )
 
 

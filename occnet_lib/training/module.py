@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class OccupancyModule(LightningModule):
         super().__init__()
         self.network = OccupancyNetwork(model)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in stubs
+        self.average = deepcopy(self.network).requires_grad_(False) if train.ema else None
         self.sums = torch.zeros(4, dtype=torch.float64)  # of loss, accuracy, IoU and 1 since the last record
         self._train, self._names = train, names
         self._unchecked: list[tuple[Tensor, Tensor]] = []
@@ -48,11 +50,13 @@ class OccupancyModule(LightningModule):
         """The mean loss of a batch."""
         images = encoder_input(batch.images, self._train.image_size)
         logits = self.network(images, batch.points.float()).float()
-        loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float())
+        weights = batch.weights() if self._train.balance else None
+        loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
         with torch.no_grad():
             found = logits > 0
-            accuracy = (found == batch.occupancies).float().mean()
-            overlap = iou(found, batch.occupancies).mean()
+            right = (found == batch.occupancies).float()
+            accuracy = (right if weights is None else right * weights).mean()
+            overlap = iou(found, batch.occupancies, weights).mean()
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
             self.sums = self.sums.to(row.device) + row
         self._unchecked.append((loss.detach(), batch.shapes))
@@ -75,6 +79,31 @@ class OccupancyModule(LightningModule):
                     hint="look at these shapes, or lower train.learning_rate or set train.gradient_clip",
                 )
 
+    @property
+    def result(self) -> OccupancyNetwork:
+        """The network that is validated and kept: the average of the weights where there is one."""
+        return self.network if self.average is None else self.average
+
+    def update_average(self, step: int) -> None:
+        """Move the average towards the weights after a step (counted from 1).
+
+        avg ← d · avg + (1 − d) · weights (Polyak & Juditsky 1992, with exponential weights), where d rises
+        to `train.ema` so that the first weights, which are random, do not stay in it. The running mean and
+        variance of batch norms are averaged alike; the counts of batches are copied.
+        """
+        if self.average is None:
+            return
+        decay = min(self._train.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            pairs = list(
+                zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+            )
+            floats = [(old, new) for old, new in pairs if old.is_floating_point()]
+            torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
+            for old, new in pairs:
+                if not old.is_floating_point():
+                    old.copy_(new)
+
     def means(self) -> tuple[float, float, float]:
         """Loss, accuracy and IoU (at probability one half), means over the steps since the last call."""
         loss, accuracy, overlap, steps = self.sums.tolist()
@@ -85,14 +114,14 @@ class OccupancyModule(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient (Lightning's own clipping refuses fused optimisers)."""
         if self._train.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), self._train.gradient_clip)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._train.gradient_clip)
 
     @override
     def configure_optimizers(self) -> Any:
         """Adam with the rate of `learning_rate_factor` at every step."""
         train = self._train
         optimizer = torch.optim.Adam(
-            self.parameters(), lr=train.learning_rate, eps=1e-8 / train.points, fused=True
+            self.network.parameters(), lr=train.learning_rate, eps=1e-8 / train.points, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(train, step)
@@ -112,7 +141,11 @@ def learning_rate_factor(train: Train, step: int) -> float:
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (…,) of booleans (…, T); 1 where both are empty."""
-    intersection, union = (a & b).sum(-1), (a | b).sum(-1)
-    return torch.where(union > 0, intersection / union.clamp(min=1), 1.0)
+def iou(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Intersection over union (…,) of booleans (…, T), weighted by (…, T) or not; 1 where both are empty."""
+    both, either = a & b, a | b
+    if weights is None:
+        intersection, union = both.sum(-1), either.sum(-1)
+    else:
+        intersection, union = (both * weights).sum(-1), (either * weights).sum(-1)
+    return torch.where(union > 0, intersection / union.where(union > 0, 1), 1.0)

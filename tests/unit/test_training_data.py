@@ -18,7 +18,14 @@ from occnet_lib.config import Model, Train
 from occnet_lib.errors import OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.training.data_module import BatchOrder, TrainingLoader, validation_loader
-from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems, collate
+from occnet_lib.training.dataset import (
+    Batch,
+    ShapeSet,
+    TrainingItems,
+    ValidationItems,
+    balanced_choice,
+    collate,
+)
 from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
 from occnet_lib.training.validation import THRESHOLDS, validate
 
@@ -38,7 +45,7 @@ def first_batches(loader, count: int) -> list:
 
 
 def assert_same(a, b) -> None:
-    for name in ("shapes", "images", "points", "occupancies"):
+    for name in ("shapes", "images", "points", "occupancies", "shares"):
         assert torch.equal(getattr(a, name), getattr(b, name))
 
 
@@ -105,6 +112,95 @@ def test_items_are_views_and_windows_of_their_shape(shard):
     assert views == {0, 1, 2}
     assert len(starts) > 10
     assert all(start % 8 == 0 for start in starts)
+
+
+@settings(deadline=None, max_examples=50)
+@given(occupied=st.lists(st.booleans(), min_size=1, max_size=40), count=st.integers(1, 40))
+def test_a_balanced_choice_is_half_occupied_where_it_can_be(occupied, count):
+    truth = np.array(occupied)
+    count = min(count, len(truth))
+    chosen = balanced_choice(truth, count)
+    assert len(set(chosen)) == count
+    # A naive twin: fill up with either kind, in their order, as the halves and what there is allow.
+    yes, no = [i for i, o in enumerate(occupied) if o], [i for i, o in enumerate(occupied) if not o]
+    taken = sorted(range(count + 1), key=lambda k: abs(k - count // 2))
+    k = next(k for k in taken if k <= len(yes) and count - k <= len(no))
+    assert set(chosen) == {*yes[:k], *no[: count - k]}
+
+
+@pytest.mark.parametrize("cache", ["ram", "none"])
+def test_balanced_points_have_the_loss_of_uniform_ones(tmp_path, cache):
+    """The weighted mean over many items is that over all points, of any function of a point and its label."""
+    plain = Train(points=32, cache=cache)
+    shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1, points=8000)], plain)
+    points, truth = shapes.points(0, 0, 8000)
+
+    def value(points, truth):
+        return np.where(truth, 3.0, points.astype(np.float64)[..., 0] ** 2)
+
+    items = TrainingItems(shapes, plain.model_copy(update={"balance": 8}), 0)
+    batch = collate([items[epoch, 0] for epoch in range(1500)])
+    weights = batch.weights().double().numpy()
+    assert batch.points.shape == (1500, 32, 3)
+    assert batch.occupancies.float().mean() > 0.48  # uniform points: 0.08
+    np.testing.assert_allclose(weights.mean(1), 1, atol=1e-6)
+    means = (weights * value(batch.points.numpy(), batch.occupancies.numpy())).mean(1)
+    error = means.std() / len(means) ** 0.5
+    assert means.mean() == pytest.approx(value(points, truth).mean(), abs=4 * error)
+    # The sample says more: the same measured with uniform points scatters more.
+    uniform = collate([TrainingItems(shapes, plain, 0)[epoch, 0] for epoch in range(1500)])
+    assert uniform.weights().eq(1).all()
+    scatter = value(uniform.points.numpy(), uniform.occupancies.numpy()).mean(1).std()
+    assert means.std() < 0.7 * scatter
+
+
+def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
+    train = Train(points=64, image_size=32, balance=4)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL, train, shapes.names)
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
+    loss = module.training_step(batch, 0)
+    with torch.no_grad():
+        logits = module.network.train()(*inputs(batch, 32)).double().numpy()
+    truth, weights = batch.occupancies.numpy(), batch.weights().double().numpy()
+    losses = np.log1p(np.exp(np.where(truth, -logits, logits)))
+    assert loss.item() == pytest.approx((weights * losses).mean(), rel=1e-5)
+    found = logits > 0
+    both, either = ((m * weights).sum(1) for m in (found & truth, found | truth))
+    expected = (weights * losses).mean(), (weights * (found == truth)).mean(), (both / either).mean()
+    assert module.means() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
+    batch = Batch(*(torch.zeros(1, 4) for _ in range(3)), torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1))
+    assert batch.weights().eq(1).all()
+    assert balanced_choice(np.zeros(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
+    assert balanced_choice(np.ones(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
+
+
+def test_the_average_of_weights_against_a_loop(shard):
+    train = Train(points=64, image_size=32, ema=0.6)
+    module = OccupancyModule(SMALL, train, ["a"] * 5)
+    expected = {name: value.clone().double() for name, value in module.network.state_dict().items()}
+    for step in range(1, 9):
+        with torch.no_grad():
+            for value in module.network.state_dict().values():
+                value.add_(step)
+        module.update_average(step)
+        decay = min(0.6, (1 + step) / (10 + step))
+        for name, value in module.network.state_dict().items():
+            expected[name] = decay * expected[name] + (1 - decay) * value.double()
+    assert module.result is module.average
+    for name, value in module.result.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(value, module.network.state_dict()[name])
+    ours = {
+        id(p) for group in module.configure_optimizers()["optimizer"].param_groups for p in group["params"]
+    }
+    assert ours == {id(p) for p in module.network.parameters()}
+    assert OccupancyModule(SMALL, Train(), []).result is not None
 
 
 @pytest.mark.parametrize("cache", ["ram", "none"])

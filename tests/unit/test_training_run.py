@@ -51,11 +51,15 @@ def pack(tmp_path_factory) -> tuple[list[Path], list[Path]]:
     return shards, [make_shard(folder / "val-0.h5", 2, seed=2)]
 
 
+# What else a state must hold to go on from: the average of weights, the balanced points.
+EVERYTHING = {"ema": 0.9, "balance": 4}
+
+
 @pytest.fixture(scope="module")
 def whole(pack, tmp_path_factory) -> Path:
     """A run from the first to the last step."""
     folder = tmp_path_factory.mktemp("whole")
-    train(configuration(), "small", *pack, folder)
+    train(configuration(**EVERYTHING), "small", *pack, folder)
     return folder
 
 
@@ -120,6 +124,20 @@ def test_the_best_network_is_the_one_that_was_validated(whole, pack):
     assert scores.threshold == options["val_threshold"]
 
 
+def test_the_result_is_the_average_of_weights(whole, pack, tmp_path):
+    """Kept and validated is the average; last.ckpt has both; without averaging there is one network only."""
+    best, last = state_of(whole), state_of(whole, "last.ckpt")
+    options = torch.load(whole / "best.ckpt", weights_only=True)["options"]
+    if options["step"] == 8:
+        assert all(torch.equal(value, last[f"average.{name}"]) for name, value in best.items())
+    assert not torch.equal(last["average.decoder.fc_p.weight"], last["network.decoder.fc_p.weight"])
+    assert not torch.equal(
+        last["average.decoder.bn.bn.running_var"], last["network.decoder.bn.bn.running_var"]
+    )
+    train(configuration(balance=4, steps=2), "small", *pack, tmp_path)
+    assert not any(name.startswith("average") for name in state_of(tmp_path, "last.ckpt"))
+
+
 def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, monkeypatch):
     from occnet_lib.training.module import OccupancyModule
 
@@ -132,20 +150,21 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
 
     monkeypatch.setattr(OccupancyModule, "training_step", stop)
     with pytest.raises(OccnetError, match="stopped"):
-        train(configuration(), "small", *pack, tmp_path)
+        train(configuration(**EVERYTHING), "small", *pack, tmp_path)
     monkeypatch.undo()
     # What a workflow manager removes before a job is run again.
     for name in ("best.ckpt", "metrics.csv", "options.json"):
         (tmp_path / name).unlink()
     (tmp_path / ".last.123.ckpt").write_bytes(b"half")
-    train(configuration(checkpoint_every=3, log_every=3), "small", *pack, tmp_path)
+    train(configuration(**EVERYTHING, checkpoint_every=3, log_every=3), "small", *pack, tmp_path)
     assert_equal_runs(whole, tmp_path)
     assert not (tmp_path / ".last.123.ckpt").exists()
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path):
-    config = configuration(steps=24, checkpoint_every=8)
+@pytest.mark.parametrize("options", [{}, EVERYTHING])
+def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
+    config = configuration(steps=24, checkpoint_every=8, **options)
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = (
         "import sys, torch\nfrom pathlib import Path\n"
@@ -170,7 +189,7 @@ def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
     before = (whole / "last.ckpt").stat().st_mtime_ns
     (whole / "metrics.csv").unlink()
     with caplog.at_level(logging.INFO):
-        train(configuration(), "small", *pack, whole)
+        train(configuration(**EVERYTHING), "small", *pack, whole)
     assert "trained already" in caplog.text
     assert (whole / "last.ckpt").stat().st_mtime_ns == before
     assert len(rows_of(whole)) == 4
