@@ -24,6 +24,9 @@ class Model(Section):
     positional_encoding: int = Field(
         0, ge=0, le=10, description="frequencies of the points' positional encoding; 0: none, as ONet"
     )
+    frame: Literal["unit", "camera"] = Field(
+        "unit", description="frame of the decoder's points: the shape's own, or turned into the camera's"
+    )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
 

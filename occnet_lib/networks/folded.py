@@ -23,10 +23,18 @@ class FoldedDecoder:
         decoder: its running statistics are used; later changes of its weights do not enter.
         code: (c_dim,) float32, on the device where points are to be treated.
         chunk: points treated at a time where no gradient is asked for, which bounds the memory.
+        rotation: (3, 3) that turns points before they are decoded, or None.
     """
 
-    def __init__(self, decoder: CbnDecoder | FcDecoder, code: Tensor, chunk: int = 100_000) -> None:
+    def __init__(
+        self,
+        decoder: CbnDecoder | FcDecoder,
+        code: Tensor,
+        chunk: int = 100_000,
+        rotation: Tensor | None = None,
+    ) -> None:
         self.chunk = chunk
+        self._rotation = None if rotation is None else rotation.to(code.device, torch.float32)
         self.device = code.device
         self._frequencies = decoder.frequencies
         # Folded in double precision: the scale of a nearly constant channel is large.
@@ -50,6 +58,8 @@ class FoldedDecoder:
 
     def _logits(self, points: Tensor) -> Tensor:
         decoder = self._decoder
+        if self._rotation is not None:
+            points = points @ self._rotation.T
         net = torch.addmm(decoder.bias, encode(points, self._frequencies), decoder.weight.T)
         for block in decoder.blocks:
             hidden = _relu(torch.addcmul(block.shift, net, block.scale))

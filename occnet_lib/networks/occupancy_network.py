@@ -37,23 +37,34 @@ class OccupancyNetwork(nn.Module):
         code: Tensor = self.encoder(images)
         return code
 
-    def decode(self, points: Tensor, code: Tensor) -> Tensor:
-        """Logits (B, T) of points (B, T, 3), unit frame, under codes (B, c_dim)."""
+    def decode(self, points: Tensor, code: Tensor, rotations: Tensor | None = None) -> Tensor:
+        """Logits (B, T) of points (B, T, 3), unit frame, under codes (B, c_dim).
+
+        Args:
+            points: of `frame: camera` models without `rotations` in the camera's frame.
+            code: from `encode`.
+            rotations: (B, 3, 3), unit frame to camera (of world_mat); only `frame: camera` models look at them.
+        """
+        if self.model.frame == "camera" and rotations is not None:
+            # No matrix product, which autocast would round the points for.
+            points = (rotations.unsqueeze(1) * points.unsqueeze(2)).sum(-1)
         logits: Tensor = self.decoder(points, code)
         return logits
 
-    def forward(self, images: Tensor, points: Tensor) -> Tensor:
-        """Logits (B, T) of points (B, T, 3) given images (B, 3, H, W)."""
-        return self.decode(points, self.encode(images))
+    def forward(self, images: Tensor, points: Tensor, rotations: Tensor | None = None) -> Tensor:
+        """Logits (B, T) of points (B, T, 3) given images (B, 3, H, W); `rotations` as in `decode`."""
+        return self.decode(points, self.encode(images), rotations)
 
-    def fold(self, code: Tensor, chunk: int = 100_000) -> FoldedDecoder:
-        """The field of one image in evaluation, `f(points (N, 3)) -> logits (N,)`.
+    def fold(self, code: Tensor, chunk: int = 100_000, rotation: Tensor | None = None) -> FoldedDecoder:
+        """The field of one image in evaluation, `f(points (N, 3), unit frame) -> logits (N,)`.
 
         Args:
             code: (c_dim,) or (1, c_dim), from `encode` in evaluation mode.
             chunk: points treated at a time.
+            rotation: (3, 3), as `rotations` in `decode`.
         """
-        return FoldedDecoder(self.decoder, code.detach().reshape(self.model.c_dim).to(torch.float32), chunk)
+        flat = code.detach().reshape(self.model.c_dim).to(torch.float32)
+        return FoldedDecoder(self.decoder, flat, chunk, rotation if self.model.frame == "camera" else None)
 
     @property
     def parameter_count(self) -> int:

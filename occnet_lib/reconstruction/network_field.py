@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
+UPRIGHT = np.diag([1.0, -1.0, -1.0])
+"""What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
+the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -47,10 +50,15 @@ class Reconstructor:
         self._network.requires_grad_(False)
         self.threshold = _threshold(config, self._options, checkpoint)
 
-    def field(self, image: NDArray[np.uint8]) -> FoldedDecoder:
+    def field(self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = UPRIGHT) -> FoldedDecoder:
         """The field of a picture (H, W, 3) uint8 sRGB on white, differentiable in its points.
 
         Pictures are encoded one by one, so that a result does not depend on its neighbours.
+
+        Args:
+            image: the picture.
+            rotation: (3, 3), frame of the points to the picture's camera; only `frame: camera` models look
+                at it. That of world_mat for points of the unit frame.
         """
         import torch
 
@@ -60,11 +68,20 @@ class Reconstructor:
         with torch.inference_mode():
             code = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
         chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
-        return self._network.fold(code.clone(), chunk)
+        return self._network.fold(code.clone(), chunk, torch.as_tensor(rotation, dtype=torch.float32))
 
-    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> Reconstruction:
-        """Reconstruct a picture (H, W, 3) uint8 sRGB on white; `rng` is for the refinement."""
-        field = self.field(image)
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        rng: np.random.Generator,
+        rotation: NDArray[np.floating] = UPRIGHT,
+    ) -> Reconstruction:
+        """Reconstruct a picture (H, W, 3) uint8 sRGB on white; `rng` is for the refinement.
+
+        With a model of `frame: camera` the mesh is in the frame that `rotation` comes from (see `field`): by
+        default the camera's, turned upright.
+        """
+        field = self.field(image, rotation)
         return reconstruct(
             field.on_array,
             self.config,

@@ -40,7 +40,9 @@ def reconstruct_shard(
     with _one_thread(), writing(out_dir) as folder:
         for i, key in enumerate(shard.keys):
             start = process_time()
-            result = reconstructor(shard.image(i, config.view), seeds.rng(seed, "reconstruct", key.name))
+            _, world_mat, _, _ = shard.camera(i, config.view)
+            rng = seeds.rng(seed, "reconstruct", key.name)
+            result = reconstructor(shard.image(i, config.view), rng, world_mat[:, :3])
             values = _values(result, reconstructor.threshold, process_time() - start)
             folder.add(key, result.mesh, result.status, result.reason, **values)
             LOG.info(

@@ -33,6 +33,7 @@ class Item:
         occupancies: (T,) bool.
         share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
             all were taken.
+        rotation: (3, 3) float32, unit frame to the camera of the image.
     """
 
     shape: int
@@ -40,6 +41,7 @@ class Item:
     points: NDArray[np.float16]
     occupancies: NDArray[np.bool_]
     share: float
+    rotation: NDArray[np.float32]
 
 
 class ShapeSet:
@@ -81,6 +83,12 @@ class ShapeSet:
         if self.cached:
             self._images[shape, view] = image
         return image
+
+    def rotation(self, shape: int, view: int) -> NDArray[np.float32]:
+        """(3, 3) float32, unit frame to the camera of an image."""
+        shard, i = self._places[shape]
+        _, world_mat, _, _ = shard.camera(i, view)
+        return world_mat[:, :3].astype(np.float32)
 
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(count, 3) float16 and (count,) bool from `start` on; from the beginning again where they end."""
@@ -143,7 +151,8 @@ class TrainingItems(Dataset[Item]):
         if window > self._count:
             chosen = balanced_choice(occupancies, self._count)
             points, occupancies = points[chosen], occupancies[chosen]
-        return Item(shape, self.shapes.image(shape, view), points, occupancies, share)
+        image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
+        return Item(shape, image, points, occupancies, share, rotation)
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
@@ -172,7 +181,8 @@ class ValidationItems(Dataset[Item]):
 
     def __getitem__(self, shape: int) -> Item:
         points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
-        return Item(shape, self.shapes.image(shape, 0), points, occupancies, float(occupancies.mean()))
+        image, rotation = self.shapes.image(shape, 0), self.shapes.rotation(shape, 0)
+        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation)
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ class Batch:
         points: (B, T, 3) float16.
         occupancies: (B, T) bool.
         shares: (B,) float32 (`Item.share`).
+        rotations: (B, 3, 3) float32.
     """
 
     shapes: Tensor
@@ -192,6 +203,7 @@ class Batch:
     points: Tensor
     occupancies: Tensor
     shares: Tensor
+    rotations: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
@@ -228,6 +240,7 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack([item.points[:count] for item in items])),
         torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
         torch.tensor([item.share for item in items]),
+        torch.from_numpy(np.stack([item.rotation for item in items])),
     )
 
 

@@ -49,7 +49,7 @@ class OccupancyModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
         images = encoder_input(batch.images, self._train.image_size)
-        logits = self.network(images, batch.points.float()).float()
+        logits = self.network(images, batch.points.float(), batch.rotations).float()
         weights = batch.weights() if self._train.balance else None
         loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
         with torch.no_grad():

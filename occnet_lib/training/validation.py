@@ -65,8 +65,11 @@ def _rows(network: OccupancyNetwork, batch: Batch, image_size: int) -> Tensor:
     codes = network.encode(encoder_input(batch.images, image_size))
     thresholds = torch.tensor(THRESHOLDS, device=codes.device).logit()[:, None]
     rows = []
-    for code, points, occupied in zip(codes, batch.points, batch.occupancies, strict=True):
-        parts = [network.decode(part[None].float(), code[None])[0] for part in points.split(_CHUNK)]
+    items = zip(codes, batch.points, batch.occupancies, batch.rotations, strict=True)
+    for code, points, occupied, rotation in items:
+        parts = [
+            network.decode(part[None].float(), code[None], rotation[None])[0] for part in points.split(_CHUNK)
+        ]
         logits = torch.cat(parts).float()
         loss = functional.binary_cross_entropy_with_logits(logits, occupied.float())
         accuracy = ((logits > 0) == occupied).float().mean()

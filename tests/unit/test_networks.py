@@ -134,6 +134,27 @@ def test_folded_equals_unfolded(decoder, frequencies):
     assert field.on_array(np.zeros((0, 3))).shape == (0,)
 
 
+@pytest.mark.parametrize("frequencies", [0, 4])
+def test_points_are_turned_into_the_frame_of_the_camera(frequencies):
+    """At p under rotation R a model of the camera's frame is what its decoder is at R p."""
+    camera = Model(hidden=32, c_dim=16, blocks=1, frame="camera", positional_encoding=frequencies)
+    network = OccupancyNetwork(camera)
+    shaken(network.decoder)
+    rotations = torch.linalg.qr(torch.randn(2, 3, 3))[0]
+    codes, points = torch.randn(2, 16), torch.rand(2, 50, 3) - 0.5
+    turned = torch.stack([points[i] @ rotations[i].T for i in range(2)])
+    expected = network.decode(turned, codes)
+    torch.testing.assert_close(network.decode(points, codes, rotations), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(network.decode(points, codes), expected, atol=1e-2)
+    field = network.fold(codes[1], rotation=rotations[1])
+    torch.testing.assert_close(field(points[1]), expected[1], rtol=1e-3, atol=1e-3)
+    # A model of the unit frame pays no attention to it.
+    network.model = camera.model_copy(update={"frame": "unit"})
+    assert torch.equal(network.decode(points, codes, rotations), network.decode(points, codes))
+    field = network.fold(codes[1], rotation=rotations[1])
+    torch.testing.assert_close(field(points[1]), network.decode(points, codes)[1], rtol=1e-3, atol=1e-3)
+
+
 def test_folded_gradient_with_respect_to_points():
     network = OccupancyNetwork(SMALL)
     shaken(network.decoder)

@@ -268,6 +268,31 @@ def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint
     assert volume(fixed(image, rng()).mesh) > volume(result.mesh)
 
 
+def test_a_model_of_the_cameras_frame_gives_meshes_of_the_unit_frame(tmp_path):
+    """A rod along the camera's x axis: its mesh lies along what the camera turns to x; upright without a camera."""
+    model = MODEL.model_copy(update={"frame": "camera"})
+    network = ball_network(5.0)
+    with torch.no_grad():  # |x + y| counts little, |x - y| and |z| much
+        axes = torch.tensor([[0.3, 0.0, 0.0], [0.0, 1.0, -0.7], [0.0, 0.0, 1.0], [0.0, 1.0, 0.7]])
+        half = axes.repeat(4, 1)
+        network.decoder.fc_p.weight.copy_(torch.cat([half, -half]))
+    path = tmp_path / "best.ckpt"
+    options = {"model": model.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(path, network_file(network.state_dict(), options))
+    reconstructor = Reconstructor(path, SMALL.model_copy(update={"refine_steps": 0}))
+    image = np.full((40, 40, 3), 200, np.uint8)
+    turn = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
+    points = np.random.default_rng(1).uniform(-0.5, 0.5, (50, 3))
+    own = reconstructor.field(image, np.eye(3)).on_array(points @ turn.T)
+    assert np.allclose(reconstructor.field(image, turn).on_array(points), own, atol=1e-3)
+    longest = np.linalg.svd(reconstructor(image, rng(), turn).mesh.vertices, full_matrices=False)[2][0]
+    assert abs(longest @ turn[0]) > 0.99
+    upright = reconstructor.field(image).on_array(points)
+    assert np.allclose(
+        upright, reconstructor.field(image, np.eye(3)).on_array(points * [1, -1, -1]), atol=1e-3
+    )
+
+
 def test_without_validation_shapes_the_threshold_is_onets(tmp_path, caplog):
     path = tmp_path / "last.ckpt"
     options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": None}

@@ -6,6 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from occnet_lib.config import Model, Train
 from occnet_lib.errors import OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.storage.shards import Shard
 from occnet_lib.training.data_module import BatchOrder, TrainingLoader, validation_loader
 from occnet_lib.training.dataset import (
     Batch,
@@ -171,8 +173,32 @@ def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
     assert module.means() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
+    """In training and validation: as if the points themselves had been turned by their image's camera."""
+    train = Train(points=64, image_size=32, validation_points=64)
+    shapes = ShapeSet([shard], train)
+    item = TrainingItems(shapes, train, 0)[1, 3]
+    (view,) = [v for v in range(3) if np.array_equal(item.image, shapes.image(3, v))]
+    np.testing.assert_allclose(item.rotation, Shard(shard).camera(3, view)[1][:, :3], atol=1e-7)
+    torch.manual_seed(0)
+    unit = OccupancyModule(SMALL, train, shapes.names)
+    torch.manual_seed(0)
+    camera = OccupancyModule(SMALL.model_copy(update={"frame": "camera"}), train, shapes.names)
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
+    assert not torch.equal(batch.rotations, torch.eye(3).expand(4, 3, 3))
+    turned = torch.einsum("bij,btj->bti", batch.rotations, batch.points.float())
+    loss = camera.training_step(batch, 0)
+    assert loss.item() == pytest.approx(unit.training_step(replace(batch, points=turned), 0).item(), rel=1e-5)
+    scores = validate(camera.network, [batch], 32)
+    assert scores.loss == pytest.approx(
+        validate(unit.network, [replace(batch, points=turned)], 32).loss, rel=1e-5
+    )
+    assert scores.loss != pytest.approx(validate(unit.network, [batch], 32).loss, rel=1e-5)
+
+
 def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
-    batch = Batch(*(torch.zeros(1, 4) for _ in range(3)), torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1))
+    nothing = torch.zeros(1, 4)
+    batch = Batch(nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), nothing)
     assert batch.weights().eq(1).all()
     assert balanced_choice(np.zeros(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
     assert balanced_choice(np.ones(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
@@ -317,7 +343,7 @@ def test_the_mean_loss_updates_as_the_sum_does():
 class Ball(OccupancyNetwork):
     """Logits that fall with the distance from the origin, whatever the image."""
 
-    def decode(self, points, code):
+    def decode(self, points, code, rotations=None):
         return 4 - 10 * points.norm(dim=-1)
 
 

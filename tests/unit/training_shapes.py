@@ -19,13 +19,15 @@ def ellipsoid(rng: np.random.Generator, name: str, points: int, views: int, pixe
     images = np.full((views, pixels, pixels, 3), 255, np.uint8)
     for view in range(views):
         images[view][(u / radii[0]) ** 2 + (v / radii[1]) ** 2 <= 1] = (int(radii[2] * 400), 10 * view, 30)
-    eye = np.tile(np.eye(3, 4), (views, 1, 1))
+    cosine, sine, zero = np.cos(0.3 * np.arange(views)), np.sin(0.3 * np.arange(views)), np.zeros(views)
+    about_y = [[cosine, zero, sine, zero], [zero, zero + 1, zero, zero], [-sine, zero, cosine, zero]]
+    world_mat = np.moveaxis(np.array(about_y), -1, 0)
     none = np.zeros((1, 3), np.float16)
     return PackedShape.of(
         ShapeKey("ellipsoid", name),
         Watertight(Mesh(np.zeros((3, 3)), np.zeros((1, 3), np.int32)), np.zeros(3), 1.0),
         PointSamples(places, inside, none, none, np.zeros((2, 2, 2), np.bool_)),
-        Views(images, eye[:, :, :3], eye, np.zeros(3), 1.0),
+        Views(images, np.tile(np.eye(3), (views, 1, 1)), world_mat, np.zeros(3), 1.0),
     )
 
 
