@@ -10,9 +10,9 @@ from types import MappingProxyType
 VERSIONS = MappingProxyType(
     {
         "demo": 1,
-        "watertight": 1,
+        "watertight": 2,
         "points": 1,
-        "views": 1,
+        "views": 2,
         "pack": 1,
         "train": 1,
         "reconstruct": 1,

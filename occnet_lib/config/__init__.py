@@ -6,12 +6,13 @@ from .base import Section
 from .dataset import Dataset, Demo, Split
 from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
 from .learning import Model, Train
-from .preprocess import Points, Preprocess, Views, Watertight
+from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 from .root import Config
 
 __all__ = [
     "Analyse",
+    "Audit",
     "Config",
     "Dataset",
     "Demo",

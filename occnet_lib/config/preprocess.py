@@ -1,12 +1,30 @@
-"""Sections of the stages that make training data of a raw mesh: `preprocess`, `watertight`, `points`, `views`."""
+"""Sections of the stages that make training data of a raw mesh: `preprocess` to `views`, and `audit` of the result."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, NonNegative, Positive, Section, Share
+
+
+def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= limits[0] <= limits[1]:
+        raise ValueError(
+            f"the shape fails above the second limit, so {list(limits)} must rise from 0 or more"
+        )
+    return limits
+
+
+def _falling(limits: tuple[float, float]) -> tuple[float, float]:
+    if not limits[0] >= limits[1]:
+        raise ValueError(f"the shape fails below the second limit, so {list(limits)} must fall")
+    return limits
+
+
+AtMost = Annotated[tuple[float, float], AfterValidator(_rising)]
+AtLeast = Annotated[tuple[float, float], AfterValidator(_falling)]
 
 
 class Preprocess(Section):
@@ -74,3 +92,26 @@ class Views(Section):
         if self.distance[0] * self.max_distance <= 0.5:
             raise ValueError("distance x max_distance must be above 0.5, or cameras stand within the shape")
         return self
+
+
+class Audit(Section):
+    """What makes a shape suspicious: beyond the first limit it becomes `warn`, beyond the second `failed`."""
+
+    distance: AtMost = Field(
+        (2.0, 10.0),
+        description="voxels of watertight between closed mesh and visible input, 95th percentile, either way",
+    )
+    edge: AtMost = Field((4.0, 12.0), description="voxels by which the longest edge differs from the input's")
+    least_volume: AtLeast = Field((1e-3, 1e-4), description="volume of the closed mesh, longest edge 1")
+    most_volume: AtMost = Field((1.02, 1.1), description="the same; a full cube has 1")
+    silhouette: AtLeast = Field(
+        (0.99, 0.9),
+        description="share of surface points within the silhouettes, and of silhouettes they cover, to 1 pixel",
+    )
+    leak: AtMost = Field(
+        (0.05, 0.9),
+        description="share of the inside that the flood rule lost through holes (other rules: none)",
+    )
+    repaired: Literal["ok", "warn", "failed"] = Field(
+        "warn", description="what a shape is that had to be closed by force"
+    )

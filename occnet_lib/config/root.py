@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from .base import Natural, Section
 from .dataset import Dataset, Demo
 from .learning import Model, Train
-from .preprocess import Points, Preprocess, Views, Watertight
+from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 
 
@@ -24,6 +24,7 @@ class Config(Section):
     watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
     points: Points = Field(Points(), description="occupancies, surface points, voxels")
     views: Views = Field(Views(), description="images and cameras")
+    audit: Audit = Field(Audit(), description="when a shape is suspicious")
     models: dict[str, Model] = Field(
         {"onet": Model()}, description="variants to train and compare, by name; null leaves one out"
     )

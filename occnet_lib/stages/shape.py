@@ -22,13 +22,16 @@ from occnet_lib.storage import meshfile, shapefile
 from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.versions import VERSIONS
 
-from . import points, views, watertight
+from . import audit, points, views, watertight
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _FIRST_COLUMNS = ("category", "id", "split", "status", "stage", "reason", "seconds")
+AUDIT = (
+    "audit"  # the stage in which a shape failed that all stages made but that is too suspicious to be used
+)
 COLUMNS = (*_FIRST_COLUMNS, "seconds_load", *(f"seconds_{stage}" for stage in STAGES), "path")
 
 
@@ -43,7 +46,8 @@ def process(
     """Make the file of one shape, or leave it where it is up to date.
 
     A stage is kept when everything that decides it is unchanged: its parameters and version, the seed,
-    the mesh file and the stages before it. A shape that failed is not tried again while that is so.
+    the mesh file and the stages before it. A shape that failed is not tried again while that is so. Other limits of
+    the section `audit` only change the status and the reason.
 
     Args:
         key: which shape; `key.path` is relative to `root`.
@@ -63,8 +67,13 @@ def process(
     plan = _plan(key, config, source)
     old = None if force else _existing(out_path)
     if old is not None and _is_current(old, plan):
-        return row(old, key, out_path)
-    record = _Attempt(key, config, source, plan, on_stage).run(old, out_path)
+        record = _judged(old, config)
+        if record == old:
+            return row(old, key, out_path)
+    else:
+        record = _Attempt(key, config, source, plan, on_stage).run(old, out_path)
+    if record.status == "warn" or record.stage == AUDIT:
+        logger.warning("%s: %s: %s", key.name, record.status, record.reason)
     shapefile.write(out_path, record)
     return row(record, key, out_path)
 
@@ -96,8 +105,7 @@ def row(record: ShapeRecord, key: ShapeKey, out_path: str | Path) -> dict[str, A
         "path": str(out_path),
     }
     for stage, entry in record.stages.items():
-        audit = entry.audit if entry.result is None else entry.result.audit
-        values |= {f"{stage}_{name}": value for name, value in audit.items()}
+        values |= {f"{stage}_{name}": value for name, value in _audit(entry).items()}
     return values
 
 
@@ -136,9 +144,23 @@ def _existing(path: str | Path) -> ShapeRecord | None:
 
 
 def _is_current(record: ShapeRecord, plan: dict[str, str]) -> bool:
-    if record.status == "failed":
+    if record.status == "failed" and record.stage != AUDIT:
         return record.digest == plan["attempt"]
     return all(stage in record.stages and record.stages[stage].digest == plan[stage] for stage in STAGES)
+
+
+def _judged(record: ShapeRecord, config: Config) -> ShapeRecord:
+    """A record of which all stages succeeded, with the status that its audits earn; failed ones stay as they are."""
+    if record.status == "failed" and record.stage != AUDIT:
+        return record
+    status, reason = audit.judge(
+        {stage: _audit(entry) for stage, entry in record.stages.items()}, config.audit
+    )
+    return replace(record, status=status, reason=reason, stage=AUDIT if status == "failed" else "")
+
+
+def _audit(entry: StageEntry) -> dict[str, Any]:
+    return entry.audit if entry.result is None else entry.result.audit
 
 
 def _record(key: ShapeKey, config: Config, plan: dict[str, str], **values: Any) -> ShapeRecord:
@@ -183,12 +205,7 @@ class _Attempt:
         except Exception as error:
             logger.exception("%s: unexpected error in %s", self.key.name, self.stage)
             return self._failed(f"{type(error).__name__}: {error}")
-        reason = "; ".join(
-            filter(None, (result.audit.get("warning", "") for result in self.results.values()))
-        )
-        if reason:
-            logger.warning("%s: %s", self.key.name, reason)
-        return self._record("warn" if reason else "ok", reason)
+        return _judged(self._record("ok", ""), self.config)
 
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
         """Take over the stages that are unchanged: some first ones, as each depends on those before it."""

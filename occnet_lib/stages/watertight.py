@@ -34,14 +34,14 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         the closed mesh in the unit frame with vertices that float32 holds exactly. Its audit tells `faces_in`,
         `faces_fused` (before simplification), `faces_out`, `closed`, `repaired`, `components_removed`,
         `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that
-        of the input being 1), `surface_error_{mean,p95,max}` from the result to the input,
-        `input_error_{mean,p95,max}` from the visible input to the result, and `hidden_share` of the input's area
-        that lies inside; all lengths in the unit frame.
+        of the input being 1), `voxel` (spacing of the samples), `surface_error_{mean,p95,max}` from the result to
+        the input, `input_error_{mean,p95,max}` from the visible input to the result, `hidden_share` of the input's
+        area that lies inside, and of the rule flood `leak` (`leak.leaked_share`); all lengths in the unit frame.
 
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
     """
-    from occnet_lib.geometry import components, normalise, repair, simplify
+    from occnet_lib.geometry import components, leak, normalise, repair, simplify
 
     unit, loc, scale = normalise.unit_cube(mesh)
     triangles = _with_area(unit.triangles)
@@ -60,6 +60,8 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         "components_removed": removed,
     }
     audit |= measure(closed, unit, voxel, rng)
+    if config.rule == "flood":
+        audit["leak"] = leak.leaked_share(closed, unit, voxel, rng)
     if not audit["closed"]:
         raise MeshError("the result is not a closed surface")
     return Watertight(mesh=closed, loc=loc, scale=scale, audit=audit)
@@ -98,6 +100,7 @@ def measure(closed: Mesh, unit: Mesh, voxel: float, rng: np.random.Generator) ->
         "euler": sound.euler,
         "volume": sound.volume,
         "edge_ratio": float(np.ptp(closed.vertices, axis=0).max()),
+        "voxel": voxel,
     }
     on_result = sampling.sample_surface(closed, AUDIT_SAMPLES, rng)[0]
     audit |= _spread("surface_error", occupancy.surface_distance(unit, on_result))

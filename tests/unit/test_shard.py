@@ -205,17 +205,33 @@ def test_unexpected_error_keeps_what_had_succeeded(
     assert calls == ["points", "views"]
 
 
-def test_warnings_of_audits_make_a_warn(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = points.run
-
-    def odd(*args: Any) -> Any:
-        result = good(*args)
-        result.audit["warning"] = "nothing is inside"
-        return result
-
-    monkeypatch.setattr(points, "run", odd)
-    row = process(key("a"), config(), root, tmp_path / "a.h5")
-    assert (row["status"], row["reason"], row["stage"]) == ("warn", "nothing is inside", "")
+def test_limits_of_the_audit_make_warn_and_failed(
+    root: Path, tmp_path: Path, calls: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "a.h5"
+    made = process(key("a"), config(), root, out)
+    assert made["status"] == "ok"
+    volume = made["watertight_volume"]
+    arrays = everything(out)
+    calls.clear()
+    for limits, status, limit in (((1.0, 0.01), "warn", "1"), ((2.0, 0.9), "failed", "0.9")):
+        strict = config(audit={"least_volume": limits})
+        row = process(key("a"), strict, root, out)
+        reason = f"volume {volume:.3g}, below audit.least_volume {limit}"
+        assert (row["status"], row["reason"]) == (status, reason)
+        assert row["stage"] == ("audit" if status == "failed" else "")
+        record = shapefile.read_status(out)
+        assert (record.status, record.reason, record.stage) == (status, reason, row["stage"])
+        assert f"solid/a: {status}: {reason}" in caplog.text
+        caplog.clear()
+        stamp = out.stat().st_mtime_ns
+        assert process(key("a"), strict, root, out) == row
+        assert out.stat().st_mtime_ns == stamp
+        assert not caplog.records
+    # Nothing is made again for other limits, and a failed shape may be used again.
+    assert process(key("a"), config(), root, out) == made
+    assert calls == []
+    assert_same(everything(out), arrays)
 
 
 @pytest.mark.parametrize("error", [DependencyError("no library"), DataError("disk full"), ImportError("x")])

@@ -92,6 +92,7 @@ rule preprocess_shard:
         watertight=CONFIG.watertight.model_dump(),
         points=CONFIG.points.model_dump(),
         views=CONFIG.views.model_dump(),
+        audit=CONFIG.audit.model_dump(),
         members=members,
         versions=versions("watertight", "points", "views"),
         shapes=f"{RESULTS}/preprocess/shapes",

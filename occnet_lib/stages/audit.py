@@ -1,0 +1,76 @@
+"""Judging a finished shape by the figures of its stages; the limits are those of the section `audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from occnet_lib.config import Audit as AuditConfig
+from occnet_lib.records import Status
+
+_LEVELS: tuple[Status, ...] = ("ok", "warn", "failed")
+
+
+def judge(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> tuple[Status, str]:
+    """Compare the audits of a shape with the limits.
+
+    Args:
+        figures: audit of every stage, by stage word; a figure that is absent is not judged.
+        config: section `audit`.
+
+    Returns:
+        the status, and as its reason every figure beyond a limit, the worst first; empty for ok.
+    """
+    found = sorted(_findings(figures, config), key=lambda finding: -finding[0])
+    if not found:
+        return "ok", ""
+    return _LEVELS[found[0][0]], "; ".join(reason for _, reason in found)
+
+
+def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> Iterator[tuple[int, str]]:
+    """Level (1 warn, 2 failed) and reason of every figure beyond a limit."""
+    closed, views = figures.get("watertight", {}), figures.get("views", {})
+    voxel = closed.get("voxel")
+    if voxel:
+        for name, words in (
+            ("surface_error", "closed mesh to input"),
+            ("input_error", "input to closed mesh"),
+        ):
+            distance = closed.get(f"{name}_p95")
+            yield from _above(distance, voxel, f"95 % of {words} within {{}} voxels", "distance", config)
+        edge = closed.get("edge_ratio")
+        off = None if edge is None else abs(edge - 1.0)
+        yield from _above(off, voxel, "longest edge off by {} voxels", "edge", config)
+    volume = closed.get("volume")
+    yield from _below(volume, "volume {}", "least_volume", config)
+    yield from _above(volume, 1.0, "volume {}", "most_volume", config)
+    yield from _above(closed.get("leak"), 1.0, "{} of the inside lost through holes", "leak", config)
+    if closed.get("repaired"):
+        level = _LEVELS.index(config.repaired)
+        if level:
+            yield level, f"closed by force (audit.repaired: {config.repaired})"
+    yield from _below(
+        views.get("inside"), "{} of the closed surface in the silhouettes", "silhouette", config
+    )
+    yield from _below(views.get("covered"), "{} of the silhouettes covered", "silhouette", config)
+
+
+def _above(
+    value: float | None, unit: float, words: str, key: str, config: AuditConfig
+) -> Iterator[tuple[int, str]]:
+    limits = getattr(config, key)
+    if value is not None and value / unit > limits[0]:
+        yield _finding(value / unit, value / unit > limits[1], words, key, "above", limits)
+
+
+def _below(value: float | None, words: str, key: str, config: AuditConfig) -> Iterator[tuple[int, str]]:
+    limits = getattr(config, key)
+    if value is not None and value < limits[0]:
+        yield _finding(value, value < limits[1], words, key, "below", limits)
+
+
+def _finding(
+    value: float, beyond: bool, words: str, key: str, side: str, limits: tuple[float, float]
+) -> tuple[int, str]:
+    """Level and reason, which names the figure and the limit that it is beyond."""
+    return 1 + beyond, f"{words.format(f'{value:.3g}')}, {side} audit.{key} {limits[beyond]:g}"

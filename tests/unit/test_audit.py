@@ -1,0 +1,148 @@
+"""Limits of the audit, and what a flood fill loses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from occnet_lib.config import Audit, Watertight
+from occnet_lib.geometry.leak import leaked_share
+from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.records import Mesh
+from occnet_lib.stages import watertight
+from occnet_lib.stages.audit import judge
+from tests.geometry_solids import box_mesh, boxes, chair, cup, rotation, sphere
+
+VOXEL = 1 / 100
+GOOD: dict[str, dict[str, Any]] = {
+    "watertight": {
+        "voxel": VOXEL,
+        "surface_error_p95": 0.1 * VOXEL,
+        "input_error_p95": 0.7 * VOXEL,
+        "edge_ratio": 1.002,
+        "volume": 0.2,
+        "repaired": False,
+    },
+    "points": {"occupied_share": 0.15},
+    "views": {"inside": 1.0, "covered": 0.999},
+}
+
+
+def judged(
+    stage: str = "watertight", limits: dict[str, Any] | None = None, **figures: Any
+) -> tuple[str, str]:
+    audits = {**GOOD, stage: {**GOOD[stage], **figures}}
+    return judge(audits, Audit.model_validate(limits or {}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "figure", "warn", "failed", "words"),
+    [
+        (
+            "watertight",
+            "surface_error_p95",
+            2.5 * VOXEL,
+            11 * VOXEL,
+            "closed mesh to input within 2.5 voxels",
+        ),
+        ("watertight", "input_error_p95", 2.5 * VOXEL, 11 * VOXEL, "input to closed mesh within 2.5 voxels"),
+        ("watertight", "edge_ratio", 1.05, 1.2, "longest edge off by 5 voxels"),
+        ("watertight", "edge_ratio", 0.95, 0.8, "longest edge off by 5 voxels"),
+        ("watertight", "volume", 5e-4, 5e-5, "volume 0.0005, below audit.least_volume 0.001"),
+        ("watertight", "volume", 1.05, 1.3, "volume 1.05, above audit.most_volume 1.02"),
+        ("watertight", "leak", 0.1, 0.95, "0.1 of the inside lost through holes, above audit.leak 0.05"),
+        (
+            "views",
+            "inside",
+            0.985,
+            0.5,
+            "0.985 of the closed surface in the silhouettes, below audit.silhouette",
+        ),
+        ("views", "covered", 0.95, 0.5, "0.95 of the silhouettes covered, below audit.silhouette 0.99"),
+    ],
+)
+def test_a_figure_beyond_its_limits(stage: str, figure: str, warn: float, failed: float, words: str) -> None:
+    status, reason = judged(stage, **{figure: warn})
+    assert (status, words in reason) == ("warn", True), reason
+    assert judged(stage, **{figure: failed})[0] == "failed"
+
+
+def test_good_and_absent_figures_are_ok() -> None:
+    assert judged() == ("ok", "")
+    assert judge({}, Audit()) == ("ok", "")
+    assert judge({"watertight": {"edge_ratio": 3.0}}, Audit()) == ("ok", "")  # in voxels of unknown size
+
+
+def test_the_worst_comes_first_and_all_are_told() -> None:
+    status, reason = judged(volume=5e-4, edge_ratio=1.2)
+    assert status == "failed"
+    first, second = reason.split("; ")
+    assert "longest edge off by 20 voxels, above audit.edge 12" in first
+    assert "volume" in second
+
+
+def test_a_repair_is_what_the_configuration_says() -> None:
+    assert judged(repaired=True) == ("warn", "closed by force (audit.repaired: warn)")
+    assert judged(limits={"repaired": "failed"}, repaired=True)[0] == "failed"
+    assert judged(limits={"repaired": "ok"}, repaired=True)[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    "limits", [{"distance": (3, 2)}, {"edge": (-1, 2)}, {"silhouette": (0.9, 0.99)}, {"distance": 2}]
+)
+def test_limits_that_cannot_be(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Audit.model_validate(limits)
+
+
+def box_with_a_hole(edge: float) -> Mesh:
+    """A cube without thickness, less a square of `edge` out of the middle of its top."""
+    walls = box_mesh((0, 0, 0), (1, 1, 1))
+    top = (walls.vertices[walls.faces][:, :, 1] > 0.499).all(axis=1)
+    h = edge / 2
+    corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-h, -h), (h, -h), (h, h), (-h, h)]
+    n = len(walls.vertices)
+    rim = [(n + i, n + (i + 1) % 4, n + 4 + (i + 1) % 4) for i in range(4)]
+    rim += [(n + i, n + 4 + (i + 1) % 4, n + 4 + i) for i in range(4)]
+    vertices = np.concatenate([walls.vertices, [(x, 0.5, z) for x, z in corners]])
+    return Mesh(vertices, np.concatenate([walls.faces[~top], rim]).astype(np.int32))
+
+
+COARSE = Watertight(rule="flood", resolution=96, max_faces=8000)
+
+
+def test_the_flood_rule_notices_that_it_leaked() -> None:
+    voxel = 1 / (96 - 2 - 2 * watertight.MARGIN)
+    for edge, leaks in ((0.3 * voxel, False), (4 * voxel, True)):
+        mesh = box_with_a_hole(edge)
+        result = watertight.run(mesh, COARSE, np.random.default_rng(0))
+        status, reason = judge({"watertight": result.audit}, Audit())
+        assert (result.audit["volume"] < 0.2) == leaks
+        if leaks:
+            assert result.audit["leak"] > 0.9
+            assert status == "failed"
+            assert "lost through holes" in reason
+        else:
+            assert result.audit["leak"] == 0.0
+            assert status == "ok"
+    # Carving fills the same box: no view sees more than a few rays of its inside.
+    carved = watertight.run(mesh, COARSE.model_copy(update={"rule": "carve"}), np.random.default_rng(0))
+    assert carved.audit["volume"] > 0.9
+    assert "leak" not in carved.audit
+
+
+@pytest.mark.parametrize("make", [sphere, chair, cup], ids=["sphere", "chair", "cup"])
+def test_open_space_is_no_leak(make: Any) -> None:
+    unit = unit_cube(make().rotated(rotation(3)).mesh)[0]
+    assert leaked_share(unit, unit, 1 / 244, np.random.default_rng(0)) < 0.03
+
+
+def test_leaked_share_is_a_share_of_the_volume() -> None:
+    # Two boxes of the same size; the closed mesh has lost one of them.
+    both = boxes([((-0.3, 0, 0), (0.4, 0.4, 0.4)), ((0.3, 0, 0), (0.4, 0.4, 0.4))]).mesh
+    one = box_mesh((-0.3, 0, 0), (0.4, 0.4, 0.4))
+    share = leaked_share(one, both, 1e-4, np.random.default_rng(0))
+    assert share == pytest.approx(0.5, abs=0.03)
