@@ -56,10 +56,12 @@ def surface_metrics(
         predicted, true: (N, 3) and (M, 3) points.
         predicted_normals, true_normals: unit normals there; sign does not matter.
     """
-    predicted, predicted_normals = _by_cells(predicted, predicted_normals)
-    true, true_normals = _by_cells(true, true_normals)
-    to_true, nearest_true = _nearest(true, predicted)
-    to_predicted, nearest_predicted = _nearest(predicted, true)
+    from .nearest import nearest
+
+    predicted, predicted_normals = _along_curve(predicted, predicted_normals)
+    true, true_normals = _along_curve(true, true_normals)
+    to_true, nearest_true = nearest(true, predicted)
+    to_predicted, nearest_predicted = nearest(predicted, true)
     accuracy, completeness = float(to_true.mean()), float(to_predicted.mean())
     chamfer = 0.5 * (accuracy + completeness)
     consistency = 0.5 * (
@@ -157,28 +159,15 @@ def has_area(mesh: Mesh) -> bool:
     return bool(np.any(np.cross(b - a, c - a)))
 
 
-def _by_cells(
+def _along_curve(
     points: NDArray[np.floating], normals: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points and normals in the order of 64³ cells: neighbours that are asked for one after the other are in cache."""
+    """Points and normals in the order in which `nearest` is fast."""
+    from .nearest import along_curve
+
     at = np.asarray(points, dtype=np.float64)
-    low = at.min(axis=0)
-    edge = max(float((at.max(axis=0) - low).max()), 1e-300)
-    cell = ((at - low) / edge * 64.0).astype(np.int64)
-    order = np.argsort((cell[:, 0] * 65 + cell[:, 1]) * 65 + cell[:, 2], kind="stable")
+    order = along_curve(at)
     return at[order], np.asarray(normals, dtype=np.float64)[order]
-
-
-def _nearest(
-    reference: NDArray[np.float64], query: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Distance and index of the point of `reference` nearest to each of `query`."""
-    from scipy.spatial import cKDTree
-
-    # Sliding midpoints instead of medians build faster and answer as fast on surfaces.
-    tree = cKDTree(reference, balanced_tree=False, leafsize=32)
-    distance, index = tree.query(query, workers=1)
-    return np.asarray(distance), np.asarray(index)
 
 
 def _alignment(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

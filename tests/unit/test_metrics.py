@@ -21,6 +21,7 @@ from occnet_lib.evaluation.metrics import (
     surface_metrics,
     worst,
 )
+from occnet_lib.evaluation.nearest import along_curve, nearest
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.records import Mesh
 
@@ -149,3 +150,29 @@ def test_compare_draws_its_own_samples():
     assert values["iou"] == pytest.approx(0.9**3, abs=0.02)
     assert values["chamfer_l1"] == pytest.approx(0.04, abs=0.004)
     assert compare(EMPTY, sphere(0.4), points, config, np.random.default_rng(0)) == worst()
+
+
+@given(st.integers(1, 400), st.integers(1, 200), st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 50.0]))
+@settings(max_examples=25, deadline=None)
+def test_nearest_neighbours_are_those_of_brute_force(n, m, seed, apart):
+    rng = np.random.default_rng(seed)
+    reference, query = rng.normal(size=(n, 3)), rng.normal(size=(m, 3)) + apart
+    reference[: n // 3, 2] = 0.0  # a flat part
+    reference[n // 2 :] = reference[: n - n // 2]  # points that are there twice
+    query[0] = reference[-1]
+    all_distances = np.linalg.norm(query[:, None] - reference[None], axis=2)
+    for sort in (True, False):
+        points = reference[along_curve(reference)] if sort else reference
+        distance, index = nearest(points, query)
+        assert np.allclose(distance, all_distances.min(axis=1), rtol=1e-12, atol=0)
+        assert np.allclose(np.linalg.norm(points[index] - query, axis=1), distance, rtol=1e-12, atol=0)
+
+
+def test_the_curve_keeps_neighbours_together():
+    rng = np.random.default_rng(0)
+    points = rng.random((4000, 3))
+    order = along_curve(points)
+    assert np.array_equal(np.sort(order), np.arange(4000))
+    steps = np.linalg.norm(np.diff(points[order], axis=0), axis=1)
+    assert np.median(steps) < 0.15 * np.median(np.linalg.norm(np.diff(points, axis=0), axis=1))
+    assert len(along_curve(np.zeros((5, 3)))) == 5
