@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Count, Natural, NonNegative, Positive, Section
 
@@ -13,9 +13,42 @@ Encoder = Literal[
 ]
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    # Mescheder et al. 2019, section 4.3 and their configs/img/onet.yaml.
+    "onet": {"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+    # The rows of the table of github.com/Computer-Vision-IIITH-2021/project-noisypixel.
+    "seed-b0-fc": {
+        "encoder": "efficientnet_b0",
+        "decoder": "fc",
+        "hidden": 128,
+        "c_dim": 128,
+        "pretrained": True,
+    },
+    "seed-b0-cbn": {
+        "encoder": "efficientnet_b0",
+        "decoder": "cbn",
+        "hidden": 128,
+        "c_dim": 128,
+        "pretrained": True,
+    },
+    "seed-resnet18-cbn": {
+        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True}
+    },
+    # What we found to do best at equal steps (docs/models.md).
+    "best": {
+        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+        **{"positional_encoding": 4},
+    },
+}
+Preset = Literal["", "onet", "seed-b0-fc", "seed-b0-cbn", "seed-resnet18-cbn", "best"]
+
+
 class Model(Section):
     """One row of the table of variants: a network that is trained, measured and compared."""
 
+    preset: Preset = Field(
+        "", description="a known network, whose keys may then be left out (docs/models.md)"
+    )
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
     decoder: Literal["cbn", "fc"] = Field("cbn", description="cbn: conditional batch norm; fc: plain ResNet")
     hidden: Count = Field(256, description="width of the decoder")
@@ -28,6 +61,20 @@ class Model(Section):
         "unit", description="frame of the decoder's points: the shape's own, or turned into the camera's"
     )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, value: Any) -> Any:
+        """The keys of the preset, which then is forgotten: networks that are equal have equal keys."""
+        if not isinstance(value, dict) or value.get("preset") not in PRESETS:
+            return value
+        preset = PRESETS[value["preset"]]
+        if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys already
+            name = value["preset"]
+            raise ValueError(
+                f"has all keys without the preset: write `: {name}` instead of `: {{preset: {name}}}`"
+            )
+        return preset | value | {"preset": ""}
 
 
 class Train(Section):

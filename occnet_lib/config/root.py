@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, field_validator
+from pydantic.config import JsonDict
 
 from .base import Natural, Section
 from .dataset import Dataset, Demo
-from .learning import Model, Train
+from .learning import PRESETS, Model, Train
 from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
+
+
+def _short_models(schema: JsonDict) -> None:
+    """Let the schema accept what `Config._short_forms` does."""
+    words: JsonDict = {"enum": [*PRESETS, None]}
+    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], words]}
 
 
 class Config(Section):
@@ -26,7 +33,9 @@ class Config(Section):
     views: Views = Field(Views(), description="images and cameras")
     audit: Audit = Field(Audit(), description="when a shape is suspicious")
     models: dict[str, Model] = Field(
-        {"onet": Model()}, description="variants to train and compare, by name; null leaves one out"
+        {"onet": Model()},
+        description="variants to train and compare, by name; one word is a preset, null leaves one out",
+        json_schema_extra=_short_models,
     )
     train: Train = Field(Train(), description="training, the same for all models")
     reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
@@ -44,6 +53,15 @@ class Config(Section):
         """The folder of raw meshes."""
         return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
 
+    @property
+    def baseline_names(self) -> list[str]:
+        """How the baselines are called in files and tables: those that use an encoder are there once a model."""
+        names = []
+        for kind in self.evaluate.baselines:
+            by_code = kind in ("retrieval", "clustering")
+            names += [f"baseline_{kind}-{model}" for model in self.models] if by_code else [f"baseline_{kind}"]
+        return names
+
     @field_validator("dataset", mode="before")
     @classmethod
     def _path_is_root(cls, value: Any) -> Any:
@@ -51,9 +69,12 @@ class Config(Section):
 
     @field_validator("models", mode="before")
     @classmethod
-    def _null_leaves_out(cls, value: Any) -> Any:
+    def _short_forms(cls, value: Any) -> Any:
         # An overlay is merged over config.yaml: null is its way to leave out a model named there.
-        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        long = {k: {"preset": v} if isinstance(v, str) else v for k, v in value.items()}
+        return {k: v for k, v in long.items() if v is not None}
 
     @field_validator("models")
     @classmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import jsonschema
 import pytest
 import yaml
 
 from occnet_lib import config as configuration
-from occnet_lib.config import Config, check, load, merge
+from occnet_lib.config import Config, Model, check, load, merge
+from occnet_lib.config.learning import PRESETS, Preset
 from occnet_lib.errors import ConfigError
 
 
@@ -57,6 +59,37 @@ def test_overlays_change_leaves_and_null_leaves_a_model_out(project):
     assert "onet" not in demo.models
     assert demo.watertight == Config().watertight, "the demo preprocesses at real settings"
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
+
+
+def test_presets_by_a_word_by_a_key_and_changed(project):
+    models = check({"models": {"a": "seed-b0-fc", "b": {"preset": "seed-b0-fc", "hidden": 256}}}).models
+    assert (models["a"].encoder, models["a"].decoder, models["a"].hidden) == ("efficientnet_b0", "fc", 128)
+    assert models["b"] == models["a"].model_copy(update={"hidden": 256})
+    assert check({"models": {"onet": "onet"}}).models["onet"] == Model(pretrained=True)
+    for name in PRESETS:
+        assert Model(preset=name) == Model(**PRESETS[name])
+    assert set(get_args(Preset)) == {"", *PRESETS}
+    over_default = merge(yaml.safe_load((project / "config.yaml").read_text()), {"models": {"onet": "best"}})
+    assert check(over_default).models["onet"] == Model(preset="best")
+    with pytest.raises(ConfigError, match=r"models\.onet.*all keys.*`: best`"):
+        check(merge(over_default, {"models": {"onet": Model().model_dump() | {"preset": "best"}}}))
+    with pytest.raises(ConfigError, match="'bset'; did you mean 'best'"):
+        check({"models": {"a": "bset"}})
+    jsonschema.validate(
+        {"models": {"a": "best", "b": None, "c": {}}}, json.loads(configuration.json_schema())
+    )
+
+
+def test_the_overlay_of_presets_trains_all_of_them(project):
+    config = load(project / "config.yaml", project / "workflow" / "presets.yaml")
+    found = [model.model_copy(update={"pretrained": True}) for model in config.models.values()]
+    assert found == [Model(preset=name) for name in PRESETS]
+    demo = load(project / "config.yaml", project / "workflow" / "demo.yaml")
+    assert config.train.steps == demo.train.steps
+    documented = (project / "docs" / "models.md").read_text()
+    for name, preset in PRESETS.items():
+        assert f"| `{name}` |" in documented
+        assert f"| {preset['decoder']} | {preset['hidden']}, {preset['c_dim']} |" in documented
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

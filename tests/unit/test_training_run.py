@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from occnet_lib.config import Config, Model, Train
+from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.checkpoint import load_network
 from occnet_lib.training.record import COLUMNS
@@ -256,3 +257,14 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
     assert float(rows[-1]["train_loss"]) < 0.1
     assert float(rows[-1]["train_iou"]) > 0.95
     assert float(rows[-1]["val_iou"]) > 0.95
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_every_preset_trains(preset, pack, tmp_path):
+    config = Config(
+        models={"m": Model(preset=preset, pretrained=False)},
+        train=TRAIN.model_copy(update={"steps": 2, "checkpoint_every": 2, "validate_every": 2}),
+    )
+    train(config, "m", *pack, tmp_path)
+    network, _ = load_network(tmp_path / "best.ckpt")
+    assert network.model == config.models["m"]
