@@ -49,7 +49,7 @@ STEPS = {
     "mean field": (tsdf, "mean_field"),
     "marching cubes": (tsdf, "marching_cubes"),
     "features": (tsdf, "sharpen"),
-    "specks": (components, "remove_specks"),
+    "tidy": (components, "tidy"),
     "simplify": (simplify, "simplify"),
     "audit": (watertight, "measure"),
 }

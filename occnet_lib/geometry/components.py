@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.repair import signed_volume
 from occnet_lib.records import Mesh
 
 
@@ -30,23 +29,45 @@ def compact(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices[used], number[mesh.faces])
 
 
-def remove_specks(mesh: Mesh, min_share: float) -> tuple[Mesh, int]:
-    """Remove closed pieces, and closed hollows, of less than a share of the whole's volume.
+def tidy(mesh: Mesh, min_share: float) -> tuple[Mesh, int, int]:
+    """Fill closed hollows and remove small pieces.
+
+    A hollow that is not joined to the outside is nothing that a view can have seen: it is what a few rays through a
+    narrow hole have carved. Pieces within a hollow go with it.
 
     Args:
-        mesh: closed, wound outward.
-        min_share: of the volume of the whole.
+        mesh: closed, wound outward; hollows are wound inward.
+        min_share: pieces of less than this share of the whole's volume are removed.
 
     Returns:
-        the mesh and the number of pieces removed.
+        the mesh, the number of pieces removed for their size, the number of hollows filled.
     """
-    pieces, of_face = label_faces(mesh)
-    if pieces <= 1:
-        return mesh, 0
+    count, of_face = label_faces(mesh)
+    if count <= 1:
+        return mesh, 0, 0
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     parts = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
-    volume = np.abs(np.bincount(of_face, weights=parts, minlength=pieces))
-    keep = (volume >= min_share * abs(signed_volume(mesh))) | (volume == volume.max())
-    if keep.all():
-        return mesh, 0
-    return compact(Mesh(mesh.vertices, mesh.faces[keep[of_face]])), int((~keep).sum())
+    volume = np.bincount(of_face, weights=parts, minlength=count)
+    hollow = volume < 0
+    small = ~hollow & (volume < min_share * abs(volume.sum())) & (volume < volume.max())
+    keep = ~hollow & ~small
+    if hollow.any() and keep.any():
+        keep &= ~_within_hollows(mesh, of_face, hollow, volume)
+    if keep.all() or not keep.any():
+        return mesh, 0, 0
+    return compact(Mesh(mesh.vertices, mesh.faces[keep[of_face]])), int(small.sum()), int(hollow.sum())
+
+
+def _within_hollows(
+    mesh: Mesh, of_face: NDArray[np.int32], hollow: NDArray[np.bool_], volume: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which pieces lie in a hollow that is larger than they are."""
+    from occnet_lib.geometry.occupancy import contains
+
+    _, some_face = np.unique(of_face, return_index=True)
+    corner = mesh.vertices[mesh.faces[some_face, 0]]  # one of each piece
+    within = np.zeros(len(hollow), dtype=bool)
+    for piece in np.flatnonzero(hollow & (-volume > volume[~hollow].min())):
+        inward = compact(Mesh(mesh.vertices, mesh.faces[of_face == piece]))
+        within |= contains(Mesh(inward.vertices, inward.faces[:, ::-1]), corner) & (volume < -volume[piece])
+    return within & ~hollow

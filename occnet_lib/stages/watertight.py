@@ -33,10 +33,11 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     Returns:
         the closed mesh in the unit frame with vertices that float32 holds exactly. Its audit tells `faces_in`,
         `faces_fused` (before simplification), `faces_out`, `closed`, `repaired`, `components_removed`,
-        `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that
-        of the input being 1), `voxel` (spacing of the samples), `surface_error_{mean,p95,max}` from the result to
-        the input, `input_error_{mean,p95,max}` from the visible input to the result, `hidden_share` of the input's
-        area that lies inside, and of the rule flood `leak` (`leak.leaked_share`); all lengths in the unit frame.
+        `hollows_filled`, `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its
+        bounding box, that of the input being 1), `voxel` (spacing of the samples), `surface_error_{mean,p95,max}`
+        from the result to the input, `input_error_{mean,p95,max}` from the visible input to the result,
+        `hidden_share` of the input's area that lies inside, and of the rule flood `leak` (`leak.leaked_share`); all
+        lengths in the unit frame.
 
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
@@ -46,7 +47,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     unit, loc, scale = normalise.unit_cube(mesh)
     triangles = _with_area(unit.triangles)
     fused, voxel = fuse(triangles, config, rng)
-    fused, removed = components.remove_specks(fused, config.min_component)
+    fused, removed, filled = components.tidy(fused, config.min_component)
     repaired = not repair.soundness(fused).closed
     if repaired:
         log.warning("the fused surface is not closed; repairing it")
@@ -58,6 +59,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         "faces_out": len(closed.faces),
         "repaired": repaired,
         "components_removed": removed,
+        "hollows_filled": filled,
     }
     audit |= measure(closed, unit, voxel, rng)
     if config.rule == "flood":

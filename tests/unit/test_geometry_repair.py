@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.components import compact, label_faces, remove_specks
+from occnet_lib.geometry.components import compact, label_faces, tidy
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.isosurface import isosurface
-from occnet_lib.geometry.occupancy import surface_distance
+from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import repair, separate, signed_volume, soundness
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.simplify import simplify
@@ -144,17 +144,33 @@ def test_simplify_leaves_small_meshes_alone() -> None:
     assert simplify(ball, len(ball.faces)) is ball
 
 
-def test_specks_and_small_hollows_are_removed() -> None:
+def turned_inside_out(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.vertices, mesh.faces[:, ::-1])
+
+
+def test_small_pieces_are_removed() -> None:
     big, speck = box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((2, 0, 0), (0.01, 0.01, 0.01))
-    hollow = box_mesh((0, 0, 0), (0.01, 0.01, 0.01))
-    hollow = Mesh(hollow.vertices, hollow.faces[:, ::-1])
-    clean, removed = remove_specks(join([speck, big, hollow]), 1e-5)
-    assert removed == 2
+    clean, removed, filled = tidy(join([speck, big]), 1e-5)
+    assert (removed, filled) == (1, 0)
     assert soundness(clean).volume == pytest.approx(1.0)
     assert len(clean.vertices) == 8
-    same, removed = remove_specks(join([speck, big]), 1e-7)
-    assert removed == 0
+    same, removed, filled = tidy(join([speck, big]), 1e-7)
+    assert (removed, filled) == (0, 0)
     assert len(same.faces) == 24
+
+
+def test_hollows_are_filled_with_what_is_in_them() -> None:
+    body, beside = box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((1, 0, 0), (0.3, 0.3, 0.3))
+    hollow = turned_inside_out(box_mesh((0.1, 0, 0), (0.6, 0.6, 0.6)))
+    within, pocket = box_mesh((0.2, 0, 0), (0.2, 0.2, 0.2)), box_mesh((0.2, 0, 0), (0.05, 0.05, 0.05))
+    clean, removed, filled = tidy(
+        join([within, turned_inside_out(pocket), body, hollow, pocket, beside]), 1e-6
+    )
+    assert (removed, filled) == (0, 2)
+    assert label_faces(clean)[0] == 2
+    assert soundness(clean).volume == pytest.approx(1.0 + 0.027)
+    places = np.array([[0.2, 0, 0], [0.3, 0.2, 0.2], [0.45, 0, 0], [1, 0, 0]])
+    assert contains(clean, places).all()
 
 
 def test_compact_keeps_the_triangles() -> None:
