@@ -162,6 +162,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, config: Config) -> None:
+    from .storage.shards import check
     from .training.train import train
 
     if args.model not in config.models:
@@ -171,6 +172,8 @@ def _train(args: argparse.Namespace, config: Config) -> None:
         raise OccnetError(
             "holds no train-*.h5", path=args.packs, hint="make some: `snakemake --cores 2 preprocess`"
         )
+    for path in (*split["train"], *split["val"]):
+        check(path)
     train(config, args.model, split["train"], split["val"], args.out)
     say(f"{args.out / 'best.ckpt'}")
 
@@ -230,7 +233,10 @@ def _analyse_options(parser: argparse.ArgumentParser) -> None:
 def _analyse(args: argparse.Namespace, config: Config) -> None:
     from .analysis.projections import write_projections
     from .analysis.statistics import write_statistics
+    from .storage.shards import check
 
+    for path in args.packs:
+        check(path)
     write_statistics(args.packs, args.out / "statistics.csv")
     write_projections(args.packs, config.analyse, args.out / "projections")
     if args.checkpoint:

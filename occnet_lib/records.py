@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Status = Literal["ok", "warn", "failed"]
 
+# View frame units, in which the diagonal of the shape is 1, for one unit of a stored depth: up to 4 in 16 bits.
+DEPTH_STEP = 2.0**-14
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -70,6 +73,27 @@ class Watertight:
 
 
 @dataclass(frozen=True)
+class NearSurface:
+    """Points that lie more densely near the surface, with what makes an average over them unbiased.
+
+    `density` is that of these points' distribution q relative to the uniform one u, at a point x: q(x) / u(x). In a
+    sample of which the share s is near and the rest uniform, a point with the weight 1 / (1 - s + s q/u) counts as
+    much as it would in a uniform sample, whatever s < 1 is (Veach and Guibas 1995, eq. 10, the balance heuristic).
+
+    Attributes:
+        points: (K, 3) float16, unit frame, in random order.
+        occupancies: (K,) bool.
+        density: (K,) float16, q/u at `points`.
+        uniform_density: (N,) float16, q/u at the uniform points of the same shape.
+    """
+
+    points: NDArray[np.float16]
+    occupancies: NDArray[np.bool_]
+    density: NDArray[np.float16]
+    uniform_density: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
 class PointSamples:
     """What the field is trained on and measured by, all in the unit frame.
 
@@ -78,7 +102,9 @@ class PointSamples:
         occupancies: (N,) bool, of the float16 values of `points`.
         surface: (M, 3) float16, area-weighted samples of the watertight surface.
         normals: (M, 3) float16, unit outward normals there.
-        voxels: (R, R, R) bool, indexed [x, y, z], centre of voxel i at (i + .5) / R - .5.
+        voxels: (R, R, R) bool, indexed [x, y, z], centre of voxel i at (i + .5) / R - .5: which centres are inside.
+        surface_voxels: (R, R, R) bool, which of the same voxels the surface meets; none where that is not known.
+        near: points near the surface; None where none were asked for.
         audit: as in `Watertight`.
     """
 
@@ -88,6 +114,8 @@ class PointSamples:
     normals: NDArray[np.float16]
     voxels: NDArray[np.bool_]
     audit: dict[str, Any] = field(default_factory=dict)
+    surface_voxels: NDArray[np.bool_] | None = None
+    near: NearSurface | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,12 @@ class Views:
         camera_mat: (V, 3, 3) float64 intrinsics K in pixels.
         world_mat: (V, 3, 4) float64 rigid extrinsics [R | t], view frame to camera (+z forward).
         loc, scale: (3,) float64 and float, unit frame to view frame.
+        extra: what else was asked for of "depth", "mask" and "normals", as integers that are small to store:
+            depth (V, H, W) uint16, along the camera's axis, in `DEPTH_STEP` of the view frame, 0 where nothing is;
+            mask (V, H, W) uint8, share of the pixel that the shape covers, in 255ths;
+            normals (V, H, W, 3) uint8, round(127 n) + 128 of the unit normal n in the camera's frame (x right, y
+            down, z forward) on the side that is seen, 0 where nothing is.
+            Depth and normals are those at the centre of the pixel.
         audit: as in `Watertight`.
     """
 
@@ -111,3 +145,4 @@ class Views:
     loc: NDArray[np.float64]
     scale: float
     audit: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, NDArray[Any]] = field(default_factory=dict)

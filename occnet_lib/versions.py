@@ -11,9 +11,9 @@ VERSIONS = MappingProxyType(
     {
         "demo": 1,
         "watertight": 2,
-        "points": 1,
+        "points": 2,
         "views": 2,
-        "pack": 1,
+        "pack": 2,
         "train": 1,
         "reconstruct": 1,
         "evaluate": 1,

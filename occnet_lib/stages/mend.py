@@ -31,14 +31,14 @@ def pack_soundly(
     try:
         return pack(shard, keys, shapes_dir, out_path)
     except DataError as error:
-        damaged = [key for key in keys if not _shape_is_sound(shapefile.path_of(shapes_dir, key))]
+        paths = {key: shapefile.path_of(shapes_dir, key) for key in keys}
+        damaged = [key for key, path in paths.items() if not _is_sound(shapefile.read_status, path)]
         if not damaged:
             raise
         logger.warning("%s; made again: %s", error, ", ".join(key.name for key in damaged))
     for key in damaged:
-        path = shapefile.path_of(shapes_dir, key)
-        with _same_time(path):
-            shape.process(key, config, config.dataset_root, path, force=True)
+        with _same_time(paths[key]):
+            shape.process(key, config, config.dataset_root, paths[key], force=True)
     return pack(shard, keys, shapes_dir, out_path)
 
 
@@ -46,42 +46,44 @@ def drop_packed(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
     """Remove the shape files that a pack file now holds; those of failed shapes stay, with their reasons."""
     for key in keys:
         path = shapefile.path_of(shapes_dir, key)
-        if shapefile.read_status(path).status != "failed":
+        if shapefile.read_status(path, whole=False).status != "failed":
             path.unlink()
 
 
 def mend_pack(
-    path: Path, keys: Callable[[], Sequence[ShapeKey]], config: Config, shapes_dir: str | Path
+    path: Path,
+    keys: Callable[[], Sequence[ShapeKey]],
+    config: Config,
+    shapes_dir: str | Path,
+    whole: bool = True,
 ) -> None:
     """Pack a shard again if its file is damaged; jobs that need it may ask for this at the same time.
 
-    Truncation and damage to the structure are found; a changed byte within an array is not.
+    Args:
+        path: the pack file; nothing is done where there is none.
+        keys: tells the shapes of the shard.
+        config: the whole configuration.
+        shapes_dir: folder of the shape files.
+        whole: whether damage to any byte is looked for, which reads the whole file (`shards.check`); otherwise only
+            a file that cannot be opened is found.
     """
-    if not path.exists() or _pack_is_sound(path):
+    check = shards.check if whole else shards.look
+    if not path.exists() or _is_sound(check, path):
         return
     with job_lock(path.with_name(f".{path.stem}.lock")):
-        if not _pack_is_sound(path):
-            logger.warning("%s is damaged; packed again", path)
-            with _same_time(path):
-                pack_soundly(path.stem, keys(), config, shapes_dir, path)
+        if _is_sound(check, path):
+            return
+        logger.warning("%s is damaged; packed again", path)
+        with _same_time(path):
+            members = keys()
+            pack_soundly(path.stem, members, config, shapes_dir, path)
+            if not config.preprocess.keep_shapes:
+                drop_packed(members, shapes_dir)
 
 
-def _pack_is_sound(path: Path) -> bool:
-    file = shards.Shard(path)
+def _is_sound(check: Callable[[Path], object], path: Path) -> bool:
     try:
-        return len(file) >= 0  # opened, everything there, names read
-    except DataError:
-        return False
-    finally:
-        file.close()
-
-
-def _shape_is_sound(path: Path) -> bool:
-    try:
-        if shapefile.read_status(path).status != "failed":
-            shapefile.read_watertight(path)
-            shapefile.read_points(path)
-            shapefile.read_views(path)
+        check(path)
     except DataError:
         return False
     return True

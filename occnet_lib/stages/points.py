@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from occnet_lib.records import PointSamples, Watertight
+from occnet_lib.storage import pointorder
 
 if TYPE_CHECKING:
     from occnet_lib.config import Points as PointsConfig
@@ -16,7 +17,8 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
     """Draw occupancy points, surface samples and voxels of a closed mesh (ONet's sample_mesh.py).
 
     Points are rounded to float16 first and labelled then: in the other order the labels of some points near
-    the surface would not be theirs.
+    the surface would not be theirs. All are brought into an order that is random but takes no room in files
+    (storage.pointorder).
 
     Args:
         watertight: closed mesh, unit frame.
@@ -33,13 +35,16 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
 
     half = 0.5 + config.padding / 2.0
     points = rng.uniform(-half, half, (config.uniform, 3)).astype(np.float16)
+    points = points[pointorder.mixed_order(points)]
     occupancies = occupancy.contains(watertight.mesh, points)
-    surface, normals, _ = sampling.sample_surface(watertight.mesh, config.surface, rng)
+    samples, normals, _ = sampling.sample_surface(watertight.mesh, config.surface, rng)
+    surface = samples.astype(np.float16)
+    order = pointorder.mixed_order(surface)
     return PointSamples(
         points=points,
         occupancies=occupancies,
-        surface=surface.astype(np.float16),
-        normals=normals.astype(np.float16),
+        surface=surface[order],
+        normals=normals.astype(np.float16)[order],
         voxels=voxels.solid_voxels(watertight.mesh, config.voxels),
         audit={"occupied_share": float(occupancies.mean())},
     )

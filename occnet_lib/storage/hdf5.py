@@ -1,10 +1,12 @@
-"""What our two HDF5 formats have in common: opening, checking, packed bits."""
+"""What our two HDF5 formats have in common: opening, the seal that tells damage, packed bits."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
 
+_MARK = b"occnet "
+_AGAIN = "delete it and run its stage again"
 # What h5py raises for a file that is damaged or is not what it should be.
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
@@ -22,13 +26,52 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise DataError(
-            f"corrupt file: {error}", path=path, hint="delete it and run its stage again"
-        ) from error
+        raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
+
+
+# Bytes in front of the HDF5 file proper, which HDF5 leaves to others: there is the seal, a digest of all the rest.
+USERBLOCK = 512
+
+
+def seal(file: BinaryIO) -> None:
+    """Write the seal of a complete file that was made with `userblock_size=USERBLOCK`."""
+    text = _seal_of(file)
+    file.seek(0)
+    file.write(text)
+
+
+def check_seal(path: str | Path) -> None:
+    """Read a file as a whole and compare it with its seal, so that damage to any byte is found.
+
+    Raises:
+        DataError: the file is missing, damaged or without a seal.
+    """
+    try:
+        with open(path, "rb") as file:
+            written = file.read(USERBLOCK)
+            if written == _seal_of(file):
+                return
+    except FileNotFoundError:
+        raise DataError("no such file", path=path, hint="run the stage that makes it") from None
+    except OSError as error:
+        raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
+    damaged = written.startswith(_MARK)
+    message = (
+        "corrupt file: its content does not match its seal" if damaged else "of an earlier version or corrupt"
+    )
+    raise DataError(message, path=path, hint=_AGAIN)
+
+
+def _seal_of(file: BinaryIO) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    file.seek(USERBLOCK)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return (_MARK + digest.hexdigest().encode() + b"\n").ljust(USERBLOCK, b"\0")
 
 
 def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = ()) -> h5py.File:
-    """Open one of our files for reading.
+    """Open one of our files for reading, without looking at its seal.
 
     Args:
         path: the file.
@@ -54,10 +97,8 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
     file.close()
     if version != schema_version:
         message = f"schema version {version if version is not None else 'missing'}, expected {schema_version}"
-        raise DataError(message, path=path, hint="delete it and run its stage again")
-    raise DataError(
-        f"corrupt file: {', '.join(missing)} missing", path=path, hint="delete it and run its stage again"
-    )
+        raise DataError(message, path=path, hint=_AGAIN)
+    raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_AGAIN)
 
 
 def pack_bits(values: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from occnet_lib.records import ShapeKey
 from . import onet, onet_seed
 from .atomic import replacing
 from .catalogue import SPLITS
-from .shards import PackedShape, Shard, write_shard
+from .shards import PackedShape, Shard, check, write_shard
 from .tables import write_rows
 
 logger = logging.getLogger(__name__)
@@ -162,6 +162,7 @@ def export_packs(
     names: set[str] = set()
     flat: list[str] = []
     for path in watch(list(packs)):
+        check(path)
         shard = Shard(path)
         for i, key in enumerate(shard.keys):
             if key.name in names:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +15,25 @@ from PIL import Image
 from occnet_lib.errors import DataError
 from occnet_lib.records import Views
 
+# What there may be of a view beside the image (records.Views.extra), and where files hold it.
+EXTRA = {"depth": "depth", "mask": "mask", "normals": "normal_maps"}
+
 
 def encode(image: NDArray[np.uint8]) -> bytes:
-    """PNG bytes of an (H, W, 3) uint8 sRGB image."""
+    """PNG bytes of an (H, W, 3) uint8 sRGB image: with a palette where it has at most 256 colours, as most have."""
+    packed = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, indices = np.unique(packed, return_inverse=True)
+    if len(colours) > 256:
+        return _png(Image.fromarray(image))
+    paletted = Image.fromarray(indices.reshape(packed.shape).astype(np.uint8))
+    rgb = np.stack([colours >> 16, (colours >> 8) & 255, colours & 255], axis=1)
+    paletted.putpalette(rgb.astype(np.uint8).tobytes())
+    return _png(paletted)
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -27,16 +43,37 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     Raises:
         DataError: the bytes are no image.
     """
+    with _reading(data) as image:
+        return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def encode_extra(image: NDArray[Any]) -> bytes:
+    """PNG bytes of (H, W) uint16, (H, W) uint8 or (H, W, 3) uint8, as it is."""
+    return encode(image) if image.ndim == 3 else _png(Image.fromarray(image))
+
+
+def decode_extra(data: bytes) -> NDArray[Any]:
+    """The inverse of `encode_extra`; raises as `decode`."""
+    with _reading(data) as image:
+        if image.mode == "L":
+            return np.array(image, dtype=np.uint8)
+        if image.mode.startswith("I"):  # 16 bits
+            return np.array(image).astype(np.uint16)
+        return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+@contextlib.contextmanager
+def _reading(data: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.array(image.convert("RGB"), dtype=np.uint8)
+            yield image
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise DataError(f"{len(data)} bytes that should be an image are none") from error
 
 
 @dataclass(frozen=True)
 class EncodedViews:
-    """`records.Views` with every image as PNG bytes."""
+    """`records.Views` with every image, and every depth, mask and normal map, as PNG bytes."""
 
     images: tuple[bytes, ...]
     camera_mat: NDArray[np.float64]
@@ -44,12 +81,16 @@ class EncodedViews:
     loc: NDArray[np.float64]
     scale: float
     audit: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
     @staticmethod
     def encode(views: Views) -> EncodedViews:
         """Encode the images of `views`."""
         images = tuple(encode(image) for image in views.images)
-        return EncodedViews(images, views.camera_mat, views.world_mat, views.loc, views.scale, views.audit)
+        extra = {word: tuple(encode_extra(image) for image in views.extra[word]) for word in views.extra}
+        return EncodedViews(
+            images, views.camera_mat, views.world_mat, views.loc, views.scale, views.audit, extra
+        )
 
     def decode(self) -> Views:
         """Decode the images.
@@ -58,4 +99,5 @@ class EncodedViews:
             DataError: bytes that are no image.
         """
         images = np.stack([decode(data) for data in self.images])
-        return Views(images, self.camera_mat, self.world_mat, self.loc, self.scale, self.audit)
+        extra = {word: np.stack([decode_extra(data) for data in self.extra[word]]) for word in self.extra}
+        return Views(images, self.camera_mat, self.world_mat, self.loc, self.scale, self.audit, extra)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from occnet_lib import __version__
 from occnet_lib.errors import DataError
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Status, Views, Watertight
+from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Status, Views, Watertight
 
-from . import hdf5
+from . import hdf5, pointorder
 from .atomic import replacing
-from .png import EncodedViews
+from .png import EXTRA, EncodedViews
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STAGES = ("watertight", "points", "views")
 
 Result = Watertight | PointSamples | Views
@@ -84,12 +85,13 @@ def write(path: str | Path, record: ShapeRecord) -> None:
         DataError: the disk is full, or a group to keep is not in the old file.
     """
     # In memory first: on a full disk plain writing fails in one place, HDF5 in every object that it closes.
+    # The format of HDF5 1.10 needs less room around the arrays: 2 kB instead of 4 for each.
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with h5py.File(buffer, "w", libver=("v110", "v110"), userblock_size=hdf5.USERBLOCK) as file:
         _write_header(file, record)
         for stage, entry in record.stages.items():
             if entry.result is None:
-                with closing(hdf5.open_checked(path, SCHEMA_VERSION, [stage])) as old, hdf5.reading(path):
+                with _reading(path, stage) as old:
                     old.copy(stage, file)
                 continue
             group = file.create_group(stage)
@@ -97,17 +99,22 @@ def write(path: str | Path, record: ShapeRecord) -> None:
             group.attrs["params"] = json.dumps(entry.params)
             group.attrs["audit"] = json.dumps(entry.result.audit, default=_plain)
             _WRITERS[stage](group, entry.result)
+    hdf5.seal(buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def read_status(path: str | Path) -> ShapeRecord:
+def read_status(path: str | Path, whole: bool = True) -> ShapeRecord:
     """Everything of a shape file but the arrays (`StageEntry.result` is None).
+
+    Args:
+        path: the file.
+        whole: whether to read the rest as well, to be sure that the file is not damaged (1 ms).
 
     Raises:
         DataError: the file is missing, corrupt or of another schema version.
     """
-    with closing(hdf5.open_checked(path, SCHEMA_VERSION)) as file, hdf5.reading(path):
+    with _reading(path, whole=whole) as file:
         attrs = file.attrs
         return ShapeRecord(
             key=ShapeKey(attrs["category"], attrs["id"], attrs["source"]),
@@ -128,7 +135,7 @@ def read_watertight(path: str | Path) -> Watertight:
     Raises:
         DataError: the file is missing, corrupt, of another schema version or without this stage.
     """
-    with closing(hdf5.open_checked(path, SCHEMA_VERSION, ["watertight"])) as file, hdf5.reading(path):
+    with _reading(path, "watertight") as file:
         group = file["watertight"]
         mesh = Mesh(group["vertices"][()].astype(np.float64), group["faces"][()])
         return Watertight(mesh, group["loc"][()], float(group["scale"][()]), json.loads(group.attrs["audit"]))
@@ -136,32 +143,33 @@ def read_watertight(path: str | Path) -> Watertight:
 
 def read_points(path: str | Path) -> PointSamples:
     """The point samples of a shape file; raises as `read_watertight`."""
-    with closing(hdf5.open_checked(path, SCHEMA_VERSION, ["points"])) as file, hdf5.reading(path):
+    with _reading(path, "points") as file:
         group = file["points"]
-        points, voxels = group["points"][()], group["voxels"]
-        edge = int(voxels.attrs["resolution"])
+        points = pointorder.decode(group["points"][()])
         return PointSamples(
             points=points,
             occupancies=hdf5.unpack_bits(group["occupancies"][()], len(points)),
-            surface=group["surface"][()],
-            normals=group["normals"][()],
-            voxels=hdf5.unpack_bits(voxels[()], edge**3).reshape(edge, edge, edge),
+            surface=pointorder.decode(group["surface"][()]),
+            normals=pointorder.shuffled(group["normals"][()]),
+            voxels=_read_voxels(group["voxels"]),
             audit=json.loads(group.attrs["audit"]),
+            surface_voxels=_read_voxels(group["surface_voxels"]) if "surface_voxels" in group else None,
+            near=_read_near(group) if "near_points" in group else None,
         )
 
 
 def read_encoded_views(path: str | Path) -> EncodedViews:
     """The views of a shape file, images still as PNG bytes; raises as `read_watertight`."""
-    with closing(hdf5.open_checked(path, SCHEMA_VERSION, ["views"])) as file, hdf5.reading(path):
+    with _reading(path, "views") as file:
         group = file["views"]
-        data, offsets = group["images"][()], group["offsets"][()]
         return EncodedViews(
-            images=tuple(data[a:b].tobytes() for a, b in itertools.pairwise(offsets)),
+            images=_read_images(group, "images"),
             camera_mat=group["camera_mat"][()],
             world_mat=group["world_mat"][()],
             loc=group["loc"][()],
             scale=float(group["scale"][()]),
             audit=json.loads(group.attrs["audit"]),
+            extra={word: _read_images(group, name) for word, name in EXTRA.items() if name in group},
         )
 
 
@@ -197,20 +205,52 @@ def _write_watertight(group: h5py.Group, result: Watertight) -> None:
 
 
 def _write_points(group: h5py.Group, result: PointSamples) -> None:
-    for name in ("points", "surface", "normals"):
-        _store(group, name, getattr(result, name), "f2")
+    _store(group, "points", pointorder.encode(result.points), "i2")
+    _store(group, "surface", pointorder.encode(result.surface), "i2")
+    # Rows recur where points lie on the same plane; sorted bytes would hide that.
+    _store(group, "normals", pointorder.unshuffled(result.normals), "f2", shuffle=False)
     _store(group, "occupancies", hdf5.pack_bits(result.occupancies), "u1")
-    _store(group, "voxels", hdf5.pack_bits(result.voxels), "u1")
-    group["voxels"].attrs["resolution"] = len(result.voxels)
+    voxels = {"voxels": result.voxels, "surface_voxels": result.surface_voxels}
+    for name, grid in voxels.items():
+        if grid is not None:
+            _store(group, name, hdf5.pack_bits(grid), "u1")
+            group[name].attrs["resolution"] = len(grid)
+    if (near := result.near) is not None:
+        _store(group, "near_points", pointorder.encode(near.points), "i2")
+        _store(group, "near_occupancies", hdf5.pack_bits(near.occupancies), "u1")
+        _store(group, "near_density", near.density, "f2")
+        _store(group, "density", near.uniform_density, "f2")
+
+
+def _read_voxels(dataset: h5py.Dataset) -> NDArray[np.bool_]:
+    edge = int(dataset.attrs["resolution"])
+    return hdf5.unpack_bits(dataset[()], edge**3).reshape(edge, edge, edge)
+
+
+def _read_near(group: h5py.Group) -> NearSurface:
+    points = pointorder.decode(group["near_points"][()])
+    occupancies = hdf5.unpack_bits(group["near_occupancies"][()], len(points))
+    return NearSurface(points, occupancies, group["near_density"][()], group["density"][()])
 
 
 def _write_views(group: h5py.Group, result: Views) -> None:
     views = EncodedViews.encode(result)
-    # PNG is compressed already.
-    group["images"] = np.frombuffer(b"".join(views.images), np.uint8)
-    group["offsets"] = np.cumsum([0, *map(len, views.images)], dtype=np.int64)
+    _write_images(group, "images", views.images)
+    for word, images in views.extra.items():
+        _write_images(group, EXTRA[word], images)
     for name in ("camera_mat", "world_mat", "loc", "scale"):
         _store(group, name, getattr(views, name), "f8")
+
+
+def _write_images(group: h5py.Group, name: str, images: tuple[bytes, ...]) -> None:
+    # PNG is compressed already.
+    group[name] = np.frombuffer(b"".join(images), np.uint8)
+    group[name].attrs["offsets"] = np.cumsum([0, *map(len, images)], dtype=np.int64)
+
+
+def _read_images(group: h5py.Group, name: str) -> tuple[bytes, ...]:
+    data, offsets = group[name][()], group[name].attrs["offsets"]
+    return tuple(data[a:b].tobytes() for a, b in itertools.pairwise(offsets))
 
 
 _WRITERS: dict[str, Callable[[h5py.Group, Any], None]] = {
@@ -220,16 +260,21 @@ _WRITERS: dict[str, Callable[[h5py.Group, Any], None]] = {
 }
 
 
-def _store(group: h5py.Group, name: str, values: Any, dtype: str) -> None:
+def _store(group: h5py.Group, name: str, values: Any, dtype: str, shuffle: bool = True) -> None:
     array = np.asarray(values, dtype=dtype)
-    large = array.nbytes > 4096
+    large = array.nbytes > 1024
     # One chunk a dataset: it is always read as a whole. Shuffle sorts the high and low bytes of the numbers.
-    # Its checksum tells a damaged byte on reading.
-    packing = {
-        **{"chunks": array.shape, "compression": "gzip", "compression_opts": 4},
-        **{"shuffle": True, "fletcher32": True},
-    }
+    packing = {"chunks": array.shape, "compression": "gzip", "compression_opts": 4, "shuffle": shuffle}
     group.create_dataset(name, data=array, **(packing if large else {}))
+
+
+@contextmanager
+def _reading(path: str | Path, *stages: str, whole: bool = True) -> Iterator[h5py.File]:
+    """A shape file that has some stages, opened for reading and found undamaged."""
+    if whole:
+        hdf5.check_seal(path)
+    with closing(hdf5.open_checked(path, SCHEMA_VERSION, stages)) as file, hdf5.reading(path):
+        yield file
 
 
 def _plain(value: Any) -> Any:

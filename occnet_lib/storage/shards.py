@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,138 +14,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.records import DEPTH_STEP, Mesh, ShapeKey
 
-from . import hdf5, png
-from .atomic import replacing
-from .png import EncodedViews
+from . import hdf5, png, pointorder
+from .packing import SCHEMA_VERSION, PackedShape, offsets_of, write_shard
+from .png import EXTRA
 
-SCHEMA_VERSION = 1
-_STRING = h5py.string_dtype()
+__all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
+
+_FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
 _DATASETS = (
     *("category", "id", "points", "occupancies", "surface", "normals", "voxels", "images", "image_offsets"),
-    *(
-        "camera_mat",
-        "world_mat",
-        "view_loc",
-        "view_scale",
-        "loc",
-        "scale",
-        "vertices",
-        "faces",
-        "mesh_offsets",
-    ),
+    *_FRAMES,
+    *("vertices", "faces", "mesh_offsets"),
 )
 
 
-@dataclass(frozen=True)
-class PackedShape:
-    """All that a shard holds of one shape."""
+def check(path: str | Path) -> None:
+    """Read a shard as a whole and compare it with its seal, which finds damage to any byte (1 CPU s a GB).
 
-    key: ShapeKey
-    watertight: Watertight
-    points: PointSamples
-    views: EncodedViews
-
-    @staticmethod
-    def of(key: ShapeKey, watertight: Watertight, points: PointSamples, views: Views) -> PackedShape:
-        """From the records of the stages; encodes the images."""
-        return PackedShape(key, watertight, points, EncodedViews.encode(views))
-
-
-def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, split: str) -> None:
-    """Write a shard, atomically.
-
-    Args:
-        path: the shard's file.
-        shapes: any sequence, also one that reads a shape when it is asked for it; gone through once.
-            May be empty.
-        shard: name of the shard.
-        split: train, val or test.
+    Reading of single arrays does not: of them images and what is compressed have checksums, points have none. A job
+    that depends on much of a shard checks it once before.
 
     Raises:
-        DataError: shapes that differ in numbers of points, surface points, voxels or views; a full disk.
+        DataError: the file is missing, damaged or of another schema version.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["shard"], file.attrs["split"] = shard, split
-        keys: list[ShapeKey] = []
-        tails: dict[str, list[Any]] = {"images": [], "image_offsets": [], "vertices": [], "faces": []}
-        for i, shape in enumerate(shapes):
-            rows = _rows(shape)
-            if i == 0:
-                _create(file, len(shapes), rows, len(shape.points.voxels))
-            for name, row in rows.items():
-                if file[name].shape[1:] != row.shape:
-                    want, got = file[name].shape[1:], row.shape
-                    message = f"{name} of {shape.key.name} has shape {got}, others of {shard} have {want}"
-                    raise DataError(message, hint="run preprocess again with one configuration")
-                file[name][i] = row
-            keys.append(shape.key)
-            tails["images"].append(b"".join(shape.views.images))
-            tails["image_offsets"].append([0, *map(len, shape.views.images)])
-            tails["vertices"].append(shape.watertight.mesh.vertices.astype(np.float32))
-            tails["faces"].append(shape.watertight.mesh.faces.astype(np.int32))
-        if not keys:
-            _create(file, 0, _EMPTY, 0)
-        for name, words in (("category", [k.category for k in keys]), ("id", [k.id for k in keys])):
-            file.create_dataset(name, data=words, shape=(len(keys),), dtype=_STRING)
-        _write_tails(file, tails)
+    hdf5.check_seal(path)
+    look(path)
 
 
-# What the rows of a shard without shapes look like.
-_EMPTY: dict[str, NDArray[Any]] = {
-    "points": np.zeros((0, 3), np.float16),
-    "occupancies": np.zeros(0, np.uint8),
-    "surface": np.zeros((0, 3), np.float16),
-    "normals": np.zeros((0, 3), np.float16),
-    "voxels": np.zeros(0, np.uint8),
-    "camera_mat": np.zeros((0, 3, 3)),
-    "world_mat": np.zeros((0, 3, 4)),
-    "view_loc": np.zeros(3),
-    "view_scale": np.zeros(()),
-    "loc": np.zeros(3),
-    "scale": np.zeros(()),
-}
+def look(path: str | Path) -> None:
+    """See whether a shard can be opened and has all that it should.
 
-
-def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
-    """The arrays of a shape that have the same size in all shapes."""
-    points, views = shape.points, shape.views
-    rows: dict[str, Any] = {
-        "points": points.points,
-        "occupancies": hdf5.pack_bits(points.occupancies),
-        "surface": points.surface,
-        "normals": points.normals,
-        "voxels": hdf5.pack_bits(points.voxels),
-        "camera_mat": views.camera_mat,
-        "world_mat": views.world_mat,
-        "view_loc": views.loc,
-        "view_scale": views.scale,
-        "loc": shape.watertight.loc,
-        "scale": shape.watertight.scale,
-    }
-    return {name: np.asarray(row, dtype=_EMPTY[name].dtype) for name, row in rows.items()}
-
-
-def _create(file: h5py.File, count: int, rows: dict[str, NDArray[Any]], resolution: int) -> None:
-    for name, row in rows.items():
-        file.create_dataset(name, shape=(count, *row.shape), dtype=row.dtype)
-    file["voxels"].attrs["resolution"] = resolution
-
-
-def _write_tails(file: h5py.File, tails: dict[str, list[Any]]) -> None:
-    """Write what differs in size from shape to shape, one behind the other, with offsets."""
-    vertices, faces, sizes = tails["vertices"], tails["faces"], tails["image_offsets"]
-    file["images"] = np.frombuffer(b"".join(tails["images"]), np.uint8)
-    starts = np.cumsum([0, *(len(data) for data in tails["images"])], dtype=np.int64)[:-1]
-    views = file["camera_mat"].shape[1]
-    inner = np.cumsum(np.array(sizes, np.int64).reshape(len(sizes), views + 1), axis=1)
-    file["image_offsets"] = starts[:, None] + inner
-    file["vertices"] = np.concatenate([np.zeros((0, 3), np.float32), *vertices])
-    file["faces"] = np.concatenate([np.zeros((0, 3), np.int32), *faces])
-    counts = np.array([(0, 0), *((len(v), len(f)) for v, f in zip(vertices, faces, strict=True))], np.int64)
-    file["mesh_offsets"] = np.cumsum(counts, axis=0)
+    Raises:
+        DataError: it is missing, truncated, damaged in its structure or of another schema version.
+    """
+    hdf5.open_checked(path, SCHEMA_VERSION, _DATASETS).close()
 
 
 class Shard:
@@ -202,14 +105,14 @@ class Shard:
 
     @cached_property
     def points_per_shape(self) -> int:
-        """Number of points with occupancy of every shape."""
+        """Number of uniform points of every shape."""
         with self._reading() as file:
             return int(file["points"].shape[1])
 
     def points(
         self, i: int, start: int = 0, count: int | None = None
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """A window of the points of shape `i`: (count, 3) float16 and (count,) bool, unit frame.
+        """A window of the uniform points of shape `i`: (count, 3) float16 and (count,) bool, unit frame.
 
         The points are in random order, so a window is a random sample.
 
@@ -220,15 +123,67 @@ class Shard:
         count = self.points_per_shape - start if count is None else count
         if start < 0 or count < 0 or start + count > self.points_per_shape:
             raise IndexError(f"points {start}:{start + count} of {self.points_per_shape}")
+        return self._window("", i, start, count)
+
+    @cached_property
+    def near_per_shape(self) -> int:
+        """Number of points near the surface of every shape, beside the uniform ones."""
+        with self._reading() as file:
+            return int(file["near_points"].shape[1]) if "near_points" in file else 0
+
+    def mixture(
+        self, i: int, where: float, count: int
+    ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
+        """A sample of the points of shape `i`, of which the stored share is near the surface.
+
+        An average over it that is weighted has the expectation of an average over uniform points. Where no points
+        near the surface are stored, this is a window of `points` with weights 1.
+
+        Args:
+            i: which shape.
+            where: in [0, 1), where the windows of both kinds of points begin.
+            count: how many points, at most all.
+
+        Returns:
+            points (count, 3) float16, uniform ones first; occupancies (count,) bool; weights (count,) float32
+            (`records.NearSurface`).
+
+        Raises:
+            IndexError: there are fewer points.
+            DataError: the file is missing or corrupt.
+        """
+        total = self.points_per_shape + self.near_per_shape
+        if not 0 <= count <= total:
+            raise IndexError(f"{count} points of {total}")
+        near = round(count * self.near_per_shape / max(total, 1))
+        starts = [
+            8 * int(where * ((stored - wanted) // 8 + 1))
+            for stored, wanted in ((self.points_per_shape, count - near), (self.near_per_shape, near))
+        ]
+        points, occupancies = self._window("", i, starts[0], count - near)
+        if near == 0:
+            return points, occupancies, np.ones(count, np.float32)
+        more, occupied = self._window("near_", i, starts[1], near)
+        with self._reading() as file:
+            uniform = file["density"][i, starts[0] : starts[0] + count - near]
+            density = np.concatenate([uniform, file["near_density"][i, starts[1] : starts[1] + near]])
+        share = np.float32(near / count)
+        weights = (1 / (1 - share + share * density.astype(np.float32))).astype(np.float32)
+        return np.concatenate([points, more]), np.concatenate([occupancies, occupied]), weights
+
+    def _window(
+        self, kind: str, i: int, start: int, count: int
+    ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         with self._reading() as file:
             first, shift = divmod(start, 8)
-            bits = file["occupancies"][i, first : (start + count + 7) // 8]
-            return file["points"][i, start : start + count], hdf5.unpack_bits(bits, count, shift)
+            bits = file[f"{kind}occupancies"][i, first : (start + count + 7) // 8]
+            return file[f"{kind}points"][i, start : start + count], hdf5.unpack_bits(bits, count, shift)
 
     def surface(self, i: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Surface points and outward unit normals of shape `i`: twice (M, 3) float16, unit frame."""
         with self._reading() as file:
-            return file["surface"][i], file["normals"][i]
+            surface, normals = file["surface"][i], file["normals"][i]
+        return pointorder.decode(surface), pointorder.shuffled(normals)
 
     def voxels(self, i: int) -> NDArray[np.bool_]:
         """(R, R, R) bool occupancy grid of shape `i`, indexed [x, y, z]."""
@@ -236,19 +191,43 @@ class Shard:
             edge = int(file["voxels"].attrs["resolution"])
             return hdf5.unpack_bits(file["voxels"][i], edge**3).reshape(edge, edge, edge)
 
+    def surface_voxels(self, i: int) -> NDArray[np.bool_] | None:
+        """(R, R, R) bool: which voxels the surface of shape `i` meets; None where that is not known (imported)."""
+        with self._reading() as file:
+            if "surface_voxels" not in file:
+                return None
+            edge = int(file["voxels"].attrs["resolution"])
+            return hdf5.unpack_bits(file["surface_voxels"][i], edge**3).reshape(edge, edge, edge)
+
     def image_bytes(self, i: int, view: int) -> bytes:
         """Bytes of one image: PNG, or JPEG where it was imported so."""
-        start, stop = self._index["image_offsets"][i, view : view + 2]
-        with self._reading() as file:
-            return file["images"][start:stop].tobytes()
+        return self._bytes("images", i, view)
 
     def image(self, i: int, view: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB image."""
-        try:
+        with self._naming(i, view):
             return png.decode(self.image_bytes(i, view))
-        except DataError as error:
-            name = self.keys[i].name
-            raise DataError(f"view {view} of {name}: {error.message}", path=self.path) from error
+
+    @cached_property
+    def extra(self) -> tuple[str, ...]:
+        """Which of depth, mask and normals there are of every view."""
+        with self._reading() as file:
+            return tuple(name for name in EXTRA if offsets_of(EXTRA[name]) in file)
+
+    def depth(self, i: int, view: int) -> NDArray[np.float32]:
+        """(H, W) float32 distance along the camera's axis, view frame units, at pixel centres; 0: nothing there."""
+        return self._extra("depth", i, view) * np.float32(DEPTH_STEP)
+
+    def mask(self, i: int, view: int) -> NDArray[np.float32]:
+        """(H, W) float32 share of every pixel that the shape covers."""
+        return (self._extra("mask", i, view) / 255).astype(np.float32)
+
+    def normal_map(self, i: int, view: int) -> NDArray[np.float32]:
+        """(H, W, 3) float32 unit normals at pixel centres in the camera's frame; 0 where nothing is."""
+        values = self._extra("normals", i, view)
+        normals = np.where(values.any(axis=2, keepdims=True), values.astype(np.float32) - 128, np.float32(0))
+        lengths = np.linalg.norm(normals, axis=2, keepdims=True)
+        return (normals / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     def camera(
         self, i: int, view: int
@@ -271,18 +250,31 @@ class Shard:
     @cached_property
     def _index(self) -> dict[str, NDArray[Any]]:
         """The small arrays, read once: cameras, frames, offsets."""
-        names = (
-            "image_offsets",
-            "mesh_offsets",
-            "camera_mat",
-            "world_mat",
-            "view_loc",
-            "view_scale",
-            "loc",
-            "scale",
-        )
         with self._reading() as file:
+            offsets = (offsets_of(name) for name in ("images", *EXTRA.values()))
+            names = (*_FRAMES, "mesh_offsets", *(name for name in offsets if name in file))
             return {name: file[name][()] for name in names}
+
+    def _extra(self, name: str, i: int, view: int) -> NDArray[Any]:
+        if name not in self.extra:
+            hint = f"set views.extra: [{name}] and preprocess again"
+            raise DataError(f"holds no {name} of the views", path=self.path, hint=hint)
+        with self._naming(i, view):
+            return png.decode_extra(self._bytes(EXTRA[name], i, view))
+
+    def _bytes(self, name: str, i: int, view: int) -> bytes:
+        start, stop = self._index[offsets_of(name)][i, view : view + 2]
+        with self._reading() as file:
+            data: bytes = file[name][start:stop].tobytes()
+        return data
+
+    @contextmanager
+    def _naming(self, i: int, view: int) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:
+            name = self.keys[i].name
+            raise DataError(f"view {view} of {name}: {error.message}", path=self.path) from error
 
     @contextmanager
     def _reading(self) -> Iterator[h5py.File]:

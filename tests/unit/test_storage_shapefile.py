@@ -8,10 +8,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from occnet_lib.config import Points
 from occnet_lib.errors import DataError
-from occnet_lib.storage import shapefile
+from occnet_lib.records import Watertight
+from occnet_lib.stages import points
+from occnet_lib.storage import hdf5, shapefile
+from occnet_lib.storage.packing import PackedShape, write_shard
 from occnet_lib.storage.shapefile import ShapeRecord, StageEntry
+from tests.geometry_solids import revolved
 from tests.unit.storage_shapes import records
 
 
@@ -133,12 +140,43 @@ def test_other_version_and_absence(tmp_path: Path) -> None:
     write(path)
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99
-    with pytest.raises(DataError, match="schema version 99, expected 1"):
+    with path.open("r+b") as stream:
+        hdf5.seal(stream)
+    with pytest.raises(DataError, match="schema version 99, expected 2"):
         shapefile.read_status(path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(DataError, match="schema version missing"):
+    with pytest.raises(DataError, match="of an earlier version or corrupt"):
         shapefile.read_points(path)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_found_by_every_reader(sealed: Path, where: float, bit: int) -> None:
+    data = bytearray(sealed.read_bytes())
+    data[int(where * len(data))] ^= 1 << bit
+    broken = sealed.with_name("broken.h5")
+    broken.write_bytes(data)
+    for read in READERS:
+        with pytest.raises(DataError, match=r"broken\.h5: .*corrupt"):
+            read(broken)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sealed") / "a.h5"
+    write(path)
+    return path
+
+
+def test_a_quick_look_at_the_status_reads_damaged_arrays_past(sealed: Path, tmp_path: Path) -> None:
+    data = bytearray(sealed.read_bytes())
+    with h5py.File(sealed) as file:
+        data[file["watertight/vertices"].id.get_offset()] ^= 1
+    (tmp_path / "b.h5").write_bytes(data)
+    assert shapefile.read_status(tmp_path / "b.h5", whole=False).status == "ok"
+    with pytest.raises(DataError, match="seal"):
+        shapefile.read_status(tmp_path / "b.h5")
 
 
 def test_audits_of_other_than_plain_values_are_refused(tmp_path: Path) -> None:
@@ -151,6 +189,22 @@ def test_audits_of_other_than_plain_values_are_refused(tmp_path: Path) -> None:
 
 
 def test_size_of_a_full_shape(tmp_path: Path) -> None:
+    """Of the size of real ones: a mesh of 20,000 faces with the stage's points, 24 views of a few colours."""
+    rng = np.random.default_rng(0)
+    key, _, _, views = records(0, views=24)
+    turn = np.arange(100) * (2 * np.pi / 100)
+    mesh = revolved([(0.4 + 0.1 * np.cos(a), 0.1 * np.sin(a)) for a in turn], 100, ring=True)
+    assert len(mesh.faces) == 20_000
+    closed = Watertight(mesh, np.zeros(3), 1.0)
+    samples = points.run(closed, Points(), rng)
+    v, u = np.mgrid[:137, :137]
+    blobs = [np.hypot(u - 68, v - 68 - shift) < 40 for shift in range(24)]
+    shades = np.stack([np.where(blob, 90 + (u + v) // 3 % 100, 255) for blob in blobs]).astype(np.uint8)
+    images = np.repeat(shades[..., None], 3, axis=3)
+    results = dict(zip(shapefile.STAGES, (closed, samples, replace(views, images=images)), strict=True))
+    stages = {stage: StageEntry("x", {}, result) for stage, result in results.items()}
     path = tmp_path / "a.h5"
-    write(path, points=100_000, surface=100_000, views=24, voxels=32)
-    assert path.stat().st_size < 2e6
+    shapefile.write(path, ShapeRecord(key, "ok", stages=stages))
+    assert path.stat().st_size < 1.1e6
+    write_shard(tmp_path / "p.h5", [PackedShape.of(key, closed, samples, results["views"])], "val-0", "val")
+    assert (tmp_path / "p.h5").stat().st_size < 1.4e6

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
 from occnet_lib.records import ShapeKey
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
+from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
 from tests.unit.storage_shapes import records
 
 COUNT = 5
@@ -73,11 +73,45 @@ def test_windows_are_slices(path: Path, i: int, start: int, count: int) -> None:
     np.testing.assert_array_equal(occupied, samples.occupancies[start : start + count])
 
 
-def test_large_arrays_are_contiguous(path: Path) -> None:
+def test_an_item_of_training_is_contiguous_and_the_rest_has_checksums(path: Path) -> None:
     with h5py.File(path) as file:
-        for name, dataset in file.items():
-            assert dataset.chunks is None, name
-            assert dataset.compression is None, name
+        for name in ("points", "occupancies", "images"):
+            assert file[name].chunks is None
+        for name in ("surface", "normals", "voxels", "vertices", "faces"):
+            assert file[name].fletcher32, name
+        for name in ("surface", "normals", "voxels"):
+            assert file[name].chunks == (1, *file[name].shape[1:])
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_found(path: Path, where: float, bit: int) -> None:
+    check(path)
+    data = bytearray(path.read_bytes())
+    data[int(where * len(data))] ^= 1 << bit
+    broken = path.with_name("broken.h5")
+    broken.write_bytes(data)
+    with pytest.raises(DataError, match=r"broken\.h5: .*corrupt"):
+        check(broken)
+
+
+def test_damage_to_what_is_compressed_is_found_on_reading(path: Path, tmp_path: Path) -> None:
+    readers = {
+        "surface": Shard.surface,
+        "normals": Shard.surface,
+        "voxels": Shard.voxels,
+        "faces": Shard.mesh,
+    }
+    for name, read in readers.items():
+        data = bytearray(path.read_bytes())
+        with h5py.File(path) as file:
+            chunk = file[name].id.get_chunk_info(0)
+        data[chunk.byte_offset + chunk.size // 2] ^= 4
+        broken = tmp_path / f"{name}.h5"
+        broken.write_bytes(data)
+        look(broken)
+        with pytest.raises(DataError, match="corrupt file"):
+            read(Shard(broken), 0)
 
 
 def test_empty_shard(tmp_path: Path) -> None:
@@ -144,8 +178,8 @@ def test_missing_other_version_other_file(path: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="normals missing"):
         len(Shard(other))
     with h5py.File(other, "r+") as file:
-        file.attrs["schema_version"] = 2
-    with pytest.raises(DataError, match="schema version 2"):
+        file.attrs["schema_version"] = 7
+    with pytest.raises(DataError, match="schema version 7"):
         len(Shard(other))
 
 

@@ -1,0 +1,188 @@
+"""Writing of pack shards (docs/architecture.md, "Pack shard"); `shards` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import DataError
+from occnet_lib.records import PointSamples, ShapeKey, Views, Watertight
+
+from . import hdf5, pointorder
+from .atomic import replacing
+from .png import EXTRA, EncodedViews
+
+SCHEMA_VERSION = 2
+_STRING = h5py.string_dtype()
+# What is read a shape at a time, and not in every step of training, is compressed; a checksum comes with it.
+_PACKED = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
+_COMPRESSED: dict[str, dict[str, Any]] = {
+    "surface": _PACKED | {"shuffle": True},
+    "normals": _PACKED,  # whole rows recur, which sorted bytes would hide
+    "voxels": _PACKED,
+    "surface_voxels": _PACKED,
+    "vertices": _PACKED | {"shuffle": True},
+    "faces": _PACKED | {"shuffle": True},
+}
+_MESH_ROWS = 4096  # a chunk of vertices or faces
+
+
+@dataclass(frozen=True)
+class PackedShape:
+    """All that a shard holds of one shape."""
+
+    key: ShapeKey
+    watertight: Watertight
+    points: PointSamples
+    views: EncodedViews
+
+    @staticmethod
+    def of(key: ShapeKey, watertight: Watertight, points: PointSamples, views: Views) -> PackedShape:
+        """From the records of the stages; encodes the images."""
+        return PackedShape(key, watertight, points, EncodedViews.encode(views))
+
+
+def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, split: str) -> None:
+    """Write a shard, atomically.
+
+    Args:
+        path: the shard's file.
+        shapes: any sequence, also one that reads a shape when it is asked for it; gone through once.
+            May be empty.
+        shard: name of the shard.
+        split: train, val or test.
+
+    Raises:
+        DataError: shapes that differ in what they have or in numbers of points, surface points, voxels or views; a
+            full disk.
+    """
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=hdf5.USERBLOCK) as file:
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["shard"], file.attrs["split"] = shard, split
+            keys: list[ShapeKey] = []
+            tails = _Tails()
+            for i, shape in enumerate(shapes):
+                rows = _rows(shape)
+                if i == 0:
+                    _create(file, len(shapes), rows, len(shape.points.voxels))
+                _check_alike(file, rows, shape.key, shard)
+                for name, row in rows.items():
+                    file[name][i] = row
+                keys.append(shape.key)
+                tails.add(shape)
+            if not keys:
+                _create(file, 0, _EMPTY, 0)
+            for name, words in (("category", [k.category for k in keys]), ("id", [k.id for k in keys])):
+                file.create_dataset(name, data=words, shape=(len(keys),), dtype=_STRING)
+            tails.write(file)
+        with temporary.open("r+b") as stream:
+            hdf5.seal(stream)
+
+
+# What the rows of a shard without shapes look like.
+_EMPTY: dict[str, NDArray[Any]] = {
+    "points": np.zeros((0, 3), np.float16),
+    "occupancies": np.zeros(0, np.uint8),
+    "surface": np.zeros((3, 0), np.int16),
+    "normals": np.zeros((0, 3), np.float16),
+    "voxels": np.zeros(0, np.uint8),
+    "camera_mat": np.zeros((0, 3, 3)),
+    "world_mat": np.zeros((0, 3, 4)),
+    "view_loc": np.zeros(3),
+    "view_scale": np.zeros(()),
+    "loc": np.zeros(3),
+    "scale": np.zeros(()),
+}
+
+
+def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
+    """The arrays of a shape that have the same size in all shapes."""
+    points, views, near = shape.points, shape.views, shape.points.near
+    rows: dict[str, Any] = {
+        "points": points.points.astype(np.float16),
+        "occupancies": hdf5.pack_bits(points.occupancies),
+        "surface": pointorder.encode(points.surface.astype(np.float16)),
+        "normals": pointorder.unshuffled(points.normals.astype(np.float16)),
+        "voxels": hdf5.pack_bits(points.voxels),
+        "camera_mat": np.asarray(views.camera_mat, np.float64),
+        "world_mat": np.asarray(views.world_mat, np.float64),
+        "view_loc": np.asarray(views.loc, np.float64),
+        "view_scale": np.float64(views.scale),
+        "loc": np.asarray(shape.watertight.loc, np.float64),
+        "scale": np.float64(shape.watertight.scale),
+    }
+    if points.surface_voxels is not None:
+        rows["surface_voxels"] = hdf5.pack_bits(points.surface_voxels)
+    if near is not None:
+        rows["near_points"], rows["near_occupancies"] = near.points, hdf5.pack_bits(near.occupancies)
+        rows["near_density"], rows["density"] = near.density, near.uniform_density
+    return {name: np.asarray(row) for name, row in rows.items()}
+
+
+def _create(file: h5py.File, count: int, rows: dict[str, NDArray[Any]], resolution: int) -> None:
+    for name, row in rows.items():
+        packing = _COMPRESSED.get(name, {}) if count and row.size else {}
+        chunks = {"chunks": (1, *row.shape)} if packing else {}
+        file.create_dataset(name, shape=(count, *row.shape), dtype=row.dtype, **packing, **chunks)
+    file["voxels"].attrs["resolution"] = resolution
+
+
+def _check_alike(file: h5py.File, rows: dict[str, NDArray[Any]], key: ShapeKey, shard: str) -> None:
+    hint = "run preprocess again with one configuration"
+    if strange := file.keys() ^ rows.keys():
+        raise DataError(f"{key.name} and others of {shard} differ in {', '.join(sorted(strange))}", hint=hint)
+    for name, row in rows.items():
+        if (want := file[name].shape[1:]) != row.shape:
+            raise DataError(
+                f"{name} of {key.name} has shape {row.shape}, others of {shard} have {want}", hint=hint
+            )
+
+
+class _Tails:
+    """What differs in size from shape to shape: written one behind the other, with offsets."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, list[tuple[bytes, ...]]] = {"images": []}
+        self.vertices = [np.zeros((0, 3), np.float32)]
+        self.faces = [np.zeros((0, 3), np.int32)]
+
+    def add(self, shape: PackedShape) -> None:
+        """Take in the images and the mesh of a shape."""
+        self.images["images"].append(shape.views.images)
+        for word, images in shape.views.extra.items():
+            self.images.setdefault(EXTRA[word], []).append(images)
+        if len({len(images) for images in self.images.values()}) > 1:
+            raise DataError(
+                f"{shape.key.name} has other kinds of views than others of its shard",
+                hint="run preprocess again with one configuration",
+            )
+        self.vertices.append(shape.watertight.mesh.vertices.astype(np.float32))
+        self.faces.append(shape.watertight.mesh.faces.astype(np.int32))
+
+    def write(self, file: h5py.File) -> None:
+        """Write all that was taken in; `file` has the cameras already."""
+        views = file["camera_mat"].shape[1]
+        for name, shapes in self.images.items():
+            file[name] = np.frombuffer(b"".join(data for images in shapes for data in images), np.uint8)
+            sizes = np.array([[0, *map(len, images)] for images in shapes], np.int64)
+            inner = np.cumsum(sizes.reshape(len(shapes), views + 1), axis=1)
+            starts = np.cumsum([0, *inner[:, -1]], dtype=np.int64)[:-1]
+            file[offsets_of(name)] = starts[:, None] + inner
+        for name, arrays in (("vertices", self.vertices), ("faces", self.faces)):
+            rows = np.concatenate(arrays)
+            packing = _COMPRESSED[name] | {"chunks": (min(_MESH_ROWS, len(rows)), 3)} if len(rows) else {}
+            file.create_dataset(name, data=rows, **packing)
+        counts = [(len(v), len(f)) for v, f in zip(self.vertices, self.faces, strict=True)]
+        file["mesh_offsets"] = np.cumsum(np.array(counts, np.int64), axis=0)
+
+
+def offsets_of(name: str) -> str:
+    """Name of the dataset that tells where the images of `images`, `depth`, `mask` or `normal_maps` begin."""
+    return "image_offsets" if name == "images" else f"{name}_offsets"

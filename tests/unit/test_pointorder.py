@@ -1,0 +1,79 @@
+"""The order of points: random, recoverable, and free of charge."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from occnet_lib.storage import pointorder
+
+BITS = arrays.arrays(np.uint16, st.tuples(st.integers(0, 60), st.just(3)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(bits=BITS)
+def test_every_bit_pattern_survives(bits: np.ndarray) -> None:
+    """Also infinities, zeros with a sign and what is no number."""
+    points = bits.view(np.float16)
+    columns = pointorder.encode(points)
+    assert (columns.dtype, columns.shape) == (np.int16, (3, len(points)))
+    np.testing.assert_array_equal(pointorder.decode(columns).view(np.uint16), bits)
+
+
+@settings(deadline=None, max_examples=40)
+@given(bits=BITS, seed=st.integers(0, 99))
+def test_order_depends_on_the_set_alone(bits: np.ndarray, seed: int) -> None:
+    points = bits.view(np.float16)
+    other = points[np.random.default_rng(seed).permutation(len(points))]
+    one, two = (p[pointorder.mixed_order(p)].view(np.uint16) for p in (points, other))
+    np.testing.assert_array_equal(one, two)
+    assert sorted(map(tuple, one)) == sorted(map(tuple, bits))
+
+
+def test_stored_points_are_sorted_by_value() -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float16)
+    x, *_ = np.cumsum(pointorder.encode(points[pointorder.mixed_order(points)]), axis=1, dtype=np.int16)
+    assert (np.diff(x.astype(int)) >= 0).all()
+
+
+def test_order_is_random() -> None:
+    """Ranks of neighbours are unrelated, and every window covers the set evenly."""
+    count = 20_000
+    points = np.zeros((count, 3), np.float16)
+    points[:, 0] = np.arange(count, dtype=np.int16).view(np.float16)
+    rank = points[pointorder.mixed_order(points)][:, 0].view(np.int16).astype(float)
+    assert not np.array_equal(rank, np.arange(count))
+    for lag in (1, 2, 3, 7, 64, 1024):
+        assert abs(np.corrcoef(rank[:-lag], rank[lag:])[0, 1]) < 4 / np.sqrt(count)
+    counts = np.array([np.histogram(window, 8, (0, count))[0] for window in rank.reshape(40, -1)])
+    chi2 = ((counts - 62.5) ** 2 / 62.5).sum()
+    degrees = 40 * 7
+    assert abs(chi2 - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+def test_order_takes_no_room() -> None:
+    """Of log2(N!) / N bits a point most are saved."""
+    points = np.random.default_rng(0).uniform(-0.55, 0.55, (50_000, 3)).astype(np.float16)
+
+    def size(values: np.ndarray) -> int:
+        return len(zlib.compress(np.ascontiguousarray(values).view(np.uint8).reshape(-1, 2).T.tobytes()))
+
+    plain = size(points)
+    coded = size(pointorder.encode(points[pointorder.mixed_order(points)]))
+    assert plain - coded > 0.85 * 50_000 * (np.log2(50_000) - np.log2(np.e)) / 8
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 100])
+def test_shuffled_rows_come_back(count: int) -> None:
+    rows = np.arange(2 * count).reshape(count, 2)
+    np.testing.assert_array_equal(pointorder.unshuffled(pointorder.shuffled(rows)), rows)
+
+
+def test_order_of_files_that_exist_stays() -> None:
+    """A change of the shuffle would mix up the points of every file there is."""
+    assert pointorder.shuffled(np.arange(10)).tolist() == [2, 4, 6, 8, 5, 1, 7, 0, 9, 3]
