@@ -154,6 +154,36 @@ def reconstruct(args: argparse.Namespace, config: Config) -> str:
     return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
+def index_pictures(args: argparse.Namespace, config: Config) -> str:
+    """Features of all training pictures and test photos."""
+    from .evaluation.index import write_index
+    from .evaluation.pictures import image_features
+
+    train, test = _packs(config, "train"), _packs(config, "test")
+    write_index(image_features, train, test, config.reconstruct.view, 0, args.out)
+    return f"reconstruct: {args.out}"
+
+
+def index_codes(args: argparse.Namespace, config: Config) -> str:
+    """Codes of training pictures and test photos by a network's encoder."""
+    from .evaluation.index import write_index
+    from .reconstruction.network_field import encoder_features
+
+    codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
+    train, test = _packs(config, "train"), _packs(config, "test")
+    write_index(codes, train, test, config.reconstruct.view, config.evaluate.code_views, args.out)
+    return f"reconstruct: {args.out}"
+
+
+def clusters(args: argparse.Namespace, config: Config) -> str:
+    """Clusters of the training shapes."""
+    from .evaluation.index import write_clusters
+    from .seeds import rng
+
+    write_clusters(_packs(config, "train"), config.evaluate.clusters, rng(config.seed, "clusters"), args.out)
+    return f"reconstruct: {args.out}"
+
+
 def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
     from .evaluation.baselines import baseline_shard
@@ -176,7 +206,7 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     from .storage.tables import read_rows, write_rows
 
     folder = args.out.parent
-    models = [*config.models, *(f"baseline_{name}" for name in config.evaluate.baselines)]
+    models = [*config.models, *config.baseline_names]
     shards = sorted({key.shard for key in _catalogue(_catalogue_path(config)) if key.split == "test"})
     measured = [
         row for model in models for shard in shards for row in read_rows(folder / model / f"{shard}.csv")
@@ -232,6 +262,9 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "pack": (pack, ("table", "shapes", "out")),
     "train": (train, ("model", "threads", "out")),
     "reconstruct": (reconstruct, ("checkpoint", "pack", "out")),
+    "index_pictures": (index_pictures, ("out",)),
+    "index_codes": (index_codes, ("checkpoint", "out")),
+    "clusters": (clusters, ("out",)),
     "baseline": (baseline, ("kind", "pack", "out")),
     "evaluate": (evaluate, ("model", "meshes", "pack", "out")),
     "summarise": (summarise, ("out",)),

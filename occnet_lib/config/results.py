@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import Count, Natural, NonNegative, Positive, Section
 
+Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -34,10 +35,15 @@ class Evaluate(Section):
 
     surface: Count = Field(100_000, description="samples of the predicted surface")
     bootstrap: Natural = Field(1000, description="resamplings for the 95 % intervals; 0: none")
-    baselines: list[Literal["class_mean", "nearest_image", "floor"]] = Field(
-        ["class_mean", "nearest_image", "floor"],
-        description="in the same table (Tatarchenko et al. 2019); floor: the true mesh, sampled twice",
+    baselines: list[Baseline] = Field(
+        ["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"],
+        description="in the same table (Tatarchenko et al. 2019); retrieval and clustering once a model, by its "
+        "encoder; floor: the true mesh, sampled twice",
     )
+    code_views: Natural = Field(
+        8, description="views of a training shape that retrieval and clustering encode; 0: all"
+    )
+    clusters: Count = Field(500, description="of training shapes, at most a quarter of their number")
 
 
 class Analyse(Section):

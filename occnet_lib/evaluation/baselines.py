@@ -5,31 +5,41 @@ They write the same folders as `reconstruct`, so that they are measured in the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
-from occnet_lib.geometry.grid import Grid
-from occnet_lib.geometry.isosurface import isosurface
-from occnet_lib.records import Mesh, ShapeKey
+from occnet_lib.geometry.occupancy import contains
+from occnet_lib.records import ShapeKey
 from occnet_lib.storage.reconstructions import FolderWriter, writing
 from occnet_lib.storage.shards import Shard
 
-Kind = Literal["class_mean", "nearest_image", "floor"]
+from .index import nearest_pictures, predicted_clusters
+from .metrics import iou
+from .voxels import Grids, class_mean, mean_surface
 
-_THRESHOLDS = np.linspace(0.05, 0.95, 19)
-_FEATURE_EDGE = 32
-_WHITE = 250  # a pixel with a channel below this shows the object
+CANDIDATES = 5
+"""Training shapes, the first by IoU of their voxels, among which the oracle compares the occupancy of points."""
+
+
+class _Work(NamedTuple):
+    folder: FolderWriter
+    train: list[Shard]
+    test: Shard
+    tables: Path  # folder of evaluation.index
+    model: str
+
+    def training(self) -> dict[str, tuple[Shard, int]]:
+        """Where every training shape is, by name."""
+        return {key.name: (shard, i) for shard in self.train for i, key in enumerate(shard.keys)}
 
 
 def baseline_shard(
-    kind: Kind,
+    kind: str,
     train_shards: Sequence[str | Path],
     test_shard: str | Path,
     config: Config,
@@ -39,31 +49,37 @@ def baseline_shard(
 
     * class_mean: mean occupancy of the training shapes of the test shape's true class, which it is told;
     * nearest_image: the closed mesh of the training shape of which some view looks most like the photo;
+    * retrieval-<model>: that of the shape of which some view has the code nearest to the photo's, by the
+      encoder of a trained model;
+    * clustering-<model>: mean occupancy of a cluster of training shapes (k-means of their voxels): the one
+      whose pictures' mean code is nearest to the photo's;
+    * oracle: that of the training shape with the highest IoU with the true shape, on the true shape's points;
+      these are asked of the 5 shapes with the highest IoU of voxels;
     * floor: the true mesh itself, which shows how far two samplings of one surface seem to be apart.
 
     Args:
         kind: which baseline.
         train_shards: pack files of the training shapes; not used by `floor`.
         test_shard: pack file of the shapes to reconstruct.
-        config: `reconstruct.view` says which view of a test shape is the photo.
+        config: in `<results>/index` are images.h5, codes_<model>.h5 and clusters.h5 of evaluation.index, for
+            those baselines that look something up.
         out_dir: folder to write.
 
     Raises:
         ConfigError: an unknown kind.
-        DataError: a shard is missing or broken.
+        DataError: a shard or an index is missing or broken.
     """
-    writers = {"class_mean": _class_means, "nearest_image": _nearest_images, "floor": _true_meshes}
-    if kind not in writers:
-        raise ConfigError(f"no baseline {kind!r}", hint=f"there are {', '.join(writers)}")
+    name, _, model = kind.partition("-")
+    if name not in _WRITERS:
+        raise ConfigError(f"no baseline {kind!r}", hint=f"there are {', '.join(_WRITERS)}")
+    train = sorted((Shard(path) for path in train_shards), key=lambda shard: shard.name)
     with writing(out_dir) as folder:
-        writers[kind](
-            folder, [Shard(path) for path in train_shards], Shard(test_shard), config.reconstruct.view
-        )
+        _WRITERS[name](_Work(folder, train, Shard(test_shard), Path(config.results) / "index", model))
 
 
-def _true_meshes(folder: FolderWriter, _train: list[Shard], test: Shard, _view: int) -> None:
-    for i, key in enumerate(test.keys):
-        _add_true(folder, key, test, i)
+def _true_meshes(work: _Work) -> None:
+    for i, key in enumerate(work.test.keys):
+        _add_true(work.folder, key, work.test, i)
 
 
 def _add_true(folder: FolderWriter, key: ShapeKey, shard: Shard, i: int, **values: Any) -> None:
@@ -76,112 +92,69 @@ def _add_true(folder: FolderWriter, key: ShapeKey, shard: Shard, i: int, **value
         folder.add(key, None, status="failed", reason=reason, **values)
 
 
-class ClassMean(NamedTuple):
-    """Mean occupancy of a class.
-
-    Attributes:
-        mean: (R, R, R) float64.
-        threshold: share of shapes above which the mean shape is full.
-        mesh: its closed surface.
-    """
-
-    mean: NDArray[np.float64]
-    threshold: float
-    mesh: Mesh
-
-
-def class_mean(voxels: Sequence[NDArray[np.bool_]]) -> ClassMean:
-    """The mean of occupancy grids, cut where its mean IoU with them is the highest.
-
-    Args:
-        voxels: (R, R, R) bool grids of the unit cube, voxel i centred at (i + .5) / R - .5; at least one of
-            them with an occupied voxel.
-    """
-    mean = np.asarray(np.mean(voxels, axis=0, dtype=np.float64))
-    bins = len(_THRESHOLDS)
-    level = np.searchsorted(_THRESHOLDS, mean.reshape(-1))  # number of thresholds below the mean
-    size = _above(np.bincount(level, minlength=bins + 1))
-    score = np.zeros(bins)
-    for shape in voxels:
-        occupied = shape.reshape(-1)
-        common = _above(np.bincount(level[occupied], minlength=bins + 1))
-        union = size + np.count_nonzero(occupied) - common
-        score += common / np.maximum(union, 1)
-    threshold = float(_THRESHOLDS[np.argmax(np.where(size > 0, score, -1.0))])
-    if mean.max() <= threshold:  # thin shapes that share no voxel
-        threshold = float(mean.max() / 2.0)
-    r = mean.shape[0]
-    grid = Grid(np.full(3, 0.5 / r - 0.5), 1.0 / r, (r, r, r))
-    mesh = isosurface(np.asarray(threshold - mean, dtype=np.float32), grid, unit=threshold)
-    return ClassMean(mean, threshold, mesh)
-
-
-def _above(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of voxels above each threshold, of the counts by level."""
-    above: NDArray[np.int64] = counts[::-1].cumsum()[::-1][1:]
-    return above
-
-
-def _class_means(folder: FolderWriter, train: list[Shard], test: Shard, _view: int) -> None:
-    wanted = {key.category for key in test.keys}
-    voxels: dict[str, list[NDArray[np.bool_]]] = {category: [] for category in wanted}
-    for shard in train:
-        for i, key in enumerate(shard.keys):
-            if key.category in wanted:
-                grid = shard.voxels(i)
-                if grid.any():
-                    voxels[key.category].append(grid)
-    means = {category: class_mean(grids) for category, grids in voxels.items() if grids}
-    for key in test.keys:
+def _class_means(work: _Work) -> None:
+    wanted = {key.category for key in work.test.keys}
+    grids, names = Grids.of(work.train, wanted)
+    categories = np.array([name.partition("/")[0] for name in names])
+    means = {category: class_mean(grids[categories == category]) for category in sorted(set(categories))}
+    for key in work.test.keys:
         if key.category in means:
             mean = means[key.category]
-            folder.add(key, mean.mesh, threshold=mean.threshold)
+            work.folder.add(key, mean.mesh, threshold=mean.threshold)
         else:
-            folder.add(key, None, status="failed", reason="no training shape of the class has voxels")
+            reason = "no training shape of the class has voxels"
+            work.folder.add(key, None, status="failed", reason=reason)
 
 
-def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What pictures are compared by: (2 · 32²,) float32 of silhouette and grey values in [0, 1].
-
-    The object is cropped to the square around its silhouette, since the cameras' distance varies; both
-    layers are averaged over areas. Grey values are darkness, so that the background is 0 in both.
-
-    Args:
-        image: (H, W, 3) uint8 sRGB on white.
-    """
-    silhouette = image.min(axis=2) < _WHITE
-    if not silhouette.any():
-        return np.zeros(2 * _FEATURE_EDGE**2, np.float32)
-    rows, columns = np.flatnonzero(silhouette.any(axis=1)), np.flatnonzero(silhouette.any(axis=0))
-    low = np.array([columns[0], rows[0]], dtype=float)
-    high = np.array([columns[-1], rows[-1]], dtype=float) + 1.0
-    centre, half = (low + high) / 2.0, (high - low).max() / 2.0
-    box = tuple(np.round(np.concatenate([centre - half, centre + half])).astype(int).tolist())
-    darkness = 255 - image.astype(np.uint16).sum(axis=2) // 3
-    layers = []
-    for layer in (silhouette * 255, np.where(silhouette, darkness, 0)):
-        square = Image.fromarray(layer.astype(np.uint8)).crop(box)  # beyond the border Pillow gives 0
-        layers.append(np.asarray(square.resize((_FEATURE_EDGE,) * 2, Image.Resampling.BOX)))
-    return np.stack(layers).reshape(-1).astype(np.float32) / np.float32(255.0)
-
-
-def _nearest_images(folder: FolderWriter, train: list[Shard], test: Shard, view: int) -> None:
-    photos = np.array([image_features(test.image(i, view)) for i in range(len(test))])
-    best = np.full(len(test), np.inf)
-    where = np.full((len(test), 3), -1)
-    for s, shard in enumerate(train):
-        for i in range(len(shard)):
-            seen = np.array([image_features(shard.image(i, v)) for v in range(shard.views)])
-            distance = ((photos[:, None] - seen[None]) ** 2).sum(axis=2)
-            nearest = distance.argmin(axis=1)
-            least = distance.min(axis=1)
-            better = least < best
-            best[better] = least[better]
-            where[better, :2] = s, i
-            where[better, 2] = nearest[better]
-    for key, (s, i, v), distance in zip(test.keys, where, best, strict=True):
-        if s < 0:
-            folder.add(key, None, status="failed", reason="no training image")
+def _nearest_pictures(work: _Work) -> None:
+    training = work.training()
+    file = f"codes_{work.model}.h5" if work.model else "images.h5"
+    nearest = nearest_pictures(work.tables / file, [key.name for key in work.test.keys])
+    for key in work.test.keys:
+        if key.name in nearest:
+            name, view, distance = nearest[key.name]
+            shard, i = training[name]
+            _add_true(work.folder, key, shard, i, nearest=name, nearest_view=view, distance=distance)
         else:
-            values = {"nearest": train[s].keys[i].name, "nearest_view": v, "distance": distance}
-            _add_true(folder, key, train[s], i, **values)
+            work.folder.add(key, None, status="failed", reason="no training image")
+
+
+def _cluster_means(work: _Work) -> None:
+    names = [key.name for key in work.test.keys]
+    index = work.tables / f"codes_{work.model}.h5"
+    predicted = predicted_clusters(index, work.tables / "clusters.h5", names)
+    for key in work.test.keys:
+        if key.name in predicted:
+            number, mean, threshold = predicted[key.name]
+            work.folder.add(key, mean_surface(mean, threshold), cluster=number, threshold=threshold)
+        else:
+            work.folder.add(key, None, status="failed", reason="no training shape has voxels")
+
+
+def _oracles(work: _Work) -> None:
+    grids, names = Grids.of(work.train)
+    training = work.training()
+    for i, key in enumerate(work.test.keys):
+        voxels, (points, occupied) = work.test.voxels(i), work.test.points(i)
+        best, score = "", -1.0
+        likeness = grids.iou(voxels) if names and voxels.any() else np.zeros(len(names))
+        for k in np.argsort(-likeness, kind="stable")[:CANDIDATES]:
+            shard, j = training[names[k]]
+            mesh = shard.mesh(j)
+            found = iou(contains(mesh, points), occupied) if len(mesh.faces) else 0.0
+            if found > score:
+                best, score = names[k], found
+        if best:
+            _add_true(work.folder, key, *training[best], nearest=best, iou=score)
+        else:
+            work.folder.add(key, None, status="failed", reason="no training shape has voxels")
+
+
+_WRITERS: dict[str, Callable[[_Work], None]] = {
+    "class_mean": _class_means,
+    "nearest_image": _nearest_pictures,
+    "retrieval": _nearest_pictures,
+    "clustering": _cluster_means,
+    "oracle": _oracles,
+    "floor": _true_meshes,
+}

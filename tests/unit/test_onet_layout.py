@@ -21,6 +21,8 @@ from occnet_lib.analysis.statistics import shape_numbers
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.baselines import baseline_shard
+from occnet_lib.evaluation.index import write_index
+from occnet_lib.evaluation.pictures import image_features
 from occnet_lib.geometry.cameras import project
 from occnet_lib.records import ShapeKey
 from occnet_lib.report import examples
@@ -348,8 +350,11 @@ def test_without_voxels_there_is_no_binvox(exported: Path, tmp_path: Path, caplo
 def test_baselines_say_that_there_is_no_mesh(exported: Path, tmp_path: Path) -> None:
     import_packs(exported, tmp_path / "back", CONFIG)
     train, test = tmp_path / "back" / "train-000.h5", tmp_path / "back" / "test-000.h5"
+    (tmp_path / "index").mkdir()
+    write_index(image_features, [train], [test], 0, 0, tmp_path / "index" / "images.h5")
+    config = CONFIG.model_copy(update={"results": str(tmp_path)})
     for kind in ("floor", "nearest_image"):
-        baseline_shard(kind, [train], test, CONFIG, tmp_path / kind)
+        baseline_shard(kind, [train], test, config, tmp_path / kind)
         for row in read_status(tmp_path / kind).values():
             assert row["status"] == "failed"
             assert "holds no closed mesh of 03001627/shape" in row["reason"]

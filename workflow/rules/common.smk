@@ -23,7 +23,7 @@ CONFIG_FILE = f"{RESULTS}/config.json"
 ROOT = CONFIG.dataset_root
 MODELS = list(CONFIG.models)
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
-BASELINES = [f"baseline_{name}" for name in CONFIG.evaluate.baselines]
+BASELINES = CONFIG.baseline_names
 
 
 wildcard_constraints:
@@ -31,7 +31,7 @@ wildcard_constraints:
     id="[^/]+",
     shard="(train|val|test)-[0-9]+",
     model="[A-Za-z0-9_-]+",
-    baseline="[a-z_]+",
+    baseline="[a-z_]+(-[A-Za-z0-9_-]+)?",
 
 
 # Not in the command itself: another path of the same interpreter is no reason to do anything again.

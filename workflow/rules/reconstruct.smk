@@ -30,9 +30,99 @@ rule reconstruct_shard:
         f"{occnet('reconstruct')} --checkpoint {{input.checkpoint}} --pack {{input.shard}} --out {{output.meshes}}"
 
 
+rule index_pictures:
+    """Features of all training pictures and test photos, as they are."""
+    input:
+        over(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
+    output:
+        index=f"{RESULTS}/index/images.h5",
+    log:
+        f"{RESULTS}/logs/index/images.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/index/images.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        view=CONFIG.reconstruct.view,
+        versions=versions("reconstruct"),
+    message:
+        "reconstruct: features of all pictures, for the baseline nearest_image"
+    shell:
+        f"{occnet('index_pictures')} --out {{output.index}}"
+
+
+rule index_codes:
+    """Codes of training pictures and test photos by one network's encoder."""
+    input:
+        over(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
+        checkpoint=rules.train_model.output.best,
+    output:
+        index=f"{RESULTS}/index/codes_{{model}}.h5",
+    log:
+        f"{RESULTS}/logs/index/codes_{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/index/codes_{{model}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+    params:
+        view=CONFIG.reconstruct.view,
+        views=CONFIG.evaluate.code_views,
+        versions=versions("reconstruct"),
+    message:
+        "reconstruct: codes of pictures by {wildcards.model}, for its baselines"
+    shell:
+        f"{occnet('index_codes')} --checkpoint {{input.checkpoint}} --out {{output.index}}"
+
+
+rule clusters:
+    """Clusters of the training shapes."""
+    input:
+        over(f"{RESULTS}/pack/{{shard}}.h5", "train"),
+    output:
+        index=f"{RESULTS}/index/clusters.h5",
+    log:
+        f"{RESULTS}/logs/index/clusters.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/index/clusters.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        seed=CONFIG.seed,
+        clusters=CONFIG.evaluate.clusters,
+        versions=versions("reconstruct"),
+    message:
+        "reconstruct: clusters of the training shapes, for the baseline clustering"
+    shell:
+        f"{occnet('clusters')} --out {{output.index}}"
+
+
+def looked_up(wildcards):
+    """The indices that a baseline looks up."""
+    kind, _, model = wildcards.baseline.partition("-")
+    files = {
+        "nearest_image": ["images"],
+        "retrieval": [f"codes_{model}"],
+        "clustering": [f"codes_{model}", "clusters"],
+    }
+    return [f"{RESULTS}/index/{name}.h5" for name in files.get(kind, [])]
+
+
 rule baseline_shard:
     """Meshes of the test shapes of one shard by one baseline."""
     input:
+        looked_up,
         train=over(f"{RESULTS}/pack/{{shard}}.h5", "train"),
         shard=lambda wildcards: f"{RESULTS}/pack/{wildcards.test}.h5",
     output:

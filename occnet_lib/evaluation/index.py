@@ -1,0 +1,229 @@
+"""What baselines look up, made once a run: features of all training pictures, clusters of training shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.hdf5 import open_checked, reading
+from occnet_lib.storage.shards import Shard
+
+from .voxels import Grids, class_mean, cluster
+
+Features = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
+"""Pictures (B, H, W, 3) uint8 sRGB on white to features (B, D)."""
+
+_SCHEMA = 1
+_PICTURES = 2048  # whose features are looked at together
+
+
+def write_index(
+    features: Features,
+    train: Sequence[str | Path],
+    test: Sequence[str | Path],
+    view: int,
+    views: int,
+    out: str | Path,
+) -> None:
+    """Write the features of training pictures and of the test shapes' photos.
+
+    Datasets: `features` (n, V, D), `names` (n,); `photos` (m, D), `photo_names` (m,). One shape is in
+    memory at a time, and its pictures are treated together, so that features do not depend on neighbours.
+
+    Args:
+        features: what to write of a picture.
+        train, test: pack files.
+        view: which view of a test shape is its photo.
+        views: how many views of a training shape are looked at, the first ones; 0: all.
+        out: HDF5 file.
+
+    Raises:
+        DataError: a shard is missing or broken.
+    """
+    with replacing(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema_version"] = _SCHEMA
+        shards = _by_name(train)
+        _write_names(file, "names", shards)
+        names = 0
+        for shard in shards:
+            count = min(views or shard.views, shard.views)
+            for i in range(len(shard)):
+                found = features(np.stack([shard.image(i, v) for v in range(count)]))
+                if names == 0:
+                    file.create_dataset(
+                        "features",
+                        (sum(map(len, shards)), *found.shape),
+                        found.dtype,
+                        chunks=(1, *found.shape),
+                    )
+                file["features"][names] = found
+                names += 1
+        photos = _by_name(test)
+        _write_names(file, "photo_names", photos)
+        rows = [features(s.image(i, view)[None])[0] for s in photos for i in range(len(s))]
+        file["photos"] = np.array(rows)
+        if names == 0:
+            file["features"] = np.zeros((0, 1, 1))
+
+
+class Nearest(NamedTuple):
+    """The training picture that is most like a photo."""
+
+    name: str
+    view: int
+    distance: float
+
+
+def nearest_pictures(index: str | Path, names: Sequence[str]) -> dict[str, Nearest]:
+    """For test shapes, the training picture whose features are nearest to their photo's (squared Euclidean).
+
+    Args:
+        index: file of `write_index`.
+        names: of test shapes.
+
+    Returns:
+        By name; nothing where there are no training pictures.
+
+    Raises:
+        DataError: the file is missing or broken, or lacks a photo.
+    """
+    best = np.full(len(names), np.inf)
+    found = np.zeros((len(names), 2), np.int64)
+    with _opened(index) as file:
+        photos = _photos(file, names)
+        training = file["names"].asstr()[()]
+        for first, block in _blocks(file):
+            count, views, _ = block.shape
+            flat = block.reshape(count * views, -1)
+            gap = _squared_distances(photos, flat)
+            at = gap.argmin(axis=1)
+            least = gap[np.arange(len(names)), at]
+            better = least < best
+            best[better] = least[better]
+            found[better] = np.stack([first + at // views, at % views], axis=1)[better]
+    return {
+        name: Nearest(str(training[i]), int(view), float(gap))
+        for name, (i, view), gap in zip(names, found, best, strict=True)
+        if np.isfinite(gap)
+    }
+
+
+def write_clusters(
+    train: Sequence[str | Path], count: int, rng: np.random.Generator, out: str | Path
+) -> None:
+    """Write clusters of the training shapes' voxels and each one's mean shape.
+
+    Datasets: `names`, `labels` (n,) of the shapes that have voxels; `means` (k, R, R, R), `thresholds` (k,).
+
+    Args:
+        train: pack files.
+        count: how many clusters; a quarter of the number of shapes if that is less.
+        rng: draws the first centres.
+        out: HDF5 file.
+
+    Raises:
+        DataError: a shard is missing or broken.
+    """
+    grids, names = Grids.of(_by_name(train))
+    count = min(count, -(-len(grids) // 4))
+    labels = cluster(grids, count, rng) if count else np.zeros(0, np.int64)
+    used, labels = np.unique(labels, return_inverse=True)
+    means = [class_mean(grids[labels == k]) for k in range(len(used))]
+    with replacing(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema_version"] = _SCHEMA
+        file.create_dataset("names", data=names, shape=(len(names),), dtype=h5py.string_dtype())
+        file["labels"] = labels.astype(np.int64)
+        file["means"] = np.array([mean.mean for mean in means], dtype=np.float32)
+        file["thresholds"] = np.array([mean.threshold for mean in means])
+
+
+class Cluster(NamedTuple):
+    """A cluster's number and mean shape."""
+
+    number: int
+    mean: NDArray[np.float32]
+    threshold: float
+
+
+def predicted_clusters(index: str | Path, clusters: str | Path, names: Sequence[str]) -> dict[str, Cluster]:
+    """For test shapes, the cluster whose training pictures' mean feature is nearest to their photo's.
+
+    Args:
+        index: file of `write_index`.
+        clusters: file of `write_clusters`.
+        names: of test shapes.
+
+    Returns:
+        By name; nothing where there are no clusters.
+
+    Raises:
+        DataError: a file is missing or broken, or lacks a photo.
+    """
+    with _opened(clusters) as file, reading(clusters):
+        label_of = dict(zip(file["names"].asstr()[()], file["labels"][()], strict=True))
+        means, thresholds = file["means"][()], file["thresholds"][()]
+    if not label_of:
+        return {}
+    with _opened(index) as file:
+        photos = _photos(file, names)
+        labels = np.array([label_of.get(name, -1) for name in file["names"].asstr()[()]])
+        sums, counts = np.zeros((len(means), photos.shape[1])), np.zeros(len(means))
+        for first, block in _blocks(file):
+            own = labels[first : first + len(block)]
+            np.add.at(sums, own[own >= 0], block[own >= 0].mean(axis=1))
+            np.add.at(counts, own[own >= 0], 1)
+    chosen = _squared_distances(photos, sums / counts[:, None]).argmin(axis=1)
+    return {n: Cluster(int(k), means[k], float(thresholds[k])) for n, k in zip(names, chosen, strict=True)}
+
+
+def _by_name(paths: Sequence[str | Path]) -> list[Shard]:
+    """The shards in an order that does not depend on that of the paths."""
+    return sorted((Shard(path) for path in paths), key=lambda shard: shard.name)
+
+
+def _write_names(file: h5py.File, dataset: str, shards: Sequence[Shard]) -> None:
+    names = [key.name for shard in shards for key in shard.keys]
+    file.create_dataset(dataset, data=names, shape=(len(names),), dtype=h5py.string_dtype())
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[h5py.File]:
+    with open_checked(path, _SCHEMA, ("names",)) as file:
+        yield file
+
+
+def _photos(file: h5py.File, names: Sequence[str]) -> NDArray[np.float64]:
+    """(m, D) features of test shapes' photos."""
+    with reading(file.filename):
+        row = {name: i for i, name in enumerate(file["photo_names"].asstr()[()])}
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise DataError(
+                f"has no photo of {missing[0]}", path=file.filename, hint="delete it and run again"
+            )
+        photos = file["photos"][()]
+    return np.asarray(photos[[row[name] for name in names]], dtype=np.float64)
+
+
+def _blocks(file: h5py.File) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Number of the first shape and features (b, V, D) of runs of training shapes."""
+    features = file["features"]
+    step = max(1, _PICTURES // max(features.shape[1], 1))
+    for start in range(0, len(features), step):
+        with reading(file.filename):
+            block = features[start : start + step]
+        yield start, np.asarray(block, dtype=np.float64)
+
+
+def _squared_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, n) of rows (m, D) and (n, D); exact for whole numbers below 2²⁶."""
+    squares: NDArray[np.float64] = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * (a @ b.T)
+    return np.maximum(squares, 0.0)
