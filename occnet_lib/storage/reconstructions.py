@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 from occnet_lib.records import Mesh, ShapeKey
 
+from .atomic import temporary_beside
 from .tables import read_rows, write_rows
 
 COLUMNS = ("category", "id", "status", "reason")
@@ -120,7 +120,7 @@ def writing(folder: str | Path) -> Iterator[FolderWriter]:
         folder: where it is to be; what is there already is replaced at the end.
     """
     folder = Path(folder)
-    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("new", "old"))
+    temporary, old = (temporary_beside(folder, folder.name, word) for word in (".new", ".old"))
     try:
         temporary.mkdir(parents=True)
         writer = FolderWriter(temporary)

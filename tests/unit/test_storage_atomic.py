@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import replacing, sweep, temporary_beside
 
 
 def test_success_replaces(tmp_path: Path) -> None:
@@ -59,6 +62,79 @@ def test_full_device_for_real(tmp_path: Path) -> None:
     full = Path("/dev/full")
     with pytest.raises(DataError, match="No space left"), replacing(tmp_path / "a"):
         full.write_text("x")
+
+
+WRITE = """
+import sys, time
+from occnet_lib.storage.atomic import replacing, sweep, temporary_beside
+with replacing(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_writer_leaves_is_swept_and_nothing_else(tmp_path: Path, project: Path) -> None:
+    target = tmp_path / "deep" / "a.b.csv"
+    others = [
+        tmp_path / name for name in (".lock", ".train.lock", "b.0123abcd-1-1.h5", ".hidden.csv", ".a.12.h5")
+    ]
+    for other in others:
+        other.write_text("kept")
+    command = [sys.executable, "-c", WRITE, str(target)]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
+    left = target.parent / process.stdout.readline().strip()
+    assert sweep(tmp_path) == []  # it is being written
+    assert left.exists()
+    process.kill()
+    process.communicate()
+    with replacing(tmp_path / "mine.csv") as mine:
+        mine.write_text("x")
+        assert sweep(tmp_path) == [left]
+        assert mine.exists()
+    assert not left.exists()
+    assert all(other.exists() for other in others)
+
+
+def test_a_killed_writer_that_nobody_waited_for_has_ended(tmp_path: Path, project: Path) -> None:
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "a.csv")]
+    process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.kill()
+    while Path(f"/proc/{process.pid}/stat").exists() and not sweep(tmp_path):  # a zombie, and it stays one
+        time.sleep(0.01)
+    assert list(tmp_path.iterdir()) == []
+    process.communicate()
+
+
+def test_a_number_given_to_another_process_is_not_the_writer(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.csv") as temporary:
+        temporary.write_text("x")
+        head, pid, started = temporary.stem.rsplit("-", 2)
+        earlier = temporary.with_name(f"{head}-{pid}-{int(started) - 1}.csv")
+        earlier.write_text("x")
+        assert sweep(tmp_path) == [earlier]
+
+
+def test_files_of_other_machines_get_a_day(tmp_path: Path) -> None:
+    fresh, old = tmp_path / ".a.00000000-1-1.h5", tmp_path / ".b.00000000-1-1.h5"
+    for path in (fresh, old):
+        path.write_text("x")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    assert sweep(tmp_path) == [old]
+    assert fresh.exists()
+
+
+def test_folders_are_swept_as_a_whole(tmp_path: Path) -> None:
+    mine = temporary_beside(tmp_path / "deep" / "shapes", "shapes", ".new")
+    place, pid, started = mine.name.split(".")[2].split("-")
+    left = mine.with_name(f".shapes.{place}-{pid}-{int(started) - 1}.new")
+    for folder in (mine, left):
+        folder.mkdir(parents=True)
+        (folder / "a.ply").write_text("x")
+    assert sweep(tmp_path) == [left]
+    assert (mine / "a.ply").exists()
+    assert not left.exists()
 
 
 def test_other_errors_of_the_system_pass(tmp_path: Path) -> None:
