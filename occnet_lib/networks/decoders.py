@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from .positional_encoding import encode, encoded_dim
 
+# Occupied points are few (1 to 15 %): the output begins at log-odds near theirs.
+_PRIOR_LOGIT = -2.5
+
 
 class AffineBlock(NamedTuple):
     """x + weight_1 · relu(weight_0 · relu(scale ⊙ x + shift) + bias_0) + bias_1."""
@@ -46,7 +49,8 @@ class ConditionalBatchNorm(nn.Module):
     """f_out = γ(c) · (f_in − μ) / √(σ² + ε) + β(c); supplementary equation 1 (de Vries et al. 2017).
 
     μ and σ² are taken over batch and points in training and are running means in evaluation. At the
-    start γ = 1 and β = 0 whatever the code.
+    start γ is near 1 and β near 0 and both vary with the code. ONet begins with γ = 1 and β = 0 whatever
+    the code; the encoder then has no gradient until their weights have grown, which costs hundreds of steps.
     """
 
     def __init__(self, c_dim: int, channels: int) -> None:
@@ -54,9 +58,9 @@ class ConditionalBatchNorm(nn.Module):
         self.conv_gamma = nn.Linear(c_dim, channels)
         self.conv_beta = nn.Linear(c_dim, channels)
         self.bn = nn.BatchNorm1d(channels, affine=False)
-        nn.init.zeros_(self.conv_gamma.weight)
+        for layer in (self.conv_gamma, self.conv_beta):
+            nn.init.normal_(layer.weight, std=c_dim**-0.5)
         nn.init.ones_(self.conv_gamma.bias)
-        nn.init.zeros_(self.conv_beta.weight)
         nn.init.zeros_(self.conv_beta.bias)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
@@ -102,6 +106,7 @@ class CbnDecoder(nn.Module):
         self.blocks = nn.ModuleList(CbnBlock(c_dim, hidden) for _ in range(blocks))
         self.bn = ConditionalBatchNorm(c_dim, hidden)
         self.fc_out = nn.Linear(hidden, 1)
+        nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
@@ -156,6 +161,7 @@ class FcDecoder(nn.Module):
         self.fc_p = nn.Linear(encoded_dim(frequencies), hidden)
         self.blocks = nn.ModuleList(FcBlock(c_dim, hidden) for _ in range(blocks))
         self.fc_out = nn.Linear(hidden, 1)
+        nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""

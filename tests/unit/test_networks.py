@@ -53,15 +53,18 @@ def test_the_default_model_has_the_parameters_of_onet():
     assert state["decoder.fc_out.weight"].shape == (1, 256)
 
 
-def test_decoders_start_without_influence_of_the_code_and_of_the_blocks():
-    points = torch.rand(2, 9, 3)
-    for decoder in (CbnDecoder(4, 8, 3), FcDecoder(4, 8, 3)):
+def test_decoders_start_near_the_prior_and_hand_a_gradient_to_the_code():
+    points = torch.rand(2, 50, 3)
+    for decoder in (CbnDecoder(16, 32, 3), FcDecoder(16, 32, 3)):
+        code = torch.randn(2, 16, requires_grad=True)
+        logits = decoder(points, code)
+        assert logits.shape == (2, 50)
+        assert abs(logits.mean().item() + 2.5) < 1
+        logits[0].sum().backward()
+        assert code.grad is not None
+        assert code.grad[0].abs().min() > 0
         for block in decoder.blocks:
             assert not block.fc_1.weight.any()
-    norm = ConditionalBatchNorm(4, 8)
-    features = torch.randn(2, 9, 8)
-    torch.testing.assert_close(norm(features, torch.randn(2, 4)), norm(features, torch.randn(2, 4)))
-    assert CbnDecoder(4, 8, 3)(points, torch.randn(2, 4)).shape == (2, 9)
 
 
 def naive_norm(norm: ConditionalBatchNorm, features: np.ndarray, code: np.ndarray) -> np.ndarray:
@@ -246,9 +249,27 @@ def test_encoder_input_is_pillows_resize():
         np.testing.assert_allclose(ours, expected, atol=1.01 / 255)
 
 
+def test_crops_of_pictures():
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8))
+    whole = torch.tensor([[1.0, 0.0, 0.0]]).expand(3, 3)
+    for size in (40, 24, 56):
+        torch.testing.assert_close(
+            encoder_input(pixels, size, whole), encoder_input(pixels, size), atol=2e-3, rtol=0
+        )
+    # A crop of whole pixels at their own size; the three pictures have different ones.
+    crops = torch.tensor([[0.5, 0.0, 0.25], [0.5, 0.5, 0.0], [0.5, 0.25, 0.5]])
+    found = encoder_input(pixels, 40, crops)
+    for i, (left, top) in enumerate(((0, 10), (20, 0), (10, 20))):
+        part = pixels[i : i + 1, top : top + 20, left : left + 20]
+        expected = encoder_input(part, 40)
+        torch.testing.assert_close(found[i, :, 2:-2, 2:-2], expected[0, :, 2:-2, 2:-2], atol=1e-5, rtol=0)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_network_survives_its_file(tmp_path):
-    network = OccupancyNetwork(SMALL)
-    shaken(network)
+    network = OccupancyNetwork(SMALL).eval()
+    shaken(network.decoder)  # the encoder's numbers would overflow
     path = tmp_path / "best.ckpt"
     options = {"model": SMALL.model_dump(), "train": {"image_size": 64}, "step": 3}
     save_network(path, network_file(network.state_dict(), options))
