@@ -27,7 +27,8 @@ from occnet_lib.config import Train
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.shards import PackedShape, write_shard
-from occnet_lib.training.dataset import ShapeSet, TrainingItems, collate
+from occnet_lib.training.batch import collate
+from occnet_lib.training.dataset import ShapeSet, TrainingItems
 
 POINTS, VIEWS, PIXELS, TAKEN, SIZE = 100_000, 24, 137, 2048, 224
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)

@@ -88,6 +88,9 @@ class Train(Section):
         description="0: uniform points; k: of k times as many, half occupied where possible, weighted to the same loss",
     )
     image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
+    crop: float = Field(
+        1.0, gt=0.0, le=1.0, description="least share of a picture that a random crop leaves; 1: all of it"
+    )
     learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="course of the learning rate")
     warmup: Natural = Field(0, description="steps of linear warm-up")
@@ -108,6 +111,10 @@ class Train(Section):
     )
     threads: Count = Field(8, description="CPU threads of a training job; Snakemake caps them at --cores")
     workers: Natural = Field(0, description="processes that load data; 0: the training process itself")
-    cache: Literal["auto", "ram", "none"] = Field(
-        "auto", description="keep decoded data in memory; auto: where all of it takes at most 2 GB"
+    cache: Literal["auto", "gpu", "ram", "none"] = Field(
+        "auto",
+        description="keep decoded data on the device or in memory; auto: half the GPU's free memory, 2 GB of RAM",
+    )
+    compile: bool = Field(
+        False, description="torch.compile the decoder; pays after some thousand steps on a GPU"
     )

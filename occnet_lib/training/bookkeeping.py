@@ -14,7 +14,7 @@ from occnet_lib.config import Train
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.storage.atomic import replacing
 
-from .dataset import Batch
+from .batch import Batch
 from .module import OccupancyModule
 from .pl import Callback, Trainer
 from .record import MetricsTable, Row, Stopwatch, describe

@@ -11,8 +11,12 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from occnet_lib import seeds
+from occnet_lib.config import Train
+from occnet_lib.errors import ConfigError
 
-from .dataset import Item, TrainingItems, ValidationItems, collate
+from .batch import Batch, Item, collate
+from .dataset import TrainingItems, ValidationItems
+from .device_set import DeviceSet
 
 
 class BatchOrder(Sampler[list[tuple[int, int]]]):
@@ -87,6 +91,58 @@ class TrainingLoader(DataLoader[Item]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind a position."""
         self._order.first = state["batches"]
+
+
+class DeviceLoader:
+    """The same batches as those of `TrainingLoader`, gathered from a set that is on the device as a whole.
+
+    Args:
+        items: at least one.
+        batch_size: items a batch.
+        seed: of the configuration.
+        device: cpu or cuda; the set is brought there when the first batch is asked for.
+    """
+
+    def __init__(self, items: TrainingItems, batch_size: int, seed: int, device: str) -> None:
+        self._order = BatchOrder(len(items), batch_size, seed)
+        self._items, self._device = items, device
+        self._set: DeviceSet | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._set is None:
+            self._set = DeviceSet(self._items, self._device)
+        for pairs in self._order:
+            batch = self._set.batch(pairs)
+            self._order.first += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """As `TrainingLoader.state_dict`."""
+        return {"batches": self._order.first}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """As `TrainingLoader.load_state_dict`."""
+        self._order.first = state["batches"]
+
+
+def training_loader(
+    items: TrainingItems, train: Train, seed: int, device: str
+) -> TrainingLoader | DeviceLoader:
+    """The loader that `train.cache` asks for.
+
+    Raises:
+        ConfigError: the set is to be on the device as a whole and does not fit.
+    """
+    wanted = train.cache == "gpu" or (train.cache == "auto" and device == "cuda")
+    if wanted and DeviceSet.fits(items.shapes, device):
+        return DeviceLoader(items, train.batch_size, seed, device)
+    if train.cache == "gpu":
+        raise ConfigError(
+            f"train.cache is gpu, but {items.shapes.nbytes() / 1e9:.1f} GB are more than half of what is free there, "
+            "or shapes differ in numbers of points or views",
+            hint="use auto",
+        )
+    return TrainingLoader(items, train.batch_size, seed, train.workers, pin=device == "cuda")
 
 
 def validation_loader(items: ValidationItems, workers: int = 0) -> DataLoader[Item]:

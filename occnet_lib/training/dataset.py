@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from occnet_lib import seeds
 from occnet_lib.config import Train
 from occnet_lib.storage.shards import Shard
 
+from .batch import WHOLE, Item
+
 # `cache: auto` keeps data in memory up to this many bytes over all loading processes.
 CACHE_BYTES = 2 * 10**9
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image and its points.
-
-    Attributes:
-        shape: which shape, an index into `ShapeSet.names`.
-        image: (H, W, 3) uint8 sRGB.
-        points: (T, 3) float16, unit frame.
-        occupancies: (T,) bool.
-        share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
-            all were taken.
-        rotation: (3, 3) float32, unit frame to the camera of the image.
-    """
-
-    shape: int
-    image: NDArray[np.uint8]
-    points: NDArray[np.float16]
-    occupancies: NDArray[np.bool_]
-    share: float
-    rotation: NDArray[np.float32]
 
 
 class ShapeSet:
@@ -58,7 +34,7 @@ class ShapeSet:
         self.names = [key.name for shard in self._shards for key in shard.keys]
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._points: dict[int, tuple[NDArray[np.float16], NDArray[np.bool_]]] = {}
-        few = train.cache == "auto" and self._bytes() * max(1, train.workers) <= CACHE_BYTES
+        few = train.cache == "auto" and self.nbytes() * max(1, train.workers) <= CACHE_BYTES
         self.cached = train.cache == "ram" or few
 
     def __len__(self) -> int:
@@ -114,7 +90,7 @@ class ShapeSet:
                 values += [points.tobytes().hex(), occupancies.tobytes().hex(), shard.image_bytes(i, 0).hex()]
         return values
 
-    def _bytes(self) -> int:
+    def nbytes(self) -> int:
         """Memory that all data takes when decoded."""
         return sum(
             len(shard) * (7 * shard.points_per_shape + shard.views * shard.image(0, 0).nbytes)
@@ -123,36 +99,55 @@ class ShapeSet:
         )
 
 
+class Draw(NamedTuple):
+    """What chance decides about an item: its view, where its window of points begins, its crop."""
+
+    view: int
+    start: int
+    crop: NDArray[np.float32]
+
+
 class TrainingItems(Dataset[Item]):
     """A random view and a random window of the points, which are stored in random order.
 
     An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
     when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
-    the window is that many times as long, and `balanced_choice` takes `train.points` of it.
+    the window is that many times as long, and `balanced_choice` takes `train.points` of it. With `train.crop`
+    the picture is cropped to a square of at least that share of its area, at any place.
     """
 
     def __init__(self, shapes: ShapeSet, train: Train, seed: int) -> None:
-        self.shapes, self._count, self._seed = shapes, train.points, seed
-        self._window = train.points * max(1, train.balance)
+        self.shapes, self.count, self._seed = shapes, train.points, seed
+        self._balance, self._crop = max(1, train.balance), train.crop
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, shape = index
-        rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
-        view = int(rng.integers(self.shapes.views(shape)))
-        # At least what is asked for, repeated where a shape has fewer; at most what there is.
-        window = max(self._count, min(self._window, self.shapes.points_of(shape)))
-        room = max(0, self.shapes.points_of(shape) - window)
-        start = 8 * int(rng.integers(room // 8 + 1))
-        points, occupancies = self.shapes.points(shape, start, window)
+        view, start, crop = self.draw(epoch, shape)
+        points, occupancies = self.shapes.points(shape, start, self.window(shape))
         share = float(occupancies.mean())
-        if window > self._count:
-            chosen = balanced_choice(occupancies, self._count)
+        if len(points) > self.count:
+            chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
-        return Item(shape, image, points, occupancies, share, rotation)
+        return Item(shape, image, points, occupancies, share, rotation, crop)
+
+    def window(self, shape: int) -> int:
+        """Points that are read: at least what is asked for, repeated where a shape has fewer."""
+        return max(self.count, min(self.count * self._balance, self.shapes.points_of(shape)))
+
+    def draw(self, epoch: int, shape: int) -> Draw:
+        """The random choices of an item."""
+        rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
+        view = int(rng.integers(self.shapes.views(shape)))
+        room = max(0, self.shapes.points_of(shape) - self.window(shape))
+        start = 8 * int(rng.integers(room // 8 + 1))
+        if self._crop == 1.0:
+            return Draw(view, start, WHOLE)
+        edge = rng.uniform(self._crop, 1.0) ** 0.5
+        return Draw(view, start, np.array([edge, *rng.uniform(0.0, 1.0 - edge, 2)], np.float32))
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
@@ -182,68 +177,4 @@ class ValidationItems(Dataset[Item]):
     def __getitem__(self, shape: int) -> Item:
         points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
         image, rotation = self.shapes.image(shape, 0), self.shapes.rotation(shape, 0)
-        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Items one behind the other.
-
-    Attributes:
-        shapes: (B,) int64 indices into `ShapeSet.names`.
-        images: (B, H, W, 3) uint8.
-        points: (B, T, 3) float16.
-        occupancies: (B, T) bool.
-        shares: (B,) float32 (`Item.share`).
-        rotations: (B, 3, 3) float32.
-    """
-
-    shapes: Tensor
-    images: Tensor
-    points: Tensor
-    occupancies: Tensor
-    shares: Tensor
-    rotations: Tensor
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
-
-    def pin_memory(self) -> Batch:
-        """The same in page-locked memory, which copies to a GPU faster."""
-        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
-
-    def weights(self) -> Tensor:
-        """(B, T) float32, mean 1: importance weights that make a balanced choice of points stand for all.
-
-        An occupied point stands for share / (share among the chosen), a free one likewise, so that the expected
-        weighted mean of any function of a point is its mean over uniform points.
-        """
-        chosen = self.occupancies.float().mean(1, keepdim=True)
-        shares = self.shares[:, None]
-        # No point has the weight that divides by zero.
-        occupied, free = shares / chosen.clamp(min=1e-9), (1 - shares) / (1 - chosen).clamp(min=1e-9)
-        return torch.where(self.occupancies, occupied, free)
-
-    def _tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
-
-
-def collate(items: list[Item]) -> Batch:
-    """Stack items; images of different sizes are brought to the largest, points cut to the fewest."""
-    count = min(len(item.points) for item in items)
-    edge = tuple(max(item.image.shape[axis] for item in items) for axis in (0, 1))
-    images = [item.image if item.image.shape[:2] == edge else _resized(item.image, edge) for item in items]
-    return Batch(
-        torch.tensor([item.shape for item in items]),
-        torch.from_numpy(np.stack(images)),
-        torch.from_numpy(np.stack([item.points[:count] for item in items])),
-        torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
-        torch.tensor([item.share for item in items]),
-        torch.from_numpy(np.stack([item.rotation for item in items])),
-    )
-
-
-def _resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
-    height, width = edge
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation, WHOLE)

@@ -16,7 +16,7 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
-from .dataset import Batch
+from .batch import Batch
 from .pl import LightningModule
 
 # On a GPU, reading a loss waits for it; that is done for this many steps at a time.
@@ -45,10 +45,15 @@ class OccupancyModule(LightningModule):
         self._train, self._names = train, names
         self._unchecked: list[tuple[Tensor, Tensor]] = []
 
+        if train.compile:
+            # In place, so that the names of the weights stay; the encoder is convolutions, which are fast already.
+            self.network.decoder.compile()
+
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
-        images = encoder_input(batch.images, self._train.image_size)
+        crops = batch.crops if self._train.crop < 1.0 else None
+        images = encoder_input(batch.images, self._train.image_size, crops)
         logits = self.network(images, batch.points.float(), batch.rotations).float()
         weights = batch.weights() if self._train.balance else None
         loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
@@ -71,11 +76,12 @@ class OccupancyModule(LightningModule):
             OccnetError: names the shapes of the first such batch.
         """
         unchecked, self._unchecked = self._unchecked, []
-        for loss, shapes in unchecked:
-            if not torch.isfinite(loss):
+        losses = torch.stack([loss for loss, _ in unchecked]).tolist() if unchecked else []  # one transfer
+        for loss, (_, shapes) in zip(losses, unchecked, strict=True):
+            if not math.isfinite(loss):
                 names = ", ".join(self._names[i] for i in shapes.tolist())
                 raise OccnetError(
-                    f"the loss became {loss.item()} in a batch of {names}",
+                    f"the loss became {loss} in a batch of {names}",
                     hint="look at these shapes, or lower train.learning_rate or set train.gradient_clip",
                 )
 

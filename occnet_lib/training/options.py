@@ -32,6 +32,7 @@ _CIRCUMSTANCES = frozenset(
         "threads",
         "workers",
         "cache",
+        "compile",
     }
 )
 

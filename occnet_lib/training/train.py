@@ -18,7 +18,7 @@ from occnet_lib.networks.checkpoint import read_plain
 
 from . import options
 from .bookkeeping import Bookkeeping
-from .data_module import TrainingLoader, validation_loader
+from .data_module import DeviceLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
 from .module import OccupancyModule
 from .pl import LightningEnvironment, TensorBoardLogger, Trainer
@@ -93,7 +93,16 @@ def train(
         return
     del state  # Lightning reads the file again
     items = TrainingItems(training, section, config.seed)
-    loader = TrainingLoader(items, section.batch_size, config.seed, section.workers, pin=device == "cuda")
+    loader = training_loader(items, section, config.seed, device)
+    _log.info(
+        "training %s: %d parameters, %s on %s, %d shapes, data %s",
+        *(model_name, module.network.parameter_count, facts["precision"], device, len(training)),
+        "on the device"
+        if isinstance(loader, DeviceLoader)
+        else "in memory"
+        if training.cached
+        else "on disk",
+    )
     with _quiet_lightning():
         trainer = _trainer(folder, section.steps, keeper, device, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)

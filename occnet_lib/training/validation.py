@@ -12,7 +12,7 @@ from torch.nn import functional
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
-from .dataset import Batch
+from .batch import Batch
 from .module import iou
 
 # Occupancy probabilities that are tried as the surface's threshold.

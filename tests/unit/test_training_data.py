@@ -6,7 +6,7 @@ import math
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.config import Model, Train
-from occnet_lib.errors import OccnetError
+from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.storage.shards import Shard
-from occnet_lib.training.data_module import BatchOrder, TrainingLoader, validation_loader
-from occnet_lib.training.dataset import (
-    Batch,
-    ShapeSet,
-    TrainingItems,
-    ValidationItems,
-    balanced_choice,
-    collate,
+from occnet_lib.training.batch import Batch, collate
+from occnet_lib.training.data_module import (
+    BatchOrder,
+    DeviceLoader,
+    TrainingLoader,
+    training_loader,
+    validation_loader,
 )
+from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems, balanced_choice
+from occnet_lib.training.device_set import DeviceSet, balanced_choices
 from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
 from occnet_lib.training.validation import THRESHOLDS, validate
 
@@ -47,8 +48,8 @@ def first_batches(loader, count: int) -> list:
 
 
 def assert_same(a, b) -> None:
-    for name in ("shapes", "images", "points", "occupancies", "shares"):
-        assert torch.equal(getattr(a, name), getattr(b, name))
+    for field in fields(Batch):
+        torch.testing.assert_close(getattr(a, field.name), getattr(b, field.name), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(("workers", "cache"), [(0, "none"), (2, "none"), (2, "ram")])
@@ -61,6 +62,58 @@ def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
     ]
     for a, b in zip(*(first_batches(loader, 4) for loader in loaders), strict=True):
         assert_same(a, b)
+
+
+@pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6}, {"points": 2000}])
+def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options):
+    train = Train(points=64, batch_size=4).model_copy(update=options)
+    items = TrainingItems(ShapeSet([shard], train), train, 3)
+    plain = training_loader(items, train.model_copy(update={"cache": "none"}), 3, "cpu")
+    device = training_loader(items, train.model_copy(update={"cache": "gpu"}), 3, "cpu")
+    assert (type(plain), type(device)) == (TrainingLoader, DeviceLoader)
+    assert type(training_loader(items, train, 3, "cpu")) is TrainingLoader
+    device.load_state_dict({"batches": 2})
+    for a, b in zip(first_batches(plain, 5)[2:], first_batches(device, 3), strict=True):
+        assert_same(a, b)
+    assert device.state_dict() == {"batches": 5}
+
+
+def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
+    train = Train(points=16, batch_size=2, cache="gpu")
+    shards = [make_shard(tmp_path / f"train-{i}.h5", 1, points=8 * (8 + i)) for i in range(2)]
+    items = TrainingItems(ShapeSet(shards, train), train, 0)
+    with pytest.raises(ConfigError, match="shapes differ"):
+        training_loader(items, train, 0, "cpu")
+    one = ShapeSet(shards[:1], train)
+    for free, fits in ((2 * one.nbytes() - 1, False), (3 * one.nbytes(), True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10 * free))
+        assert DeviceSet.fits(one, "cuda") == fits
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 99), points=st.integers(1, 30), count=st.integers(1, 30), share=st.floats(0, 1))
+def test_balanced_choices_of_many_are_those_of_each(seed, points, count, share):
+    occupancies = np.random.default_rng(seed).random((4, points)) < share
+    count = min(count, points)
+    found = balanced_choices(torch.from_numpy(occupancies), count).numpy()
+    np.testing.assert_array_equal(found, [balanced_choice(row, count) for row in occupancies])
+
+
+def test_crops_are_random_squares_of_their_share(shard):
+    train = Train(points=64, crop=0.5)
+    items = TrainingItems(ShapeSet([shard], train), train, 0)
+    plain = TrainingItems(items.shapes, Train(points=64), 0)
+    crops = np.array([items[epoch, 0].crop for epoch in range(300)])
+    edge, corner = crops[:, 0], crops[:, 1:]
+    assert 0.5 <= edge.min() ** 2 < 0.52
+    assert 0.98 < edge.max() ** 2 <= 1
+    assert corner.min() >= 0
+    assert (corner.max(1) + edge).max() <= 1 + 1e-6
+    assert np.ptp(corner[edge < 0.8], axis=0).min() > 0.15
+    a, b = items[7, 1], plain[7, 1]  # nothing else changes by it
+    np.testing.assert_array_equal(a.points, b.points)
+    np.testing.assert_array_equal(a.image, b.image)
+    np.testing.assert_array_equal(b.crop, [1, 0, 0])
 
 
 def test_a_loader_goes_on_where_another_stopped(shard):
@@ -198,7 +251,9 @@ def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
 
 def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
     nothing = torch.zeros(1, 4)
-    batch = Batch(nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), nothing)
+    batch = Batch(
+        nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), nothing, nothing
+    )
     assert batch.weights().eq(1).all()
     assert balanced_choice(np.zeros(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
     assert balanced_choice(np.ones(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
@@ -275,6 +330,26 @@ def test_the_fingerprint_tells_other_data(shard, tmp_path):
     assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 5, seed=1)], Train()).fingerprint()
     assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 4)], Train()).fingerprint()
     pickle.loads(pickle.dumps(ShapeSet([shard], Train())))  # spawned workers get it so
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6, "ema": 0.9, "gradient_clip": 1.0}])
+def test_a_step_on_a_gpu_never_waits_for_it(shard, options):
+    train = Train(points=64, image_size=32, batch_size=4, cache="gpu").model_copy(update=options)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL, train, shapes.names).cuda()
+    optimizer = module.configure_optimizers()["optimizer"]
+    batches = iter(training_loader(TrainingItems(shapes, train, 0), train, 0, "cuda"))
+    for step in range(1, 4):
+        torch.cuda.set_sync_debug_mode("error" if step > 1 else "default")  # the first makes the set
+        try:
+            module.training_step(next(batches), step).backward()
+            module.on_before_optimizer_step(optimizer)
+            optimizer.step()
+            optimizer.zero_grad()
+            module.update_average(step)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_loss_and_measures_of_a_step(shard):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def pack(tmp_path_factory) -> tuple[list[Path], list[Path]]:
 
 
 # What else a state must hold to go on from: the average of weights, the balanced points.
-EVERYTHING = {"ema": 0.9, "balance": 4}
+EVERYTHING = {"ema": 0.9, "balance": 4, "crop": 0.8}
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
     for name in ("best.ckpt", "metrics.csv", "options.json"):
         (tmp_path / name).unlink()
     (tmp_path / ".last.123.ckpt").write_bytes(b"half")
-    train(configuration(**EVERYTHING, checkpoint_every=3, log_every=3), "small", *pack, tmp_path)
+    train(configuration(**EVERYTHING, checkpoint_every=3, cache="gpu"), "small", *pack, tmp_path)
     assert_equal_runs(whole, tmp_path)
     assert not (tmp_path / ".last.123.ckpt").exists()
 
@@ -184,6 +185,22 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
     train(config, "small", *pack, killed)
     train(config, "small", *pack, tmp_path / "whole")
     assert_equal_runs(tmp_path / "whole", killed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("g++") and shutil.which("gcc")), reason="torch.compile needs a C++ compiler"
+)
+# torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
+def test_a_compiled_decoder_trains_as_a_plain_one(pack, tmp_path):
+    update = {"steps": 3, "precision": "fp32", "ema": 0.5}
+    for name in ("plain", "compiled"):
+        train(configuration(**update, compile=name == "compiled"), "small", *pack, tmp_path / name)
+    plain, compiled = (state_of(tmp_path / name) for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    for key in plain:
+        torch.testing.assert_close(compiled[key], plain[key], rtol=1e-2, atol=1e-3)
 
 
 def test_a_finished_run_is_not_trained_again(whole, pack, caplog):

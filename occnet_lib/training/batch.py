@@ -1,0 +1,106 @@
+"""Items and the batches they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+# The crop that is the whole picture (`Item.crop`).
+WHOLE = np.array([1.0, 0.0, 0.0], np.float32)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image and its points.
+
+    Attributes:
+        shape: which shape, an index into `ShapeSet.names`.
+        image: (H, W, 3) uint8 sRGB.
+        points: (T, 3) float16, unit frame.
+        occupancies: (T,) bool.
+        share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
+            all were taken.
+        rotation: (3, 3) float32, unit frame to the camera of the image.
+        crop: (3,) float32, what the encoder is to see of the image (`networks.images.encoder_input`).
+    """
+
+    shape: int
+    image: NDArray[np.uint8]
+    points: NDArray[np.float16]
+    occupancies: NDArray[np.bool_]
+    share: float
+    rotation: NDArray[np.float32]
+    crop: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items one behind the other.
+
+    Attributes:
+        shapes: (B,) int64 indices into `ShapeSet.names`.
+        images: (B, H, W, 3) uint8.
+        points: (B, T, 3) float16.
+        occupancies: (B, T) bool.
+        shares: (B,) float32 (`Item.share`).
+        rotations: (B, 3, 3) float32.
+        crops: (B, 3) float32.
+    """
+
+    shapes: Tensor
+    images: Tensor
+    points: Tensor
+    occupancies: Tensor
+    shares: Tensor
+    rotations: Tensor
+    crops: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, which copies to a GPU faster."""
+        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+
+    def weights(self) -> Tensor:
+        """(B, T) float32, mean 1: importance weights that make a balanced choice of points stand for all.
+
+        An occupied point stands for share / (share among the chosen), a free one likewise, so that the expected
+        weighted mean of any function of a point is its mean over uniform points.
+        """
+        chosen = self.occupancies.float().mean(1, keepdim=True)
+        shares = self.shares[:, None]
+        # No point has the weight that divides by zero.
+        occupied, free = shares / chosen.clamp(min=1e-9), (1 - shares) / (1 - chosen).clamp(min=1e-9)
+        return torch.where(self.occupancies, occupied, free)
+
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+def collate(items: list[Item]) -> Batch:
+    """Stack items; images of different sizes are brought to the largest, points cut to the fewest."""
+    count = min(len(item.points) for item in items)
+    edge = tuple(max(item.image.shape[axis] for item in items) for axis in (0, 1))
+    images = [item.image if item.image.shape[:2] == edge else resized(item.image, edge) for item in items]
+    return Batch(
+        torch.tensor([item.shape for item in items]),
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack([item.points[:count] for item in items])),
+        torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
+        torch.tensor([item.share for item in items]),
+        torch.from_numpy(np.stack([item.rotation for item in items])),
+        torch.from_numpy(np.stack([item.crop for item in items])),
+    )
+
+
+def resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An image at another height and width."""
+    height, width = edge
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

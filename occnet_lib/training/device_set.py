@@ -1,0 +1,92 @@
+"""A whole set on the device where it is trained on: a batch costs a gather instead of loading and copying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batch import Batch, resized
+from .dataset import ShapeSet, TrainingItems
+
+# Of the device's free memory, what data may take; the rest is for weights and activations.
+_SHARE = 0.5
+
+
+class DeviceSet:
+    """Pictures, cameras, points and occupancies of all shapes as tensors on a device.
+
+    Args:
+        items: what a batch is made of; their shapes have equal numbers of points and views.
+        device: where.
+    """
+
+    def __init__(self, items: TrainingItems, device: str | torch.device) -> None:
+        shapes, self._items, self._device = items.shapes, items, torch.device(device)
+        views, count = range(shapes.views(0)), shapes.points_of(0)
+        edge = shapes.image(0, 0).shape[:2]
+        size = (len(shapes), len(views), *edge, 3)
+        self._images = torch.zeros(size, dtype=torch.uint8, device=device)
+        self._points = torch.zeros(len(shapes), count, 3, dtype=torch.float16, device=device)
+        self._occupancies = torch.zeros(len(shapes), count, dtype=torch.bool, device=device)
+        rotations = np.zeros((len(shapes), len(views), 3, 3), np.float32)
+        for shape in range(len(shapes)):
+            images = [shapes.image(shape, view) for view in views]
+            images = [image if image.shape[:2] == edge else resized(image, edge) for image in images]
+            points, occupancies = shapes.points(shape, 0, count)
+            self._images[shape] = torch.from_numpy(np.stack(images)).to(device)
+            self._points[shape] = torch.from_numpy(points).to(device)
+            self._occupancies[shape] = torch.from_numpy(occupancies).to(device)
+            rotations[shape] = [shapes.rotation(shape, view) for view in views]
+        self._rotations = torch.from_numpy(rotations).to(device)
+
+    @staticmethod
+    def fits(shapes: ShapeSet, device: str) -> bool:
+        """Whether a set can be on a device: shapes have the same numbers, and memory is free for them."""
+        numbers = {(shapes.views(i), shapes.points_of(i)) for i in range(len(shapes))}
+        if len(numbers) > 1:
+            return False
+        return device == "cpu" or shapes.nbytes() < _SHARE * torch.cuda.mem_get_info()[0]
+
+    def batch(self, pairs: Sequence[tuple[int, int]]) -> Batch:
+        """The items of (epoch, shape) pairs; without waiting for the device."""
+        draws = [self._items.draw(epoch, shape) for epoch, shape in pairs]
+        index = np.array(
+            [(shape, draw.view, draw.start) for (_, shape), draw in zip(pairs, draws, strict=True)]
+        )
+        shapes, views, starts = self._moved(torch.from_numpy(index)).unbind(1)
+        crops = self._moved(torch.from_numpy(np.stack([draw.crop for draw in draws])))
+        window = self._items.window(pairs[0][1])
+        places = (starts[:, None] + torch.arange(window, device=self._device)) % self._points.shape[1]
+        occupancies = self._occupancies[shapes[:, None], places]
+        shares = occupancies.float().mean(1)
+        if window > self._items.count:
+            chosen = balanced_choices(occupancies, self._items.count)
+            places, occupancies = places.gather(1, chosen), occupancies.gather(1, chosen)
+        points = self._points[shapes[:, None], places]
+        images, rotations = self._images[shapes, views], self._rotations[shapes, views]
+        return Batch(shapes, images, points, occupancies, shares, rotations, crops)
+
+    def _moved(self, values: Tensor) -> Tensor:
+        if self._device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self._device, non_blocking=True)
+
+
+def balanced_choices(occupancies: Tensor, count: int) -> Tensor:
+    """`dataset.balanced_choice` of every row: (B, T) bool to (B, count) indices, on the device of the rows.
+
+    Every point's place in the result follows from how many of its kind are before it.
+    """
+    rows, points = occupancies.shape
+    before, free_before = occupancies.cumsum(1), (~occupancies).cumsum(1)
+    occupied = before[:, -1:]
+    taken = torch.minimum(occupied, (count - points + occupied).clamp(min=count // 2))
+    place = torch.where(occupancies, before - 1, taken + free_before - 1)
+    kept = torch.where(occupancies, before <= taken, free_before <= count - taken)
+    # Points that are not chosen all go to one more column.
+    result = torch.empty(rows, count + 1, dtype=torch.int64, device=occupancies.device)
+    index = torch.arange(points, device=occupancies.device).expand(rows, points)
+    return result.scatter_(1, place.where(kept, count), index)[:, :count]
