@@ -114,7 +114,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
     if args.shape == "failed":
         files = {key: path_of(args.shapes, key) for key in _catalogue(args.table)}
         made = [key for key, file in files.items() if file.exists()]
-        chosen = [key for key in made if read_status(files[key]).status == "failed"]
+        chosen = [key for key in made if read_status(files[key], whole=False).status == "failed"]
     else:
         chosen = _named(args.table, args.shape)
     rows = _again(chosen, config, args.shapes)
@@ -188,7 +188,9 @@ def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
     from .evaluation.baselines import baseline_shard
 
-    baseline_shard(args.kind, _packs(config, "train"), _sound(config, args.pack), config, args.out)
+    # Little is read of the training shards, with checksums; who made the index has looked at all of them.
+    training, test = _packs(config, "train", whole=False), _sound(config, args.pack)
+    baseline_shard(args.kind, training, test, config, args.out)
     return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
 
 
@@ -196,8 +198,23 @@ def evaluate(args: argparse.Namespace, config: Config) -> str:
     """Metrics of the meshes of a shard."""
     from .evaluation.evaluate import evaluate_shard
 
-    rows = evaluate_shard(args.meshes, _sound(config, args.pack), config, args.model, args.out)
+    measured = {"none": False, "all": True, "floor": args.model == "baseline_floor"}[config.evaluate.original]
+    keys = _catalogue(_catalogue_path(config)) if measured else []
+    originals = {key.name: Path(config.dataset_root) / key.path for key in keys}
+    rows = evaluate_shard(args.meshes, _sound(config, args.pack), config, args.model, args.out, originals)
     return f"evaluate: {args.out}: {len(rows)} shapes"
+
+
+def evaluate_views(args: argparse.Namespace, config: Config) -> str:
+    """IoU of a network's field for every view of the shapes of a shard."""
+    from .evaluation.views import evaluate_views as measure
+    from .reconstruction.extract import threshold_logit
+    from .reconstruction.network_field import Reconstructor, one_thread
+
+    network, pack = Reconstructor(args.checkpoint, config.reconstruct), _sound(config, args.pack)
+    with one_thread():
+        rows = measure(network.logits, threshold_logit(network.threshold), pack, config, args.model, args.out)
+    return f"evaluate: {args.out}: {len(rows)} views"
 
 
 def summarise(args: argparse.Namespace, config: Config) -> str:
@@ -211,7 +228,9 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     measured = [
         row for model in models for shard in shards for row in read_rows(folder / model / f"{shard}.csv")
     ]
-    tables = summarise_rows(measured, config)
+    fields = config.models if config.evaluate.views else ()
+    views = [row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.views.csv")]
+    tables = summarise_rows(measured, config, views)
     for name, rows in tables.items():
         write_rows(folder / f"{name}.csv", rows)
     return f"evaluate: {args.out}"
@@ -267,6 +286,7 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "clusters": (clusters, ("out",)),
     "baseline": (baseline, ("kind", "pack", "out")),
     "evaluate": (evaluate, ("model", "meshes", "pack", "out")),
+    "evaluate_views": (evaluate_views, ("checkpoint", "model", "pack", "out")),
     "summarise": (summarise, ("out",)),
     "statistics": (statistics, ("out",)),
     "projections": (projections, ("out",)),
@@ -326,21 +346,16 @@ def _named(path: Path, name: str) -> list[ShapeKey]:
     return found
 
 
-def _packs(config: Config, *splits: str) -> list[Path]:
-    """The pack files of splits, mended where a disk damaged them."""
-    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
-    names = [name for name in shards if not splits or name.split("-")[0] in splits]
-    return [_sound(config, Path(config.results) / "pack" / f"{name}.h5") for name in names]
+def _packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
+    from .stages.mend import sound_packs
+
+    return sound_packs(config, _catalogue(_catalogue_path(config)), splits, whole)
 
 
 def _sound(config: Config, pack: Path) -> Path:
-    from .stages.mend import mend_pack
+    from .stages.mend import sound_pack
 
-    def keys() -> list[ShapeKey]:
-        return [key for key in _catalogue(_catalogue_path(config)) if key.shard == pack.stem]
-
-    mend_pack(pack, keys, config, Path(config.results) / "preprocess" / "shapes")
-    return pack
+    return sound_pack(config, pack, lambda: _catalogue(_catalogue_path(config)))
 
 
 def _reconstructed(folder: Path) -> str:

@@ -50,6 +50,35 @@ def drop_packed(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
             path.unlink()
 
 
+def sound_packs(
+    config: Config, catalogue: Sequence[ShapeKey], splits: Sequence[str] = (), whole: bool = True
+) -> list[Path]:
+    """The pack files of the shards of splits (of all without), mended where a disk damaged them.
+
+    Args:
+        config: the whole configuration.
+        catalogue: all shapes.
+        splits: some of train, val and test.
+        whole: as in `mend_pack`.
+    """
+    shards = sorted({key.shard for key in catalogue})
+    names = [name for name in shards if not splits or name.split("-")[0] in splits]
+    paths = [Path(config.results) / "pack" / f"{name}.h5" for name in names]
+    return [sound_pack(config, path, lambda: catalogue, whole) for path in paths]
+
+
+def sound_pack(
+    config: Config, path: Path, catalogue: Callable[[], Sequence[ShapeKey]], whole: bool = True
+) -> Path:
+    """`path`, mended where a disk damaged it."""
+
+    def members() -> list[ShapeKey]:
+        return [key for key in catalogue() if key.shard == path.stem]
+
+    mend_pack(path, members, config, Path(config.results) / "preprocess" / "shapes", whole)
+    return path
+
+
 def mend_pack(
     path: Path,
     keys: Callable[[], Sequence[ShapeKey]],

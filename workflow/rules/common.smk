@@ -52,9 +52,9 @@ def occnet(job):
 
 
 def begin():
-    """Take the results folder, lay down the resolved configuration that all jobs read, show progress."""
+    """Take the results folder, tidy it, lay down the resolved configuration that all jobs read, show progress."""
     from occnet_lib.progress import show
-    from occnet_lib.storage.atomic import replacing
+    from occnet_lib.storage.atomic import replacing, sweep
     from occnet_lib.storage.locks import run_lock
 
     global RUN_LOCK  # held until this process ends
@@ -62,6 +62,7 @@ def begin():
         RUN_LOCK = run_lock(RESULTS)
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
+    sweep(RESULTS)  # of what a killed run left; one that is still at work keeps its files
 
     text = CONFIG.model_dump_json(indent=2)
     path = Path(CONFIG_FILE)
