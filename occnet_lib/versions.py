@@ -16,7 +16,7 @@ VERSIONS = MappingProxyType(
         "pack": 2,
         "train": 1,
         "reconstruct": 1,
-        "evaluate": 1,
+        "evaluate": 2,
         "analyse": 1,
         "report": 1,
     }

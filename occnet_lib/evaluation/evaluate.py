@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
+from occnet_lib.errors import DataError, OccnetError
+from occnet_lib.records import Mesh, ShapeKey
+from occnet_lib.storage.meshfile import load_mesh
 from occnet_lib.storage.reconstructions import read_mesh, read_status
 from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.tables import write_rows
 
-from .metrics import METRICS, has_area, mesh_metrics, worst
+from .metrics import METRICS, ORIGINAL_METRICS, has_area, mesh_metrics, original_metrics, worst
 
-COLUMNS = ("model", "category", "id", "status", "reason", *METRICS)
+LOG = logging.getLogger(__name__)
+COLUMNS = ("model", "category", "id", "status", "reason", *METRICS, *ORIGINAL_METRICS)
 """Columns of a model's table."""
 
+_NOTHING = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
 _NOT_MADE = {"status": "failed", "reason": "not reconstructed"}
 
 
@@ -26,6 +35,7 @@ def evaluate_shard(
     config: Config,
     model: str,
     out_csv: str | Path,
+    originals: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure the meshes of a folder against the true shapes of a shard; one row a shape of the shard.
 
@@ -37,6 +47,8 @@ def evaluate_shard(
         config: `evaluate.surface` and `seed` are used; the samples drawn do not depend on the model.
         model: name of what made the meshes, for the column `model`.
         out_csv: table to write.
+        originals: files of the raw meshes by shape name, for `ORIGINAL_METRICS`; where there is none, or it
+            cannot be read, these stay empty.
 
     Returns:
         The table's rows.
@@ -57,6 +69,28 @@ def evaluate_shard(
         elif said["status"] != "failed":
             said = {"status": "failed", "reason": "the mesh is missing or has no area"}
         row = {"model": model, "category": key.category, "id": key.id}
-        rows.append(row | {name: said[name] for name in ("status", "reason")} | values)
+        row |= {name: said[name] for name in ("status", "reason")}
+        original = _original(key, shard.frame(i), originals or {}, config)
+        if original is not None:
+            drawing = seeds.rng(config.seed, "original", key.name)
+            values |= original_metrics(mesh or _NOTHING, original, config.evaluate.surface, drawing)
+        rows.append(row | values)
     write_rows(Path(out_csv), rows, COLUMNS)
     return rows
+
+
+def _original(
+    key: ShapeKey, frame: tuple[NDArray[np.float64], float], files: Mapping[str, Path], config: Config
+) -> Mesh | None:
+    """A shape's raw mesh in the unit frame; None where it is not to be had."""
+    path = files.get(key.name)
+    if path is None or not path.is_file():
+        return None
+    try:
+        raw = load_mesh(path, config.dataset.up)
+    except OccnetError as error:
+        LOG.warning("not measured against the raw mesh: %s", error)
+        return None
+    loc, scale = frame
+    mesh = Mesh((raw.vertices - loc) / scale, raw.faces)
+    return mesh if has_area(mesh) else None

@@ -27,6 +27,8 @@ METRICS = (
     *(f"f_score_{percent:g}" for percent in F_SCORE_PERCENT),
 )
 """Names of all metrics, in the order of every table."""
+ORIGINAL_METRICS = ("accuracy_original", "completeness_original", "chamfer_l1_original")
+"""The same against samples of the raw mesh instead of the closed one."""
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -110,6 +112,28 @@ def mesh_metrics(
     return {"iou": overlap} | surface_metrics(
         drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64)
     )
+
+
+def original_metrics(mesh: Mesh, original: Mesh, samples: int, rng: np.random.Generator) -> dict[str, float]:
+    """Distances to the surface that a shape had before it was closed: `ORIGINAL_METRICS`.
+
+    Raw meshes have faces inside, which closing removes: these count in the completeness. Accuracy hardly
+    depends on them.
+
+    Args:
+        mesh: unit frame; without area it counts as `worst`.
+        original: raw mesh, unit frame.
+        samples: how many points to draw on either surface.
+        rng: draws them.
+
+    Raises:
+        MeshError: the raw mesh has no area.
+    """
+    true, true_normals, _ = sample_surface(original, samples, rng)
+    values = worst()
+    if has_area(mesh):
+        values = surface_metrics(*sample_surface(mesh, samples, rng)[:2], true, true_normals)
+    return {name: values[name.removesuffix("_original")] for name in ORIGINAL_METRICS}
 
 
 def compare(

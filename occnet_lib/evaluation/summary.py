@@ -15,16 +15,21 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 
 from .evaluate import COLUMNS
-from .metrics import METRICS
+from .metrics import METRICS, ORIGINAL_METRICS
+from .views import VIEW_METRICS, spread
 
 LOG = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
+EXTRAS = (*VIEW_METRICS, *ORIGINAL_METRICS)
+"""Columns that not every row has a number in; their means are over those that have."""
 
 
-def summarise(rows: Iterable[Mapping[str, Any]], config: Config) -> dict[str, Rows]:
-    """Gather the rows of `evaluate_shard`, as they are or as read from its tables.
+def summarise(
+    rows: Iterable[Mapping[str, Any]], config: Config, views: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Rows]:
+    """Gather the rows of `evaluate_shard` and `evaluate_views`, as they are or as read from their tables.
 
-    * shapes: all the rows;
+    * shapes: all the rows, with the mean and the spread over a shape's views;
     * classes: mean of every metric over the shapes of a class, with numbers of shapes and failed ones;
     * models: mean of the class means, as the paper reports it, with `<metric>_low` and `<metric>_high`,
       the 2.5 % and 97.5 % quantiles of that number over bootstrap samples of the shapes within each class
@@ -33,11 +38,13 @@ def summarise(rows: Iterable[Mapping[str, Any]], config: Config) -> dict[str, Ro
     Args:
         rows: of all models and shards.
         config: `evaluate.bootstrap` and `seed` are used.
+        views: rows of the models whose fields were measured for several views.
 
     Raises:
         DataError: a row lacks a column or has something that is no number.
     """
-    shapes = [_checked(row) for row in rows]
+    by_views = spread(views)
+    shapes = [_checked(row, by_views) for row in rows]
     groups: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for row in shapes:
         groups[row["model"]][row["category"]].append(row)
@@ -47,12 +54,14 @@ def summarise(rows: Iterable[Mapping[str, Any]], config: Config) -> dict[str, Ro
         for category, matrix in values.items():
             counts = _counts(by_category[category])
             means = dict(zip(METRICS, matrix.mean(axis=0).tolist(), strict=True))
-            classes.append({"model": model, "category": category} | counts | means)
+            extras = _extras(by_category[category])
+            classes.append({"model": model, "category": category} | counts | means | extras)
         all_rows = [row for rows in by_category.values() for row in rows]
         models.append(
             {"model": model}
             | _counts(all_rows)
             | _with_intervals(values, config.evaluate.bootstrap, config.seed)
+            | _extras([row for row in classes if row["model"] == model])
         )
     if len({row["shapes"] for row in models}) > 1:
         LOG.warning("models were evaluated on different numbers of shapes: their means do not compare")
@@ -101,9 +110,23 @@ def _matrix(rows: Rows) -> NDArray[np.float64]:
     return np.array([[row[name] for name in METRICS] for row in ordered], dtype=np.float64)
 
 
-def _checked(row: Mapping[str, Any]) -> dict[str, Any]:
+def _extras(rows: Rows) -> dict[str, Any]:
+    """Means of `EXTRAS` over the rows that have them, "" where none has."""
+    known = {name: [row[name] for row in rows if row[name] != ""] for name in EXTRAS}
+    return {name: float(np.mean(values)) if values else "" for name, values in known.items()}
+
+
+def _checked(
+    row: Mapping[str, Any], by_views: Mapping[tuple[str, str, str], Mapping[str, float]]
+) -> dict[str, Any]:
     """The row with its metrics as numbers and nothing else than its columns."""
     try:
-        return {name: row[name] for name in COLUMNS} | {name: float(row[name]) for name in METRICS}
+        shape = row["model"], row["category"], row["id"]
+        extras = {name: row.get(name, "") for name in ORIGINAL_METRICS} | dict(by_views.get(shape, {}))
+        return (
+            {name: row[name] for name in COLUMNS if name not in EXTRAS}
+            | {name: float(row[name]) for name in METRICS}
+            | {name: float(extras[name]) if extras.get(name, "") != "" else "" for name in EXTRAS}
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"a row is none of evaluate's: {error}", hint="run evaluate again") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,6 +92,65 @@ class Reconstructor:
             device=self.device,
         )
 
+    def logits(
+        self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Logits (V, N) of points (N, 3), unit frame, under each of several pictures of one shape.
+
+        The pictures are encoded together. Nothing is folded: for some thousand points that does not pay.
+
+        Args:
+            images: (V, H, W, 3) uint8 sRGB on white.
+            rotations: (V, 3, 3) as in `field`.
+            points: the same for all pictures.
+        """
+        import torch
+
+        from occnet_lib.networks.images import encoder_input
+
+        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
+        at = torch.as_tensor(np.asarray(points, dtype=np.float32), device=self.device)
+        at = at.expand(len(images), -1, -1)
+        step = max(
+            1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
+        )
+        with torch.inference_mode():
+            codes = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
+            parts = [slice(k, k + step) for k in range(0, len(images), step)]
+            found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
+            array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
+        return array
+
+
+    def logits(
+        self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Logits (V, N) of points (N, 3), unit frame, under each of several pictures of one shape.
+
+        The pictures are encoded together. Nothing is folded: for some thousand points that does not pay.
+
+        Args:
+            images: (V, H, W, 3) uint8 sRGB on white.
+            rotations: (V, 3, 3) as in `field`.
+            points: the same for all pictures.
+        """
+        import torch
+
+        from occnet_lib.networks.images import encoder_input
+
+        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
+        at = torch.as_tensor(np.asarray(points, dtype=np.float32), device=self.device)
+        at = at.expand(len(images), -1, -1)
+        step = max(1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1))
+        with torch.inference_mode():
+            codes = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
+            parts = [slice(k, k + step) for k in range(0, len(images), step)]
+            found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
+            array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
+        return array
+
 
 def encoder_features(
     checkpoint: str | Path, accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -116,6 +176,19 @@ def encoder_features(
         return np.asarray(codes.float().cpu().numpy())
 
     return features
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Shards run side by side; and sums of several threads would differ in the last digit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _device(accelerator: str) -> str:

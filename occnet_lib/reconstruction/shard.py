@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -15,7 +13,7 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.storage.reconstructions import writing
 from occnet_lib.storage.shards import Shard
 
-from .network_field import Reconstructor
+from .network_field import Reconstructor, one_thread
 from .reconstruct import Reconstruction
 
 LOG = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ def reconstruct_shard(
     if len(shard) and config.view >= shard.views:
         raise ConfigError(f"reconstruct.view is {config.view}, shapes have views 0 to {shard.views - 1}")
     reconstructor = Reconstructor(checkpoint, config)
-    with _one_thread(), writing(out_dir) as folder:
+    with one_thread(), writing(out_dir) as folder:
         for i, key in enumerate(shard.keys):
             start = process_time()
             _, world_mat, _, _ = shard.camera(i, config.view)
@@ -48,19 +46,6 @@ def reconstruct_shard(
             LOG.info(
                 "%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], values["seconds"]
             )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Shards run side by side; and sums of several threads would differ in the last digit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _values(result: Reconstruction, threshold: float, total: float) -> dict[str, Any]:

@@ -11,10 +11,12 @@ import pytest
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.evaluate import COLUMNS, evaluate_shard
-from occnet_lib.evaluation.metrics import METRICS, worst
-from occnet_lib.evaluation.summary import bootstrap_means, summarise
+from occnet_lib.evaluation.metrics import METRICS, ORIGINAL_METRICS, worst
+from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
+from occnet_lib.evaluation.views import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.storage.meshfile import save_mesh
 from occnet_lib.storage.reconstructions import writing
 from occnet_lib.storage.shards import PackedShape, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -88,6 +90,74 @@ def test_a_failure_keeps_its_reason_and_the_samples_do_not_depend_on_the_model(s
     assert {n: one[0][n] for n in METRICS} == {n: two[0][n] for n in METRICS}
 
 
+def test_distances_to_the_raw_mesh_in_its_own_frame(shard, tmp_path):
+    # Raw, the shapes are spheres 5 % smaller than their closed meshes, which both are predicted as.
+    save_mesh(sphere(0.38), tmp_path / "a.ply")
+    (tmp_path / "b.ply").write_text("no mesh")
+    with writing(tmp_path / "made") as folder:
+        folder.add(ShapeKey("chair", "a"), sphere(0.4))
+        folder.add(ShapeKey("chair", "b"), sphere(0.3))
+    files = {"chair/a": tmp_path / "a.ply", "chair/b": tmp_path / "b.ply", "table/c": tmp_path / "a.ply"}
+    a, b, c = evaluate_shard(tmp_path / "made", shard, CONFIG, "net", tmp_path / "net.csv", files)
+    assert a["chamfer_l1"] < 0.02  # of samples 2,000 each
+    assert a["chamfer_l1_original"] == pytest.approx(0.02, abs=0.008)
+    assert a["chamfer_l1_original"] == pytest.approx(
+        (a["accuracy_original"] + a["completeness_original"]) / 2
+    )
+    assert not set(ORIGINAL_METRICS) & b.keys()
+    assert c["status"] == "failed"
+    assert c["chamfer_l1_original"] == math.sqrt(3)
+    (model,) = summarise(read_rows(tmp_path / "net.csv"), CONFIG)["models"]
+    assert model["chamfer_l1_original"] == pytest.approx((a["chamfer_l1_original"] + math.sqrt(3)) / 2)
+
+
+def of_radii(radii):
+    """Logits of balls, a view each."""
+
+    def logits(images, rotations, points):
+        assert images.shape[0] == rotations.shape[0] == len(radii)
+        assert rotations.shape[1:] == (3, 3)
+        return np.stack([10 * (r - np.linalg.norm(points.astype(float), axis=1)) for r in radii])
+
+    return logits
+
+
+def test_every_view_is_measured_and_the_spread_is_over_them(tmp_path):
+    views = Views(
+        np.full((3, 8, 8, 3), 255, np.uint8), np.zeros((3, 3, 3)), np.zeros((3, 3, 4)), np.zeros(3), 1.0
+    )
+    one = packed("chair/a", 0.4)
+    shape = PackedShape.of(one.key, one.watertight, one.points, views)
+    write_shard(tmp_path / "test-000.h5", [shape], "test-000", "test")
+    config = Config.model_validate({"evaluate": {"view_points": 4000, "bootstrap": 0}})
+    rows = evaluate_views(
+        of_radii([0.4, 0.36, 0.3]), 0.0, tmp_path / "test-000.h5", config, "net", tmp_path / "views.csv"
+    )
+    assert [row["view"] for row in rows] == [0, 1, 2]
+    expected = np.array([1, 0.9**3, 0.75**3])
+    assert [row["iou"] for row in rows] == pytest.approx(expected, abs=0.04)
+    assert rows[0]["iou"] > 0.99
+    read = spread(read_rows(tmp_path / "views.csv"))["net", "chair", "a"]
+    assert read["iou_views"] == pytest.approx(np.mean([row["iou"] for row in rows]))
+    assert read["iou_views_sd"] == pytest.approx(np.std([row["iou"] for row in rows]))
+    tables = summarise([row("net", "chair", "a", 0.5), row("other", "chair", "a", 0.5)], config, rows)
+    net, other = tables["models"]
+    assert net["iou_views"] == read["iou_views"]
+    assert tables["shapes"][0]["iou_views_sd"] == read["iou_views_sd"]
+    assert other["iou_views"] == ""
+    two = Config.model_validate({"evaluate": {"views": 2}})
+    assert (
+        len(
+            evaluate_views(
+                of_radii([0.4, 0.3]), 0.0, tmp_path / "test-000.h5", two, "net", tmp_path / "v.csv"
+            )
+        )
+        == 2
+    )
+    with pytest.raises(DataError, match="none of a view"):
+        spread([{"model": "net", "category": "chair", "id": "a"}])
+
+
 def test_a_folder_of_another_shard_is_an_error(shard, tmp_path):
     with writing(tmp_path / "made") as folder:
         folder.add(ShapeKey("lamp", "x"), sphere(0.4))
@@ -110,7 +180,7 @@ def test_means_are_means_of_class_means_and_failures_are_counted():
         row("net", "table", "d", 0.8),
     ]
     tables = summarise(rows, CONFIG)
-    assert tables["shapes"] == rows
+    assert tables["shapes"] == [r | dict.fromkeys(EXTRAS, "") for r in rows]
     by_class = {r["category"]: r for r in tables["classes"]}
     assert by_class["chair"]["iou"] == pytest.approx(0.2)
     assert (by_class["chair"]["shapes"], by_class["chair"]["failed"]) == (3, 1)

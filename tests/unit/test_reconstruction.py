@@ -293,6 +293,25 @@ def test_a_model_of_the_cameras_frame_gives_meshes_of_the_unit_frame(tmp_path):
     )
 
 
+@pytest.mark.parametrize("frame", ["unit", "camera"])
+def test_logits_of_several_pictures_are_their_fields(tmp_path, frame):
+    torch.manual_seed(1)
+    model = MODEL.model_copy(update={"frame": frame})
+    path = tmp_path / "best.ckpt"
+    options = {"model": model.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(path, network_file(OccupancyNetwork(model, pretrained=False).state_dict(), options))
+    reconstructor = Reconstructor(path, SMALL)
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 255, (3, 40, 40, 3), dtype=np.uint8)
+    turns = np.linalg.qr(draw.normal(size=(3, 3, 3)))[0]
+    points = draw.uniform(-0.5, 0.5, (5000, 3))  # more than a chunk
+    logits = reconstructor.logits(images, turns, points)
+    assert logits.dtype == np.float32
+    own = [reconstructor.field(i, t).on_array(points) for i, t in zip(images, turns, strict=True)]
+    assert np.allclose(logits, own, atol=1e-3)
+    assert not np.allclose(logits[0], logits[1], atol=1e-2)
+
+
 def test_without_validation_shapes_the_threshold_is_onets(tmp_path, caplog):
     path = tmp_path / "last.ckpt"
     options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": None}

@@ -18,11 +18,46 @@ rule evaluate_shard:
     params:
         seed=CONFIG.seed,
         surface=CONFIG.evaluate.surface,
+        original=lambda wildcards: (
+            CONFIG.evaluate.original == "all"
+            or CONFIG.evaluate.original == "floor"
+            and wildcards.model == "baseline_floor"
+        ),
         versions=versions("evaluate"),
     message:
         "evaluate: shard {wildcards.shard} of {wildcards.model}"
     shell:
         f"{occnet('evaluate')} --model {{wildcards.model}} --meshes {{input.meshes}} --pack {{input.shard}} --out {{output.table}}"
+
+
+rule evaluate_views:
+    """IoU of one network's field for every view of one shard's shapes."""
+    input:
+        checkpoint=rules.train_model.output.best,
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+    output:
+        table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.views.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.views.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+    params:
+        threshold=CONFIG.reconstruct.threshold,
+        views=CONFIG.evaluate.views,
+        points=CONFIG.evaluate.view_points,
+        versions=versions("evaluate"),
+    message:
+        "evaluate: views of shard {wildcards.shard} by {wildcards.model}"
+    shell:
+        f"{occnet('evaluate_views')} --checkpoint {{input.checkpoint}} --model {{wildcards.model}} --pack {{input.shard}} --out {{output.table}}"
 
 
 rule evaluate:
@@ -32,6 +67,11 @@ rule evaluate:
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
             "test",
             model=[*MODELS, *BASELINES],
+        ),
+        over(
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
+            "test",
+            model=MODELS if CONFIG.evaluate.views else [],
         ),
     output:
         shapes=f"{RESULTS}/evaluate/shapes.csv",

@@ -1,0 +1,80 @@
+"""How much a reconstruction depends on the picture: IoU of a network's field for every view of a shape.
+
+ONet reconstructs view 0 alone. Meshes of all views would cost 24 times as much; the field itself, asked at the true
+shape's points, says the same of the IoU without them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.tables import write_rows
+
+from .metrics import iou
+
+Logits = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
+"""Pictures (V, H, W, 3), their cameras' rotations (V, 3, 3) and points (N, 3) of the unit frame to logits (V, N)."""
+
+COLUMNS = ("model", "category", "id", "view", "iou")
+VIEW_METRICS = ("iou_views", "iou_views_sd")
+"""Mean and standard deviation of the IoU over the views of a shape."""
+
+
+def evaluate_views(
+    logits: Logits, level: float, shard_path: str | Path, config: Config, model: str, out_csv: str | Path
+) -> list[dict[str, Any]]:
+    """Measure the field of every view of every shape of a shard; one row a view.
+
+    All views of a shape are asked at the same points, so that what the points' choice does to the IoU is common
+    to them and hardly enters the spread.
+
+    Args:
+        logits: the network.
+        level: logit above which a point is inside.
+        shard_path: pack shard with the true shapes.
+        config: `evaluate.views` and `evaluate.view_points` are used.
+        model: its name, for the column `model`.
+        out_csv: table to write.
+
+    Raises:
+        DataError: the shard is missing or broken.
+    """
+    shard = Shard(shard_path)
+    rows = []
+    for i, key in enumerate(shard.keys):
+        views = range(min(config.evaluate.views, shard.views))
+        points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
+        images = np.stack([shard.image(i, view) for view in views])
+        rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
+        inside = logits(images, rotations, points) > level
+        about = {"model": model, "category": key.category, "id": key.id}
+        rows += [about | {"view": view, "iou": iou(inside[view], occupied)} for view in views]
+    write_rows(Path(out_csv), rows, COLUMNS)
+    return rows
+
+
+def spread(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """`VIEW_METRICS` by model, category and id, of the rows of `evaluate_views` as they are or as read.
+
+    Raises:
+        DataError: a row lacks a column or has something that is no number.
+    """
+    values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    try:
+        for row in rows:
+            values[row["model"], row["category"], row["id"]].append(float(row["iou"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"a row is none of a view: {error}", hint="run evaluate again") from None
+    return {
+        shape: dict(zip(VIEW_METRICS, (float(np.mean(ious)), float(np.std(ious))), strict=True))
+        for shape, ious in values.items()
+    }
