@@ -17,6 +17,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -59,9 +60,23 @@ SOLIDS: dict[str, Callable[[], solids.Solid]] = {
     "chair": solids.chair,
     "bored block": solids.bored_block,
     "deep cup": solids.cup,
-    "rods, 2 voxels": lambda: solids.rods(2.0 / 244),
-    "rods, 7 voxels": lambda: solids.rods(7.0 / 244),
 }
+RODS = (2.0, 7.0)  # voxels
+TURN = solids.rotation(1)
+
+
+def rods(voxels: float, turn: np.ndarray) -> solids.Solid:
+    """Turned rods of a width in voxels; the bounding box, and with it a voxel, depends on the turn."""
+    width = voxels / (Watertight().resolution - 2 - 2 * watertight.MARGIN)
+    edge = np.ptp(solids.rods(width).mesh.vertices @ turn.T, axis=0).max()
+    return solids.rods(width * edge).rotated(turn)
+
+
+def known_solids() -> Iterator[tuple[str, solids.Solid]]:
+    """Names and solids, each upright and turned."""
+    for way, turn in (("upright", np.eye(3)), ("turned", TURN)):
+        yield from ((f"{name}, {way}", make().rotated(turn)) for name, make in SOLIDS.items())
+        yield from ((f"rods of {width:g} voxels, {way}", rods(width, turn)) for width in RODS)
 
 
 def clocked(seconds: dict[str, float], step: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +96,7 @@ def clocked(seconds: dict[str, float], step: str, function: Callable[..., Any]) 
 def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
     """Names and meshes of a data folder, or the solids of the exactness table."""
     if folder is None:
-        yield from ((name, make().mesh) for name, make in list(SOLIDS.items())[:limit])
+        yield from ((name, solid.mesh) for name, solid in islice(known_solids(), limit))
         return
     import trimesh
 
@@ -168,19 +183,17 @@ def exactness(rules: list[str], samples: int = 1_000_000) -> None:
     )
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, 3))
     for rule in rules:
-        for name, make in SOLIDS.items():
-            for turn in ("upright", "turned"):
-                solid = make() if turn == "upright" else make().rotated(solids.rotation(1))
-                mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
-                result = watertight.run(mixed, Watertight(rule=rule), seeds.rng(0, "watertight", name))
-                truth = solid.inside(points * result.scale + result.loc)
-                got = contains(result.mesh, points)
-                a = result.audit
-                print(
-                    f"  {rule:6s} {name:15s} {turn:8s} {(truth & got).sum() / (truth | got).sum():.4f}"
-                    f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
-                    f" {a['faces_out']:6d} {repair.soundness(result.mesh).closed}"
-                )
+        for name, solid in known_solids():
+            mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
+            result = watertight.run(mixed, Watertight(rule=rule), seeds.rng(0, "watertight", name))
+            truth = solid.inside(points * result.scale + result.loc)
+            got = contains(result.mesh, points)
+            a = result.audit
+            print(
+                f"  {rule:6s} {name:27s} {(truth & got).sum() / (truth | got).sum():.4f}"
+                f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
+                f" {a['faces_out']:6d} {repair.soundness(result.mesh).closed}"
+            )
 
 
 def main() -> None:

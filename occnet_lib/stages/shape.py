@@ -16,6 +16,7 @@ import numpy as np
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError
+from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.storage import meshfile, shapefile
@@ -238,6 +239,7 @@ class _Attempt:
         if stage == "points":
             return points.run(closed, self.config.points, rng)
         unit = replace(mesh, vertices=to_unit(mesh.vertices, closed.loc, closed.scale))
+        unit = thin_out(unit, 0.25 / self.config.views.image_size)  # well below a pixel
         return views.run(unit, self.config.views, rng, getattr(samples, "surface", None))
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:

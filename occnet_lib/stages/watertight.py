@@ -42,9 +42,10 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
     """
-    from occnet_lib.geometry import components, leak, normalise, repair, simplify
+    from occnet_lib.geometry import cluster, components, leak, normalise, repair, simplify
 
     unit, loc, scale = normalise.unit_cube(mesh)
+    unit = cluster.thin_out(unit, 0.5 / config.resolution)  # half a voxel
     triangles = _with_area(unit.triangles)
     fused, voxel = fuse(triangles, config, rng)
     fused, removed, filled = components.tidy(fused, config.min_component)

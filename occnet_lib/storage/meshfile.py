@@ -34,6 +34,8 @@ WRITABLE = (".obj", ".ply", ".off", ".stl", ".glb")
 # A file may have this share of faces with NaN or infinite corners; they are dropped.
 MAX_NONFINITE = 0.05
 
+_CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
+
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 # How a file names others that belong to it.
@@ -95,10 +97,10 @@ def digest(path: str | Path) -> str:
     return value.hexdigest()
 
 
-def save_mesh(mesh: Mesh, path: str | Path) -> None:
+def save_mesh(mesh: Mesh, path: str | Path, normals: NDArray[np.floating] | None = None) -> None:
     """Write a mesh as OBJ, PLY, OFF, STL or GLB, told by the suffix, atomically.
 
-    Colours are written to OBJ, PLY and GLB.
+    Colours, and vertex normals (V, 3) where they are given, are written to OBJ, PLY and GLB.
 
     Raises:
         MeshError: a suffix that cannot be written.
@@ -117,8 +119,12 @@ def save_mesh(mesh: Mesh, path: str | Path) -> None:
         values = srgb_to_linear(mesh.colors) if suffix == ".glb" else mesh.colors
         rgba = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
         colors = np.round(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
-    file_mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False)
-    data: Any = file_mesh.export(file_type=suffix[1:])
+    file_mesh = trimesh.Trimesh(
+        mesh.vertices, mesh.faces, vertex_colors=colors, vertex_normals=normals, process=False
+    )
+    flag = {".ply": "vertex_normal", ".obj": "include_normals", ".glb": "include_normals"}
+    told: dict[str, Any] = {flag[suffix]: normals is not None} if suffix in flag else {}
+    data: Any = file_mesh.export(file_type=suffix[1:], **told)
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
@@ -246,17 +252,17 @@ def _checked(
     """Drop what no face uses and what is not finite; refuse what is no surface."""
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise MeshError(f"a face names a vertex outside 0..{len(vertices) - 1}", path=path)
-    finite = np.isfinite(vertices[faces]).all(axis=(1, 2))
+    finite = np.isfinite(vertices).all(axis=1)[faces].all(axis=1)
     if not finite.all():
         lost = int((~finite).sum())
         if lost > MAX_NONFINITE * len(faces):
             raise MeshError(f"{lost} of {len(faces)} faces have coordinates that are not finite", path=path)
         logger.warning("%s: dropped %d of %d faces that are not finite", path, lost, len(faces))
         faces = faces[finite]
-    used, corners = np.unique(faces, return_inverse=True)
-    mesh = Mesh(
-        vertices[used], corners.reshape(-1, 3).astype(np.int32), None if colors is None else colors[used]
-    )
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    mesh = Mesh(vertices[used], number[faces], None if colors is None else colors[used])
     _check_extent(mesh, path)
     return mesh
 
@@ -269,6 +275,8 @@ def _check_extent(mesh: Mesh, path: Path) -> None:
         raise MeshError("coordinates too large for floating point numbers", path=path)
     if extent == 0:
         raise MeshError("no extent: all vertices are at one place", path=path)
-    a, b, c = np.moveaxis((mesh.triangles - low) / extent, 1, 0)
-    if not np.cross(b - a, c - a).any():
-        raise MeshError("no area: every face is degenerate", path=path)
+    for start in range(0, len(mesh.faces), _CHUNK):  # the first one tells of almost any mesh
+        a, b, c = np.moveaxis((mesh.vertices[mesh.faces[start : start + _CHUNK]] - low) / extent, 1, 0)
+        if np.cross(b - a, c - a).any():
+            return
+    raise MeshError("no area: every face is degenerate", path=path)

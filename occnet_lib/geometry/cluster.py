@@ -1,0 +1,66 @@
+"""Fewer faces for meshes far finer than any grid: vertex clustering."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.records import Mesh
+
+log = logging.getLogger(__name__)
+
+MAX_FACES = 1_000_000  # what fusion, its ray casting and rendering hold in 2 GB
+GROWTH = 1.5  # of the cells, as long as there are more faces
+
+
+def thin_out(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
+    """Merge the vertices within each cell of a grid into one (Rossignac & Borrel 1993), where faces are too many.
+
+    Args:
+        mesh: any triangles.
+        cell: edge of the cells in the frame of the mesh; vertices move by less than its diagonal. Cells grow until
+            there are at most `max_faces` faces.
+        max_faces: meshes of no more stay as they are.
+
+    Returns:
+        the mesh, its vertices and colours the means of those merged; faces that collapsed are left out, and so are
+        copies, whichever way they face.
+    """
+    faces_in, asked = len(mesh.faces), cell
+    while len(mesh.faces) > max_faces:
+        mesh = _merged(mesh, _cells(mesh.vertices, cell))
+        asked, cell = cell, GROWTH * cell
+    if len(mesh.faces) < faces_in:
+        log.info("%d faces thinned out to %d, in cells of %.2g", faces_in, len(mesh.faces), asked)
+    return mesh
+
+
+def _cells(vertices: NDArray[np.float64], cell: float) -> NDArray[np.intp]:
+    """(V,) which cell each vertex is in, numbered from 0 without gaps."""
+    low = vertices.min(axis=0)
+    spans = np.floor((vertices.max(axis=0) - low) / cell).astype(np.int64) + 1
+    key = np.zeros(len(vertices), dtype=np.int64)
+    for axis in range(3):
+        key *= spans[axis]
+        key += ((vertices[:, axis] - low[axis]) / cell).astype(np.int64)
+    return np.unique(key, return_inverse=True)[1]
+
+
+def _merged(mesh: Mesh, of: NDArray[np.intp]) -> Mesh:
+    """The mesh with one vertex for each number in `of` (V,)."""
+    count = np.bincount(of)
+    vertices = np.stack([np.bincount(of, mesh.vertices[:, a]) / count for a in range(3)], axis=1)
+    colors = None
+    if mesh.colors is not None:
+        channels = [np.bincount(of, mesh.colors[:, c]) / count for c in range(3)]
+        colors = np.stack(channels, axis=1).astype(np.float32)
+    faces = of.astype(np.int32)[mesh.faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    corners = np.sort(faces, axis=1)
+    order = np.lexsort(corners.T)
+    fresh = np.ones(len(faces), dtype=bool)
+    fresh[1:] = (corners[order[1:]] != corners[order[:-1]]).any(axis=1)
+    return Mesh(vertices, faces[np.sort(order[fresh])], colors)
