@@ -183,26 +183,52 @@ def _reconstruct_options(parser: argparse.ArgumentParser) -> None:
         "photos", type=Path, nargs="+", help="images: one object each, plain background or RGBA mask"
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.ckpt of a training run")
-    _out(parser, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several photos a folder")
+    _out(parser, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several objects a folder")
+    parser.add_argument(
+        "--merge", action="store_true", help="the photos show one object: average their logits"
+    )
+    parser.add_argument(
+        "--format", default="ply", choices=("obj", "ply", "glb", "stl", "off"), help="in a folder"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help="cells along the edge, as 128 or 256",
+    )
+    parser.add_argument("--threshold", type=float, help="occupancy probability of the surface")
+    parser.add_argument("--simplify", type=int, metavar="FACES", help="most faces; 0: no simplification")
+    parser.add_argument("--refine", type=int, metavar="STEPS", help="steps of refinement; 0: none")
+
+
+def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
+    """The configuration with what the command line says about reconstruction."""
+    said = {"threshold": args.threshold, "max_faces": args.simplify, "refine_steps": args.refine}
+    changes = {key: value for key, value in said.items() if value is not None}
+    if args.resolution is not None:
+        cells, steps = args.resolution, 0
+        while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
+            cells, steps = cells // 2, steps + 1
+        changes |= {"resolution0": cells, "upsampling_steps": steps}
+    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
 
 
 def _reconstruct(args: argparse.Namespace, config: Config) -> None:
     from .reconstruction.network_field import Reconstructor
     from .reconstruction.photo import load_photo
-    from .storage.meshfile import save_mesh
 
-    several = len(args.photos) > 1
+    config = _reconstruct_config(args, config)
     reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
-    for photo in progress(args.photos, "reconstructing"):
-        result = reconstructor(load_photo(photo), rng(config.seed, "reconstruct", photo.stem))
+    objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
+    for photos in progress(objects, "reconstructing"):
+        name = photos[0].stem
+        images = np.stack([load_photo(photo) for photo in photos])
+        result = reconstructor(images, rng(config.seed, "reconstruct", name), normals=True)
         if result.status == "failed":
-            raise OccnetError(
-                result.reason, path=photo, hint="lower reconstruct.threshold or use another photo"
-            )
-        out = args.out / f"{photo.stem}.ply" if several else args.out
-        save_mesh(result.mesh, out)
+            raise OccnetError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
+        out = args.out / f"{name}.{args.format}" if len(objects) > 1 else args.out
+        result.save(out)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
-        say(f"{out}: {len(result.mesh.faces)} faces ({steps})")
+        say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:

@@ -53,15 +53,6 @@ class Evaluate(Section):
         description="whose meshes are measured against the raw mesh too, where its file is there; floor: the "
         "closed true mesh, which shows what closing did to everybody's numbers",
     )
-    views: Natural = Field(
-        24, description="views of a test shape by which a network's field is measured, besides its mesh; 0: none"
-    )
-    view_points: Count = Field(2048, description="points a view at which the field is asked")
-    original: Literal["none", "floor", "all"] = Field(
-        "floor",
-        description="whose meshes are measured against the raw mesh too, where its file is there; floor: the "
-        "closed true mesh, which shows what closing did to everybody's numbers",
-    )
     clusters: Count = Field(500, description="of training shapes, at most a quarter of their number")
 
 

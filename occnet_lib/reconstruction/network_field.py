@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, DataError
 
-from .reconstruct import Reconstruction, reconstruct
+from .reconstruct import Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from occnet_lib.networks.folded import FoldedDecoder
 
 LOG = logging.getLogger(__name__)
@@ -25,6 +28,23 @@ UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
+
+
+class MeanField:
+    """The mean of fields' logits: several views of one object. Of one field it is that field."""
+
+    def __init__(self, fields: Sequence[FoldedDecoder]) -> None:
+        self._fields = fields
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Logits (N,) of points (N, 3), differentiable in them."""
+        first, *rest = (field(points) for field in self._fields)
+        return sum(rest, start=first) / len(self._fields)
+
+    def on_array(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The same for arrays."""
+        first, *rest = (field.on_array(points) for field in self._fields)
+        return np.asarray(sum(rest, start=first) / np.float32(len(self._fields)))
 
 
 class Reconstructor:
@@ -75,22 +95,43 @@ class Reconstructor:
         self,
         image: NDArray[np.uint8],
         rng: np.random.Generator,
-        rotation: NDArray[np.floating] = UPRIGHT,
+        rotation: NDArray[np.floating] | None = None,
+        normals: bool = False,
     ) -> Reconstruction:
-        """Reconstruct a picture (H, W, 3) uint8 sRGB on white; `rng` is for the refinement.
+        """Reconstruct a picture, or one object from several.
 
         With a model of `frame: camera` the mesh is in the frame that `rotation` comes from (see `field`): by
         default the camera's, turned upright.
+
+        Args:
+            image: (H, W, 3) uint8 sRGB on white; or (V, H, W, 3), whose fields' logits are averaged.
+            rng: for the refinement.
+            rotation: (3, 3) or (V, 3, 3).
+            normals: whether vertex normals are wanted.
+
+        Raises:
+            ConfigError: several pictures for a model of the camera's frame, but no rotations.
         """
-        field = self.field(image, rotation)
-        return reconstruct(
+        images = image if image.ndim == 4 else image[None]
+        if rotation is None and len(images) > 1 and self._network.model.frame == "camera":
+            raise ConfigError(
+                "a model of `frame: camera` needs the cameras to bring several photos together",
+                hint="give one photo, or use a model of `frame: unit`",
+            )
+        seconds: dict[str, float] = {}
+        with timed(seconds, "encode"):
+            turns = np.zeros((len(images), 3, 3)) + (UPRIGHT if rotation is None else rotation)
+            field = MeanField([self.field(*pair) for pair in zip(images, turns, strict=True)])
+        result = reconstruct(
             field.on_array,
             self.config,
             threshold=self.threshold,
             refine_field=field,
             rng=rng,
             device=self.device,
+            normals=normals,
         )
+        return replace(result, seconds=seconds | result.seconds)
 
     def logits(
         self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
@@ -115,35 +156,6 @@ class Reconstructor:
         step = max(
             1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
         )
-        with torch.inference_mode():
-            codes = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
-            parts = [slice(k, k + step) for k in range(0, len(images), step)]
-            found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
-            array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
-        return array
-
-
-    def logits(
-        self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
-    ) -> NDArray[np.float32]:
-        """Logits (V, N) of points (N, 3), unit frame, under each of several pictures of one shape.
-
-        The pictures are encoded together. Nothing is folded: for some thousand points that does not pay.
-
-        Args:
-            images: (V, H, W, 3) uint8 sRGB on white.
-            rotations: (V, 3, 3) as in `field`.
-            points: the same for all pictures.
-        """
-        import torch
-
-        from occnet_lib.networks.images import encoder_input
-
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
-        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
-        at = torch.as_tensor(np.asarray(points, dtype=np.float32), device=self.device)
-        at = at.expand(len(images), -1, -1)
-        step = max(1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1))
         with torch.inference_mode():
             codes = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
             parts = [slice(k, k + step) for k in range(0, len(images), step)]

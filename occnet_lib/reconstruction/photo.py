@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from occnet_lib import seeds
+from occnet_lib.config import Config
 from occnet_lib.errors import ImageError
+
+if TYPE_CHECKING:
+    from .reconstruct import Reconstruction
 
 OBJECT_SHARE = 0.64
 """Longer edge of the object's bounding box, as a share of the picture's edge: the median over 1,152 views
@@ -49,6 +56,33 @@ def load_photo(path: str | Path, size: int = 137) -> NDArray[np.uint8]:
             f"shows no object: {object_.mean():.2%} of it is not background", path=path, hint=_HINT
         )
     return _centred(np.dstack([colour, alpha]), object_, size)
+
+
+def mesh_of_photo(
+    photo: str | Path | Sequence[str | Path], checkpoint: str | Path, config: Config | None = None
+) -> Reconstruction:
+    """A photo, or several of one object, to a closed mesh with vertex normals.
+
+    Args:
+        photo: file, or files whose logits are averaged; see `load_photo`.
+        checkpoint: best.ckpt of a training run.
+        config: `reconstruct` and `seed` are used.
+
+    Returns:
+        The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` where the network
+        sees no surface.
+
+    Raises:
+        ImageError: a photo shows no object.
+        DataError: the checkpoint is missing or broken.
+    """
+    from .network_field import Reconstructor
+
+    config = config or Config()
+    photos = [photo] if isinstance(photo, str | Path) else list(photo)
+    images = np.stack([load_photo(path) for path in photos])
+    drawing = seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem)
+    return Reconstructor(checkpoint, config.reconstruct)(images, drawing, normals=True)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

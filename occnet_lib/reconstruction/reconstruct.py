@@ -6,18 +6,22 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from occnet_lib.config import Reconstruct
-from occnet_lib.errors import ConfigError
+from occnet_lib.errors import ConfigError, MeshError
 from occnet_lib.geometry.simplify import simplify
 from occnet_lib.records import Mesh, Status
+from occnet_lib.storage.meshfile import save_mesh
 
 from . import extract
 from .mise import Field, mise
+from .normals import field_normals
 from .refine import refine
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ class Reconstruction:
         points: number of points at which the field was asked by MISE.
         loss_before, loss_after: of the refinement; not a number where there was none.
         refined: whether the refinement lowered its loss and was kept.
+        normals: (V, 3) float32 unit vertex normals of the field, where they were asked for.
     """
 
     mesh: Mesh
@@ -49,6 +54,18 @@ class Reconstruction:
     loss_before: float = float("nan")
     loss_after: float = float("nan")
     refined: bool = False
+    normals: NDArray[np.float32] | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the mesh with its normals as OBJ, PLY, GLB, STL or OFF, told by the suffix (storage.meshfile).
+
+        Raises:
+            MeshError: there is no mesh, or the suffix cannot be written.
+            DataError: the disk is full.
+        """
+        if len(self.mesh.faces) == 0:
+            raise MeshError(self.reason or "there is no surface", path=path)
+        save_mesh(self.mesh, path, self.normals)
 
 
 def reconstruct(
@@ -59,6 +76,7 @@ def reconstruct(
     refine_field: TorchField | None = None,
     rng: np.random.Generator,
     device: str = "cpu",
+    normals: bool = False,
 ) -> Reconstruction:
     """The surface of a field as a closed mesh.
 
@@ -69,6 +87,7 @@ def reconstruct(
         refine_field: the same field for tensors, differentiable; without it there is no refinement.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
+        normals: whether to take vertex normals from `refine_field`.
 
     Returns:
         A field without a surface gives an empty mesh with status `failed` instead of an error.
@@ -85,19 +104,19 @@ def reconstruct(
         threshold = config.threshold
     seconds: dict[str, float] = {}
     level = extract.threshold_logit(threshold)
-    with _timed(seconds, "mise"):
+    with timed(seconds, "mise"):
         grid = mise(field, config.resolution0, config.upsampling_steps, level, BOX, config.points_batch)
-    with _timed(seconds, "extract"):
+    with timed(seconds, "extract"):
         mesh = extract.surface(grid.logits, level, BOX)
     if len(mesh.faces) == 0:
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
         return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
-    with _timed(seconds, "simplify"):
+    with timed(seconds, "simplify"):
         mesh = simplify(mesh, config.max_faces) if config.max_faces else mesh
     before = after = float("nan")
     refined = False
     if refine_field is not None and config.refine_steps:
-        with _timed(seconds, "refine"):
+        with timed(seconds, "refine"):
             result = refine(
                 refine_field,
                 mesh,
@@ -110,8 +129,13 @@ def reconstruct(
             )
         mesh, refined = result.mesh, result.kept
         before, after = result.loss_before, result.loss_after
+    directions = None
+    if refine_field is not None and normals:
+        with timed(seconds, "normals"):
+            directions = field_normals(refine_field, mesh, device)
     return Reconstruction(
         mesh=mesh,
+        normals=directions,
         seconds=seconds,
         points=grid.evaluated,
         loss_before=before,
@@ -121,7 +145,8 @@ def reconstruct(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Note the CPU seconds of the body under a name."""
     start = process_time()
     yield
     seconds[step] = process_time() - start

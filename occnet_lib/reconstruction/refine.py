@@ -110,7 +110,7 @@ def refine(
     return Refined(Mesh(moved, mesh.faces, mesh.colors), before, after, True, held)
 
 
-def _value_and_gradient(field: TorchField, points: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(field: TorchField, points: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N,) and their derivative (N, 3) by the points; nothing else is differentiated."""
     import torch
 
@@ -139,7 +139,7 @@ def _loss(
     import torch
 
     points = (vertices[faces] * weights[:, :, None]).sum(1)
-    logits, gradient = _value_and_gradient(field, points)
+    logits, gradient = value_and_gradient(field, points)
     value = torch.sigmoid(logits)
     gap = value - threshold
     outward = torch.nn.functional.normalize(-gradient, dim=1)

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from occnet_lib import cli
 from occnet_lib.config import Config, Model, Reconstruct
-from occnet_lib.errors import ConfigError, DataError
+from occnet_lib.errors import ConfigError, DataError, MeshError
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
-from occnet_lib.reconstruction.network_field import Reconstructor, encoder_features
-from occnet_lib.reconstruction.reconstruct import reconstruct
+from occnet_lib.reconstruction.network_field import MeanField, Reconstructor, encoder_features
+from occnet_lib.reconstruction.normals import field_normals
+from occnet_lib.reconstruction.photo import mesh_of_photo
+from occnet_lib.reconstruction.reconstruct import Reconstruction, reconstruct
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.reconstructions import (
@@ -374,3 +377,118 @@ def test_configuration_of_the_threshold():
             Config.model_validate({"reconstruct": {"threshold": value}})
     assert Config.model_validate({"reconstruct": {"threshold": 0.2}}).reconstruct.threshold == 0.2
     assert Config().reconstruct.threshold == "validation"
+
+
+# Several views, vertex normals, the command line
+
+
+def test_several_views_of_one_object_are_one_field(checkpoint, tmp_path):
+    torch.manual_seed(1)
+    path = tmp_path / "varied.ckpt"
+    options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(path, network_file(OccupancyNetwork(MODEL, pretrained=False).state_dict(), options))
+    reconstructor = Reconstructor(path, SMALL)
+    images = np.random.default_rng(0).integers(0, 255, (3, 40, 40, 3), dtype=np.uint8)
+    points = np.random.default_rng(1).uniform(-0.5, 0.5, (50, 3)).astype(np.float32)
+    fields = [reconstructor.field(image) for image in images]
+    mean = MeanField(fields)
+    expected = np.mean([field.on_array(points) for field in fields], axis=0)
+    assert np.allclose(mean.on_array(points), expected, atol=1e-6)
+    assert np.allclose(mean(torch.from_numpy(points)).numpy(), expected, atol=1e-6)
+    ball_of = Reconstructor(checkpoint, SMALL)
+    one, three = (ball_of(picture, rng()).mesh for picture in (images[0], images[[0, 0, 0]]))
+    assert np.allclose(one.vertices, three.vertices, atol=1e-4)
+
+
+def test_several_photos_need_cameras_in_the_cameras_frame(tmp_path):
+    model = MODEL.model_copy(update={"frame": "camera"})
+    path = tmp_path / "best.ckpt"
+    options = {"model": model.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(path, network_file(ball_network(5.0).state_dict(), options))
+    reconstructor = Reconstructor(path, SMALL)
+    images = np.full((2, 40, 40, 3), 200, np.uint8)
+    with pytest.raises(ConfigError, match="needs the cameras"):
+        reconstructor(images, rng())
+    assert reconstructor(images, rng(), np.stack([np.eye(3)] * 2)).status == "ok"
+
+
+def test_normals_are_against_the_gradient_or_the_faces():
+    mesh = surface(mise(ball(0.3), 24, 0, 0.0).logits, 0.0)
+    outward = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
+    normals = field_normals(lambda p: 10 * (0.3 - p.norm(dim=1)), mesh)
+    assert normals.dtype == np.float32
+    assert np.allclose(normals, outward, atol=1e-5)
+    for wrong in (lambda p: p.norm(dim=1) - 0.3, lambda p: p.sum(1) * 0):
+        assert np.allclose(field_normals(wrong, mesh), vertex_normals(mesh), atol=1e-6)
+
+
+PHOTO = np.full((60, 60, 3), 255, np.uint8)
+PHOTO[20:40, 15:45] = 90
+
+
+@pytest.mark.parametrize("suffix", ["obj", "ply", "glb", "stl", "off"])
+def test_a_photo_becomes_a_file_of_any_kind_with_normals(checkpoint, tmp_path, capsys, suffix):
+    import trimesh
+    from PIL import Image
+
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    out = tmp_path / f"mesh.{suffix}"
+    arguments = ["--resolution", "40", "--simplify", "300", "--refine", "2", "--threshold", "0.5"]
+    command = ["reconstruct", str(tmp_path / "photo.png"), "--checkpoint", str(checkpoint), "-o", str(out)]
+    assert cli.main([*command, *arguments]) == 0
+    said = capsys.readouterr().out
+    for step in ("encode", "mise", "extract", "simplify", "refine", "normals"):
+        assert f"{step} " in said
+    mesh = trimesh.load(out, force="mesh", process=suffix == "stl")  # STL has no shared vertices
+    assert 100 < len(mesh.faces) <= 300
+    assert mesh.is_watertight
+    assert mesh.volume > 0
+    if suffix == "obj":
+        assert out.read_text().count("\nvn ") == len(mesh.vertices)
+    if suffix in ("obj", "ply", "glb"):
+        radial = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
+        assert (mesh.vertex_normals * radial).sum(1).min() > 0.5
+    if suffix == "glb":
+        assert b"NORMAL" in out.read_bytes()
+    if suffix == "ply":
+        assert b"property float nx" in out.read_bytes()
+
+
+def test_the_command_takes_many_photos_as_objects_or_as_views(checkpoint, tmp_path, capsys):
+    from PIL import Image
+
+    files = []
+    for name in ("a", "b"):
+        files.append(str(tmp_path / f"{name}.png"))
+        Image.fromarray(PHOTO).save(files[-1])
+    small = tmp_path / "small.yaml"
+    small.write_text("reconstruct: {resolution0: 16, upsampling_steps: 0, refine_steps: 0}\n")
+    command = ["reconstruct", *files, "--checkpoint", str(checkpoint), "--config", str(small)]
+    assert cli.main([*command, "-o", str(tmp_path / "out"), "--format", "obj"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.obj", "b.obj"]
+    assert cli.main([*command, "-o", str(tmp_path / "one.glb"), "--merge"]) == 0
+    assert (tmp_path / "one.glb").exists()
+    capsys.readouterr()
+    for wrong, word in (
+        (["--threshold", "1.5"], "reconstruct.threshold"),
+        (["--resolution", "0"], "resolution0"),
+    ):
+        assert cli.main([*command, "-o", str(tmp_path / "out"), *wrong]) == 1
+        error = capsys.readouterr().err
+        assert word in error
+        assert error.count("\n") == 1
+
+
+def test_three_lines_of_python(checkpoint, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    config = Config(reconstruct=SMALL)
+    result = mesh_of_photo(tmp_path / "photo.png", checkpoint, config)
+    result.save(tmp_path / "mesh.glb")
+    assert closed(result.mesh)
+    assert result.normals.shape == result.mesh.vertices.shape
+    twice = mesh_of_photo([tmp_path / "photo.png"] * 2, checkpoint, config)
+    assert np.allclose(twice.mesh.vertices, result.mesh.vertices, atol=1e-4)
+    with pytest.raises(MeshError, match="no surface"):
+        Reconstruction(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)), reason="no surface").save("x.ply")
