@@ -13,6 +13,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--points", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="measure train.compile, too (a minute more)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -132,8 +134,14 @@ def main() -> None:
     inputs = (images, points, (points.norm(dim=2) < 0.4).float())
     model = Model()
     steps = {"ONet's layout, fp32": twin_step(model, inputs)}
-    for precision in ("fp32", "auto"):
-        steps[f"ours, {precision}"] = our_step(model, Train(points=args.points, precision=precision), inputs)
+    variants: dict[str, dict[str, Any]] = {
+        "fp32": {"precision": "fp32"},
+        "auto": {"precision": "auto"},
+        "auto, compiled": {"precision": "auto", "compile": True},
+    }
+    for name, options in variants.items():
+        if args.compile or not options.get("compile"):
+            steps[f"ours, {name}"] = our_step(model, Train(points=args.points, **options), inputs)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(args.repeats + 1):
         for name, step in steps.items():

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 for success, 1 for a fault that one line explains, 2 for a wrong command line."""
     args = parser().parse_args(argv)
+    args.log = logs.of_task(args.log)
     logs.configure(args.log, args.verbose)
     try:
         paths = args.config if isinstance(args.config, list) else [args.config]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def configure(log: Path | None, verbose: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable
+
+
+def join(log: Path | None) -> None:
+    """Add to a log that another process has begun (none: warnings alone are said, on the terminal)."""
+    if log is not None:
+        file = _File(log, mode="a", encoding="utf-8")
+        file.setFormatter(logging.Formatter(FORMAT))
+        logging.basicConfig(level=logging.INFO, handlers=[file], force=True)
+
+
+def of_task(log: Path | None) -> Path | None:
+    """The log of this process: of several that Slurm starts for one job, all but the first have one of their own."""
+    rank = os.environ.get("SLURM_PROCID", "0")
+    return log if log is None or rank == "0" else log.with_suffix(f".{rank}{log.suffix}")
 
 
 class _File(logging.FileHandler):

@@ -81,7 +81,7 @@ class Train(Section):
     """Training (ONet: Adam, 1e-4, 64 images of 2048 points each)."""
 
     steps: Count = Field(300_000, description="optimiser steps")
-    batch_size: int = Field(64, ge=2, description="images a step")
+    batch_size: int = Field(64, ge=2, description="images a step and device")
     points: Count = Field(2048, description="points an image")
     balance: Natural = Field(
         0,
@@ -106,6 +106,8 @@ class Train(Section):
     checkpoint_every: Count = Field(1_000, description="steps between writing last.ckpt")
     validation_points: Count = Field(100_000, description="points a shape for validation IoU")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
+    devices: Count = Field(1, description="devices of a node, each with a process and a batch of its own")
+    nodes: Count = Field(1, description="machines, each with that many devices; several: under Slurm")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 where the hardware has it"
     )

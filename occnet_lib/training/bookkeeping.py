@@ -16,7 +16,9 @@ from occnet_lib.storage.atomic import replacing
 
 from .batch import Batch
 from .module import OccupancyModule
+from .picture import Pictures
 from .pl import Callback, Trainer
+from .processes import Surroundings
 from .record import MetricsTable, Row, Stopwatch, describe
 from .validation import Scores, validate
 
@@ -35,6 +37,7 @@ class Bookkeeping(Callback):
         train: section `train`.
         options: plain values for the options of the best network.
         validation: batches of the validation split; None where it has no shape: the last network is the best.
+        pictures: of some of its shapes, for TensorBoard.
         bf16: whether training computes in bfloat16.
         digest: of everything that decides the result; stored.
     """
@@ -45,22 +48,24 @@ class Bookkeeping(Callback):
         train: Train,
         options: dict[str, Any],
         validation: Iterable[Batch] | None,
+        pictures: Pictures | None,
         bf16: bool,
         digest: str,
     ) -> None:
         self.folder, self._train, self._options, self._digest = folder, train, options, digest
-        self._validation, self._bf16 = validation, bf16
+        self._validation, self._pictures, self._bf16 = validation, pictures, bf16
         self._best: dict[str, Any] | None = None
         self._rows: list[Row] = []
         self._resumed: dict[str, Any] | None = None
         self._watch = Stopwatch()
+        self._surroundings = Surroundings(train.devices)
 
     @override
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors only."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         random = {"cpu": torch.get_rng_state(), "cuda": cuda}
-        return {"digest": self._digest, "rows": self._table.rows, "best": self._best, "random": random}
+        return {"digest": self._digest, "rows": self._rows, "best": self._best, "random": random}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -80,13 +85,20 @@ class Bookkeeping(Callback):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Take the sums back."""
-        pl_module.sums = checkpoint["occnet_sums"].to(pl_module.device)
+        """Take the sums back; of several processes the first has them all."""
+        if trainer.is_global_zero:
+            pl_module.sums = checkpoint["occnet_sums"].to(pl_module.device)
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """The beginning of a process."""
+        self._surroundings.restore(trainer.global_rank)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Put the files and the random generators where the state left them."""
-        self.restore_files()
+        if trainer.is_global_zero:
+            self.restore_files()
         if self._resumed is not None:
             torch.set_rng_state(self._resumed["random"]["cpu"])
             if torch.cuda.is_available() and self._resumed["random"]["cuda"]:
@@ -96,7 +108,7 @@ class Bookkeeping(Callback):
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:
         """The end of a step."""
-        self._watch.step(len(batch.shapes))
+        self._watch.step(len(batch.shapes) * trainer.world_size)
         step, train = trainer.global_step, self._train
         pl_module.update_average(step)
         last = step == train.steps
@@ -106,9 +118,20 @@ class Bookkeeping(Callback):
             return
         self._watch.pause()
         pl_module.check_losses()
+        pl_module.sums = trainer.strategy.reduce(pl_module.sums, reduce_op="sum")
+        if not trainer.is_global_zero:
+            pl_module.sums = torch.zeros_like(pl_module.sums)
+            if saving:  # takes part, but the first process writes
+                trainer.save_checkpoint(self.folder / "last.ckpt")
+            return
         scores = self._scores(pl_module) if validating else None
         if validating or last or step % train.log_every == 0:
             self._record(trainer, pl_module, scores)
+        if scores is not None and self._pictures is not None:
+            size = self._train.image_size
+            drawn = self._pictures.draw(pl_module.result, scores.threshold, size, self._bf16)
+            for logger in trainer.loggers:
+                logger.experiment.add_image("validation", drawn, step, dataformats="HWC")  # type: ignore[attr-defined]
         if self._is_best(scores, saving):
             self._keep(pl_module, step, scores)
         if saving:

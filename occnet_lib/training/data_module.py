@@ -29,14 +29,21 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
         shapes: how many there are, at least one.
         batch_size: items a batch.
         seed: of the configuration.
+
+    Attributes:
+        first: the step to begin with.
+        rank, processes: of several processes each has its part of a batch that is as many times as large.
     """
 
     def __init__(self, shapes: int, batch_size: int, seed: int) -> None:
         self._shapes, self._batch_size, self._seed = shapes, batch_size, seed
         self._epoch, self._permutation = -1, list(range(shapes))
-        self.first = 0  # the step to begin with
+        self.first, self.rank, self.processes = 0, 0, 1
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
         return (self.batch(step) for step in count(self.first))
 
     def __len__(self) -> int:
@@ -44,7 +51,8 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
     def batch(self, step: int) -> list[tuple[int, int]]:
         """The (epoch, shape) pairs of a step, counted from 0."""
-        places = range(step * self._batch_size, (step + 1) * self._batch_size)
+        first = (step * self.processes + self.rank) * self._batch_size
+        places = range(first, first + self._batch_size)
         return [self._item(*divmod(place, self._shapes)) for place in places]
 
     def _item(self, epoch: int, place: int) -> tuple[int, int]:

@@ -41,11 +41,15 @@ def device_of(train: Train) -> str:
     """cuda or cpu.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: a GPU is asked for and there is none, or fewer than are asked for.
     """
     if train.accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("train.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu")
-    return "cpu" if train.accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
+    if train.accelerator == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    if train.devices > torch.cuda.device_count():
+        raise ConfigError(f"train.devices is {train.devices}, torch sees {torch.cuda.device_count()} of them")
+    return "cuda"
 
 
 def uses_bf16(train: Train, device: str) -> bool:

@@ -7,6 +7,17 @@ from occnet_lib.networks import torchvision_shim  # noqa: F401
 # isort: split
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher as MultiProcessingLauncher
 
-__all__ = ["Callback", "LightningEnvironment", "LightningModule", "TensorBoardLogger", "Trainer"]
+__all__ = [
+    "Callback",
+    "DDPStrategy",
+    "LightningEnvironment",
+    "LightningModule",
+    "MultiProcessingLauncher",
+    "SLURMEnvironment",
+    "TensorBoardLogger",
+    "Trainer",
+]

@@ -84,13 +84,13 @@ class ProgressBar(Callback):
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._stop: Callable[[], None] = lambda: None
-        self._update: Callable[[int], None] = lambda _: None
+        self._stop: Callable[[], None] | None = None
+        self._update: Callable[[int], None] | None = None
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or not trainer.is_global_zero:
             return
         from rich.console import Console
         from rich.progress import Progress
@@ -104,9 +104,11 @@ class ProgressBar(Callback):
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Move the bar."""
-        self._update(trainer.global_step)
+        if self._update:
+            self._update(trainer.global_step)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remove the bar, also after an error."""
-        self._stop()
+        if self._stop:
+            self._stop()

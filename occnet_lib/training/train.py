@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from occnet_lib import seeds
-from occnet_lib.config import Config
+from occnet_lib.config import Config, Train
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import read_plain
 
@@ -21,7 +21,9 @@ from .bookkeeping import Bookkeeping
 from .data_module import DeviceLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
 from .module import OccupancyModule
-from .pl import LightningEnvironment, TensorBoardLogger, Trainer
+from .picture import Pictures
+from .pl import TensorBoardLogger, Trainer
+from .processes import processes, rank_of_task, trainer_options
 from .record import ProgressBar
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,8 @@ def train(
     CPU to the very same weights; one with another configuration or other data begins anew.
 
     Args:
-        config: `models[model_name]`, `train` and `seed` are used.
+        config: `models[model_name]`, `train` and `seed` are used. With `train.devices` above 1 a script that
+            calls this needs `if __name__ == "__main__":`, since processes are started.
         model_name: key of `models`.
         training_shards: pack files to train with.
         validation_shards: pack files to choose the best network with; without shapes it is the last one.
@@ -69,7 +72,9 @@ def train(
     device = options.device_of(section)
     bf16 = options.uses_bf16(section, device)
     digest = options.run_digest(model, section, config.seed, training, validation)
-    _remove_unfinished(folder)
+    first_process = rank_of_task() == 0
+    if first_process:
+        _remove_unfinished(folder)
     state = _state_to_resume(folder / "last.ckpt", digest) if resume else None
     first = int(state["global_step"]) if state else 0
 
@@ -83,13 +88,17 @@ def train(
         "shapes": {"train": len(training), "val": len(validation)},
         "digest": digest,
     }
-    options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
-    batches = validation_loader(ValidationItems(validation, section), section.workers)
-    keeper = Bookkeeping(folder, section, about, batches if len(validation) else None, bf16, digest)
+    if first_process:
+        options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
+    examples = ValidationItems(validation, section)
+    batches = validation_loader(examples, section.workers) if len(validation) else None
+    pictures = Pictures(examples) if len(validation) else None
+    keeper = Bookkeeping(folder, section, about, batches, pictures, bf16, digest)
     if state and first >= section.steps:
         _log.info("%s is trained already (%d steps)", model_name, first)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
-        keeper.restore_files()
+        if first_process:
+            keeper.restore_files()
         return
     del state  # Lightning reads the file again
     items = TrainingItems(training, section, config.seed)
@@ -103,28 +112,26 @@ def train(
         if training.cached
         else "on disk",
     )
-    with _quiet_lightning():
-        trainer = _trainer(folder, section.steps, keeper, device, bf16, first)
+    with _quiet_lightning(), processes():
+        trainer = _trainer(folder, section, keeper, device, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
 
 
-def _trainer(folder: Path, steps: int, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:
+def _trainer(folder: Path, train: Train, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     return Trainer(
         accelerator=device,
-        devices=1,
         precision="bf16-mixed" if bf16 else "32-true",
-        max_steps=steps,
+        max_steps=train.steps,
         max_epochs=-1,
         logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=first + 1),
-        callbacks=[keeper, ProgressBar(steps)],
-        # A job's time limit and requeueing are Snakemake's and Slurm's matter.
-        plugins=[LightningEnvironment()],
+        callbacks=[keeper, ProgressBar(train.steps)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
+        **trainer_options(train),
     )
 
 

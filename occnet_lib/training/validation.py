@@ -47,31 +47,39 @@ def validate(
         image_size: pixels along the encoder's input.
         bf16: compute in bfloat16 where that is safe (autocast), as in training.
     """
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            rows = torch.cat([_rows(network, batch.to(device), image_size) for batch in batches])
-    finally:
-        network.train(was_training)
+    rows = torch.cat([_rows(logits_of(network, batch, image_size, bf16=bf16), batch) for batch in batches])
     means = rows.double().mean(0).tolist()
     best = max(range(len(THRESHOLDS)), key=lambda i: means[2 + i])
     return Scores(means[0], means[1], means[2 + best], THRESHOLDS[best])
 
 
-def _rows(network: OccupancyNetwork, batch: Batch, image_size: int) -> Tensor:
+def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16: bool = False) -> Tensor:
+    """Logits (B, T) float32 in evaluation mode, on the network's device; arguments as for `validate`."""
+    device = next(network.parameters()).device
+    batch = batch.to(device)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            codes = network.encode(encoder_input(batch.images, image_size))
+            rows = []
+            for code, points, rotation in zip(codes, batch.points, batch.rotations, strict=True):
+                parts = [
+                    network.decode(part[None].float(), code[None], rotation[None])[0]
+                    for part in points.split(_CHUNK)
+                ]
+                rows.append(torch.cat(parts).float())
+    finally:
+        network.train(was_training)
+    return torch.stack(rows)
+
+
+def _rows(logits: Tensor, batch: Batch) -> Tensor:
     """(B, 2 + thresholds): loss, accuracy and the IoU at every threshold of each item."""
-    codes = network.encode(encoder_input(batch.images, image_size))
-    thresholds = torch.tensor(THRESHOLDS, device=codes.device).logit()[:, None]
+    thresholds = torch.tensor(THRESHOLDS, device=logits.device).logit()[:, None]
     rows = []
-    items = zip(codes, batch.points, batch.occupancies, batch.rotations, strict=True)
-    for code, points, occupied, rotation in items:
-        parts = [
-            network.decode(part[None].float(), code[None], rotation[None])[0] for part in points.split(_CHUNK)
-        ]
-        logits = torch.cat(parts).float()
-        loss = functional.binary_cross_entropy_with_logits(logits, occupied.float())
-        accuracy = ((logits > 0) == occupied).float().mean()
-        rows.append(torch.cat([loss[None], accuracy[None], iou(logits >= thresholds, occupied)]))
+    for row, occupied in zip(logits, batch.occupancies.to(logits.device), strict=True):
+        loss = functional.binary_cross_entropy_with_logits(row, occupied.float())
+        accuracy = ((row > 0) == occupied).float().mean()
+        rows.append(torch.cat([loss[None], accuracy[None], iou(row >= thresholds, occupied)]))
     return torch.stack(rows)

@@ -150,6 +150,17 @@ def test_every_epoch_sees_every_shape_once(shapes, batch, seed):
     assert order.batch(1) == stream[batch : 2 * batch]  # in any order of asking
 
 
+@settings(deadline=None, max_examples=20)
+@given(shapes=st.integers(1, 9), batch=st.integers(2, 5), processes=st.integers(2, 4))
+def test_processes_see_together_what_one_sees_at_a_larger_batch(shapes, batch, processes):
+    one = BatchOrder(shapes, batch * processes, 1)
+    parts = [BatchOrder(shapes, batch, 1) for _ in range(processes)]
+    for rank, part in enumerate(parts):
+        part.rank, part.processes = rank, processes
+    for step in range(5):
+        assert one.batch(step) == [pair for part in parts for pair in part.batch(step)]
+
+
 def test_items_are_views_and_windows_of_their_shape(shard):
     train = Train(points=100)
     shapes = ShapeSet([shard], train)
@@ -446,7 +457,7 @@ def test_validation_scores_against_a_naive_twin(tmp_path):
 def test_training_is_imported_without_the_libraries_of_preprocessing():
     code = (
         "import sys\n"
-        "absent = ['open3d', 'trimesh', 'pyrender', 'snakemake', 'skimage', 'sklearn']\n"
+        "absent = ['open3d', 'trimesh', 'pyrender', 'snakemake', 'skimage', 'sklearn', 'numba']\n"
         "sys.modules.update(dict.fromkeys(absent))\n"  # None: importing it is a ModuleNotFoundError
         "import occnet_lib.training.train\n"
         "import occnet_lib.networks.checkpoint\n"

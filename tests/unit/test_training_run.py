@@ -12,13 +12,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from occnet_lib import seeds
 from occnet_lib.config import Config, Model, Train
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.checkpoint import load_network
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.training.batch import collate
+from occnet_lib.training.data_module import BatchOrder
+from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
+from occnet_lib.training.module import OccupancyModule
+from occnet_lib.training.picture import Pictures, seen
+from occnet_lib.training.processes import processes, trainer_options
 from occnet_lib.training.record import COLUMNS
 from occnet_lib.training.train import train
 
@@ -111,6 +120,43 @@ def test_the_files_of_a_run(whole):
     assert {row["val_threshold"] for row in rows} >= {str(inside["val_threshold"])}
     assert list((whole / "tensorboard").glob("events*"))
     assert not list(whole.glob(".*"))
+
+
+def test_tensorboard_shows_curves_and_pictures(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "tensorboard")).Reload()
+    curves = {"train_loss", "train_accuracy", "train_iou", "val_iou", "learning_rate", "samples_per_second"}
+    assert curves <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("train_loss")] == [3, 4, 6, 8]
+    shown = events.Images("validation")
+    assert [event.step for event in shown] == [4, 8]
+    assert (shown[0].width, shown[0].height) == (5 * 128, 2 * 128)
+
+
+def test_pictures_of_occupancies(pack):
+    """A network that knows the truth draws it beside itself; what is seen is where the points are."""
+    items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
+
+    class Knows(OccupancyNetwork):
+        def decode(self, points, code, rotations=None):
+            truth = [item.occupancies for item in (items[0], items[1]) if len(item.points) == points.shape[1]]
+            place = [np.array_equal(item.points, points[0].half().numpy()) for item in (items[0], items[1])]
+            return torch.from_numpy(truth[place.index(True)][None]).float() * 4 - 2
+
+    drawn = Pictures(items).draw(Knows(MODEL), 0.5, 32)
+    assert drawn.shape == (2 * 128, 5 * 128, 3)
+    panels = drawn.reshape(2, 128, 5, 128, 3).swapaxes(1, 2)
+    for row in panels:
+        np.testing.assert_array_equal(row[1], row[2])
+        np.testing.assert_array_equal(row[3], row[4])
+        assert row[1].min() < 255
+    dark = seen(np.array([[0.5, 0.4, 0.3], [0.5, 0.4, -0.3]]), 2)[..., 0] < 255
+    v, u = np.argwhere(dark).mean(0) / 128
+    assert (u, v) == pytest.approx((0.95, 0.13), abs=0.04)
+    side = seen(np.array([[0.5, 0.4, 0.3]]), 0)[..., 0] < 255
+    assert np.argwhere(side).mean(0)[1] / 128 == pytest.approx(0.23, abs=0.04)
+    assert (seen(np.zeros((0, 3)), 2) == 255).all()
 
 
 def test_the_best_network_is_the_one_that_was_validated(whole, pack):
@@ -285,3 +331,54 @@ def test_every_preset_trains(preset, pack, tmp_path):
     train(config, "m", *pack, tmp_path)
     network, _ = load_network(tmp_path / "best.ckpt")
     assert network.model == config.models["m"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
+    """Against a loop of one process that takes both batches; stopped on the way, so that it goes on, too."""
+    options = {"devices": 2, "batch_size": 2, "schedule": "constant", "precision": "fp32", "log_every": 2}
+    for steps in (2, 3):
+        train(configuration(**options, steps=steps), "small", *pack, tmp_path)
+    section = configuration(**options, steps=3).train
+    shapes = ShapeSet(pack[0], section)
+    torch.manual_seed(seeds.entropy(0, "train") % 2**63)
+    module = OccupancyModule(MODEL, section, shapes.names)
+    optimizer = module.configure_optimizers()["optimizer"]
+    items, order = TrainingItems(shapes, section, 0), BatchOrder(len(shapes), 2, 0)
+    order.processes, losses = 2, []
+    for step in range(3):
+        optimizer.zero_grad()
+        for order.rank in range(2):
+            loss = module.training_step(collate([items[pair] for pair in order.batch(step)]), step)
+            (loss / 2).backward()
+            losses.append(loss.item())
+        module.on_before_optimizer_step(optimizer)
+        optimizer.step()
+    found = state_of(tmp_path, "last.ckpt")
+    for name, parameter in module.network.named_parameters():
+        torch.testing.assert_close(found[f"network.{name}"], parameter.data, rtol=1e-3, atol=1e-5)
+    rows = rows_of(tmp_path)
+    assert [int(row["step"]) for row in rows] == [2, 3]
+    assert float(rows[0]["train_loss"]) == pytest.approx(sum(losses[:4]) / 4, rel=1e-3)
+    assert float(rows[1]["train_loss"]) == pytest.approx(sum(losses[4:]) / 2, rel=1e-3)
+    assert load_network(tmp_path / "best.ckpt")[1]["step"] in (2, 3)
+
+
+def test_several_nodes_need_as_many_tasks_of_slurm(pack, tmp_path, monkeypatch):
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    with pytest.raises(ConfigError, match=r"nodes is 2: that takes 4 tasks of Slurm, and there are none"):
+        train(configuration(nodes=2, devices=2), "small", *pack, tmp_path)
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    options = trainer_options(TRAIN.model_copy(update={"nodes": 2, "devices": 2}))
+    assert (options["num_nodes"], options["devices"]) == (2, 2)
+
+
+def test_faults_of_started_processes_are_one_line():
+    text = "\n-- Process 1 terminated with the following error:\nTraceback …\noccnet_lib.errors.DataError: a.h5: gone\n"
+    error = torch.multiprocessing.ProcessRaisedException(text, 1, 2)
+    with pytest.raises(OccnetError, match=r"^a\.h5: gone$"), processes():
+        raise error
+    error = torch.multiprocessing.ProcessRaisedException("ValueError: x", 1, 2)
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException), processes():
+        raise error

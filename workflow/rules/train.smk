@@ -1,4 +1,26 @@
 # pack shards -> networks
+DEVICES = CONFIG.train.devices * CONFIG.train.nodes
+
+
+def several_nodes():
+    """What Slurm is told of a training on several nodes, which has a task a device."""
+    if CONFIG.train.nodes == 1:
+        return {}
+    return {
+        "nodes": CONFIG.train.nodes,
+        "mpi": "srun",
+        "tasks": DEVICES,
+        "tasks_per_gpu": 0,
+    }
+
+
+def launched():
+    """What starts the tasks of such a training."""
+    if CONFIG.train.nodes == 1:
+        return ""
+    return f"srun --ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices} "
+
+
 rule train_model:
     """One network; goes on where a stopped run left it."""
     input:
@@ -19,9 +41,10 @@ rule train_model:
         else "../../envs/cuda.yaml"
     threads: CONFIG.train.threads
     resources:
+        **several_nodes(),
         mem_mb=growing(8000),
         runtime=lambda wildcards, attempt: 24 * 60 * attempt,
-        gpu=0 if CONFIG.train.accelerator == "cpu" else 1,
+        gpu=0 if CONFIG.train.accelerator == "cpu" else DEVICES,
     params:
         seed=CONFIG.seed,
         model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
@@ -30,7 +53,7 @@ rule train_model:
     message:
         "train: model {wildcards.model}"
     shell:
-        f"{occnet('train')} --model {{wildcards.model}} --threads {{threads}} --out {{output.best}}"
+        f"{launched()}{occnet('train')} --model {{wildcards.model}} --threads {{threads}} --out {{output.best}}"
 
 
 rule train:

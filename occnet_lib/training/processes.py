@@ -1,0 +1,110 @@
+"""Training by several processes, one a device, which see together what one would see of a larger batch."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from occnet_lib import logs
+from occnet_lib.config import Train
+from occnet_lib.errors import ConfigError, OccnetError
+
+from .pl import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
+
+# How long processes wait for the first, which validates alone.
+_PATIENCE = timedelta(hours=4)
+
+
+def rank_of_task() -> int:
+    """Which of the processes this one is where Slurm started them all; 0 where there is one, or they are not yet."""
+    return int(os.environ.get("SLURM_PROCID", "0"))
+
+
+def trainer_options(train: Train) -> dict[str, Any]:
+    """Lightning's options for `train.devices` and `train.nodes`.
+
+    On one node the processes are started from here; on several Slurm has started one task a device.
+
+    Raises:
+        ConfigError: there are to be several nodes and Slurm has not started as many tasks.
+    """
+    # A job's time limit and requeueing are Snakemake's and Slurm's matter.
+    alone: dict[str, Any] = {"devices": train.devices, "plugins": [LightningEnvironment()]}
+    if train.devices * train.nodes == 1:
+        return alone
+    if train.nodes == 1:
+        return alone | {"strategy": _Processes(start_method="spawn", timeout=_PATIENCE), **_OWN_ORDER}
+    wanted, found = train.devices * train.nodes, os.environ.get("SLURM_NTASKS", "none")
+    if found != str(wanted):
+        raise ConfigError(
+            f"train.nodes is {train.nodes}: that takes {wanted} tasks of Slurm, and there are {found}",
+            hint="`snakemake --profile slurm train`, or `srun --ntasks-per-node … occnet train …`",
+        )
+    return {
+        **{"devices": train.devices, "num_nodes": train.nodes, **_OWN_ORDER},
+        "strategy": DDPStrategy(timeout=_PATIENCE),
+        "plugins": [SLURMEnvironment(auto_requeue=False)],
+    }
+
+
+class _Launcher(MultiProcessingLauncher):
+    """Lightning's; found in this module, a started process imports torchvision's shim before Lightning."""
+
+
+class _Processes(DDPStrategy):
+    """Processes on this machine."""
+
+    @override
+    def _configure_launcher(self) -> None:
+        self._launcher = _Launcher(self, start_method="spawn")
+
+
+# `BatchOrder` divides the batches.
+_OWN_ORDER = {"use_distributed_sampler": False}
+
+
+class Surroundings:
+    """What a process that was started for a device lacks of the one that started it: its log and its threads."""
+
+    def __init__(self, devices: int) -> None:
+        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+        self._log = Path(handlers[0].baseFilename) if handlers else None
+        self._threads = max(1, torch.get_num_threads() // devices)
+
+    def restore(self, rank: int) -> None:
+        """Call in every process; where none was started it does nothing."""
+        if multiprocessing.parent_process() is None:
+            return
+        torch.set_num_threads(self._threads)
+        logs.join(self._log if rank == 0 else None)
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """What starting processes takes; faults that one of them explains in one line are so here, too.
+
+    Raises:
+        OccnetError: with the message of the process's own.
+    """
+    sharing = torch.multiprocessing.get_sharing_strategy()
+    # The other way, by descriptors, fails where two of the network's tensors share one.
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    try:
+        yield
+    except torch.multiprocessing.ProcessRaisedException as error:
+        found = re.search(r"^occnet_lib\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+        if found is None:
+            raise
+        raise OccnetError(found[1]) from error
+    finally:
+        torch.multiprocessing.set_sharing_strategy(sharing)
