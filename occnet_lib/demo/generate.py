@@ -38,7 +38,6 @@ BUILDERS: dict[str, Callable[[Draw], list[Part]]] = {
 _DOUBLED = 0.35  # share of shapes with every triangle in both windings (as SketchUp exports have)
 _TURNED_PART = 0.3  # share of parts wound inside out
 _TURNED_FACE = 0.04  # share of triangles turned besides
-_STRETCH = 1.2  # proportions vary: each axis is longer or shorter by up to this factor
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def generate(category: str, index: int, seed: int) -> DemoShape:
         raise ConfigError(f"the demo has no category {category!r}", hint=f"it has {', '.join(BUILDERS)}")
     name = shape_id(category, index)
     random = rng(seed, "demo", f"{category}/{name}")
-    parts = _normalised(BUILDERS[category](Draw(random)), _STRETCH ** random.uniform(-1.0, 1.0, 3))
+    parts = _normalised(BUILDERS[category](Draw(random)))
     return DemoShape(category, name, _soup(parts, random), parts)
 
 
@@ -112,12 +111,12 @@ def write(root: Path, demo: Demo, seed: int) -> list[Path]:
     return paths
 
 
-def _normalised(parts: list[Part], stretch: NDArray[np.float64]) -> tuple[Part, ...]:
-    """The parts stretched along the axes, with their common bounding box centred and of diagonal 1."""
-    corners = np.concatenate([part.vertices for part in parts]) * stretch
+def _normalised(parts: list[Part]) -> tuple[Part, ...]:
+    """The parts with their common bounding box centred at the origin and of diagonal 1."""
+    corners = np.concatenate([part.vertices for part in parts])
     low, high = corners.min(0), corners.max(0)
     scale = 1.0 / float(np.linalg.norm(high - low))
-    return tuple(part.moved(-scale * (low + high) / 2, scale * stretch) for part in parts)
+    return tuple(part.moved(-scale * (low + high) / 2, scale) for part in parts)
 
 
 def _soup(parts: tuple[Part, ...], random: np.random.Generator) -> Mesh:

@@ -54,10 +54,10 @@ class Part:
         inside[near] = (points[near] @ normals.T <= offsets).all(1)
         return inside
 
-    def moved(self, shift: ArrayLike = (0, 0, 0), scale: ArrayLike = 1.0, turn: Float | None = None) -> Part:
-        """The part at `scale * turn @ p + shift`; three positive scales stretch it along the axes."""
+    def moved(self, shift: ArrayLike = (0, 0, 0), scale: float = 1.0, turn: Float | None = None) -> Part:
+        """The part at `scale * turn @ p + shift`."""
         vertices = self.vertices if turn is None else self.vertices @ turn.T
-        return Part(np.asarray(scale) * vertices + np.asarray(shift, float), self.faces, self.color, self.sheet)
+        return Part(scale * vertices + np.asarray(shift, float), self.faces, self.color, self.sheet)
 
 
 def turned(axis: str, degrees: float) -> Float:
