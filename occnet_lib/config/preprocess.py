@@ -66,6 +66,15 @@ class Points(Section):
     surface: Count = Field(100_000, description="points on the surface, with normals")
     padding: NonNegative = Field(0.1, description="the cube's edge is 1 + padding")
     voxels: Count = Field(32, description="voxels along the unit cube's edge")
+    near_surface: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.9,
+        description="share of points near the surface, beside the uniform ones, with their density; ONet: none",
+    )
+    near_surface_sigma: float = Field(
+        0.02, ge=0.002, le=0.2, description="standard deviation of their distance, where the surface is flat"
+    )
 
 
 class Views(Section):
@@ -83,6 +92,9 @@ class Views(Section):
     elevation: tuple[float, float] = Field((25.0, 30.0), description="degrees, drawn uniformly")
     distance: tuple[float, float] = Field((0.65, 0.95), description="times max_distance, drawn uniformly")
     max_distance: Positive = Field(1.75, description="in the view frame, where the shape's diagonal is 1")
+    extra: tuple[Literal["depth", "mask", "normals"], ...] = Field(
+        (), description="what to store of a view beside the image: some of depth, mask, normals"
+    )
 
     @model_validator(mode="after")
     def _cameras_stand_outside(self) -> Views:
@@ -91,6 +103,8 @@ class Views(Section):
                 raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
         if self.distance[0] * self.max_distance <= 0.5:
             raise ValueError("distance x max_distance must be above 0.5, or cameras stand within the shape")
+        if "depth" in self.extra and self.distance[1] * self.max_distance > 3.5:
+            raise ValueError("distance x max_distance must be at most 3.5 for depth, which is stored up to 4")
         return self
 
 
@@ -102,7 +116,7 @@ class Audit(Section):
         description="voxels of watertight between closed mesh and visible input, 95th percentile, either way",
     )
     edge: AtMost = Field((4.0, 12.0), description="voxels by which the longest edge differs from the input's")
-    least_volume: AtLeast = Field((1e-3, 1e-4), description="volume of the closed mesh, longest edge 1")
+    least_volume: AtLeast = Field((5e-4, 1e-4), description="volume of the closed mesh, longest edge 1")
     most_volume: AtMost = Field((1.02, 1.1), description="the same; a full cube has 1")
     silhouette: AtLeast = Field(
         (0.99, 0.9),

@@ -47,7 +47,7 @@ def tidy(mesh: Mesh, min_share: float) -> tuple[Mesh, int, int]:
         return mesh, 0, 0
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     parts = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
-    volume = np.bincount(of_face, weights=parts, minlength=count)
+    volume: NDArray[np.float64] = np.bincount(of_face, weights=parts, minlength=count).astype(np.float64)
     hollow = volume < 0
     small = ~hollow & (volume < min_share * abs(volume.sum())) & (volume < volume.max())
     keep = ~hollow & ~small

@@ -252,7 +252,8 @@ def _checked(
     """Drop what no face uses and what is not finite; refuse what is no surface."""
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise MeshError(f"a face names a vertex outside 0..{len(vertices) - 1}", path=path)
-    finite = np.isfinite(vertices).all(axis=1)[faces].all(axis=1)
+    sound = np.asarray(np.isfinite(vertices).all(axis=1))
+    finite = sound[faces].all(axis=1)
     if not finite.all():
         lost = int((~finite).sum())
         if lost > MAX_NONFINITE * len(faces):
