@@ -19,6 +19,7 @@ from occnet_lib.records import DEPTH_STEP, Mesh, ShapeKey
 from . import hdf5, png, pointorder
 from .packing import SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 from .png import EXTRA
+from .windows import Windows
 
 __all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
 
@@ -65,10 +66,11 @@ class Shard:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
+        self._windows: Windows | None = None
         self._pid = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_pid": -1}
+        return {"path": self.path, "_file": None, "_windows": None, "_pid": -1}
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,7 +79,7 @@ class Shard:
         """Close the file; it opens again by itself when something is read."""
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
-        self._file = None
+        self._file = self._windows = None
 
     @cached_property
     def name(self) -> str:
@@ -174,10 +176,10 @@ class Shard:
     def _window(
         self, kind: str, i: int, start: int, count: int
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        with self._reading() as file:
+        with self._reading():
             first, shift = divmod(start, 8)
-            bits = file[f"{kind}occupancies"][i, first : (start + count + 7) // 8]
-            return file[f"{kind}points"][i, start : start + count], hdf5.unpack_bits(bits, count, shift)
+            bits = self._read(f"{kind}occupancies", i, first, (start + count + 7) // 8)
+            return self._read(f"{kind}points", i, start, start + count), hdf5.unpack_bits(bits, count, shift)
 
     def surface(self, i: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Surface points and outward unit normals of shape `i`: twice (M, 3) float16, unit frame."""
@@ -264,9 +266,15 @@ class Shard:
 
     def _bytes(self, name: str, i: int, view: int) -> bytes:
         start, stop = self._index[offsets_of(name)][i, view : view + 2]
-        with self._reading() as file:
-            data: bytes = file[name][start:stop].tobytes()
-        return data
+        with self._reading():
+            return self._read(name, None, int(start), int(stop)).tobytes()
+
+    def _read(self, name: str, row: int | None, start: int, stop: int) -> NDArray[Any]:
+        """A run of values of a dataset; within `_reading`."""
+        assert self._file is not None
+        if self._windows is None:
+            self._windows = Windows(self._file)
+        return self._windows.read(name, row, start, stop)
 
     @contextmanager
     def _naming(self, i: int, view: int) -> Iterator[None]:
@@ -280,6 +288,6 @@ class Shard:
     def _reading(self) -> Iterator[h5py.File]:
         if self._file is None or self._pid != os.getpid():
             self._file = hdf5.open_checked(self.path, SCHEMA_VERSION, _DATASETS)
-            self._pid = os.getpid()
+            self._windows, self._pid = None, os.getpid()
         with hdf5.reading(self.path):
             yield self._file

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
+from occnet_lib.records import DEPTH_STEP, ShapeKey
 from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
+from occnet_lib.storage.windows import Windows
 from tests.unit.storage_shapes import records
 
 COUNT = 5
@@ -114,6 +115,75 @@ def test_damage_to_what_is_compressed_is_found_on_reading(path: Path, tmp_path: 
             read(Shard(broken), 0)
 
 
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rich") / "train-000.h5"
+    write_shard(path, [PackedShape.of(*records(i, near=120)) for i in range(3)], "train-000", "train")
+    return path
+
+
+def test_what_is_optional_is_read(rich: Path, path: Path) -> None:
+    shard = Shard(rich)
+    assert (shard.extra, shard.near_per_shape, shard.points_per_shape) == (
+        ("depth", "mask", "normals"),
+        120,
+        200,
+    )
+    for i in range(3):
+        _, _, points, views = records(i, near=120)
+        np.testing.assert_array_equal(shard.surface_voxels(i), points.surface_voxels)
+        for view in range(3):
+            np.testing.assert_allclose(shard.depth(i, view), views.extra["depth"][view] * DEPTH_STEP)
+            np.testing.assert_allclose(shard.mask(i, view), views.extra["mask"][view] / 255, rtol=1e-6)
+            lengths = np.linalg.norm(shard.normal_map(i, view), axis=2)
+            np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+    plain = Shard(path)
+    assert (plain.extra, plain.near_per_shape, plain.surface_voxels(0)) == ((), 0, None)
+    with pytest.raises(DataError, match=r"holds no depth of the views \(set views.extra"):
+        plain.depth(0, 0)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), count=st.integers(1, 320))
+def test_mixtures_hold_the_stored_share_with_its_weights(rich: Path, where: float, count: int) -> None:
+    points, occupied, weights = Shard(rich).mixture(1, where, count)
+    assert (points.shape, occupied.shape, weights.shape) == ((count, 3), (count,), (count,))
+    assert (points.dtype, occupied.dtype, weights.dtype) == (np.float16, np.bool_, np.float32)
+    *_, samples, _ = records(1, near=120)
+    near = round(count * 120 / 320)
+    share = near / count
+    rows = [
+        {
+            tuple(p): (o, 1 / (1 - share + share * float(d)))
+            for p, o, d in zip(xyz.tolist(), inside, density, strict=True)
+        }
+        for xyz, inside, density in (
+            (samples.points, samples.occupancies, samples.near.uniform_density),
+            (samples.near.points, samples.near.occupancies, samples.near.density),
+        )
+    ]
+    for k, (p, o, w) in enumerate(zip(points.tolist(), occupied, weights, strict=True)):
+        want = rows[k >= count - near][tuple(p)]
+        assert o == want[0]
+        assert w == pytest.approx(want[1], rel=1e-4)
+
+
+def test_without_near_points_a_mixture_is_a_window(path: Path) -> None:
+    shard = Shard(path)
+    points, occupied, weights = shard.mixture(0, 0.999, 64)
+    for got, want in zip((points, occupied), shard.points(0, 136, 64), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert (weights == 1).all()
+    with pytest.raises(IndexError):
+        shard.mixture(0, 0.0, 201)
+
+
+def test_shapes_that_differ_in_what_they_have_are_refused(tmp_path: Path) -> None:
+    for shapes in ((records(0), records(1, near=8)), (records(0, near=8), records(1))):
+        with pytest.raises(DataError, match=r"chair/shape1 .*near_points"):
+            write_shard(tmp_path / "s.h5", [PackedShape.of(*shape) for shape in shapes], "train-0", "train")
+
+
 def test_empty_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "e.h5", [], "val-000", "val")
     shard = Shard(tmp_path / "e.h5")
@@ -201,3 +271,30 @@ def test_reader_imports_little() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_windows_are_what_h5py_reads(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["rows"] = rng.random((4, 50, 3)).astype(np.float16)
+        file["flat"] = rng.integers(0, 256, 300, dtype=np.uint8)
+        file.create_dataset("packed", data=rng.random((4, 50)), chunks=(1, 50), compression="gzip")
+        file.create_dataset("empty", shape=(0, 5), dtype="f4")
+        file.create_group("group")
+    with h5py.File(path) as file:
+        windows = Windows(file)
+        for start, stop in ((0, 50), (7, 20), (50, 50)):
+            for row in (0, 3):
+                for name in ("rows", "packed"):
+                    np.testing.assert_array_equal(
+                        windows.read(name, row, start, stop), file[name][row, start:stop]
+                    )
+            np.testing.assert_array_equal(windows.read("flat", None, start, stop), file["flat"][start:stop])
+        assert windows.read("rows", 1, 2, 4).flags.writeable
+        assert windows.read("empty", None, 0, 0).shape == (0, 5)
+        assert "flat" in windows
+        with pytest.raises(KeyError):
+            windows.read("other", 0, 0, 1)
+        with pytest.raises(OSError, match="flat is cut short"):
+            windows.read("flat", None, 0, 10**6)
