@@ -29,6 +29,19 @@ def import_(args: argparse.Namespace, config: Config) -> None:
     say(f"{args.out}: {good} of {total} shapes")
 
 
+def import_shard(args: argparse.Namespace, config: Config) -> str:
+    """Pack the shapes of a shard of a dataset that holds points and pictures already."""
+    from .storage.catalogue import read_table
+    from .storage.onet_packs import import_shard as write
+    from .storage.tables import write_rows
+
+    keys = [key for key in read_table(args.table) if key.shard == args.shard]
+    rows = write(Path(config.dataset_root), keys, args.pack)
+    write_rows(args.out, rows)
+    good = sum(row["status"] == "ok" for row in rows)
+    return f"import: {args.shard}: {good} of {len(rows)} shapes"
+
+
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Options of `occnet export`."""
     parser.add_argument("packs", type=Path, nargs="+", help="pack shards: all of the dataset")

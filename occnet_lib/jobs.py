@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import commands_interop
 from .config import Config
 from .errors import DataError, OccnetError
 from .logs import say
@@ -42,8 +43,9 @@ def demo(args: argparse.Namespace, config: Config) -> str:
 def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
     from .storage.catalogue import scan, write_table
+    from .storage.onet_packs import foreign_shapes
 
-    keys = scan(config, config.dataset_root)
+    keys = foreign_shapes(config, config.dataset_root) or scan(config, config.dataset_root)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
@@ -107,8 +109,12 @@ def accept(args: argparse.Namespace, config: Config) -> str:
 
 def rerun(args: argparse.Namespace, config: Config) -> str:
     """Treat one shape, or all failed ones, again."""
+    from .storage.onet_packs import foreign_layout
     from .storage.shapefile import path_of, read_status
 
+    if foreign_layout(config.dataset_root):
+        hint = "mend its files; `snakemake preprocess` takes them up"
+        raise OccnetError("holds shapes that are imported, not made", path=config.dataset_root, hint=hint)
     if not args.shape:
         raise OccnetError("which shape? add --config shape=<id>, shape=<category>/<id> or shape=failed")
     if args.shape == "failed":
@@ -188,7 +194,7 @@ def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
     from .evaluation.baselines import baseline_shard
 
-    # Little is read of the training shards, with checksums; who made the index has looked at all of them.
+    # Little is read of the training shards; who made the index has looked at all.
     training, test = _packs(config, "train", whole=False), _sound(config, args.pack)
     baseline_shard(args.kind, training, test, config, args.out)
     return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
@@ -275,6 +281,7 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "catalogue": (catalogue, ("out",)),
     "shape": (shape, ("table", "shape", "out")),
     "shard": (shard, ("table", "shard", "workers", "shapes", "out")),
+    "import": (commands_interop.import_shard, ("table", "shard", "pack", "out")),
     "table": (table, ("out",)),
     "accept": (accept, ("table", "out")),
     "rerun": (rerun, ("table", "shapes", "shape")),

@@ -13,6 +13,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile, shards
 from occnet_lib.storage.locks import job_lock
+from occnet_lib.storage.onet_packs import foreign_layout, import_shard
 
 from . import shape
 from .pack import pack
@@ -105,6 +106,9 @@ def mend_pack(
         logger.warning("%s is damaged; packed again", path)
         with _same_time(path):
             members = keys()
+            if foreign_layout(config.dataset_root):
+                import_shard(Path(config.dataset_root), members, path)
+                return
             pack_soundly(path.stem, members, config, shapes_dir, path)
             if not config.preprocess.keep_shapes:
                 drop_packed(members, shapes_dir)

@@ -53,6 +53,43 @@ def layout_of(folder: Path) -> Layout:
     raise DataError("no dataset of a known layout", path=folder, hint=hint)
 
 
+def foreign_layout(root: str | Path) -> Layout | None:
+    """The layout of a `dataset.root` that holds points and pictures already; None: raw meshes, or nothing."""
+    try:
+        return layout_of(Path(root))
+    except DataError:
+        return None
+
+
+def foreign_shapes(config: Config, root: str | Path) -> list[ShapeKey] | None:
+    """The shapes of such a dataset, with split and shard; None where `root` is none.
+
+    Raises:
+        DataError: a shape is in two lists.
+    """
+    layout = foreign_layout(root)
+    return None if layout is None else _SOURCES[layout].shapes_below(config, Path(root))
+
+
+def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dict[str, Any]]:
+    """Write the shapes of one shard of a dataset as a pack file.
+
+    Args:
+        folder: as for `import_packs`.
+        keys: all shapes of the shard, at least one.
+        path: file to write.
+
+    Returns:
+        A row a shape: category, id, split, shard, status, reason.
+
+    Raises:
+        DataError: no known layout, a full disk.
+    """
+    shapes, rows = _readable(_SOURCES[layout_of(folder)].read_shape, folder, keys)
+    write_shard(path, shapes, keys[0].shard, keys[0].split)
+    return rows
+
+
 def import_packs(
     folder: Path, packs: Path, config: Config, watch: Callable[[list[str]], Iterable[str]] = iter
 ) -> tuple[int, int]:
@@ -76,8 +113,7 @@ def import_packs(
     layout = layout_of(folder)
     if layout == "seed":
         logger.warning("%s: %s", folder, _MIXED)
-    source = _SOURCES[layout]
-    keys = source.shapes_below(config, folder)
+    keys = _SOURCES[layout].shapes_below(config, folder)
     by_shard: dict[str, list[ShapeKey]] = defaultdict(list)
     for key in keys:
         by_shard[key.shard].append(key)
@@ -85,9 +121,7 @@ def import_packs(
         raise DataError(f"holds other shards: {', '.join(strange)}", path=packs, hint="give a new folder")
     rows: list[dict[str, Any]] = []
     for shard in watch(sorted(by_shard)):
-        shapes, of_shard = _readable(source.read_shape, folder, by_shard[shard])
-        write_shard(packs / f"{shard}.h5", shapes, shard, by_shard[shard][0].split)
-        rows += of_shard
+        rows += import_shard(folder, by_shard[shard], packs / f"{shard}.h5")
     rows.sort(key=lambda row: (row["category"], row["id"]))
     write_rows(packs / "shapes.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]

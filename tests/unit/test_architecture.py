@@ -29,7 +29,7 @@ ALLOWED = {
     "rendering": BASE | {"geometry"},
     "stages": BASE | {"geometry", "storage", "rendering"},
     "networks": BASE | {"storage"},
-    "training": BASE | {"networks", "storage"},
+    "training": BASE | {"logs", "networks", "storage"},
     "reconstruction": BASE | {"geometry", "storage", "networks"},
     "evaluation": BASE | {"geometry", "storage"},
     "analysis": BASE | {"geometry", "storage"},

@@ -62,7 +62,9 @@ def begin():
         RUN_LOCK = run_lock(RESULTS)
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
-    sweep(RESULTS)  # of what a killed run left; one that is still at work keeps its files
+    sweep(
+        RESULTS
+    )  # of what a killed run left; one that is still at work keeps its files
 
     text = CONFIG.model_dump_json(indent=2)
     path = Path(CONFIG_FILE)
@@ -122,6 +124,22 @@ def shards(*splits):
     return sorted(
         shard for shard in catalogue() if not splits or shard.split("-")[0] in splits
     )
+
+
+def foreign_data():
+    """Whether the dataset holds points and pictures already (docs/interop.md), so that there is nothing to preprocess."""
+    from occnet_lib.storage.onet_packs import foreign_layout
+
+    return not CONFIG.is_demo and foreign_layout(ROOT) is not None
+
+
+IMPORTED = foreign_data()
+
+
+def foreign_files(wildcards):
+    """The file of each shape's points, or of the shape."""
+    paths = [f"{ROOT}/{key.path}" for key in catalogue()[wildcards.shard]]
+    return [path if path.endswith(".h5") else f"{path}/points.npz" for path in paths]
 
 
 def shape_file(key):
