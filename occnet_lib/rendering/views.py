@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Views
 from occnet_lib.records import Mesh
+
+from .maps import maps
 
 DEFAULT_COLOR = 0.7
 
@@ -24,7 +27,7 @@ FaceIds = Callable[[Mesh, NDArray[np.float64], NDArray[np.float64], int], Iterat
 
 def render_views(
     mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], config: Views
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], dict[str, NDArray[Any]], str]:
     """Render a mesh from several cameras on a white background.
 
     Both sides of every face are drawn. Faces are shaded flat, by two soft lamps above and a light at
@@ -34,11 +37,11 @@ def render_views(
         mesh: view frame; grey where it has no colours.
         camera_mat: (V, 3, 3) float64 intrinsics in pixels.
         world_mat: (V, 3, 4) float64 extrinsics, view frame to camera.
-        config: `image_size`, `supersampling` and `renderer`.
+        config: `image_size`, `supersampling`, `renderer` and `extra`.
 
     Returns:
         images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the share of a pixel that the mesh
-        covers; the renderer that was used.
+        covers; what `extra` asks for (`records.Views.extra`); the renderer that was used.
 
     Raises:
         DependencyError: the renderer asked for does not work here.
@@ -48,10 +51,16 @@ def render_views(
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
     images = np.zeros((len(camera_mat), size, size, 3), np.uint8)
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
+    extra: dict[str, list[NDArray[Any]]] = {name: [] for name in config.extra}
+    centre = samples // 2  # the sample at a pixel's centre, or where four meet there one of them
     for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
         images[view] = box_filter(shaded(mesh, ids, world_mat[view]), samples)
         coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
-    return images, coverage, renderer
+        cameras = camera_mat[view], world_mat[view]
+        found = maps(config.extra, mesh, ids[centre::samples, centre::samples], coverage[view], *cameras)
+        for name in extra:
+            extra[name].append(found[name])
+    return images, coverage, {name: np.stack(values) for name, values in extra.items()}, renderer
 
 
 def choose_renderer(wanted: str, size: int) -> tuple[str, FaceIds]:

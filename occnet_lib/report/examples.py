@@ -83,7 +83,7 @@ def pictures(mesh: Mesh, camera: Camera, color: tuple[float, float, float]) -> l
     about_y = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     turned = np.concatenate([world_mat[:, :3] @ about_y, world_mat[:, 3:]], axis=1)
     config = Views(image_size=_SIZE, supersampling=2, renderer="raycast")
-    images, _, _ = render_views(
+    images, *_ = render_views(
         Mesh(vertices, mesh.faces, colors),
         np.stack([sharper, sharper]),
         np.stack([world_mat, turned]),

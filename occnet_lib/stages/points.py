@@ -9,6 +9,8 @@ import numpy as np
 from occnet_lib.records import PointSamples, Watertight
 from occnet_lib.storage import pointorder
 
+from .near_surface import near_surface
+
 if TYPE_CHECKING:
     from occnet_lib.config import Points as PointsConfig
 
@@ -33,11 +35,12 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
     """
     from occnet_lib.geometry import occupancy, sampling, voxels
 
+    mesh = watertight.mesh
     half = 0.5 + config.padding / 2.0
     points = rng.uniform(-half, half, (config.uniform, 3)).astype(np.float16)
     points = points[pointorder.mixed_order(points)]
-    occupancies = occupancy.contains(watertight.mesh, points)
-    samples, normals, _ = sampling.sample_surface(watertight.mesh, config.surface, rng)
+    occupancies = occupancy.contains(mesh, points)
+    samples, normals, _ = sampling.sample_surface(mesh, config.surface, rng)
     surface = samples.astype(np.float16)
     order = pointorder.mixed_order(surface)
     return PointSamples(
@@ -45,6 +48,8 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
         occupancies=occupancies,
         surface=surface[order],
         normals=normals.astype(np.float16)[order],
-        voxels=voxels.solid_voxels(watertight.mesh, config.voxels),
+        voxels=voxels.solid_voxels(mesh, config.voxels),
+        surface_voxels=voxels.surface_voxels(mesh, config.voxels),
+        near=near_surface(mesh, samples, points, config, rng) if config.near_surface else None,
         audit={"occupied_share": float(occupancies.mean())},
     )

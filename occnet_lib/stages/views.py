@@ -33,8 +33,8 @@ def run(
         surface: (M, 3) points of the closed mesh's surface, unit frame, for the audit.
 
     Returns:
-        images and cameras. The audit holds `renderer`; `background`, the mean share of the images that
-        shows no mesh; and of `silhouette_agreement` `inside` and `covered`.
+        images and cameras, and what `config.extra` asks for. The audit holds `renderer`; `background`, the mean
+        share of the images that shows no mesh; and of `silhouette_agreement` `inside` and `covered`.
 
     Raises:
         MeshError: nothing of the mesh is seen in some view.
@@ -44,10 +44,10 @@ def run(
     scale, loc = 1.0 / float(np.linalg.norm(high - low)), np.zeros(3)
     camera_mat, world_mat = choy_cameras(config.count, rng, config)
     in_view = replace(mesh, vertices=scale * mesh.vertices + loc)
-    images, coverage, renderer = render_views(in_view, camera_mat, world_mat, config)
+    images, coverage, extra, renderer = render_views(in_view, camera_mat, world_mat, config)
     if not coverage.any(axis=(1, 2)).all():
         raise MeshError("the mesh is too thin or too small to be seen in every view")
-    views = Views(images, camera_mat, world_mat, loc, scale)
+    views = Views(images, camera_mat, world_mat, loc, scale, extra=extra)
     audit: dict[str, Any] = {"renderer": renderer, "background": float(1.0 - coverage.mean())}
     if surface is not None and len(surface):
         step = max(1, len(surface) // _AUDIT_POINTS)

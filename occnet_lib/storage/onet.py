@@ -1,14 +1,16 @@
 """Shapes in the layout of ONet's dataset (Mescheder et al. 2019; github.com/autonomousvision/occupancy_networks).
 
-`<category>/<id>/` holds `points.npz`, `pointcloud.npz`, `model.binvox` and `img_choy2016/` with `000.jpg` … and
-`cameras.npz`; `<category>/{train,val,test}.lst` name the ids. A point p of the files is in the unit frame. Its `loc`
-and `scale` lead to the frame of the cameras, pixel = K (R (scale p + loc) + t): what ours call view_loc, view_scale.
+`<category>/<id>/` holds `points.npz`, `pointcloud.npz`, `model.binvox` (solid; ours adds `model.surface.binvox`) and
+`img_choy2016/` with `000.jpg` … and `cameras.npz`; `<category>/{train,val,test}.lst` name the ids. A point p of the
+files is in the unit frame. Its `loc` and `scale` lead to the frame of the cameras, pixel = K (R (scale p + loc) + t):
+what ours call view_loc, view_scale.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,8 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     if not np.allclose(cloud["loc"], loc) or not np.allclose(cloud["scale"], scale):
         raise DataError("points.npz and pointcloud.npz have different loc or scale", path=folder)
     samples = point_samples(inside, cloud, _voxels(folder / "model.binvox"), folder)
+    if (folder / "model.surface.binvox").is_file():  # of our own export
+        samples = replace(samples, surface_voxels=_voxels(folder / "model.surface.binvox"))
     views = _views(folder / IMAGES, loc, scale)
     return PackedShape(key, without_mesh(loc, scale), samples, views)
 
@@ -207,8 +211,11 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
     voxels = shard.voxels(i)
     if not voxels.any():
         return False
-    with replacing(folder / "model.binvox") as temporary:
-        temporary.write_bytes(onet_binvox.encode(voxels, inside["loc"], float(inside["scale"])))
+    grids = {"model.binvox": voxels, "model.surface.binvox": shard.surface_voxels(i)}
+    for name, grid in grids.items():
+        if grid is not None:
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(onet_binvox.encode(grid, inside["loc"], float(inside["scale"])))
     return True
 
 

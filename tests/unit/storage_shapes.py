@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
 
 OCTAHEDRON = Mesh(
     np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]) / 2.0,
@@ -16,9 +18,9 @@ OCTAHEDRON = Mesh(
 
 
 def records(
-    seed: int, points: int = 200, surface: int = 50, views: int = 3, voxels: int = 4
+    seed: int, points: int = 200, surface: int = 50, views: int = 3, voxels: int = 4, near: int = 0
 ) -> tuple[ShapeKey, Watertight, PointSamples, Views]:
-    """A shape whose numbers all depend on `seed`."""
+    """A shape whose numbers all depend on `seed`; with `near` points it has all that is optional."""
     rng = np.random.default_rng(seed)
     vertices = (OCTAHEDRON.vertices * rng.uniform(0.5, 1.0)).astype(np.float32).astype(np.float64)
     closed = Watertight(
@@ -45,6 +47,23 @@ def records(
         0.7,
         {"renderer": "raycast"},
     )
+    if near:
+        samples = replace(
+            samples,
+            near=NearSurface(
+                points=rng.normal(0, 0.1, (near, 3)).astype(np.float16),
+                occupancies=rng.random(near) < 0.5,
+                density=rng.uniform(0, 20, near).astype(np.float16),
+                uniform_density=rng.uniform(0, 2, points).astype(np.float16),
+            ),
+            surface_voxels=rng.random((voxels, voxels, voxels)) < 0.5,
+        )
+        extra = {
+            "depth": rng.integers(0, 2**16, (views, 9, 9), dtype=np.uint16),
+            "mask": rng.integers(0, 256, (views, 9, 9), dtype=np.uint8),
+            "normals": rng.integers(0, 256, (views, 9, 9, 3), dtype=np.uint8),
+        }
+        images = replace(images, extra=extra)
     return (
         ShapeKey("chair", f"shape{seed}", f"chair/shape{seed}.obj", "train", "train-000"),
         closed,

@@ -7,10 +7,10 @@ import pytest
 
 from occnet_lib.config import Points as Config
 from occnet_lib.geometry.occupancy import surface_distance
-from occnet_lib.geometry.voxels import voxel_centres
-from occnet_lib.records import Watertight
+from occnet_lib.geometry.voxels import surface_voxels, voxel_centres
+from occnet_lib.records import Mesh, Watertight
 from occnet_lib.stages import points
-from tests.geometry_solids import Solid, bored_block, boxes, torus
+from tests.geometry_solids import Solid, bored_block, boxes, revolved, torus
 
 
 def samples(solid: Solid, config: Config | None = None, seed: int = 0) -> points.PointSamples:
@@ -72,3 +72,99 @@ def test_reproducible() -> None:
     for name in ("points", "occupancies", "surface", "normals", "voxels"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     assert not np.array_equal(one.points, other.points)
+
+
+def test_surface_voxels_of_a_block_are_its_hull() -> None:
+    # Faces at -.305, .295; -.205, .195; -.105, .395: within the voxels 6, 25; 9, 22; 12, 28 of 32.
+    low, high = np.array([-0.305, -0.205, -0.105]), np.array([0.295, 0.195, 0.395])
+    solid = boxes([((low + high) / 2, high - low)])
+    first, last = np.floor((low + 0.5) * 32).astype(int), np.floor((high + 0.5) * 32).astype(int)
+    want = np.zeros((32,) * 3, bool)
+    want[tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))] = True
+    want[tuple(slice(a + 1, b) for a, b in zip(first, last, strict=True))] = False
+    np.testing.assert_array_equal(samples(solid, Config(uniform=8, surface=1)).surface_voxels, want)
+
+
+def test_surface_voxels_of_a_ball_are_those_between_nearest_and_farthest_corner() -> None:
+    radius = 0.41
+    mesh = revolved(
+        [(radius * np.sin(a), -radius * np.cos(a)) for a in np.linspace(0, np.pi, 200)], 300, ring=False
+    )
+    marks = surface_voxels(mesh, 32)
+    corner = np.abs(voxel_centres(32))
+    far = np.linalg.norm(corner + 0.5 / 32, axis=1)
+    near = np.linalg.norm(np.maximum(corner - 0.5 / 32, 0), axis=1)
+    sure = 1e-4  # by how much the mesh lies within the ball
+    surely = (near < radius - sure) & (far > radius)
+    never = (near > radius) | (far < radius - sure)
+    assert marks.ravel()[surely].all()
+    assert not marks.ravel()[never].any()
+    assert (surely | never).mean() > 0.99
+
+
+@pytest.mark.parametrize("resolution", [1, 2, 5])
+def test_surface_voxels_against_a_slow_twin(resolution: int) -> None:
+    """The twin asks a linear program whether a face and a box share a point."""
+    from scipy.optimize import linprog
+
+    rng = np.random.default_rng(resolution)
+    vertices = rng.uniform(-0.65, 0.65, (12, 3))
+    vertices[9:] = vertices[9] + rng.uniform(-0.01, 0.01, (3, 3))
+    mesh = Mesh(vertices, np.arange(12, dtype=np.int32).reshape(4, 3))
+    want = np.zeros((resolution,) * 3, bool)
+    for voxel in np.ndindex(want.shape):
+        low = np.array(voxel) / resolution - 0.5
+        for triangle in mesh.triangles:
+            rows = np.concatenate([triangle.T, -triangle.T])
+            bounds = np.concatenate([low + 1 / resolution, -low])
+            met = linprog(np.zeros(3), rows, bounds, np.ones((1, 3)), [1.0]).status == 0
+            want[voxel] |= met
+    np.testing.assert_array_equal(surface_voxels(mesh, resolution), want)
+
+
+NEAR = Config(uniform=40_000, surface=20_000, voxels=8, near_surface=0.5, near_surface_sigma=0.03)
+
+
+def test_near_points_are_as_far_from_the_surface_as_they_should_be() -> None:
+    result = samples(bored_block(), NEAR)
+    near = result.near
+    assert near is not None
+    assert (near.points.dtype, near.density.dtype) == (np.float16, np.float16)
+    assert (len(near.points), len(near.occupancies), len(near.density)) == (40_000,) * 3
+    assert len(near.uniform_density) == 40_000
+    solid = bored_block()
+    distance = surface_distance(solid.mesh, near.points)
+    assert distance.mean() == pytest.approx(0.03 * np.sqrt(2 / np.pi), rel=0.1)
+    # Faces of solids are met from both sides.
+    assert 0.3 < near.occupancies.mean() < 0.6
+    ratio = near.density.astype(float) / np.exp(-0.5 * (distance / 0.03) ** 2)
+    assert np.ptp(ratio) < 0.02 * ratio.mean()
+    np.testing.assert_array_equal(
+        result.points, samples(solid, NEAR.model_copy(update={"near_surface": 0})).points
+    )
+
+
+def test_averages_over_near_and_uniform_points_are_unbiased() -> None:
+    """Of functions of the place and of occupancy, by the weights that the density gives, against closed forms."""
+    result = samples(bored_block(), NEAR)
+    near = result.near
+    assert near is not None
+    p = np.concatenate([result.points, near.points]).astype(float)
+    occupied = np.concatenate([result.occupancies, near.occupancies])
+    density = np.concatenate([near.uniform_density, near.density]).astype(float)
+    weights = 1 / (0.5 + 0.5 * density)
+    volume = bored_block().inside(np.random.default_rng(1).uniform(-0.55, 0.55, (400_000, 3))).mean()
+    for value, want in (
+        (np.ones(len(p)), 1.0),
+        (p[:, 0] ** 2, 1.1**2 / 12),
+        (p[:, 1], 0.0),
+        (occupied, volume),
+    ):
+        error = np.std(weights * value) / np.sqrt(len(p))
+        assert abs((weights * value).mean() - want) < 4 * error + 4 * np.sqrt(want * (1 - want) / 400_000)
+    # Without weights the same average is far off.
+    assert abs(occupied.mean() - volume) > 0.05
+
+
+def test_no_points_near_the_surface_by_default() -> None:
+    assert samples(torus(), Config(uniform=80, surface=50)).near is None

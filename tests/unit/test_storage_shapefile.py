@@ -57,6 +57,23 @@ def test_round_trip(tmp_path: Path, sizes: dict[str, int]) -> None:
     assert status.stages["points"] == StageEntry("digest of points 0", {"n": 0}, None, {"occupied": 0.1})
 
 
+def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    _, _, points, views = write(path, near=80)
+    got = shapefile.read_points(path)
+    assert got.near is not None
+    for name in ("points", "occupancies", "density", "uniform_density"):
+        want = getattr(points.near, name)
+        assert getattr(got.near, name).dtype == want.dtype
+        np.testing.assert_array_equal(getattr(got.near, name), want)
+    np.testing.assert_array_equal(got.surface_voxels, points.surface_voxels)
+    extra = shapefile.read_views(path).extra
+    assert list(extra) == ["depth", "mask", "normals"]
+    for name, want in views.extra.items():
+        assert extra[name].dtype == want.dtype
+        np.testing.assert_array_equal(extra[name], want)
+
+
 def test_failed_shape_is_a_file_without_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     key, *_ = records(0)
