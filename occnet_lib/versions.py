@@ -15,7 +15,7 @@ VERSIONS = MappingProxyType(
         "views": 2,
         "pack": 2,
         "train": 1,
-        "reconstruct": 1,
+        "reconstruct": 2,
         "evaluate": 2,
         "analyse": 1,
         "report": 1,
