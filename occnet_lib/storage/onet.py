@@ -209,14 +209,15 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
             temporary.write_bytes(data if data.startswith(_JPEG) else _jpeg(shard.image(i, view)))
     write_npz(folder / IMAGES / "cameras.npz", named_cameras(shard, i))
     voxels = shard.voxels(i)
-    if not voxels.any():
-        return False
-    grids = {"model.binvox": voxels, "model.surface.binvox": shard.surface_voxels(i)}
+    grids = {
+        "model.binvox": voxels if voxels.any() else None,
+        "model.surface.binvox": shard.surface_voxels(i),
+    }
     for name, grid in grids.items():
         if grid is not None:
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(onet_binvox.encode(grid, inside["loc"], float(inside["scale"])))
-    return True
+    return bool(voxels.any())
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

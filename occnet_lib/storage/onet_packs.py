@@ -163,6 +163,7 @@ def _sizes(shape: PackedShape) -> dict[str, int]:
         "surface": len(shape.points.surface),
         "views": len(shape.views.images),
         "voxels": len(shape.points.voxels),
+        "surface voxels": len(() if shape.points.surface_voxels is None else shape.points.surface_voxels),
     }
 
 

@@ -89,6 +89,19 @@ def assert_same(one: tuple[Shard, int], other: tuple[Shard, int], *, images: boo
 # --- what is written ---
 
 
+def test_voxels_of_the_surface_are_a_twin_of_model_binvox(tmp_path: Path) -> None:
+    key, closed, points, views = records(1, voxels=32, near=8)
+    write_shard(tmp_path / "a.h5", [PackedShape.of(key, closed, points, views)], "train-000", "train")
+    export_packs([tmp_path / "a.h5"], tmp_path / "onet")
+    folder = tmp_path / "onet" / "chair" / "shape1"
+    for name, want in (("model.binvox", points.voxels), ("model.surface.binvox", points.surface_voxels)):
+        np.testing.assert_array_equal(onet_binvox.decode((folder / name).read_bytes()), want)
+    config = Config.model_validate({"dataset": {"shard_size": 4}})
+    import_packs(tmp_path / "onet", tmp_path / "again", config)
+    (again,) = (tmp_path / "again").glob("*.h5")
+    np.testing.assert_array_equal(Shard(again).surface_voxels(0), points.surface_voxels)
+
+
 def test_files_have_the_sizes_of_onets(tmp_path: Path) -> None:
     """Measured on files that ONet's sample_mesh.py made with --packbits --float16: 100,000 points, 24 views."""
     key, closed, points, views = records(1, points=100_000, surface=100_000, views=24, voxels=32)
