@@ -55,7 +55,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
     print(
-        "first grid, halvings | points | of dense | bookkeeping s | field s | dense field s | dense / MISE | points, s of ONet's"
+        "first grid, halvings | points | of dense | bookkeeping s | field s | dense field s | dense / MISE"
+        " | points and bookkeeping of ONet's"
     )
     for resolution0, steps in ((32, 2), (16, 3), (32, 3)):
         own, inside = [], []

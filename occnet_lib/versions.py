@@ -18,6 +18,6 @@ VERSIONS = MappingProxyType(
         "reconstruct": 2,
         "evaluate": 2,
         "analyse": 1,
-        "report": 1,
+        "report": 2,
     }
 )

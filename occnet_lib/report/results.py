@@ -22,6 +22,7 @@ from .published import NAMES
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, str]
 BASELINE = "baseline_"
+ORACLE = "baseline_oracle"  # told the truth: no rival either
 FLOOR = "baseline_floor"  # the true meshes measured like predictions: no rival, the best that can be read
 
 
@@ -126,6 +127,7 @@ class Results:
             rows,
             key=lambda row: (
                 is_baseline(row["model"]),
+                row["model"] in (ORACLE, FLOOR),
                 row["model"] == FLOOR,
                 place.get(row["model"], len(place)),
             ),
@@ -141,7 +143,10 @@ def label(model: str) -> str:
     """How a model is called on the page."""
     if model == FLOOR:
         return "floor: the true mesh"
-    return f"baseline: {model.removeprefix(BASELINE).replace('_', ' ')}" if is_baseline(model) else model
+    if not is_baseline(model):
+        return model
+    kind, _, encoder = model.removeprefix(BASELINE).partition("-")
+    return f"baseline: {kind.replace('_', ' ')}" + (f" by {encoder}" if encoder else "")
 
 
 def number(row: Row, name: str) -> float | None:

@@ -45,7 +45,8 @@ th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
 tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
 td.heat { background:color-mix(in srgb, var(--accent) calc(var(--share) * .45), transparent) }
 td.best { font-weight:700 }
-td small { color:var(--soft); font-weight:400; font-size:12px }
+td small { color:var(--soft); font-weight:400; font-size:12px; display:block }
+td.word:first-child { min-width:11em }
 tr.mean td { border-top:2px solid var(--line); font-weight:600 }
 .side { display:grid; grid-template-columns:repeat(auto-fit,minmax(300px,1fr)); gap:4px 26px;
   align-items:start }

@@ -162,3 +162,45 @@ def test_a_constant_field_costs_the_first_grid_only(value):
 def test_values_that_are_no_numbers_are_an_error():
     with pytest.raises(DataError, match="not numbers"):
         mise(lambda points: np.full(len(points), np.nan, np.float32), 4, 1, 0.0)
+
+
+@given(st.floats(-0.2, 0.2), st.floats(0.004, 0.02), st.tuples(*[st.floats(-1, 1)] * 2))
+@settings(max_examples=8, deadline=None)
+def test_a_sheet_thinner_than_a_coarse_cell_is_as_on_the_dense_grid(offset, half, tilt):
+    """Between corners of the first grid a sheet may hide; from a hub that shows there it is followed."""
+    normal = np.float32([1.0, *tilt]) / np.float32(np.sqrt(1 + tilt[0] ** 2 + tilt[1] ** 2))
+
+    def field(points):
+        sheet = np.float32(half) - np.abs(points @ normal - np.float32(offset))
+        hub = np.float32(0.1) - np.linalg.norm(points - normal * np.float32(offset), axis=1)
+        within = np.float32(0.4) - np.abs(points).max(axis=1)
+        return 10 * np.minimum(np.maximum(sheet, hub), within)
+
+    grid = mise(field, 16, 2, 0.0)
+    truth = dense(field, 64)
+    crossed = crossed_cells(grid.logits > 0)
+    for shift in np.ndindex(2, 2, 2):
+        corner = tuple(slice(s, s + 64) for s in shift)
+        assert np.array_equal(grid.logits[corner][crossed], truth[corner][crossed])
+    assert not ((grid.logits > 0) & (truth <= 0)).any()
+    if half > 0.015:  # nowhere thinner than a fine cell's diagonal, so that it hangs together with its hub
+        assert ((grid.logits > 0) & (truth > 0)).sum() >= 0.9 * (truth > 0).sum()
+
+
+def test_a_part_smaller_than_a_coarse_cell_needs_a_finer_first_grid():
+    field = balls([[0, 0, 0], [0.383, 0.383, 0.383]], [0.2, 0.012])
+    truth = dense(field, 128) > 0
+    assert not np.array_equal(mise(field, 16, 3, 0.0).logits > 0, truth)
+    assert np.array_equal(mise(field, 64, 1, 0.0).logits > 0, truth)
+
+
+@pytest.mark.slow
+def test_512_cells_along_the_edge():
+    grid = mise(balls([[0, 0, 0]], [0.35]), 32, 4, 0.0)
+    assert grid.logits.shape == (513,) * 3
+    assert grid.evaluated < 0.014 * 513**3
+    inside = grid.logits > 0
+    axis = BOX * (np.arange(513, dtype=np.float32) / np.float32(512) - np.float32(0.5))
+    square = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2
+    sure = np.abs(np.sqrt(square) - 0.35) > 1e-5
+    assert np.array_equal(inside[sure], (square < 0.35**2)[sure])

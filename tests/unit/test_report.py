@@ -163,6 +163,24 @@ class TestWholePage:
         assert "floor" not in page.text["examples"]
         assert '<td class="best">0.0004' not in build(Results(copy, CONFIG))
 
+    def test_the_oracle_does_not_compete_either_and_views_are_in_the_same_table(self, copy, quick) -> None:
+        path = copy / "evaluate" / "models.csv"
+        rows = [dict(row) for row in read_rows(path)]
+        seen = {"iou_views": 0.4321, "iou_views_sd": 0.0567}
+        rows = [row | (seen if row["model"] == "onet" else {}) for row in rows]
+        onet = next(row for row in rows if row["model"] == "onet")
+        oracle = onet | {"model": "baseline_oracle", "iou": 0.99}
+        retrieval = onet | {"model": "baseline_retrieval-onet", "iou": 0.01, "chamfer_l1_original": 0.0123}
+        write_rows(path, [*rows, oracle, retrieval])
+        said = rebuilt(copy).text["results"]
+        assert "0.432" in said
+        assert "± 0.057" in said
+        assert "0.0123" in said
+        assert "baseline: retrieval by onet" in said
+        assert "what a perfect memory could reach" in said
+        assert "nearest image, reaches" in rebuilt(copy).text[""]
+        assert said.index("retrieval by onet") < said.index("baseline: oracle")
+
     def test_failures_tell_reason_and_log(self, page) -> None:
         said = page.text["failures"]
         assert "chair/lost" in said
