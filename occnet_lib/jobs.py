@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import commands_interop
+from . import commands_interop, jobs_results
 from .config import Config
 from .errors import DataError, OccnetError
+from .jobs_files import catalogue_of, catalogue_path, counted, packs
 from .logs import say
 from .records import ShapeKey
 from .storage.atomic import replacing
@@ -64,17 +65,17 @@ def shard(args: argparse.Namespace, config: Config) -> str:
     from .progress import tally, tally_path
     from .stages.shard import run_shard
 
-    keys = [key for key in _catalogue(args.table) if key.shard == args.shard]
+    keys = [key for key in catalogue_of(args.table) if key.shard == args.shard]
     listener = tally(tally_path(config.results, args.shard))
     rows = run_shard(keys, config, config.dataset_root, args.shapes, args.out, args.workers, listener)
-    return f"preprocess: {args.shard}: {_counts([row['status'] for row in rows])}"
+    return f"preprocess: {args.shard}: {counted([row['status'] for row in rows])}"
 
 
 def table(args: argparse.Namespace, config: Config) -> str:
     """Join the tables of the shards."""
     from .storage.tables import read_rows, write_rows
 
-    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config))})
+    shards = sorted({key.shard for key in catalogue_of(catalogue_path(config))})
     rows = [row for name in shards for row in read_rows(args.out.parent / "shards" / f"{name}.csv")]
     write_rows(args.out, rows)
     failed = [row for row in rows if row["status"] == "failed"]
@@ -83,7 +84,7 @@ def table(args: argparse.Namespace, config: Config) -> str:
     if len(failed) > 20:
         say(f"  … and {len(failed) - 20} more in {args.out}")
     seconds = sum(float(row.get("seconds") or 0) for row in rows)
-    counts = _counts([row["status"] for row in rows])
+    counts = counted([row["status"] for row in rows])
     return f"preprocess: {counts}; {seconds:.0f} CPU seconds of stages; see {args.out}"
 
 
@@ -118,7 +119,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
     if not args.shape:
         raise OccnetError("which shape? add --config shape=<id>, shape=<category>/<id> or shape=failed")
     if args.shape == "failed":
-        files = {key: path_of(args.shapes, key) for key in _catalogue(args.table)}
+        files = {key: path_of(args.shapes, key) for key in catalogue_of(args.table)}
         made = [key for key, file in files.items() if file.exists()]
         chosen = [key for key in made if read_status(files[key], whole=False).status == "failed"]
     else:
@@ -126,7 +127,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
     rows = _again(chosen, config, args.shapes)
     for row in rows:
         say(f"  {row['status']} {row['category']}/{row['id']} {row['reason']}".rstrip())
-    return f"rerun: {_counts([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
+    return f"rerun: {counted([row['status'] for row in rows])}; `snakemake preprocess` takes them up"
 
 
 def pack(args: argparse.Namespace, config: Config) -> str:
@@ -134,7 +135,7 @@ def pack(args: argparse.Namespace, config: Config) -> str:
     from .stages.mend import drop_packed, pack_soundly
 
     name = args.out.stem
-    keys = [key for key in _catalogue(_catalogue_path(config)) if key.shard == name]
+    keys = [key for key in catalogue_of(catalogue_path(config)) if key.shard == name]
     count = pack_soundly(name, keys, config, args.shapes, args.out)
     if not config.preprocess.keep_shapes:
         drop_packed(keys, args.shapes)
@@ -148,132 +149,8 @@ def train(args: argparse.Namespace, config: Config) -> str:
     from .training.train import train as train_model
 
     torch.set_num_threads(args.threads)
-    train_model(config, args.model, _packs(config, "train"), _packs(config, "val"), args.out.parent)
+    train_model(config, args.model, packs(config, "train"), packs(config, "val"), args.out.parent)
     return f"train: {args.model}: {args.out}"
-
-
-def reconstruct(args: argparse.Namespace, config: Config) -> str:
-    """Meshes of the shapes of a shard from their photos."""
-    from .reconstruction.shard import reconstruct_shard
-
-    reconstruct_shard(args.checkpoint, _sound(config, args.pack), config.reconstruct, args.out, config.seed)
-    return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
-
-
-def index_pictures(args: argparse.Namespace, config: Config) -> str:
-    """Features of all training pictures and test photos."""
-    from .evaluation.index import write_index
-    from .evaluation.pictures import image_features
-
-    train, test = _packs(config, "train"), _packs(config, "test")
-    write_index(image_features, train, test, config.reconstruct.view, 0, args.out)
-    return f"reconstruct: {args.out}"
-
-
-def index_codes(args: argparse.Namespace, config: Config) -> str:
-    """Codes of training pictures and test photos by a network's encoder."""
-    from .evaluation.index import write_index
-    from .reconstruction.network_field import encoder_features
-
-    codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
-    train, test = _packs(config, "train"), _packs(config, "test")
-    write_index(codes, train, test, config.reconstruct.view, config.evaluate.code_views, args.out)
-    return f"reconstruct: {args.out}"
-
-
-def clusters(args: argparse.Namespace, config: Config) -> str:
-    """Clusters of the training shapes."""
-    from .evaluation.index import write_clusters
-    from .seeds import rng
-
-    write_clusters(_packs(config, "train"), config.evaluate.clusters, rng(config.seed, "clusters"), args.out)
-    return f"reconstruct: {args.out}"
-
-
-def baseline(args: argparse.Namespace, config: Config) -> str:
-    """Meshes of the shapes of a shard by a baseline."""
-    from .evaluation.baselines import baseline_shard
-
-    # Little is read of the training shards; who made the index has looked at all.
-    training, test = _packs(config, "train", whole=False), _sound(config, args.pack)
-    baseline_shard(args.kind, training, test, config, args.out)
-    return f"reconstruct: {args.out}: {_reconstructed(args.out)}"
-
-
-def evaluate(args: argparse.Namespace, config: Config) -> str:
-    """Metrics of the meshes of a shard."""
-    from .evaluation.evaluate import evaluate_shard
-
-    measured = {"none": False, "all": True, "floor": args.model == "baseline_floor"}[config.evaluate.original]
-    keys = _catalogue(_catalogue_path(config)) if measured else []
-    originals = {key.name: Path(config.dataset_root) / key.path for key in keys}
-    rows = evaluate_shard(args.meshes, _sound(config, args.pack), config, args.model, args.out, originals)
-    return f"evaluate: {args.out}: {len(rows)} shapes"
-
-
-def evaluate_views(args: argparse.Namespace, config: Config) -> str:
-    """IoU of a network's field for every view of the shapes of a shard."""
-    from .evaluation.views import evaluate_views as measure
-    from .reconstruction.extract import threshold_logit
-    from .reconstruction.network_field import Reconstructor, one_thread
-
-    network, pack = Reconstructor(args.checkpoint, config.reconstruct), _sound(config, args.pack)
-    with one_thread():
-        rows = measure(network.logits, threshold_logit(network.threshold), pack, config, args.model, args.out)
-    return f"evaluate: {args.out}: {len(rows)} views"
-
-
-def summarise(args: argparse.Namespace, config: Config) -> str:
-    """Tables over shapes, classes and models."""
-    from .evaluation.summary import summarise as summarise_rows
-    from .storage.tables import read_rows, write_rows
-
-    folder = args.out.parent
-    models = [*config.models, *config.baseline_names]
-    shards = sorted({key.shard for key in _catalogue(_catalogue_path(config)) if key.split == "test"})
-    measured = [
-        row for model in models for shard in shards for row in read_rows(folder / model / f"{shard}.csv")
-    ]
-    fields = config.models if config.evaluate.views else ()
-    views = [row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.views.csv")]
-    tables = summarise_rows(measured, config, views)
-    for name, rows in tables.items():
-        write_rows(folder / f"{name}.csv", rows)
-    return f"evaluate: {args.out}"
-
-
-def statistics(args: argparse.Namespace, config: Config) -> str:
-    """Statistics of the data."""
-    from .analysis.statistics import write_statistics
-
-    write_statistics(_packs(config), args.out)
-    return f"analyse: {args.out}"
-
-
-def projections(args: argparse.Namespace, config: Config) -> str:
-    """Points projected onto their images."""
-    from .analysis.projections import write_projections
-
-    write_projections(_packs(config, "test"), config.analyse, args.out)
-    return f"analyse: {args.out}"
-
-
-def embedding(args: argparse.Namespace, config: Config) -> str:
-    """t-SNE of a network's embeddings."""
-    from .analysis.embeddings import write_embedding
-    from .reconstruction.network_field import encoder_features
-
-    features = encoder_features(args.checkpoint)
-    write_embedding(features, _packs(config, "val", "test"), config.analyse, config.seed, args.out)
-    return f"analyse: {args.out}"
-
-
-def report(args: argparse.Namespace, config: Config) -> str:
-    """The HTML page."""
-    from .report import write_report
-
-    write_report(Path(config.results), config, args.out)
-    return f"report: {args.out}"
 
 
 JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
@@ -287,18 +164,18 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "rerun": (rerun, ("table", "shapes", "shape")),
     "pack": (pack, ("table", "shapes", "out")),
     "train": (train, ("model", "threads", "out")),
-    "reconstruct": (reconstruct, ("checkpoint", "pack", "out")),
-    "index_pictures": (index_pictures, ("out",)),
-    "index_codes": (index_codes, ("checkpoint", "out")),
-    "clusters": (clusters, ("out",)),
-    "baseline": (baseline, ("kind", "pack", "out")),
-    "evaluate": (evaluate, ("model", "meshes", "pack", "out")),
-    "evaluate_views": (evaluate_views, ("checkpoint", "model", "pack", "out")),
-    "summarise": (summarise, ("out",)),
-    "statistics": (statistics, ("out",)),
-    "projections": (projections, ("out",)),
-    "embedding": (embedding, ("checkpoint", "out")),
-    "report": (report, ("out",)),
+    "reconstruct": (jobs_results.reconstruct, ("checkpoint", "pack", "out")),
+    "index_pictures": (jobs_results.index_pictures, ("out",)),
+    "index_codes": (jobs_results.index_codes, ("checkpoint", "out")),
+    "clusters": (jobs_results.clusters, ("out",)),
+    "baseline": (jobs_results.baseline, ("kind", "pack", "out")),
+    "evaluate": (jobs_results.evaluate, ("model", "meshes", "pack", "out")),
+    "evaluate_views": (jobs_results.evaluate_views, ("checkpoint", "model", "pack", "out")),
+    "summarise": (jobs_results.summarise, ("out",)),
+    "statistics": (jobs_results.statistics, ("out",)),
+    "projections": (jobs_results.projections, ("out",)),
+    "embedding": (jobs_results.embedding, ("checkpoint", "out")),
+    "report": (jobs_results.report, ("out",)),
 }
 _PATHS = ("out", "table", "shapes", "pack", "checkpoint", "meshes")
 
@@ -324,16 +201,6 @@ def run(args: argparse.Namespace, config: Config) -> None:
         say(JOBS[args.job][0](args, config))
 
 
-def _catalogue_path(config: Config) -> Path:
-    return Path(config.results) / "catalogue" / "shapes.csv"
-
-
-def _catalogue(path: Path) -> list[ShapeKey]:
-    from .storage.catalogue import read_table
-
-    return read_table(path)
-
-
 def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str, Any]]:
     """Treat shapes whatever is there of them, in a process whose crash or time limit becomes their record."""
     from .stages.shape import process
@@ -343,7 +210,7 @@ def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str,
 
 
 def _named(path: Path, name: str) -> list[ShapeKey]:
-    keys = _catalogue(path)
+    keys = catalogue_of(path)
     found = [key for key in keys if name in (key.id, key.name)]
     if not found:
         import difflib
@@ -351,26 +218,3 @@ def _named(path: Path, name: str) -> list[ShapeKey]:
         close = difflib.get_close_matches(name, [key.name for key in keys] + [key.id for key in keys], n=1)
         raise OccnetError(f"no shape {name!r} in {path}", hint=f"did you mean {close[0]}?" if close else "")
     return found
-
-
-def _packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
-    from .stages.mend import sound_packs
-
-    return sound_packs(config, _catalogue(_catalogue_path(config)), splits, whole)
-
-
-def _sound(config: Config, pack: Path) -> Path:
-    from .stages.mend import sound_pack
-
-    return sound_pack(config, pack, lambda: _catalogue(_catalogue_path(config)))
-
-
-def _reconstructed(folder: Path) -> str:
-    from .storage.reconstructions import read_status
-
-    return _counts([row["status"] for row in read_status(folder).values()])
-
-
-def _counts(statuses: list[str]) -> str:
-    counts = Counter(statuses)
-    return ", ".join(f"{counts[status]} {status}" for status in ("ok", "warn", "failed"))

@@ -1,0 +1,48 @@
+"""Where the workflow's jobs find their files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from .config import Config
+from .records import ShapeKey
+
+
+def catalogue_path(config: Config) -> Path:
+    """The table of all shapes."""
+    return Path(config.results) / "catalogue" / "shapes.csv"
+
+
+def catalogue_of(path: Path) -> list[ShapeKey]:
+    """The shapes of a table."""
+    from .storage.catalogue import read_table
+
+    return read_table(path)
+
+
+def packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
+    """The pack files of splits, or of all; mended where they are damaged."""
+    from .stages.mend import sound_packs
+
+    return sound_packs(config, catalogue_of(catalogue_path(config)), splits, whole)
+
+
+def sound(config: Config, pack: Path) -> Path:
+    """A pack file, mended where it is damaged."""
+    from .stages.mend import sound_pack
+
+    return sound_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))
+
+
+def reconstructed(folder: Path) -> str:
+    """`3 ok, 0 warn, 0 failed` of a folder of meshes."""
+    from .storage.reconstructions import read_status
+
+    return counted([row["status"] for row in read_status(folder).values()])
+
+
+def counted(statuses: list[str]) -> str:
+    """`3 ok, 0 warn, 0 failed` of statuses."""
+    counts = Counter(statuses)
+    return ", ".join(f"{counts[status]} {status}" for status in ("ok", "warn", "failed"))

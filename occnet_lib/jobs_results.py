@@ -1,0 +1,133 @@
+"""The workflow's jobs from networks to the report; see `jobs`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .config import Config
+from .jobs_files import catalogue_of, catalogue_path, packs, reconstructed, sound
+
+
+def reconstruct(args: argparse.Namespace, config: Config) -> str:
+    """Meshes of the shapes of a shard from their photos."""
+    from .reconstruction.shard import reconstruct_shard
+
+    reconstruct_shard(args.checkpoint, sound(config, args.pack), config.reconstruct, args.out, config.seed)
+    return f"reconstruct: {args.out}: {reconstructed(args.out)}"
+
+
+def index_pictures(args: argparse.Namespace, config: Config) -> str:
+    """Features of all training pictures and test photos."""
+    from .evaluation.index import write_index
+    from .evaluation.pictures import image_features
+
+    train, test = packs(config, "train"), packs(config, "test")
+    write_index(image_features, train, test, config.reconstruct.view, 0, args.out)
+    return f"reconstruct: {args.out}"
+
+
+def index_codes(args: argparse.Namespace, config: Config) -> str:
+    """Codes of training pictures and test photos by a network's encoder."""
+    from .evaluation.index import write_index
+    from .reconstruction.network_field import encoder_features
+
+    codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
+    train, test = packs(config, "train"), packs(config, "test")
+    write_index(codes, train, test, config.reconstruct.view, config.evaluate.code_views, args.out)
+    return f"reconstruct: {args.out}"
+
+
+def clusters(args: argparse.Namespace, config: Config) -> str:
+    """Clusters of the training shapes."""
+    from .evaluation.index import write_clusters
+    from .seeds import rng
+
+    write_clusters(packs(config, "train"), config.evaluate.clusters, rng(config.seed, "clusters"), args.out)
+    return f"reconstruct: {args.out}"
+
+
+def baseline(args: argparse.Namespace, config: Config) -> str:
+    """Meshes of the shapes of a shard by a baseline."""
+    from .evaluation.baselines import baseline_shard
+
+    # Little is read of the training shards; who made the index has looked at all.
+    training, test = packs(config, "train", whole=False), sound(config, args.pack)
+    baseline_shard(args.kind, training, test, config, args.out)
+    return f"reconstruct: {args.out}: {reconstructed(args.out)}"
+
+
+def evaluate(args: argparse.Namespace, config: Config) -> str:
+    """Metrics of the meshes of a shard."""
+    from .evaluation.evaluate import evaluate_shard
+
+    measured = {"none": False, "all": True, "floor": args.model == "baseline_floor"}[config.evaluate.original]
+    keys = catalogue_of(catalogue_path(config)) if measured else []
+    originals = {key.name: Path(config.dataset_root) / key.path for key in keys}
+    rows = evaluate_shard(args.meshes, sound(config, args.pack), config, args.model, args.out, originals)
+    return f"evaluate: {args.out}: {len(rows)} shapes"
+
+
+def evaluate_views(args: argparse.Namespace, config: Config) -> str:
+    """IoU of a network's field for every view of the shapes of a shard."""
+    from .evaluation.views import evaluate_views as measure
+    from .reconstruction.extract import threshold_logit
+    from .reconstruction.network_field import Reconstructor, one_thread
+
+    network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
+    with one_thread():
+        rows = measure(network.logits, threshold_logit(network.threshold), pack, config, args.model, args.out)
+    return f"evaluate: {args.out}: {len(rows)} views"
+
+
+def summarise(args: argparse.Namespace, config: Config) -> str:
+    """Tables over shapes, classes and models."""
+    from .evaluation.summary import summarise as summarise_rows
+    from .storage.tables import read_rows, write_rows
+
+    folder = args.out.parent
+    models = [*config.models, *config.baseline_names]
+    shards = sorted({key.shard for key in catalogue_of(catalogue_path(config)) if key.split == "test"})
+    measured = [
+        row for model in models for shard in shards for row in read_rows(folder / model / f"{shard}.csv")
+    ]
+    fields = config.models if config.evaluate.views else ()
+    views = [row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.views.csv")]
+    tables = summarise_rows(measured, config, views)
+    for name, rows in tables.items():
+        write_rows(folder / f"{name}.csv", rows)
+    return f"evaluate: {args.out}"
+
+
+def statistics(args: argparse.Namespace, config: Config) -> str:
+    """Statistics of the data."""
+    from .analysis.statistics import write_statistics
+
+    write_statistics(packs(config), args.out)
+    return f"analyse: {args.out}"
+
+
+def projections(args: argparse.Namespace, config: Config) -> str:
+    """Points projected onto their images."""
+    from .analysis.projections import write_projections
+
+    write_projections(packs(config, "test"), config.analyse, args.out)
+    return f"analyse: {args.out}"
+
+
+def embedding(args: argparse.Namespace, config: Config) -> str:
+    """t-SNE of a network's embeddings."""
+    from .analysis.embeddings import write_embedding
+    from .reconstruction.network_field import encoder_features
+
+    features = encoder_features(args.checkpoint)
+    write_embedding(features, packs(config, "val", "test"), config.analyse, config.seed, args.out)
+    return f"analyse: {args.out}"
+
+
+def report(args: argparse.Namespace, config: Config) -> str:
+    """The HTML page."""
+    from .report import write_report
+
+    write_report(Path(config.results), config, args.out)
+    return f"report: {args.out}"
