@@ -30,6 +30,7 @@ from occnet_lib.training.picture import Pictures, seen
 from occnet_lib.training.processes import processes, trainer_options
 from occnet_lib.training.record import COLUMNS
 from occnet_lib.training.train import train
+from occnet_lib.training.validation import validate
 
 from .training_shapes import make_shard
 
@@ -161,9 +162,7 @@ def test_pictures_of_occupancies(pack):
 
 def test_the_best_network_is_the_one_that_was_validated(whole, pack):
     from occnet_lib.training.data_module import validation_loader
-    from occnet_lib.training.dataset import ShapeSet, ValidationItems
     from occnet_lib.training.options import uses_bf16
-    from occnet_lib.training.validation import validate
 
     network, options = load_network(whole / "best.ckpt")
     items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
@@ -239,14 +238,25 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
 )
 # torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
-def test_a_compiled_decoder_trains_as_a_plain_one(pack, tmp_path):
-    update = {"steps": 3, "precision": "fp32", "ema": 0.5}
-    for name in ("plain", "compiled"):
-        train(configuration(**update, compile=name == "compiled"), "small", *pack, tmp_path / name)
-    plain, compiled = (state_of(tmp_path / name) for name in ("plain", "compiled"))
-    assert plain.keys() == compiled.keys()
-    for key in plain:
-        torch.testing.assert_close(compiled[key], plain[key], rtol=1e-2, atol=1e-3)
+def test_a_compiled_decoder_trains_as_a_plain_one(pack):
+    """Loss and gradients are those of the plain one; names of weights stay; validation is not compiled."""
+    shapes = ShapeSet(pack[0], TRAIN)
+    batch = collate([TrainingItems(shapes, TRAIN, 0)[0, i] for i in range(4)])
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        module = OccupancyModule(MODEL, TRAIN.model_copy(update={"compile": compiled}), shapes.names)
+        loss = module.training_step(batch, 0)
+        loss.backward()
+        gradients = {name: value.grad for name, value in module.network.named_parameters()}
+        found.append((loss.detach(), gradients, module.network.state_dict().keys()))
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=0)
+    assert found[1][2] == found[0][2]
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(
+            found[1][1][name], gradient, rtol=1e-3, atol=1e-6 + 1e-4 * float(gradient.abs().max())
+        )
+    assert validate(module.network, [batch], 32).loss > 0
 
 
 def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
@@ -311,7 +321,7 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
     model = Model(hidden=64, c_dim=16, blocks=2)
     section = TRAIN.model_copy(
         update={
-            **{"steps": 120, "points": 512, "image_size": 64, "learning_rate": 5e-3, "gradient_clip": 0.0},
+            **{"steps": 200, "points": 512, "image_size": 64, "learning_rate": 2e-3, "gradient_clip": 0.0},
             **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
         }
     )
