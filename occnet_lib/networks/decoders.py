@@ -110,7 +110,7 @@ class CbnDecoder(nn.Module):
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = self.fc_p(encode(points, self.frequencies))
+        net = _entered(self.fc_p, points, self.frequencies)
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(self.bn(net, code))).squeeze(-1)
@@ -133,6 +133,14 @@ class CbnDecoder(nn.Module):
         return AffineDecoder(
             self.fc_p.weight, self.fc_p.bias, blocks, scale, shift, self.fc_out.weight, self.fc_out.bias
         )
+
+
+def _entered(layer: nn.Linear, points: Tensor, frequencies: int) -> Tensor:
+    """Channels (B, T, hidden) of points (B, T, 3): in single precision, since bfloat16 moves a point by .001."""
+    device = points.device.type
+    with torch.autocast(device, enabled=False):
+        channels: Tensor = layer(encode(points.to(layer.weight.dtype), frequencies))
+    return channels.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else channels
 
 
 class FcBlock(nn.Module):
@@ -165,7 +173,7 @@ class FcDecoder(nn.Module):
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = self.fc_p(encode(points, self.frequencies))
+        net = _entered(self.fc_p, points, self.frequencies)
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)

@@ -67,6 +67,15 @@ def test_decoders_start_near_the_prior_and_hand_a_gradient_to_the_code():
             assert not block.fc_1.weight.any()
 
 
+def test_autocast_does_not_round_the_points():
+    decoder = shaken(FcDecoder(4, 8, 2))
+    points, near = torch.tensor([[[0.4, 0.4, 0.0]]]), torch.tensor([[[0.4001, 0.4, 0.0]]])
+    assert (points.bfloat16() == near.bfloat16()).all()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        decoder.fc_p.weight.copy_(torch.tensor([1e3, -1e3, 0.0]))  # sees their difference alone
+        assert (decoder(points, torch.zeros(1, 4)) != decoder(near, torch.zeros(1, 4))).all()
+
+
 def naive_norm(norm: ConditionalBatchNorm, features: np.ndarray, code: np.ndarray) -> np.ndarray:
     """The formula value by value in double precision."""
     weights = {name: value.detach().double().numpy() for name, value in norm.named_parameters()}
