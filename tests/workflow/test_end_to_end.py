@@ -23,9 +23,11 @@ def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
         assert word in page
 
     models = rows(finished.results / "evaluate/models.csv")
-    assert {"tiny", "tiny-fc", "baseline_class_mean", "baseline_nearest_image"} <= {
-        row["model"] for row in models
-    }
+    kinds = ("class_mean", "nearest_image", "retrieval-tiny", "clustering-tiny-fc", "oracle", "floor")
+    assert {"tiny", "tiny-fc", *(f"baseline_{kind}" for kind in kinds)} <= {row["model"] for row in models}
+    assert all(float(row["iou_views"]) >= 0 for row in models if row["model"] in ("tiny", "tiny-fc"))
+    (floor,) = (row for row in models if row["model"] == "baseline_floor")
+    assert 0 < float(floor["chamfer_l1_original"]) < 0.1
     tested = [row for row in rows(finished.results / "catalogue/shapes.csv") if row["split"] == "test"]
     usable = [row for row in tested if row["id"] != "broken"]
     measured = [row for row in rows(finished.results / "evaluate/shapes.csv") if row["model"] == "tiny"]
