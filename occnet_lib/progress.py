@@ -1,7 +1,8 @@
-"""Progress of `snakemake preprocess` in shapes: jobs tally what they did, the run's process adds it up."""
+"""Progress of a run in shapes and steps: jobs tally what they did, the run's process adds it up."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import OccnetError
+from .storage.tables import read_rows
 
 # Snakemake's messages that come with every job and say nothing that the progress line does not.
 _CHATTER = ("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint")
@@ -37,9 +39,10 @@ def tally(path: Path) -> Callable[[int, int, dict[str, Any]], None]:
 
 
 class Progress(threading.Thread):
-    """Says how far the shapes are: every ten seconds at first, ever less often in a run of hours.
+    """Says how far shapes and trainings are: every ten seconds at first, ever less often in a run of hours.
 
-    Reads the catalogue and the shards' tallies, so it works wherever on a shared file system jobs run.
+    Reads the catalogue, the shards' tallies and the trainings' tables, so it works wherever on a shared file
+    system jobs run.
 
     Args:
         results: folder of results.
@@ -50,19 +53,19 @@ class Progress(threading.Thread):
     def __init__(self, results: str | Path, out: IO[str] = sys.stderr, seconds: float = 10.0) -> None:
         super().__init__(name="progress", daemon=True)
         self.results, self.out, self.seconds = Path(results), out, seconds
-        self.started = time.monotonic()
+        self.started, self.started_at = time.monotonic(), time.time()
         self.sizes: Counter[str] = Counter()
         self.tables = self.results / "preprocess" / "shards"
         self.before = {path.stem for path in self.tables.glob("*.csv")}  # finished already
         self.seen: deque[tuple[float, int]] = deque(maxlen=20)
-        self._said = ""
+        self._said, self._complete = "", False
 
     def run(self) -> None:
         """Say it until the process ends."""
         while True:
             time.sleep(max(self.seconds, (time.monotonic() - self.started) / 30))
             try:
-                line = self.line(time.monotonic())
+                line = self.line(time.monotonic()) or self.training()
             except (OSError, OccnetError):  # a folder that is being removed, a file system away: next time
                 continue
             if line and line != self._said:
@@ -71,21 +74,34 @@ class Progress(threading.Thread):
                 self._said = line
 
     def line(self, now: float) -> str:
-        """How far it is at the time `now` (seconds); empty when no shape is to do."""
+        """How far the shapes are at the time `now` (seconds); empty when none is to do or all are said done."""
         if not self.sizes:
             self.sizes = self._catalogue()
         pending = {shard for shard in self.sizes if not (self.tables / f"{shard}.csv").exists()}
         self.before -= pending  # a shard that is treated again loses its table first
         todo = self.sizes.keys() - self.before
-        if not todo:
+        if not todo or (self._complete and not pending):
             return ""
         counts = {shard: self._tally(shard) for shard in todo}
         done = sum(counts[shard].total() if shard in pending else self.sizes[shard] for shard in todo)
         total = sum(self.sizes[shard] for shard in todo)
+        self._complete = not pending
         failed = sum(count["f"] for count in counts.values())
         rate = self._rate(now, done)
         left = f"{rate:.3g} a second, {_duration((total - done) / rate)} left" if rate else "no rate yet"
         return f"preprocess: {done} of {total} shapes ({done / total:.0%}), {left}, {failed} failed"
+
+    def training(self) -> str:
+        """How far the trainings of this run are; empty when none is under way."""
+        config = self.results / "config.json"
+        if not config.exists():
+            return ""
+        steps, parts = json.loads(config.read_text())["train"]["steps"], []
+        for table in sorted((self.results / "train").glob("*/metrics.csv")):
+            rows = read_rows(table) if table.stat().st_mtime >= self.started_at else []
+            if rows and int(rows[-1]["step"]) < steps:
+                parts.append(f"{table.parent.name} step {rows[-1]['step']} of {steps}")
+        return f"train: {', '.join(parts)}" if parts else ""
 
     def _rate(self, now: float, done: int) -> float:
         """Shapes a second over the last lines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import time
 from enum import Enum
 
@@ -12,6 +13,7 @@ import pytest
 from occnet_lib.progress import Calm, Progress, tally, tally_path
 from occnet_lib.records import ShapeKey
 from occnet_lib.storage.catalogue import write_table
+from occnet_lib.storage.tables import write_rows
 
 
 @pytest.fixture
@@ -48,6 +50,30 @@ def test_finished_shards_are_not_work(results):
     assert Progress(results).line(0.0).startswith("preprocess: 0 of 4 shapes")
     (table.parent / "train-001.csv").touch()
     assert Progress(results).line(0.0) == ""
+
+
+def test_the_end_is_said_once(results):
+    progress = Progress(results)
+    tables = results / "preprocess/shards"
+    tables.mkdir(parents=True)
+    for shard in ("train-000", "train-001"):
+        (tables / f"{shard}.csv").touch()
+    progress.before.clear()
+    assert progress.line(0.0).startswith("preprocess: 8 of 8 shapes")
+    assert progress.line(10.0) == ""
+    (tables / "train-001.csv").unlink()
+    assert progress.line(20.0).startswith("preprocess: 4 of 8 shapes")
+
+
+def test_trainings_under_way_are_told_by_their_steps(results):
+    progress = Progress(results)
+    assert progress.training() == ""
+    (results / "config.json").write_text('{"train": {"steps": 700}}')
+    for model, step in (("a", 300), ("b", 350), ("done", 700)):
+        write_rows(results / "train" / model / "metrics.csv", [{"step": 50}, {"step": step}])
+    assert progress.training() == "train: a step 300 of 700, b step 350 of 700"
+    os.utime(results / "train/a/metrics.csv", (0, 0))  # of a run before
+    assert progress.training() == "train: b step 350 of 700"
 
 
 def test_nothing_to_say_before_there_is_a_catalogue(tmp_path):
