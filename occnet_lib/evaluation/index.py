@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.errors import DataError
+from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.hdf5 import open_checked, reading
 from occnet_lib.storage.shards import Shard
@@ -42,19 +42,24 @@ def write_index(
         features: what to write of a picture.
         train, test: pack files.
         view: which view of a test shape is its photo.
-        views: how many views of a training shape are looked at, the first ones; 0: all.
+        views: how many views of a training shape are looked at, the first ones; 0: as many as all shapes have.
         out: HDF5 file.
 
     Raises:
+        ConfigError: a test shape has no view of that number.
         DataError: a shard is missing or broken.
     """
+    shards, photos = _by_name(train), _by_name(test)
+    if few := [shard for shard in photos if len(shard) and view >= shard.views]:
+        raise ConfigError(f"reconstruct.view is {view}, shapes of {few[0].name} have {few[0].views} views")
+    # Imported shards may differ in their numbers of views.
+    count = min((shard.views for shard in shards if len(shard)), default=0)
+    count = min(views or count, count)
     with replacing(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema_version"] = _SCHEMA
-        shards = _by_name(train)
         _write_names(file, "names", shards)
         names = 0
         for shard in shards:
-            count = min(views or shard.views, shard.views)
             for i in range(len(shard)):
                 found = features(np.stack([shard.image(i, v) for v in range(count)]))
                 if names == 0:
@@ -66,7 +71,6 @@ def write_index(
                     )
                 file["features"][names] = found
                 names += 1
-        photos = _by_name(test)
         _write_names(file, "photo_names", photos)
         rows = [features(s.image(i, view)[None])[0] for s in photos for i in range(len(s))]
         file["photos"] = np.array(rows)
@@ -95,6 +99,8 @@ def nearest_pictures(index: str | Path, names: Sequence[str]) -> dict[str, Neare
     Raises:
         DataError: the file is missing or broken, or lacks a photo.
     """
+    if not names:
+        return {}
     best = np.full(len(names), np.inf)
     found = np.zeros((len(names), 2), np.int64)
     with _opened(index) as file:
@@ -170,7 +176,7 @@ def predicted_clusters(index: str | Path, clusters: str | Path, names: Sequence[
     with _opened(clusters) as file, reading(clusters):
         label_of = dict(zip(file["names"].asstr()[()], file["labels"][()], strict=True))
         means, thresholds = file["means"][()], file["thresholds"][()]
-    if not label_of:
+    if not label_of or not names:
         return {}
     with _opened(index) as file:
         photos = _photos(file, names)

@@ -47,7 +47,7 @@ def silhouette(radii, distance: float) -> np.ndarray:
     return image
 
 
-def packed(name: str, radii) -> PackedShape:
+def packed(name: str, radii, views: int = 2) -> PackedShape:
     category, shape = name.split("/")
     mesh = ellipsoid(radii)
     rng = np.random.default_rng(1)
@@ -57,9 +57,9 @@ def packed(name: str, radii) -> PackedShape:
     samples = PointSamples(
         points, contains(mesh, points), on.astype(np.float16), normals.astype(np.float16), voxels
     )
-    images = np.stack([silhouette(radii, d) for d in (1.1, 1.5)])
-    views = Views(images, np.zeros((2, 3, 3)), np.zeros((2, 3, 4)), np.zeros(3), 1.0)
-    return PackedShape.of(ShapeKey(category, shape), Watertight(mesh, np.zeros(3), 1.0), samples, views)
+    images = np.stack([silhouette(radii, d) for d in (1.1, 1.5)[:views]])
+    rendered = Views(images, np.zeros((views, 3, 3)), np.zeros((views, 3, 4)), np.zeros(3), 1.0)
+    return PackedShape.of(ShapeKey(category, shape), Watertight(mesh, np.zeros(3), 1.0), samples, rendered)
 
 
 @pytest.fixture
@@ -142,6 +142,27 @@ def test_a_class_without_training_shapes_fails(shards, tmp_path):
         rows = read_status(tmp_path / kind).values()
         assert {r["status"] for r in rows} == {"failed"}
         assert all("no training" in r["reason"] for r in rows)
+
+
+KINDS = ("class_mean", "nearest_image", "retrieval-net", "clustering-net", "oracle", "floor")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_usable_test_shape_there_is_an_empty_table(kind, shards, tmp_path):
+    train, _ = shards
+    write_shard(tmp_path / "test-001.h5", [], "test-001", "test")
+    assert run(kind, (train, tmp_path / "test-001.h5"), tmp_path / "none") == []
+
+
+def test_shards_may_differ_in_numbers_of_views(shards, tmp_path):
+    train, test = shards
+    few = tmp_path / "train-002.h5"
+    write_shard(few, [packed("rod/z", (0.11, 0.44, 0.1), views=1)], few.stem, "train")
+    write_index(codes, [*train, few], [test], 0, 0, tmp_path / "codes.h5")
+    found = nearest_pictures(tmp_path / "codes.h5", ["disc/x", "rod/y"])
+    assert {near.view for near in found.values()} == {0}
+    with pytest.raises(ConfigError, match="reconstruct.view is 2, shapes of test-000 have 2 views"):
+        write_index(codes, train, [test], 2, 0, tmp_path / "codes.h5")
 
 
 def test_nearest_image_takes_the_mesh_of_the_likest_training_picture(shards, tmp_path):
