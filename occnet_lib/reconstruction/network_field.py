@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, DataError
 
-from .reconstruct import Reconstruction, reconstruct, timed
+from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,7 +113,8 @@ class Reconstructor:
             ConfigError: several pictures for a model of the camera's frame, but no rotations.
         """
         images = image if image.ndim == 4 else image[None]
-        if rotation is None and len(images) > 1 and self._network.model.frame == "camera":
+        turned = rotation is None and self._network.model.frame == "camera"
+        if turned and len(images) > 1:
             raise ConfigError(
                 "a model of `frame: camera` needs the cameras to bring several photos together",
                 hint="give one photo, or use a model of `frame: unit`",
@@ -130,6 +131,8 @@ class Reconstructor:
             rng=rng,
             device=self.device,
             normals=normals,
+            # The shape's own cube stands in the camera's frame at an angle that nobody knows.
+            box=BOX_OF_ANY_TURN if turned else BOX,
         )
         return replace(result, seconds=seconds | result.seconds)
 

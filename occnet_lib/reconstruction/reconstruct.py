@@ -22,13 +22,14 @@ from occnet_lib.storage.meshfile import save_mesh
 from . import extract
 from .mise import Field, mise
 from .normals import field_normals
-from .refine import refine
+from .refine import Refined, refine
 
 if TYPE_CHECKING:
     from .refine import TorchField
 
 LOG = logging.getLogger(__name__)
 BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
+BOX_OF_ANY_TURN = BOX * 3**0.5  # edge of that which holds the same cube however it is turned
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def reconstruct(
     rng: np.random.Generator,
     device: str = "cpu",
     normals: bool = False,
+    box: float = BOX,
 ) -> Reconstruction:
     """The surface of a field as a closed mesh.
 
@@ -88,6 +90,7 @@ def reconstruct(
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
         normals: whether to take vertex normals from `refine_field`.
+        box: edge of the cube around the origin in which the surface is looked for.
 
     Returns:
         A field without a surface gives an empty mesh with status `failed` instead of an error.
@@ -96,28 +99,22 @@ def reconstruct(
         ConfigError: the threshold is to come from validation and none is given.
         DataError: the field gives values that are not numbers.
     """
-    if threshold is None:
-        if isinstance(config.threshold, str):
-            raise ConfigError(
-                "reconstruct.threshold is `validation`, which needs a checkpoint", hint="give a number"
-            )
-        threshold = config.threshold
+    threshold = _number(config) if threshold is None else threshold
     seconds: dict[str, float] = {}
     level = extract.threshold_logit(threshold)
     with timed(seconds, "mise"):
-        grid = mise(field, config.resolution0, config.upsampling_steps, level, BOX, config.points_batch)
+        grid = mise(field, config.resolution0, config.upsampling_steps, level, box, config.points_batch)
     with timed(seconds, "extract"):
-        mesh = extract.surface(grid.logits, level, BOX)
+        mesh = extract.surface(grid.logits, level, box)
     if len(mesh.faces) == 0:
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
         return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
     with timed(seconds, "simplify"):
         mesh = simplify(mesh, config.max_faces) if config.max_faces else mesh
-    before = after = float("nan")
-    refined = False
+    found = Refined(mesh, float("nan"), float("nan"), False, 0)
     if refine_field is not None and config.refine_steps:
         with timed(seconds, "refine"):
-            result = refine(
+            found = refine(
                 refine_field,
                 mesh,
                 threshold,
@@ -127,21 +124,28 @@ def reconstruct(
                 rng=rng,
                 device=device,
             )
-        mesh, refined = result.mesh, result.kept
-        before, after = result.loss_before, result.loss_after
     directions = None
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
-            directions = field_normals(refine_field, mesh, device)
+            directions = field_normals(refine_field, found.mesh, device)
     return Reconstruction(
-        mesh=mesh,
+        mesh=found.mesh,
         normals=directions,
         seconds=seconds,
         points=grid.evaluated,
-        loss_before=before,
-        loss_after=after,
-        refined=refined,
+        loss_before=found.loss_before,
+        loss_after=found.loss_after,
+        refined=found.kept,
     )
+
+
+def _number(config: Reconstruct) -> float:
+    """The threshold of the configuration."""
+    if isinstance(config.threshold, str):
+        raise ConfigError(
+            "reconstruct.threshold is `validation`, which needs a checkpoint", hint="give a number"
+        )
+    return config.threshold
 
 
 @contextmanager

@@ -296,6 +296,23 @@ def test_a_model_of_the_cameras_frame_gives_meshes_of_the_unit_frame(tmp_path):
     )
 
 
+def test_a_shape_that_stands_at_an_angle_to_the_camera_is_not_cut_off(tmp_path):
+    """In the camera's frame the unit cube is turned: a ball beyond its faces stands for its edges."""
+    model = MODEL.model_copy(update={"frame": "camera"})
+    path = tmp_path / "best.ckpt"
+    options = {"model": model.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    save_network(path, network_file(ball_network(11.0).state_dict(), options))
+    reconstructor = Reconstructor(path, SMALL.model_copy(update={"refine_steps": 0}))
+    image = np.full((40, 40, 3), 200, np.uint8)
+    photo = reconstructor(image, rng()).mesh
+    assert np.abs(photo.vertices).max() > 0.65
+    assert (
+        np.abs(reconstructor.field(image).on_array(photo.vertices)).mean() < 0.5
+    )  # nowhere a wall of the box
+    known = reconstructor(image, rng(), np.eye(3)).mesh
+    assert 0.5 < np.abs(known.vertices).max() < 0.65
+
+
 @pytest.mark.parametrize("frame", ["unit", "camera"])
 def test_logits_of_several_pictures_are_their_fields(tmp_path, frame):
     torch.manual_seed(1)
@@ -469,6 +486,10 @@ def test_the_command_takes_many_photos_as_objects_or_as_views(checkpoint, tmp_pa
     assert cli.main([*command, "-o", str(tmp_path / "one.glb"), "--merge"]) == 0
     assert (tmp_path / "one.glb").exists()
     capsys.readouterr()
+    again = [*command[:2], str(tmp_path / "there" / "a.jpg"), *command[3:]]
+    assert cli.main([*again, "-o", str(tmp_path / "again")]) == 1
+    assert "would have the same mesh as" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
     for wrong, word in (
         (["--threshold", "1.5"], "reconstruct.threshold"),
         (["--resolution", "0"], "resolution0"),
