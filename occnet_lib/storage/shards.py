@@ -17,12 +17,14 @@ from occnet_lib.errors import DataError
 from occnet_lib.records import DEPTH_STEP, Mesh, ShapeKey
 
 from . import hdf5, png, pointorder
+from .handles import Handles
 from .packing import SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 from .png import EXTRA
 from .windows import Windows
 
 __all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
 
+_HANDLES = Handles()
 _FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
 _DATASETS = (
     *("category", "id", "points", "occupancies", "surface", "normals", "voxels", "images", "image_offsets"),
@@ -57,7 +59,8 @@ class Shard:
     """A shard for reading.
 
     The file is opened on first use in every process, so that a `Shard` may be pickled, forked and
-    handed to spawned workers; h5py's own lock makes it safe in threads.
+    handed to spawned workers; h5py's own lock makes it safe in threads. Of very many shards those least
+    recently read are closed until they are read again (2 ms; `storage.handles`).
 
     Args:
         path: the shard's file.
@@ -77,6 +80,16 @@ class Shard:
 
     def close(self) -> None:
         """Close the file; it opens again by itself when something is read."""
+        _HANDLES.close(self)
+
+    def open_file(self) -> None:
+        """Open the file unless it is open in this process; for `Handles`, as the next."""
+        if self._file is None or self._pid != os.getpid():
+            self._file = hdf5.open_checked(self.path, SCHEMA_VERSION, _DATASETS)
+            self._windows, self._pid = None, os.getpid()
+
+    def close_file(self) -> None:
+        """Close it at once; for `Handles`."""
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
         self._file = self._windows = None
@@ -132,6 +145,15 @@ class Shard:
         """Number of points near the surface of every shape, beside the uniform ones."""
         with self._reading() as file:
             return int(file["near_points"].shape[1]) if "near_points" in file else 0
+
+    def near(
+        self, i: int, start: int = 0, count: int | None = None
+    ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """As `points`, of the points near the surface; they follow `records.NearSurface`, not the uniform density."""
+        count = self.near_per_shape - start if count is None else count
+        if start < 0 or count < 0 or start + count > self.near_per_shape:
+            raise IndexError(f"points {start}:{start + count} of {self.near_per_shape} near the surface")
+        return self._window("near_", i, start, count)
 
     def mixture(
         self, i: int, where: float, count: int
@@ -286,8 +308,6 @@ class Shard:
 
     @contextmanager
     def _reading(self) -> Iterator[h5py.File]:
-        if self._file is None or self._pid != os.getpid():
-            self._file = hdf5.open_checked(self.path, SCHEMA_VERSION, _DATASETS)
-            self._windows, self._pid = None, os.getpid()
-        with hdf5.reading(self.path):
+        with _HANDLES.holding(self), hdf5.reading(self.path):
+            assert self._file is not None
             yield self._file

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
 from occnet_lib.records import DEPTH_STEP, ShapeKey
+from occnet_lib.storage import handles
 from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
 from occnet_lib.storage.windows import Windows
 from tests.unit.storage_shapes import records
@@ -298,3 +299,74 @@ def test_windows_are_what_h5py_reads(tmp_path):
             windows.read("other", 0, 0, 1)
         with pytest.raises(OSError, match="flat is cut short"):
             windows.read("flat", None, 0, 10**6)
+
+
+# A process that may have 64 files open reads 100 shards by turns, alone, in threads and in a forked child.
+MANY = """
+import os, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from occnet_lib.storage.shards import Shard
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (48, 64))
+shards = [Shard(path) for path in sorted(Path(sys.argv[1]).glob("*.h5"))]
+
+def read(turn):
+    shard = shards[turn * 37 % len(shards)]
+    points, _ = shard.points(0, 8, 16)
+    image = shard.image_bytes(1, 0)
+    assert len(os.listdir("/proc/self/fd")) < 64
+    return shard.name, points.tobytes(), image, shard.surface(2)[1].tobytes()
+
+alone = [read(turn) for turn in range(250)]
+assert len({name for name, *_ in alone}) == len(shards) == 100
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 64  # all that it is granted
+with ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(read, range(250))) == alone
+child = os.fork()
+if child == 0:
+    os._exit([read(turn) for turn in range(50, 200)] != alone[50:200])
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_more_shards_than_files_a_process_may_have_open(tmp_path: Path) -> None:
+    shapes = [PackedShape.of(*records(i)) for i in range(3)]
+    for number in range(100):
+        name = f"train-{number:03d}"
+        write_shard(tmp_path / f"{name}.h5", [shapes[(number + i) % 3] for i in range(3)], name, "train")
+    done = subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+class Counted:
+    """What keeps account of who opens it."""
+
+    def __init__(self) -> None:
+        self.is_open, self.opened = False, 0
+
+    def open_file(self) -> None:
+        self.opened += not self.is_open
+        self.is_open = True
+
+    def close_file(self) -> None:
+        self.is_open = False
+
+
+def test_handles_close_what_was_used_least_recently_and_never_what_is_read(monkeypatch) -> None:
+    monkeypatch.setattr(handles, "limit", lambda: 2)
+    keeper, (a, b, c) = handles.Handles(), (Counted(), Counted(), Counted())
+    with keeper.holding(a), keeper.holding(a):
+        for other in (b, c, b):
+            with keeper.holding(other):
+                assert a.is_open
+    assert [x.is_open for x in (a, b, c)] == [True, True, False]
+    with keeper.holding(b), keeper.holding(c):
+        assert not a.is_open
+    with keeper.holding(b), keeper.holding(c), keeper.holding(a):
+        assert b.is_open
+        assert c.is_open
+    assert [x.opened for x in (a, b, c)] == [2, 2, 2]
+    keeper.close(a)
+    assert not a.is_open
