@@ -6,6 +6,7 @@ import re
 import zipfile
 
 import pytest
+import yaml
 
 from .checkout import contents, make_checkout, write_meshes
 
@@ -30,6 +31,17 @@ def test_every_target_is_listed_with_one_line(finished):
     listed = dict(re.findall(r"^([a-z_]+) \((.+)\)$", text, re.MULTILINE))
     assert set(TARGETS) <= set(listed), text
     assert len(re.findall(r"^[a-z_]+$", text, re.MULTILINE)) == 0, "a target without a line"
+
+
+def test_the_slurm_profile_sends_every_rule_that_asks_for_a_gpu_to_the_partition_of_gpus(project):
+    asking = set()
+    for path in (project / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            if re.search(r"^ +gpu=", rule, re.MULTILINE):
+                asking.add(rule.split(":")[0])
+    profile = yaml.safe_load((project / "workflow/profiles/slurm/config.yaml").read_text())
+    assert "train_model" in asking
+    assert {rule: {"slurm_partition": "gpu"} for rule in asking} == profile["set-resources"]
 
 
 def test_snakemakes_own_report(finished, tmp_path):
