@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .commands_shared import out_option, progress
 from .config import Config
 from .errors import OccnetError
 from .logs import say
@@ -15,12 +16,11 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=Path, help="<category>/<id>/points.npz (ONet) or <category>_<id>.h5, with .lst files"
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the shards and shapes.csv")
+    out_option(parser, "folder for the shards and shapes.csv")
 
 
 def import_(args: argparse.Namespace, config: Config) -> None:
     """`occnet import`."""
-    from .commands import progress
     from .storage.onet_packs import import_packs
 
     good, total = import_packs(
@@ -48,12 +48,11 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout", choices=("onet", "seed"), default="onet", help="seed: files <category>_<id>.h5"
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+    out_option(parser, "folder to write")
 
 
 def export(args: argparse.Namespace, config: Config) -> None:
     """`occnet export`."""
-    from .commands import progress
     from .storage.onet_packs import export_packs
 
     if folders := [path for path in args.packs if path.is_dir()]:
@@ -65,7 +64,7 @@ def export(args: argparse.Namespace, config: Config) -> None:
 def weights_options(parser: argparse.ArgumentParser) -> None:
     """Options of `occnet weights`."""
     parser.add_argument("file", type=Path, help="ONet's model.pt, or best.ckpt of a training run")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to write: the other of the two")
+    out_option(parser, "file to write: the other of the two")
 
 
 def weights(args: argparse.Namespace, config: Config) -> None:

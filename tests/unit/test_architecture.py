@@ -35,7 +35,10 @@ ALLOWED = {
     "analysis": BASE | {"geometry", "storage"},
     "report": BASE | {"geometry", "storage", "rendering"},
 }
-EDGE = {"cli", "jobs", "jobs_files", "jobs_results", "commands", "commands_interop", "__main__", "__init__"}
+EDGE = {
+    *("cli", "jobs", "jobs_files", "jobs_results", "__main__", "__init__"),
+    *("commands", "commands_interop", "commands_results", "commands_shared"),
+}
 HEAVY = {
     *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
     *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),

@@ -1,0 +1,147 @@
+"""Commands from photos to the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from . import config as configuration
+from .commands_shared import out_option, progress
+from .config import Config
+from .errors import OccnetError
+from .logs import say
+from .records import Mesh
+from .seeds import rng
+
+
+def reconstruct_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet reconstruct`."""
+    parser.add_argument(
+        "photos", type=Path, nargs="+", help="images: one object each, plain background or RGBA mask"
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="best.ckpt of a training run")
+    out_option(parser, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several objects a folder")
+    parser.add_argument(
+        "--merge", action="store_true", help="the photos show one object: average their logits"
+    )
+    parser.add_argument(
+        "--format", default="ply", choices=("obj", "ply", "glb", "stl", "off"), help="in a folder"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help="cells along the edge, as 128 or 256",
+    )
+    parser.add_argument("--threshold", type=float, help="occupancy probability of the surface")
+    parser.add_argument("--simplify", type=int, metavar="FACES", help="most faces; 0: no simplification")
+    parser.add_argument("--refine", type=int, metavar="STEPS", help="steps of refinement; 0: none")
+
+
+def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
+    """The configuration with what the command line says about reconstruction."""
+    said = {"threshold": args.threshold, "max_faces": args.simplify, "refine_steps": args.refine}
+    changes = {key: value for key, value in said.items() if value is not None}
+    if args.resolution is not None:
+        cells, steps = args.resolution, 0
+        while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
+            cells, steps = cells // 2, steps + 1
+        changes |= {"resolution0": cells, "upsampling_steps": steps}
+    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
+
+
+def reconstruct(args: argparse.Namespace, config: Config) -> None:
+    """`occnet reconstruct`."""
+    from .reconstruction.network_field import Reconstructor
+    from .reconstruction.photo import load_photo
+
+    config = _reconstruct_config(args, config)
+    reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
+    objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
+    outs = _files(objects, args)
+    for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
+        images = np.stack([load_photo(photo) for photo in photos])
+        result = reconstructor(images, rng(config.seed, "reconstruct", photos[0].stem), normals=True)
+        if result.status == "failed":
+            raise OccnetError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
+        result.save(out)
+        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
+        say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
+
+
+def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:
+    """Where the mesh of each object goes."""
+    if len(objects) == 1:
+        return [args.out]
+    outs = [args.out / f"{photos[0].stem}.{args.format}" for photos in objects]
+    for i, out in enumerate(outs):
+        if out in outs[:i]:
+            first = objects[outs.index(out)][0]
+            raise OccnetError(
+                f"would have the same mesh as {first}: {out}", path=objects[i][0], hint="rename one"
+            )
+    return outs
+
+
+def evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet evaluate`."""
+    parser.add_argument("prediction", type=Path, help="predicted mesh, in the frame of the truth")
+    parser.add_argument("truth", type=Path, help="closed true mesh (of `occnet watertight`)")
+
+
+def evaluate(args: argparse.Namespace, config: Config) -> None:
+    """`occnet evaluate`."""
+    from .evaluation.metrics import compare
+    from .geometry.normalise import unit_cube
+    from .storage.meshfile import load_mesh
+
+    truth, loc, scale = unit_cube(load_mesh(args.truth, config.dataset.up))
+    predicted = load_mesh(args.prediction, config.dataset.up)
+    predicted = Mesh((predicted.vertices - loc) / scale, predicted.faces)
+    metrics = compare(
+        predicted, truth, config.points, config.evaluate, rng(config.seed, "evaluate", args.truth.stem)
+    )
+    say(json.dumps(metrics, indent=2))
+
+
+def analyse_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet analyse`."""
+    parser.add_argument("packs", type=Path, nargs="+", help="pack shards")
+    parser.add_argument("--checkpoint", type=Path, help="best.ckpt, for the t-SNE of its embeddings")
+    out_option(parser, "folder for statistics.csv, projections/ and embedding.csv")
+
+
+def analyse(args: argparse.Namespace, config: Config) -> None:
+    """`occnet analyse`."""
+    from .analysis.projections import write_projections
+    from .analysis.statistics import write_statistics
+    from .storage.shards import check
+
+    for path in args.packs:
+        check(path)
+    write_statistics(args.packs, args.out / "statistics.csv")
+    write_projections(args.packs, config.analyse, args.out / "projections")
+    if args.checkpoint:
+        from .analysis.embeddings import write_embedding
+        from .reconstruction.network_field import encoder_features
+
+        features = encoder_features(args.checkpoint)
+        write_embedding(features, args.packs, config.analyse, config.seed, args.out / "embedding.csv")
+    say(str(args.out))
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `occnet report`."""
+    parser.add_argument("results", type=Path, help="results folder of the workflow")
+    out_option(parser, "HTML file to write")
+
+
+def report(args: argparse.Namespace, config: Config) -> None:
+    """`occnet report`."""
+    from .report import write_report
+
+    resolved = args.results / "config.json"
+    write_report(args.results, configuration.load(resolved) if resolved.exists() else config, args.out)
+    say(str(args.out))
