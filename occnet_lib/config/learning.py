@@ -66,15 +66,14 @@ class Model(Section):
     @classmethod
     def _fill_in_preset(cls, value: Any) -> Any:
         """The keys of the preset, which then is forgotten: networks that are equal have equal keys."""
-        if not isinstance(value, dict) or value.get("preset") not in PRESETS:
+        name = value.get("preset") if isinstance(value, dict) else None
+        if not isinstance(name, str) or name not in PRESETS:
             return value
-        preset = PRESETS[value["preset"]]
         if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys already
-            name = value["preset"]
             raise ValueError(
                 f"has all keys without the preset: write `: {name}` instead of `: {{preset: {name}}}`"
             )
-        return preset | value | {"preset": ""}
+        return PRESETS[name] | value | {"preset": ""}
 
 
 class Train(Section):
@@ -87,6 +86,10 @@ class Train(Section):
         0,
         description="0: uniform points; k: of k times as many, half occupied where possible, weighted to the same loss",
     )
+    near_points: Natural = Field(
+        0, description="points near the surface besides, of those that points.near_surface makes"
+    )
+    near_weight: NonNegative = Field(0.3, description="weight of their mean loss beside that of uniform points")
     image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
     crop: float = Field(
         1.0, gt=0.0, le=1.0, description="least share of a picture that a random crop leaves; 1: all of it"

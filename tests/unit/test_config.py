@@ -36,6 +36,7 @@ def test_config_yaml_is_the_defaults(project):
         ({"train": {"steps": 0}}, ["`train.steps`", "greater than or equal to 1", "0"]),
         ({"dataset": {"split": {"val": 0.6, "test": 0.5}}}, ["`dataset.split`", "below 1"]),
         ({"models": {"onet": None}}, ["`models`", "at least one model"]),
+        ({"models": {"a": {"preset": ["best"]}}}, ["`models.a.preset`"]),
         ({"models": {"a/b": {}}}, ["`models`", "'a/b'"]),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
     ],
