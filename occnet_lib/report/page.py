@@ -126,6 +126,13 @@ def _versions(results: Results) -> str:
     return f"occnet {__version__}"
 
 
+_STAGES = (
+    *("demo", "catalogue", "shapes", "preprocess", "import", "pack", "train"),
+    *("index", "reconstruct", "evaluate", "analyse"),
+)
+"""Folders of benchmarks/ in the order of the data's path."""
+
+
 def _costs(results: Results) -> Html:
     """Jobs, time and memory by stage, from the workflow's benchmark files."""
     jobs: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
@@ -139,20 +146,9 @@ def _costs(results: Results) -> Html:
             jobs[stage].append((wall, cpu, memory))
     if not jobs:
         return paragraph("There is no account of time: this run has no benchmarks folder.", note=True)
-    order = (
-        "demo",
-        "catalogue",
-        "shapes",
-        "preprocess",
-        "pack",
-        "train",
-        "reconstruct",
-        "evaluate",
-        "analyse",
-    )
-    place = {stage: i for i, stage in enumerate(order)}
+    place = {stage: i for i, stage in enumerate(_STAGES)}
     body = []
-    for stage in sorted(jobs, key=lambda stage: (place.get(stage, len(order)), stage)):
+    for stage in sorted(jobs, key=lambda stage: (place.get(stage, len(place)), stage)):
         walls, cpus, memories = zip(*jobs[stage], strict=True)
         body.append(
             (

@@ -9,6 +9,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 
 from occnet_lib.config import Config, Model, Report
 from occnet_lib.report import data, examples, html, metrics, plots, published, write_report
+from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
 from occnet_lib.storage.shards import Shard
@@ -453,3 +455,13 @@ class TestPlots:
         page = rebuilt(copy)
         assert "0.541" in page.text["training"]
         assert "occnet" in page.text["run"]
+
+
+def test_costs_follow_the_path_of_the_data(tmp_path) -> None:
+    for stage in ("later", "evaluate", "index", "import", "train"):
+        (tmp_path / "benchmarks" / stage).mkdir(parents=True)
+        (tmp_path / "benchmarks" / stage / "a.tsv").write_text("s\tcpu_time\tmax_rss\n1\t2\t3\n")
+    found = page_module._costs(SimpleNamespace(root=tmp_path))
+    stages = ("import", "train", "index", "evaluate", "later")
+    places = [found.index(f">{stage}<") for stage in stages]
+    assert places == sorted(places)
