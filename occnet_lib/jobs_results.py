@@ -63,7 +63,9 @@ def evaluate(args: argparse.Namespace, config: Config) -> str:
 
     measured = {"none": False, "all": True, "floor": args.model == "baseline_floor"}[config.evaluate.original]
     keys = catalogue_of(catalogue_path(config)) if measured else []
-    originals = {key.name: Path(config.dataset_root) / key.path for key in keys}
+    # Files of imported shapes (docs/interop.md) hold no mesh.
+    meshes = [key for key in keys if not key.path.endswith(".h5")]
+    originals = {key.name: Path(config.dataset_root) / key.path for key in meshes}
     rows = evaluate_shard(args.meshes, sound(config, args.pack), config, args.model, args.out, originals)
     return f"evaluate: {args.out}: {len(rows)} shapes"
 

@@ -59,7 +59,9 @@ class Config(Section):
         names = []
         for kind in self.evaluate.baselines:
             by_code = kind in ("retrieval", "clustering")
-            names += [f"baseline_{kind}-{model}" for model in self.models] if by_code else [f"baseline_{kind}"]
+            names += (
+                [f"baseline_{kind}-{model}" for model in self.models] if by_code else [f"baseline_{kind}"]
+            )
         return names
 
     @field_validator("dataset", mode="before")
