@@ -14,7 +14,7 @@ VERSIONS = MappingProxyType(
         "points": 2,
         "views": 2,
         "pack": 2,
-        "train": 1,
+        "train": 2,
         "reconstruct": 2,
         "evaluate": 2,
         "analyse": 1,

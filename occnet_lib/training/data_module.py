@@ -62,7 +62,21 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
         return epoch, self._permutation[place]
 
 
-class TrainingLoader(DataLoader[Item]):
+class _Positioned:
+    """A position in a `BatchOrder`, which goes into checkpoints."""
+
+    _order: BatchOrder
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: how many batches were handed out."""
+        return {"batches": self._order.first}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind a position."""
+        self._order.first = state["batches"]
+
+
+class TrainingLoader(_Positioned, DataLoader[Item]):
     """The batches of `BatchOrder`, with a position that goes into checkpoints.
 
     Args:
@@ -92,16 +106,8 @@ class TrainingLoader(DataLoader[Item]):
             self._order.first += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position: how many batches were handed out."""
-        return {"batches": self._order.first}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind a position."""
-        self._order.first = state["batches"]
-
-
-class DeviceLoader:
+class DeviceLoader(_Positioned):
     """The same batches as those of `TrainingLoader`, gathered from a set that is on the device as a whole.
 
     Args:
@@ -123,14 +129,6 @@ class DeviceLoader:
             batch = self._set.batch(pairs)
             self._order.first += 1
             yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """As `TrainingLoader.state_dict`."""
-        return {"batches": self._order.first}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """As `TrainingLoader.load_state_dict`."""
-        self._order.first = state["batches"]
 
 
 def training_loader(

@@ -18,7 +18,7 @@ from occnet_lib.networks.checkpoint import read_plain
 
 from . import options
 from .bookkeeping import Bookkeeping
-from .data_module import DeviceLoader, training_loader, validation_loader
+from .data_module import DeviceLoader, TrainingLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
 from .module import OccupancyModule
 from .picture import Pictures
@@ -65,10 +65,6 @@ def train(
     training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
-    if len(validation) == 0:
-        _log.warning(
-            "no shape in the validation split: the last network of %s counts as the best", model_name
-        )
     device = options.device_of(section)
     bf16 = options.uses_bf16(section, device)
     digest = options.run_digest(model, section, config.seed, training, validation)
@@ -90,10 +86,7 @@ def train(
     }
     if first_process:
         options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
-    examples = ValidationItems(validation, section)
-    batches = validation_loader(examples, section.workers) if len(validation) else None
-    pictures = Pictures(examples) if len(validation) else None
-    keeper = Bookkeeping(folder, section, about, batches, pictures, bf16, digest)
+    keeper = _bookkeeping(folder, section, about, validation, bf16, digest)
     if state and first >= section.steps:
         _log.info("%s is trained already (%d steps)", model_name, first)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
@@ -103,18 +96,32 @@ def train(
     del state  # Lightning reads the file again
     items = TrainingItems(training, section, config.seed)
     loader = training_loader(items, section, config.seed, device)
-    _log.info(
-        "training %s: %d parameters, %s on %s, %d shapes, data %s",
-        *(model_name, module.network.parameter_count, facts["precision"], device, len(training)),
-        "on the device"
-        if isinstance(loader, DeviceLoader)
-        else "in memory"
-        if training.cached
-        else "on disk",
-    )
+    parameters, precision = facts["parameters"], facts["precision"]
+    what = (model_name, parameters, precision, device, len(training), _place(loader, training))
+    _log.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
     with _quiet_lightning(), processes():
         trainer = _trainer(folder, section, keeper, device, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
+
+
+def _bookkeeping(
+    folder: Path, section: Train, about: dict[str, Any], validation: ShapeSet, bf16: bool, digest: str
+) -> Bookkeeping:
+    if len(validation) == 0:
+        _log.warning(
+            "no shape in the validation split: the last network of %s counts as the best", about["model_name"]
+        )
+        return Bookkeeping(folder, section, about, None, None, bf16, digest)
+    items = ValidationItems(validation, section)
+    batches = validation_loader(items, section.workers)
+    return Bookkeeping(folder, section, about, batches, Pictures(items), bf16, digest)
+
+
+def _place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
+    """Where the data are."""
+    if isinstance(loader, DeviceLoader):
+        return "on the device"
+    return "in memory" if training.cached else "on disk"
 
 
 def _trainer(folder: Path, train: Train, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:
