@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class Item:
             all were taken.
         rotation: (3, 3) float32, unit frame to the camera of the image.
         crop: (3,) float32, what the encoder is to see of the image (`networks.images.encoder_input`).
+        near: (K, 3) float16, points near the surface.
+        near_occupancies: (K,) bool.
     """
 
     shape: int
@@ -36,6 +38,8 @@ class Item:
     share: float
     rotation: NDArray[np.float32]
     crop: NDArray[np.float32]
+    near: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 3), np.float16))
+    near_occupancies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Batch:
         shares: (B,) float32 (`Item.share`).
         rotations: (B, 3, 3) float32.
         crops: (B, 3) float32.
+        near: (B, K, 3) float16.
+        near_occupancies: (B, K) bool.
     """
 
     shapes: Tensor
@@ -59,6 +65,8 @@ class Batch:
     shares: Tensor
     rotations: Tensor
     crops: Tensor
+    near: Tensor
+    near_occupancies: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
@@ -81,7 +89,7 @@ class Batch:
         return torch.where(self.occupancies, occupied, free)
 
     def _tensors(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, each.name) for each in fields(self)]
 
 
 def collate(items: list[Item]) -> Batch:
@@ -97,6 +105,8 @@ def collate(items: list[Item]) -> Batch:
         torch.tensor([item.share for item in items]),
         torch.from_numpy(np.stack([item.rotation for item in items])),
         torch.from_numpy(np.stack([item.crop for item in items])),
+        torch.from_numpy(np.stack([item.near for item in items])),
+        torch.from_numpy(np.stack([item.near_occupancies for item in items])),
     )
 
 

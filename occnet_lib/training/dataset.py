@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,16 @@ from torch.utils.data import Dataset
 
 from occnet_lib import seeds
 from occnet_lib.config import Train
+from occnet_lib.errors import DataError
 from occnet_lib.storage.shards import Shard
 
 from .batch import WHOLE, Item
 
 # `cache: auto` keeps data in memory up to this many bytes over all loading processes.
 CACHE_BYTES = 2 * 10**9
+
+
+Window = tuple[NDArray[np.float16], NDArray[np.bool_]]
 
 
 class ShapeSet:
@@ -33,7 +38,8 @@ class ShapeSet:
         self._places = [(shard, i) for shard in self._shards for i in range(len(shard))]
         self.names = [key.name for shard in self._shards for key in shard.keys]
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
-        self._points: dict[int, tuple[NDArray[np.float16], NDArray[np.bool_]]] = {}
+        self._points: dict[int, Window] = {}
+        self._near: dict[int, Window] = {}
         few = train.cache == "auto" and self.nbytes() * max(1, train.workers) <= CACHE_BYTES
         self.cached = train.cache == "ram" or few
 
@@ -66,16 +72,39 @@ class ShapeSet:
         _, world_mat, _, _ = shard.camera(i, view)
         return world_mat[:, :3].astype(np.float32)
 
+    def near_of(self, shape: int) -> int:
+        """How many points near the surface there are of a shape, beside the uniform ones."""
+        shard, _ = self._places[shape]
+        return shard.near_per_shape
+
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(count, 3) float16 and (count,) bool from `start` on; from the beginning again where they end."""
         shard, i = self._places[shape]
+        return self._window(
+            self._points, shape, start, count, partial(shard.points, i), self.points_of(shape)
+        )
+
+    def near(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """The same of the points near the surface."""
+        shard, i = self._places[shape]
+        return self._window(self._near, shape, start, count, partial(shard.near, i), self.near_of(shape))
+
+    def _window(
+        self,
+        cache: dict[int, Window],
+        shape: int,
+        start: int,
+        count: int,
+        read: Callable[..., Window],
+        total: int,
+    ) -> Window:
         if self.cached:
-            if shape not in self._points:
-                self._points[shape] = shard.points(i)
-            all_points, all_occupancies = self._points[shape]
-            points, occupancies = all_points[start : start + count], all_occupancies[start : start + count]
+            if shape not in cache:
+                cache[shape] = read()
+            points, occupancies = cache[shape]
+            points, occupancies = points[start : start + count], occupancies[start : start + count]
         else:
-            points, occupancies = shard.points(i, start, min(count, shard.points_per_shape - start))
+            points, occupancies = read(start, min(count, total - start))
         if len(points) < count:
             return np.resize(points, (count, 3)), np.resize(occupancies, count)
         return points, occupancies
@@ -93,18 +122,20 @@ class ShapeSet:
     def nbytes(self) -> int:
         """Memory that all data takes when decoded."""
         return sum(
-            len(shard) * (7 * shard.points_per_shape + shard.views * shard.image(0, 0).nbytes)
+            len(shard)
+            * (7 * (shard.points_per_shape + shard.near_per_shape) + shard.views * shard.image(0, 0).nbytes)
             for shard in self._shards
             if len(shard)
         )
 
 
 class Draw(NamedTuple):
-    """What chance decides about an item: its view, where its window of points begins, its crop."""
+    """What chance decides about an item: its view, where its windows of points begin, its crop."""
 
     view: int
     start: int
     crop: NDArray[np.float32]
+    near: int
 
 
 class TrainingItems(Dataset[Item]):
@@ -113,26 +144,36 @@ class TrainingItems(Dataset[Item]):
     An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
     when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
     the window is that many times as long, and `balanced_choice` takes `train.points` of it. With `train.crop`
-    the picture is cropped to a square of at least that share of its area, at any place.
+    the picture is cropped to a square of at least that share of its area, at any place. With
+    `train.near_points` a window of so many points near the surface comes with it.
+
+    Raises:
+        DataError: `train.near_points` and a shard without points near the surface.
     """
 
     def __init__(self, shapes: ShapeSet, train: Train, seed: int) -> None:
         self.shapes, self.count, self._seed = shapes, train.points, seed
-        self._balance, self._crop = max(1, train.balance), train.crop
+        self._balance, self._crop, self.near_count = max(1, train.balance), train.crop, train.near_points
+        if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
+            raise DataError(
+                f"the pack holds no points near the surface of {shapes.names[bare[0]]}",
+                hint="set points.near_surface (.05 will do) or train.near_points: 0",
+            )
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, shape = index
-        view, start, crop = self.draw(epoch, shape)
+        view, start, crop, near_start = self.draw(epoch, shape)
         points, occupancies = self.shapes.points(shape, start, self.window(shape))
         share = float(occupancies.mean())
         if len(points) > self.count:
             chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
-        return Item(shape, image, points, occupancies, share, rotation, crop)
+        near = self.shapes.near(shape, near_start, self.near_count) if self.near_count else ()
+        return Item(shape, image, points, occupancies, share, rotation, crop, *near)
 
     def window(self, shape: int) -> int:
         """Points that are read: at least what is asked for, repeated where a shape has fewer."""
@@ -144,10 +185,14 @@ class TrainingItems(Dataset[Item]):
         view = int(rng.integers(self.shapes.views(shape)))
         room = max(0, self.shapes.points_of(shape) - self.window(shape))
         start = 8 * int(rng.integers(room // 8 + 1))
-        if self._crop == 1.0:
-            return Draw(view, start, WHOLE)
-        edge = rng.uniform(self._crop, 1.0) ** 0.5
-        return Draw(view, start, np.array([edge, *rng.uniform(0.0, 1.0 - edge, 2)], np.float32))
+        crop = WHOLE
+        if self._crop < 1.0:
+            edge = rng.uniform(self._crop, 1.0) ** 0.5
+            crop = np.array([edge, *rng.uniform(0.0, 1.0 - edge, 2)], np.float32)
+        if not self.near_count:
+            return Draw(view, start, crop, 0)
+        near_room = max(0, self.shapes.near_of(shape) - self.near_count)
+        return Draw(view, start, crop, 8 * int(rng.integers(near_room // 8 + 1)))
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

@@ -31,6 +31,9 @@ class DeviceSet:
         self._images = torch.zeros(size, dtype=torch.uint8, device=device)
         self._points = torch.zeros(len(shapes), count, 3, dtype=torch.float16, device=device)
         self._occupancies = torch.zeros(len(shapes), count, dtype=torch.bool, device=device)
+        near = shapes.near_of(0) if items.near_count else 0
+        self._near = torch.zeros(len(shapes), near, 3, dtype=torch.float16, device=device)
+        self._near_occupancies = torch.zeros(len(shapes), near, dtype=torch.bool, device=device)
         rotations = np.zeros((len(shapes), len(views), 3, 3), np.float32)
         for shape in range(len(shapes)):
             images = [shapes.image(shape, view) for view in views]
@@ -39,13 +42,17 @@ class DeviceSet:
             self._images[shape] = torch.from_numpy(np.stack(images)).to(device)
             self._points[shape] = torch.from_numpy(points).to(device)
             self._occupancies[shape] = torch.from_numpy(occupancies).to(device)
+            if near:
+                points, occupancies = shapes.near(shape, 0, near)
+                self._near[shape] = torch.from_numpy(points).to(device)
+                self._near_occupancies[shape] = torch.from_numpy(occupancies).to(device)
             rotations[shape] = [shapes.rotation(shape, view) for view in views]
         self._rotations = torch.from_numpy(rotations).to(device)
 
     @staticmethod
     def fits(shapes: ShapeSet, device: str) -> bool:
         """Whether a set can be on a device: shapes have the same numbers, and memory is free for them."""
-        numbers = {(shapes.views(i), shapes.points_of(i)) for i in range(len(shapes))}
+        numbers = {(shapes.views(i), shapes.points_of(i), shapes.near_of(i)) for i in range(len(shapes))}
         if len(numbers) > 1:
             return False
         return device == "cpu" or shapes.nbytes() < _SHARE * torch.cuda.mem_get_info()[0]
@@ -54,9 +61,9 @@ class DeviceSet:
         """The items of (epoch, shape) pairs; without waiting for the device."""
         draws = [self._items.draw(epoch, shape) for epoch, shape in pairs]
         index = np.array(
-            [(shape, draw.view, draw.start) for (_, shape), draw in zip(pairs, draws, strict=True)]
+            [(shape, draw.view, draw.start, draw.near) for (_, shape), draw in zip(pairs, draws, strict=True)]
         )
-        shapes, views, starts = self._moved(torch.from_numpy(index)).unbind(1)
+        shapes, views, starts, near_starts = self._moved(torch.from_numpy(index)).unbind(1)
         crops = self._moved(torch.from_numpy(np.stack([draw.crop for draw in draws])))
         window = self._items.window(pairs[0][1])
         places = (starts[:, None] + torch.arange(window, device=self._device)) % self._points.shape[1]
@@ -67,7 +74,10 @@ class DeviceSet:
             places, occupancies = places.gather(1, chosen), occupancies.gather(1, chosen)
         points = self._points[shapes[:, None], places]
         images, rotations = self._images[shapes, views], self._rotations[shapes, views]
-        return Batch(shapes, images, points, occupancies, shares, rotations, crops)
+        near_places = near_starts[:, None] + torch.arange(self._items.near_count, device=self._device)
+        near_places = near_places % max(1, self._near.shape[1])
+        near = self._near[shapes[:, None], near_places], self._near_occupancies[shapes[:, None], near_places]
+        return Batch(shapes, images, points, occupancies, shares, rotations, crops, *near)
 
     def _moved(self, values: Tensor) -> Tensor:
         if self._device.type == "cuda":

@@ -54,9 +54,14 @@ class OccupancyModule(LightningModule):
         """The mean loss of a batch."""
         crops = batch.crops if self._train.crop < 1.0 else None
         images = encoder_input(batch.images, self._train.image_size, crops)
-        logits = self.network(images, batch.points.float(), batch.rotations).float()
+        points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
+        logits = self.network(images, points, batch.rotations).float()
+        logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)
         weights = batch.weights() if self._train.balance else None
         loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
+        if self._train.near_points:
+            near_loss = functional.binary_cross_entropy_with_logits(near, batch.near_occupancies.float())
+            loss = loss + self._train.near_weight * near_loss
         with torch.no_grad():
             found = logits > 0
             right = (found == batch.occupancies).float()

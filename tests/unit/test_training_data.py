@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.config import Model, Train
-from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.storage.shards import Shard
 from occnet_lib.training.batch import Batch, collate
@@ -40,7 +40,7 @@ SMALL = Model(hidden=16, c_dim=8, blocks=1)
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory) -> Path:
-    return make_shard(tmp_path_factory.mktemp("pack") / "train-0.h5", 5)
+    return make_shard(tmp_path_factory.mktemp("pack") / "train-0.h5", 5, near=160)
 
 
 def first_batches(loader, count: int) -> list:
@@ -54,7 +54,7 @@ def assert_same(a, b) -> None:
 
 @pytest.mark.parametrize(("workers", "cache"), [(0, "none"), (2, "none"), (2, "ram")])
 def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
-    reference = Train(points=64, cache="ram")
+    reference = Train(points=64, near_points=40, cache="ram")
     other = reference.model_copy(update={"workers": workers, "cache": cache})
     loaders = [
         TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.workers)
@@ -64,7 +64,7 @@ def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
         assert_same(a, b)
 
 
-@pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6}, {"points": 2000}])
+@pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6}, {"points": 2000}, {"near_points": 48}])
 def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options):
     train = Train(points=64, batch_size=4).model_copy(update=options)
     items = TrainingItems(ShapeSet([shard], train), train, 3)
@@ -237,6 +237,33 @@ def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
     assert module.means() == pytest.approx(expected, rel=1e-5)
 
 
+def test_points_near_the_surface_add_their_mean_loss(shard):
+    train = Train(points=64, near_points=40, near_weight=0.3, image_size=32)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL, train, shapes.names)
+    batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
+    stored, occupied = Shard(shard).near(2)
+    begin = next(8 * k for k in range(16) if np.array_equal(stored[8 * k : 8 * k + 40], batch.near[2]))
+    np.testing.assert_array_equal(batch.near_occupancies[2], occupied[begin : begin + 40])
+    loss = module.training_step(batch, 0)
+    images, points = inputs(batch, 32)
+    with torch.no_grad():
+        logits = module.network.train()(images, torch.cat([points, batch.near.float()], 1)).double().numpy()
+    truth = np.concatenate([batch.occupancies, batch.near_occupancies], axis=1)
+    losses = np.log1p(np.exp(np.where(truth, -logits, logits)))
+    assert loss.item() == pytest.approx(losses[:, :64].mean() + 0.3 * losses[:, 64:].mean(), rel=1e-5)
+    found, truth = (logits > 0)[:, :64], truth[:, :64]
+    measured = (found == truth).mean(), ((found & truth).sum(1) / (found | truth).sum(1)).mean()
+    assert module.means()[1:] == pytest.approx(measured, rel=1e-5)
+
+
+def test_points_near_the_surface_that_are_missing_are_a_message(tmp_path):
+    train = Train(points=8, near_points=8)
+    shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1)], train)
+    with pytest.raises(DataError, match="no points near the surface of ellipsoid/train-0-0"):
+        TrainingItems(shapes, train, 0)
+
+
 def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
     """In training and validation: as if the points themselves had been turned by their image's camera."""
     train = Train(points=64, image_size=32, validation_points=64)
@@ -262,9 +289,8 @@ def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
 
 def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
     nothing = torch.zeros(1, 4)
-    batch = Batch(
-        nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), nothing, nothing
-    )
+    rest = [nothing] * 4
+    batch = Batch(nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), *rest)
     assert batch.weights().eq(1).all()
     assert balanced_choice(np.zeros(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
     assert balanced_choice(np.ones(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
@@ -325,8 +351,8 @@ def test_batches_of_shards_that_differ(tmp_path):
 def test_data_stay_in_memory_where_asked_and_where_they_are_few(shard, monkeypatch):
     assert not ShapeSet([shard], Train(cache="none")).cached
     assert ShapeSet([shard], Train()).cached
-    # 5 shapes of 1024 points and 3 images of 33 × 33
-    monkeypatch.setattr("occnet_lib.training.dataset.CACHE_BYTES", 5 * (7 * 1024 + 3 * 33 * 33 * 3))
+    # 5 shapes of 1024 and 160 points and 3 images of 33 × 33
+    monkeypatch.setattr("occnet_lib.training.dataset.CACHE_BYTES", 5 * (7 * (1024 + 160) + 3 * 33 * 33 * 3))
     assert ShapeSet([shard], Train(workers=1)).cached
     assert not ShapeSet([shard], Train(workers=2)).cached
     assert ShapeSet([shard], Train(workers=2, cache="ram")).cached
