@@ -121,23 +121,41 @@ class Progress(threading.Thread):
 
 
 class Calm(logging.Filter):
-    """Keeps from the terminal what Snakemake says of every job; its log file has all of it."""
+    """Keeps from the terminal what Snakemake says of every job; its log file has all of it.
+
+    Args:
+        few: how many jobs of each rule to tell of, as suits a dry run, which tells the number of all, too; None: of
+            all, but those that lines of progress count.
+    """
+
+    def __init__(self, few: int | None = None) -> None:
+        super().__init__()
+        self.few, self.jobs = few, Counter[str]()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show a record."""
         event = str(getattr(getattr(record, "event", None), "value", ""))
-        if event == "job_info":
-            return getattr(record, "rule_name", "") not in _COUNTED_RULES
-        return event not in _CHATTER_EVENTS and not str(record.msg).startswith(_CHATTER)
+        if event != "job_info":
+            return event not in _CHATTER_EVENTS and not str(record.msg).startswith(_CHATTER)
+        rule = str(getattr(record, "rule_name", ""))
+        self.jobs[rule] += 1
+        return rule not in _COUNTED_RULES if self.few is None else self.jobs[rule] <= self.few
 
 
-def show(results: str | Path) -> None:
-    """Replace Snakemake's account of every job on the terminal by lines of progress."""
+def calm(few: int | None = None) -> None:
+    """Have one `Calm` on Snakemake's terminal, instead of an earlier one."""
     from snakemake.logging import logger
 
     for handler in logger.handlers:
         if handler.name == "DefaultStreamHandler":
-            handler.addFilter(Calm())
+            for earlier in [old for old in handler.filters if isinstance(old, Calm)]:
+                handler.removeFilter(earlier)
+            handler.addFilter(Calm(few))
+
+
+def show(results: str | Path) -> None:
+    """Replace Snakemake's account of every job on the terminal by lines of progress."""
+    calm()
     Progress(results).start()
 
 

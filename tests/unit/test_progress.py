@@ -123,6 +123,17 @@ def test_the_terminal_shows_errors_and_no_chatter(text, more, shown):
     assert Calm().filter(record) is shown
 
 
+def test_a_dry_run_tells_of_the_first_jobs_of_each_rule():
+    calm = Calm(few=2)
+    rules = ["preprocess_shard", "train_model", "preprocess_shard", "preprocess_shard", "train_model"]
+    shown = []
+    for rule in rules:
+        record = logging.LogRecord("snakemake", logging.INFO, "", 0, "", None, None)
+        record.event, record.rule_name = Event("job_info"), rule
+        shown.append(calm.filter(record))
+    assert shown == [True, True, True, False, True]
+
+
 def test_snakemake_still_has_these_events():
     from snakemake_interface_logger_plugins.common import LogEvent
 

@@ -10,6 +10,9 @@ from snakemake.exceptions import WorkflowError
 
 from occnet_lib.config import Config, check, digest
 from occnet_lib.errors import OccnetError
+from occnet_lib.progress import calm
+
+calm(few=5)  # of each rule's jobs in a dry run; `begin` has another idea of it
 
 # `--config shape=…` names the shape that `rerun` treats again: a wish of this call, no setting of the run.
 SHAPE = str(config.pop("shape", ""))
