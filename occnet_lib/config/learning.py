@@ -89,7 +89,9 @@ class Train(Section):
     near_points: Natural = Field(
         0, description="points near the surface besides, of those that points.near_surface makes"
     )
-    near_weight: NonNegative = Field(0.3, description="weight of their mean loss beside that of uniform points")
+    near_weight: NonNegative = Field(
+        0.3, description="weight of their mean loss beside that of uniform points"
+    )
     image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
     crop: float = Field(
         1.0, gt=0.0, le=1.0, description="least share of a picture that a random crop leaves; 1: all of it"

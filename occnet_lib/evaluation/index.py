@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.hdf5 import open_checked, reading
+from occnet_lib.storage.hdf5 import creating, open_checked, reading
 from occnet_lib.storage.shards import Shard
 
 from .voxels import Grids, class_mean, cluster
@@ -55,7 +55,7 @@ def write_index(
     # Imported shards may differ in their numbers of views.
     count = min((shard.views for shard in shards if len(shard)), default=0)
     count = min(views or count, count)
-    with replacing(out) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(out) as temporary, creating(temporary) as file:
         file.attrs["schema_version"] = _SCHEMA
         _write_names(file, "names", shards)
         names = 0
@@ -143,7 +143,7 @@ def write_clusters(
     labels = cluster(grids, count, rng) if count else np.zeros(0, np.int64)
     used, labels = np.unique(labels, return_inverse=True)
     means = [class_mean(grids[labels == k]) for k in range(len(used))]
-    with replacing(out) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(out) as temporary, creating(temporary) as file:
         file.attrs["schema_version"] = _SCHEMA
         file.create_dataset("names", data=names, shape=(len(names),), dtype=h5py.string_dtype())
         file["labels"] = labels.astype(np.int64)

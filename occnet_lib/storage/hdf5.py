@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -27,6 +29,25 @@ def reading(path: str | Path) -> Iterator[None]:
         yield
     except DAMAGE as error:
         raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
+
+
+@contextlib.contextmanager
+def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """A new file. When the disk is full, only the error itself is told.
+
+    HDF5 holds back what it writes, so that after a failed write every object of the file fails once more when it is
+    freed, some of them long after; h5py has each of these failures printed as an uncaught exception.
+    """
+    hook = sys.excepthook
+
+    def quiet(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if trace is None or not trace.tb_frame.f_code.co_name.endswith("ObjectID._dealloc"):
+            hook(kind, value, trace)
+
+    sys.excepthook = quiet
+    with h5py.File(path, "w", **options) as file:
+        yield file
+    sys.excepthook = hook  # not after an error, whose objects live on in its traceback
 
 
 # Bytes in front of the HDF5 file proper, which HDF5 leaves to others: there is the seal, a digest of all the rest.

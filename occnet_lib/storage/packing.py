@@ -63,7 +63,7 @@ def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, spl
             full disk.
     """
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=hdf5.USERBLOCK) as file:
+        with hdf5.creating(temporary, userblock_size=hdf5.USERBLOCK) as file:
             file.attrs["schema_version"] = SCHEMA_VERSION
             file.attrs["shard"], file.attrs["split"] = shard, split
             keys: list[ShapeKey] = []

@@ -155,6 +155,7 @@ def test_two_runs_at_once_on_one_results_folder(finished, other):
         while not (other.results / ".lock").exists():
             assert first.poll() is None
             time.sleep(0.05)
+        os.killpg(first.pid, signal.SIGSTOP)  # or it might have ended before the second looks
         text = other.snakemake("preprocess", check=False)
         lines = [line for line in text.splitlines() if "in use by another run" in line]
         assert len(lines) == 1, text
