@@ -184,3 +184,36 @@ def over(pattern, *splits, **values):
     return lambda wildcards: expand(
         pattern, shard=shards(*splits), **values, **dict(wildcards)
     )
+
+
+DEVICES = CONFIG.train.devices * CONFIG.train.nodes
+
+
+def several_nodes():
+    """What Slurm is told of a training on several nodes, which has a task a device."""
+    if CONFIG.train.nodes == 1:
+        return {}
+    return {
+        "nodes": CONFIG.train.nodes,
+        "mpi": "srun",
+        "tasks": DEVICES,
+        "tasks_per_gpu": 0,
+    }
+
+
+def launched():
+    """What starts the tasks of such a training."""
+    if CONFIG.train.nodes == 1:
+        return ""
+    return f"srun --ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices} "
+
+
+def looked_up(wildcards):
+    """The indices that a baseline looks up."""
+    kind, _, model = wildcards.baseline.partition("-")
+    files = {
+        "nearest_image": ["images"],
+        "retrieval": [f"codes_{model}"],
+        "clustering": [f"codes_{model}", "clusters"],
+    }
+    return [f"{RESULTS}/index/{name}.h5" for name in files.get(kind, [])]

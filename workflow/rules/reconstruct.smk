@@ -108,17 +108,6 @@ rule clusters:
         f"{occnet('clusters')} --out {{output.index}}"
 
 
-def looked_up(wildcards):
-    """The indices that a baseline looks up."""
-    kind, _, model = wildcards.baseline.partition("-")
-    files = {
-        "nearest_image": ["images"],
-        "retrieval": [f"codes_{model}"],
-        "clustering": [f"codes_{model}", "clusters"],
-    }
-    return [f"{RESULTS}/index/{name}.h5" for name in files.get(kind, [])]
-
-
 rule baseline_shard:
     """Meshes of the test shapes of one shard by one baseline."""
     input:

@@ -1,26 +1,4 @@
 # pack shards -> networks
-DEVICES = CONFIG.train.devices * CONFIG.train.nodes
-
-
-def several_nodes():
-    """What Slurm is told of a training on several nodes, which has a task a device."""
-    if CONFIG.train.nodes == 1:
-        return {}
-    return {
-        "nodes": CONFIG.train.nodes,
-        "mpi": "srun",
-        "tasks": DEVICES,
-        "tasks_per_gpu": 0,
-    }
-
-
-def launched():
-    """What starts the tasks of such a training."""
-    if CONFIG.train.nodes == 1:
-        return ""
-    return f"srun --ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices} "
-
-
 rule train_model:
     """One network; goes on where a stopped run left it."""
     input:
