@@ -1,4 +1,4 @@
-"""A real Slurm on this host without systemd: munge, a controller, two CPU nodes and one with two fake GPUs.
+"""A real Slurm on this host without systemd: munge, a controller, two CPU nodes and two with fake GPUs.
 
 Needs root and Debian's slurm-wlm and munge. Only processes started here are ended, by their pid files.
 """
@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sinfo", "sbatch", "munged")
-NODES = {"n1": 17001, "n2": 17002, "g1": 17003}
+NODES = {"n1": 17001, "n2": 17002, "g1": 17003, "g2": 17004}
+GPUS = {"g1": 2, "g2": 1}
 MEMORY = 64_000  # MB a node: a claim (config_overrides), large enough for retries that ask for more
 ETC = Path("/etc/slurm")  # where a job step looks when the environment does not say
 
@@ -43,7 +44,7 @@ def running(folder: Path) -> Iterator[Path]:
         _wait_for_idle_nodes(folder)
         yield folder / "log"
     finally:
-        subprocess.run(["scancel", "--user=root"], check=False, capture_output=True)
+        _end_jobs()
         _stop(folder)
 
 
@@ -67,9 +68,8 @@ def _start_munge() -> None:
 
 def _write_configuration(folder: Path) -> None:
     host = socket.gethostname().split(".")[0]
-    gpus = [folder / "gpu0", folder / "gpu1"]
-    for gpu in gpus:
-        gpu.touch()
+    for gpu in range(max(GPUS.values())):
+        (folder / f"gpu{gpu}").touch()
     settings = {
         "ClusterName": "ci",
         "SlurmctldHost": f"{host}(127.0.0.1)",
@@ -101,16 +101,23 @@ def _write_configuration(folder: Path) -> None:
         "SelectType": "select/cons_tres",
         "SelectTypeParameters": "CR_Core_Memory",
         "GresTypes": "gpu",
+        "PreemptType": "preempt/partition_prio",
+        "PreemptMode": "REQUEUE",
+        "AuthInfo": "cred_expire=5",  # a job that queues again waits until its old credential has expired
     }
     lines = [f"{key}={value}" for key, value in settings.items()]
     common = f"NodeHostname={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory={MEMORY} State=UNKNOWN"
     for node, port in NODES.items():
-        gres = f" Gres=gpu:{len(gpus)}" if node == "g1" else ""
+        gres = f" Gres=gpu:{GPUS[node]}" if node in GPUS else ""
         lines.append(f"NodeName={node} Port={port} {common}{gres}")
     lines.append("PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP")
-    lines.append("PartitionName=gpu Nodes=g1 MaxTime=INFINITE State=UP")
+    for partition, priority in (("gpu", 1), ("urgent", 2)):
+        lines.append(
+            f"PartitionName={partition} Nodes=g1,g2 MaxTime=INFINITE State=UP PriorityTier={priority}"
+        )
     (folder / "slurm.conf").write_text("\n".join(lines) + "\n")
-    (folder / "gres.conf").write_text(f"NodeName=g1 Name=gpu File={folder}/gpu[0-{len(gpus) - 1}]\n")
+    files = [f"NodeName={node} Name=gpu File={folder}/gpu[0-{count - 1}]" for node, count in GPUS.items()]
+    (folder / "gres.conf").write_text("\n".join(files) + "\n")
     constraints = "".join(f"Constrain{what}=no\n" for what in ("Cores", "RAMSpace", "Devices"))
     (folder / "cgroup.conf").write_text(f"CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n{constraints}")
     ETC.mkdir(exist_ok=True)
@@ -122,14 +129,24 @@ def _write_configuration(folder: Path) -> None:
 def _wait_for_idle_nodes(folder: Path, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        states = subprocess.run(
-            ["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False
-        ).stdout.split()
+        states = _output("sinfo", "-h", "-o", "%T").split()
         if states and set(states) == {"idle"}:
             return
         time.sleep(0.2)
     logs = "\n".join(path.read_text()[-1000:] for path in sorted((folder / "log").glob("*.log")))
     raise RuntimeError(f"the cluster did not come up:\n{logs}")
+
+
+def _end_jobs(seconds: float = 20.0) -> None:
+    """Of what a job left, a later cluster on the same ports would hear."""
+    end = time.monotonic() + seconds
+    subprocess.run(["scancel", "--user=root"], check=False, capture_output=True)
+    while time.monotonic() < end and _output("squeue", "--noheader"):
+        time.sleep(0.2)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def _stop(folder: Path) -> None:

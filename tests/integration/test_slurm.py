@@ -1,14 +1,17 @@
-"""`snakemake --profile slurm …` on a real cluster: grouped jobs, a GPU job, a cancelled job, a report."""
+"""`snakemake --profile slurm …` on a real cluster: grouped jobs, GPUs, jobs cancelled, killed, preempted and too long."""
 
 from __future__ import annotations
 
 import csv
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.workflow, pytest.mark.slow]
 
 # What a cluster without accounting needs, and shorter waits than a real one deserves.
 HERE = ("--slurm-status-command=squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks=2")
-GPU = {"accelerator": "auto", "steps": 6, "validate_every": 3, "checkpoint_every": 2}
+GPU = {"accelerator": "auto", "steps": 60, "validate_every": 30, "checkpoint_every": 2}
+MODELS = ("tiny", "second", "third")
 OVERLAY = {"models": {"tiny-fc": None}, "train": GPU, "evaluate": {"baselines": []}}
 
 
@@ -37,7 +41,7 @@ def checkout(slurm, tmp_path_factory, project) -> Checkout:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "snakemake", "--profile", "slurm", *HERE, "--latency-wait=10", "--", *words]
+    return [sys.executable, "-m", "snakemake", "--profile", "slurm", *HERE, "--latency-wait=10", *words]
 
 
 def run(checkout: Checkout, *words: str) -> str:
@@ -61,7 +65,10 @@ def started(checkout: Checkout, *words: str):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            try:
+                process.communicate(timeout=60)
+            finally:
+                process.kill()
 
 
 def finish(process: subprocess.Popen, seconds: float = 400.0) -> str:
@@ -109,22 +116,78 @@ def test_shapes_in_grouped_jobs_and_a_cancelled_one_is_done_again(checkout):
     assert {path.stem for path in checkout.results.glob("pack/*.h5")} == shards
 
 
-def test_training_asks_for_a_gpu_and_goes_on_where_it_was_cancelled(checkout):
-    last = checkout.results / "train/tiny/last.ckpt"
-    with started(checkout, "train") as process:
-        job, partition, _ = wait_for("train_model")
-        assert partition == "gpu"
-        assert (
-            "gpu" in subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True).stdout
-        )
-        end = time.monotonic() + 200
-        while not last.exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.01)
-        subprocess.run(["scancel", "--signal=KILL", "--full", job], check=True)
+def show(job: str) -> dict[str, str]:
+    """What Slurm knows of a job."""
+    text = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    return dict(word.split("=", 1) for word in text.split() if "=" in word)
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 400.0, every: float = 0.01) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not in {seconds} s: {what}"
+        time.sleep(every)
+
+
+def freeze(checkout: Checkout, jobs: list[str]) -> dict[str, str]:
+    """Stop trainings as soon as they have a checkpoint, so that nothing ends before its time; job: model."""
+    models = {job: re.search("|".join(MODELS), show(job)["Comment"])[0] for job in jobs}
+    running = dict(models)
+
+    def all_stopped() -> bool:
+        for job, model in list(running.items()):
+            if (checkout.results / f"train/{model}/last.ckpt").exists():
+                subprocess.run(["scancel", "--signal=STOP", job], check=True)
+                del running[job]
+        return not running
+
+    until(all_stopped, "checkpoints of all")
+    return models
+
+
+def trainings() -> list[str]:
+    return [job for job, partition, what in queue() if partition == "gpu" and "train_model" in what]
+
+
+def kill_training(checkout: Checkout, model: str) -> None:
+    """SIGKILL to the process that trains, as by the system when memory is short."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_text().split("\0")
+            here = (entry / "cwd").resolve() == checkout.path.resolve()
+            if here and {"occnet_lib", "train", model} <= set(words):
+                os.kill(int(entry.name), signal.SIGKILL)
+                return
+    raise AssertionError(f"no process trains {model}")
+
+
+def test_training_is_killed_preempted_and_out_of_time_and_goes_on(checkout):
+    models = dict.fromkeys(MODELS, TINY["models"]["tiny"])
+    with started(checkout, "train", "--config", f"models={json.dumps(models)}") as process:
+        until(lambda: len(trainings()) == 3, "three trainings", every=0.3)
+        jobs = trainings()
+        assert {show(job)["TresPerJob"] for job in jobs} == {"gres:gpu:1"}
+        on = {job: show(job)["NodeList"] for job in jobs}
+        preempted = next(job for job in jobs if on[job] == "g2")
+        killed, late = (job for job in jobs if job != preempted)
+        names = freeze(checkout, jobs)
+        kill_training(checkout, names[killed])
+        subprocess.run(["scancel", "--signal=CONT", killed], check=True)
+        subprocess.run(["scontrol", "update", f"JobId={late}", "EndTime=now+1second"], check=True)
+        urgent = "sbatch --partition=urgent --nodelist=g2 --gpus=1 --output=/dev/null --wrap=true"
+        subprocess.run(urgent.split(), check=True, capture_output=True)
         text = finish(process)
-    assert "Trying to restart" in text, text
-    assert "goes on from step" in (checkout.results / "logs/train/tiny.log").read_text()
-    assert (checkout.results / "train/tiny/best.ckpt").exists()
+    assert f"SLURM-job '{killed}' failed, SLURM status is: 'FAILED'" in text, text
+    assert f"SLURM-job '{late}' failed, SLURM status is: 'TIMEOUT'" in text, text
+    assert text.count("Trying to restart") == 2, "the preempted job is not Snakemake's matter"
+    assert show(preempted)["Restarts"] == "1"
+    assert show(preempted)["JobState"] == "COMPLETED"
+    for name in names.values():
+        assert "goes on from step" in (checkout.results / f"logs/train/{name}.log").read_text()
+        assert (checkout.results / f"train/{name}/best.ckpt").exists()
+    again = re.findall(r"submitted with SLURM jobid (\d+) \(log: .*train_model/(\w+)", text)
+    retry = next(job for job, model in again if model == names[late] and job != late)
+    assert show(retry)["TimeLimit"] == "2-00:00:00", "twice the day of the first attempt"
 
 
 def test_report(checkout):
