@@ -76,21 +76,18 @@ class Watertight:
 class NearSurface:
     """Points that lie more densely near the surface, with what makes an average over them unbiased.
 
-    `density` is that of these points' distribution q relative to the uniform one u, at a point x: q(x) / u(x). In a
-    sample of which the share s is near and the rest uniform, a point with the weight 1 / (1 - s + s q/u) counts as
-    much as it would in a uniform sample, whatever s < 1 is (Veach and Guibas 1995, eq. 10, the balance heuristic).
+    `density` is that of these points' distribution q relative to the uniform one u, at a point x: q(x) / u(x). With
+    the weight u/q a point counts as much as it would in a uniform sample.
 
     Attributes:
         points: (K, 3) float16, unit frame, in random order.
         occupancies: (K,) bool.
         density: (K,) float16, q/u at `points`.
-        uniform_density: (N,) float16, q/u at the uniform points of the same shape.
     """
 
     points: NDArray[np.float16]
     occupancies: NDArray[np.bool_]
     density: NDArray[np.float16]
-    uniform_density: NDArray[np.float16]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ VERSIONS = MappingProxyType(
     {
         "demo": 1,
         "watertight": 2,
-        "points": 2,
+        "points": 3,
         "views": 2,
-        "pack": 2,
+        "pack": 3,
         "train": 2,
         "reconstruct": 2,
         "evaluate": 2,

@@ -20,7 +20,7 @@ _REACH = 3.0  # standard deviations from the surface to which these cells reach 
 def near_surface(
     mesh: Mesh,
     surface: NDArray[np.floating],
-    uniform: NDArray[np.float16],
+    uniform: int,
     config: PointsConfig,
     rng: np.random.Generator,
 ) -> NearSurface:
@@ -33,7 +33,7 @@ def near_surface(
     Args:
         mesh: closed, unit frame.
         surface: (M, 3) points on it, which say where it is.
-        uniform: (N, 3) the uniform points, of which the densities are wanted as well.
+        uniform: N, number of uniform points.
         config: section `points`; `near_surface` is the share s of all points: s / (1 - s) N are drawn, rounded up to
             a multiple of 8.
         rng: draws everything.
@@ -41,7 +41,7 @@ def near_surface(
     from occnet_lib.geometry.occupancy import contains, surface_distance
 
     grid = _Cells(surface, config)
-    count = 8 * int(np.ceil(config.near_surface / (1 - config.near_surface) * len(uniform) / 8))
+    count = 8 * int(np.ceil(config.near_surface / (1 - config.near_surface) * uniform / 8))
 
     def falloff(points: NDArray[np.float16]) -> NDArray[np.float64]:
         distance = surface_distance(mesh, points)
@@ -60,14 +60,10 @@ def near_surface(
     norm = grid.share * total / proposed  # mean of q's numerator over the cube
     order = pointorder.mixed_order(points)
     points, values = points[order], values[order]
-    density = np.zeros(len(uniform))
-    near = grid.holds(uniform)
-    density[near] = falloff(uniform[near])
     return NearSurface(
         points=points,
         occupancies=contains(mesh, points),
         density=(values / norm).astype(np.float16),
-        uniform_density=(density / norm).astype(np.float16),
     )
 
 

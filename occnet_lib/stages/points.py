@@ -50,6 +50,6 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
         normals=normals.astype(np.float16)[order],
         voxels=voxels.solid_voxels(mesh, config.voxels),
         surface_voxels=voxels.surface_voxels(mesh, config.voxels),
-        near=near_surface(mesh, samples, points, config, rng) if config.near_surface else None,
+        near=near_surface(mesh, samples, config.uniform, config, rng) if config.near_surface else None,
         audit={"occupied_share": float(occupancies.mean())},
     )

@@ -122,7 +122,7 @@ def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
         rows["surface_voxels"] = hdf5.pack_bits(points.surface_voxels)
     if near is not None:
         rows["near_points"], rows["near_occupancies"] = near.points, hdf5.pack_bits(near.occupancies)
-        rows["near_density"], rows["density"] = near.density, near.uniform_density
+        rows["near_density"] = near.density
     return {name: np.asarray(row) for name, row in rows.items()}
 
 

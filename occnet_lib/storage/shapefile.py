@@ -219,7 +219,6 @@ def _write_points(group: h5py.Group, result: PointSamples) -> None:
         _store(group, "near_points", pointorder.encode(near.points), "i2")
         _store(group, "near_occupancies", hdf5.pack_bits(near.occupancies), "u1")
         _store(group, "near_density", near.density, "f2")
-        _store(group, "density", near.uniform_density, "f2")
 
 
 def _read_voxels(dataset: h5py.Dataset) -> NDArray[np.bool_]:
@@ -230,7 +229,7 @@ def _read_voxels(dataset: h5py.Dataset) -> NDArray[np.bool_]:
 def _read_near(group: h5py.Group) -> NearSurface:
     points = pointorder.decode(group["near_points"][()])
     occupancies = hdf5.unpack_bits(group["near_occupancies"][()], len(points))
-    return NearSurface(points, occupancies, group["near_density"][()], group["density"][()])
+    return NearSurface(points, occupancies, group["near_density"][()])
 
 
 def _write_views(group: h5py.Group, result: Views) -> None:

@@ -155,46 +155,6 @@ class Shard:
             raise IndexError(f"points {start}:{start + count} of {self.near_per_shape} near the surface")
         return self._window("near_", i, start, count)
 
-    def mixture(
-        self, i: int, where: float, count: int
-    ) -> tuple[NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
-        """A sample of the points of shape `i`, of which the stored share is near the surface.
-
-        An average over it that is weighted has the expectation of an average over uniform points. Where no points
-        near the surface are stored, this is a window of `points` with weights 1.
-
-        Args:
-            i: which shape.
-            where: in [0, 1), where the windows of both kinds of points begin.
-            count: how many points, at most all.
-
-        Returns:
-            points (count, 3) float16, uniform ones first; occupancies (count,) bool; weights (count,) float32
-            (`records.NearSurface`).
-
-        Raises:
-            IndexError: there are fewer points.
-            DataError: the file is missing or corrupt.
-        """
-        total = self.points_per_shape + self.near_per_shape
-        if not 0 <= count <= total:
-            raise IndexError(f"{count} points of {total}")
-        near = round(count * self.near_per_shape / max(total, 1))
-        starts = [
-            8 * int(where * ((stored - wanted) // 8 + 1))
-            for stored, wanted in ((self.points_per_shape, count - near), (self.near_per_shape, near))
-        ]
-        points, occupancies = self._window("", i, starts[0], count - near)
-        if near == 0:
-            return points, occupancies, np.ones(count, np.float32)
-        more, occupied = self._window("near_", i, starts[1], near)
-        with self._reading() as file:
-            uniform = file["density"][i, starts[0] : starts[0] + count - near]
-            density = np.concatenate([uniform, file["near_density"][i, starts[1] : starts[1] + near]])
-        share = np.float32(near / count)
-        weights = (1 / (1 - share + share * density.astype(np.float32))).astype(np.float32)
-        return np.concatenate([points, more]), np.concatenate([occupancies, occupied]), weights
-
     def _window(
         self, kind: str, i: int, start: int, count: int
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:

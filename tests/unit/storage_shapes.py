@@ -54,7 +54,6 @@ def records(
                 points=rng.normal(0, 0.1, (near, 3)).astype(np.float16),
                 occupancies=rng.random(near) < 0.5,
                 density=rng.uniform(0, 20, near).astype(np.float16),
-                uniform_density=rng.uniform(0, 2, points).astype(np.float16),
             ),
             surface_voxels=rng.random((voxels, voxels, voxels)) < 0.5,
         )

@@ -131,7 +131,6 @@ def test_near_points_are_as_far_from_the_surface_as_they_should_be() -> None:
     assert near is not None
     assert (near.points.dtype, near.density.dtype) == (np.float16, np.float16)
     assert (len(near.points), len(near.occupancies), len(near.density)) == (40_000,) * 3
-    assert len(near.uniform_density) == 40_000
     solid = bored_block()
     distance = surface_distance(solid.mesh, near.points)
     assert distance.mean() == pytest.approx(0.03 * np.sqrt(2 / np.pi), rel=0.1)
@@ -144,26 +143,26 @@ def test_near_points_are_as_far_from_the_surface_as_they_should_be() -> None:
     )
 
 
-def test_averages_over_near_and_uniform_points_are_unbiased() -> None:
-    """Of functions of the place and of occupancy, by the weights that the density gives, against closed forms."""
-    result = samples(bored_block(), NEAR)
+def test_averages_over_near_points_are_unbiased() -> None:
+    """Of functions of the place and of occupancy within two standard deviations, against uniform points."""
+    solid = bored_block()
+    result = samples(solid, NEAR.model_copy(update={"uniform": 200_000, "near_surface": 0.2}))
     near = result.near
     assert near is not None
-    p = np.concatenate([result.points, near.points]).astype(float)
-    occupied = np.concatenate([result.occupancies, near.occupancies])
-    density = np.concatenate([near.uniform_density, near.density]).astype(float)
-    weights = 1 / (0.5 + 0.5 * density)
-    volume = bored_block().inside(np.random.default_rng(1).uniform(-0.55, 0.55, (400_000, 3))).mean()
-    for value, want in (
-        (np.ones(len(p)), 1.0),
-        (p[:, 0] ** 2, 1.1**2 / 12),
-        (p[:, 1], 0.0),
-        (occupied, volume),
+    there = surface_distance(solid.mesh, near.points) < 0.06
+    where = surface_distance(solid.mesh, result.points) < 0.06
+    p, q = near.points.astype(float), result.points.astype(float)
+    weights = np.where(there, 1 / near.density.astype(float), 0.0)
+    for value, uniform in (
+        (np.ones(len(p)), np.ones(len(q))),
+        (p[:, 0] ** 2, q[:, 0] ** 2),
+        (near.occupancies, result.occupancies),
     ):
-        error = np.std(weights * value) / np.sqrt(len(p))
-        assert abs((weights * value).mean() - want) < 4 * error + 4 * np.sqrt(want * (1 - want) / 400_000)
+        want = where * uniform
+        error = np.hypot(np.std(weights * value) / len(p) ** 0.5, np.std(want) / len(q) ** 0.5)
+        assert (weights * value).mean() == pytest.approx(want.mean(), abs=4 * error)
     # Without weights the same average is far off.
-    assert abs(occupied.mean() - volume) > 0.05
+    assert there.mean() > 2 * where.mean()
 
 
 def test_no_points_near_the_surface_by_default() -> None:

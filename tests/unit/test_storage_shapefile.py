@@ -62,7 +62,7 @@ def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:
     _, _, points, views = write(path, near=80)
     got = shapefile.read_points(path)
     assert got.near is not None
-    for name in ("points", "occupancies", "density", "uniform_density"):
+    for name in ("points", "occupancies", "density"):
         want = getattr(points.near, name)
         assert getattr(got.near, name).dtype == want.dtype
         np.testing.assert_array_equal(getattr(got.near, name), want)

@@ -144,41 +144,6 @@ def test_what_is_optional_is_read(rich: Path, path: Path) -> None:
         plain.depth(0, 0)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), count=st.integers(1, 320))
-def test_mixtures_hold_the_stored_share_with_its_weights(rich: Path, where: float, count: int) -> None:
-    points, occupied, weights = Shard(rich).mixture(1, where, count)
-    assert (points.shape, occupied.shape, weights.shape) == ((count, 3), (count,), (count,))
-    assert (points.dtype, occupied.dtype, weights.dtype) == (np.float16, np.bool_, np.float32)
-    *_, samples, _ = records(1, near=120)
-    near = round(count * 120 / 320)
-    share = near / count
-    rows = [
-        {
-            tuple(p): (o, 1 / (1 - share + share * float(d)))
-            for p, o, d in zip(xyz.tolist(), inside, density, strict=True)
-        }
-        for xyz, inside, density in (
-            (samples.points, samples.occupancies, samples.near.uniform_density),
-            (samples.near.points, samples.near.occupancies, samples.near.density),
-        )
-    ]
-    for k, (p, o, w) in enumerate(zip(points.tolist(), occupied, weights, strict=True)):
-        want = rows[k >= count - near][tuple(p)]
-        assert o == want[0]
-        assert w == pytest.approx(want[1], rel=1e-4)
-
-
-def test_without_near_points_a_mixture_is_a_window(path: Path) -> None:
-    shard = Shard(path)
-    points, occupied, weights = shard.mixture(0, 0.999, 64)
-    for got, want in zip((points, occupied), shard.points(0, 136, 64), strict=True):
-        np.testing.assert_array_equal(got, want)
-    assert (weights == 1).all()
-    with pytest.raises(IndexError):
-        shard.mixture(0, 0.0, 201)
-
-
 def test_shapes_that_differ_in_what_they_have_are_refused(tmp_path: Path) -> None:
     for shapes in ((records(0), records(1, near=8)), (records(0, near=8), records(1))):
         with pytest.raises(DataError, match=r"chair/shape1 .*near_points"):
