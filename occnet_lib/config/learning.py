@@ -60,6 +60,10 @@ class Model(Section):
     frame: Literal["unit", "camera"] = Field(
         "unit", description="frame of the decoder's points: the shape's own, or turned into the camera's"
     )
+    image: Literal["rgb", "silhouette"] = Field(
+        "rgb",
+        description="what the encoder sees: the picture, or outline and darkness of what stands on white",
+    )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ class Encoder(nn.Module):
         name: torchvision's name of the classifier: resnet18, resnet50, efficientnet_b0, _b1, _b5 or _b7.
         c_dim: length of the code.
         pretrained: start from torchvision's ImageNet weights.
+        image: rgb, or silhouette: see `silhouettes`.
 
     Raises:
         DependencyError: the weights are neither on disk nor to be had from the network.
@@ -30,8 +31,9 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, c_dim: int, pretrained: bool = False) -> None:
+    def __init__(self, name: str, c_dim: int, pretrained: bool = False, image: str = "rgb") -> None:
         super().__init__()
+        self.image = image
         self.features, channels = _backbone(name, pretrained)
         self.fc = nn.Linear(channels, c_dim)
         # Constants, not part of the state.
@@ -40,8 +42,27 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1]."""
+        if self.image == "silhouette":
+            images = silhouettes(images)
         code: Tensor = self.fc(self.features((images - self.mean) / self.std))
         return code
+
+
+def silhouettes(images: Tensor) -> Tensor:
+    """Outline and darkness of what stands on a white background, without its colour.
+
+    A network that sees colours learns training shapes by their paint, which tells nothing of a new shape.
+
+    Args:
+        images: (B, 3, H, W), float in [0, 1].
+
+    Returns:
+        (B, 3, H, W): 1 where any channel is darker than white by 1 / 20 (in between in proportion), and twice how
+        much darker than white the pixel is; the background is 0.
+    """
+    outline = (20.0 * (1.0 - images.amin(dim=1, keepdim=True))).clamp(0.0, 1.0)
+    darkness = 1.0 - images.mean(dim=1, keepdim=True)
+    return torch.cat([outline, darkness, darkness], dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:

@@ -28,7 +28,7 @@ class OccupancyNetwork(nn.Module):
         super().__init__()
         self.model = model
         pretrained = model.pretrained if pretrained is None else pretrained
-        self.encoder = Encoder(model.encoder, model.c_dim, pretrained)
+        self.encoder = Encoder(model.encoder, model.c_dim, pretrained, model.image)
         decoder = CbnDecoder if model.decoder == "cbn" else FcDecoder
         self.decoder = decoder(model.c_dim, model.hidden, model.blocks, model.positional_encoding)
 

@@ -15,7 +15,7 @@ from occnet_lib.config import Model
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
-from occnet_lib.networks.encoders import Encoder
+from occnet_lib.networks.encoders import Encoder, silhouettes
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.networks.positional_encoding import encode, encoded_dim
@@ -200,6 +200,25 @@ def test_the_encoder_normalises_as_imagenet():
     encoder(images)
     for channel, (mean, std) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]):
         torch.testing.assert_close(seen[0][0, channel], (images[0, channel] - mean) / std)
+
+
+def test_silhouettes_have_no_colour_and_a_background_of_zero():
+    images = torch.ones(1, 3, 32, 32)
+    images[0, :, :, 8:16] = torch.tensor([0.9, 0.3, 0.0])[:, None, None]
+    images[0, :, :, 16:24] = torch.tensor([0.0, 0.9, 0.3])[:, None, None]
+    images[0, :, :, 24:] = torch.tensor([1.0, 0.99, 1.0])[:, None, None]  # outline softened by resizing
+    seen = silhouettes(images)[0, :, 0]
+    assert not seen[:, :8].any()
+    torch.testing.assert_close(seen[:, 8:24], torch.tensor([1.0, 0.6, 0.6])[:, None].expand(3, 16))
+    torch.testing.assert_close(seen[:, 31], torch.tensor([0.2, 0.01 / 3, 0.01 / 3]))
+
+
+def test_only_networks_of_silhouettes_are_blind_to_colour():
+    images = torch.rand(2, 3, 32, 32) * 0.5
+    painted = images.roll(1, dims=1)
+    for image, same in (("rgb", False), ("silhouette", True)):
+        network = OccupancyNetwork(Model(image=image, hidden=8, c_dim=8)).eval()
+        assert torch.allclose(network.encode(images), network.encode(painted), atol=1e-5) == same
 
 
 def test_pretrained_weights_are_read_from_the_hub_folder(tmp_path, monkeypatch):
