@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -102,7 +103,8 @@ def ours(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, con
     chunk = 4096 if code.device.type == "cpu" else BATCH
     field = FoldedDecoder(decoder, code[0], chunk)
     rng, device = np.random.default_rng(0), code.device.type
-    return reconstruct(field.on_array, config, refine_field=field, rng=rng, device=device).mesh
+    ask = partial(field.on_array, level=threshold_logit(THRESHOLD))
+    return reconstruct(ask, config, refine_field=field, rng=rng, device=device).mesh
 
 
 def onet(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, refined: bool) -> Mesh:

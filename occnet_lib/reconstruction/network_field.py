@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, DataError
 
+from .extract import threshold_logit
 from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ class MeanField:
         first, *rest = (field(points) for field in self._fields)
         return sum(rest, start=first) / len(self._fields)
 
-    def on_array(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The same for arrays."""
+    def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
+        """The same for arrays; `level` as of a decoder, whose margin says nothing of a mean of several."""
+        if len(self._fields) == 1:
+            return self._fields[0].on_array(points, level)
         first, *rest = (field.on_array(points) for field in self._fields)
         return np.asarray(sum(rest, start=first) / np.float32(len(self._fields)))
 
@@ -124,7 +128,7 @@ class Reconstructor:
             turns = np.zeros((len(images), 3, 3)) + (UPRIGHT if rotation is None else rotation)
             field = MeanField([self.field(*pair) for pair in zip(images, turns, strict=True)])
         result = reconstruct(
-            field.on_array,
+            partial(field.on_array, level=threshold_logit(self.threshold)),
             self.config,
             threshold=self.threshold,
             refine_field=field,

@@ -15,6 +15,7 @@ import torch
 from occnet_lib import __version__
 from occnet_lib.config import Config, Model, Train, digest
 from occnet_lib.errors import ConfigError
+from occnet_lib.networks.precision import multiplies_bf16
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.versions import VERSIONS
 
@@ -56,11 +57,7 @@ def uses_bf16(train: Train, device: str) -> bool:
     """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
     if train.precision != "auto":
         return train.precision == "bf16"
-    if device == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)  # older ones emulate it
-    # torch has no public test for processors; where this one went, be safe.
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, test, bool)() for test in tests)
+    return multiplies_bf16(device)
 
 
 def run_digest(model: Model, train: Train, seed: int, training: ShapeSet, validation: ShapeSet) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from occnet_lib.config import Model
 from occnet_lib.errors import DataError, DependencyError
+from occnet_lib.networks import folded
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
 from occnet_lib.networks.encoders import Encoder, silhouettes
@@ -173,9 +174,9 @@ def test_folded_gradient_with_respect_to_points():
     code = torch.randn(1, 8)
     points = (torch.rand(20, 3) - 0.5).requires_grad_()
     field = network.fold(code)
-    (folded,) = torch.autograd.grad(field(points).sum(), points)
+    (ours,) = torch.autograd.grad(field(points).sum(), points)
     (unfolded,) = torch.autograd.grad(network.decode(points[None], code).sum(), points)
-    torch.testing.assert_close(folded, unfolded, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(ours, unfolded, rtol=1e-3, atol=1e-4)
     field(points).sum().backward()
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -190,6 +191,29 @@ def test_encoders_give_a_code_of_the_asked_length(name):
         codes = encoder(torch.rand(2, 3, 33, 40))
     assert codes.shape == (2, 12)
     assert not torch.equal(codes[0], codes[1])
+
+
+@pytest.mark.parametrize("steepness", [0.1, 1.0])
+@pytest.mark.parametrize("decoder", ["cbn", "fc"])
+def test_logits_near_the_level_are_those_of_single_precision(decoder, steepness, monkeypatch):
+    monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
+    torch.manual_seed(3)
+    network = OccupancyNetwork(Model(decoder=decoder, hidden=64, c_dim=16)).eval()
+    for block in network.decoder.blocks:
+        torch.nn.init.normal_(block.fc_1.weight, std=0.3)  # at the start it is zero
+        torch.nn.init.normal_(block.fc_1.bias)
+    torch.nn.init.normal_(network.decoder.fc_out.weight, std=steepness)
+    field = network.fold(torch.randn(16), chunk=1000)
+    points = np.random.default_rng(0).uniform(-0.55, 0.55, (5000, 3)).astype(np.float32)
+    exact = field.on_array(points)
+    level = float(np.median(exact))
+    found = field.on_array(points, level)
+    near = np.abs(exact - level) < 0.25 * field.margin  # a logit found further off may be off by as much
+    assert near.sum() > 100
+    np.testing.assert_allclose(found[near], exact[near], atol=1e-4)
+    np.testing.assert_array_equal(found > level, exact > level)
+    assert not np.array_equal(found, exact)
+    np.testing.assert_allclose(found, exact, atol=0.5 * field.margin)
 
 
 def test_the_encoder_normalises_as_imagenet():
