@@ -9,13 +9,13 @@ from types import MappingProxyType
 
 VERSIONS = MappingProxyType(
     {
-        "demo": 1,
+        "demo": 2,
         "watertight": 2,
         "points": 3,
         "views": 2,
         "pack": 3,
         "train": 2,
-        "reconstruct": 2,
+        "reconstruct": 3,
         "evaluate": 2,
         "analyse": 1,
         "report": 2,

@@ -47,9 +47,9 @@ def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color, flat
 
 def _tail(draw: Draw, r: float, color: Color, kinds: list[str]) -> list[Part]:
     """Fin and tailplane: conventional, T, twin or V."""
-    kind, z, tall = draw.one(kinds), 0.42, draw.between(0.13, 0.2)
-    span, chord, thick = draw.between(0.14, 0.2), draw.between(0.12, 0.16), 0.042
-    sweep = draw.between(0.03, 0.09)
+    kind, z, tall = draw.one(kinds), 0.42, draw.between(0.1, 0.22)
+    span, chord, thick = draw.between(0.12, 0.24), draw.between(0.09, 0.18), 0.042
+    sweep = draw.between(0.0, 0.12)
     if kind == "v":
         return _pair(
             fin(
@@ -93,10 +93,10 @@ def _tail(draw: Draw, r: float, color: Color, kinds: list[str]) -> list[Part]:
 
 def _airliner(draw: Draw) -> list[Part]:
     color, wing = draw.color(WHITE), draw.color(WHITE + PAINTS)
-    r = draw.between(0.055, 0.08)
-    parts = _fuselage(draw, r, draw.between(0.1, 0.15), draw.between(0.22, 0.32), color)
-    span, root = draw.between(0.38, 0.52), draw.between(0.17, 0.24)
-    z, sweep, rise = draw.between(-0.08, 0.04), draw.between(0.1, 0.26), draw.between(0.0, 0.06)
+    r = draw.between(0.045, 0.09)
+    parts = _fuselage(draw, r, draw.between(0.08, 0.18), draw.between(0.18, 0.36), color)
+    span, root = draw.between(0.32, 0.6), draw.between(0.13, 0.28)
+    z, sweep, rise = draw.between(-0.14, 0.08), draw.between(0.02, 0.3), draw.between(0.0, 0.09)
     high = draw.chance(0.2)
     y = 0.7 * r if high else -0.5 * r
     taper = draw.between(0.3, 0.5) * root
@@ -105,7 +105,7 @@ def _airliner(draw: Draw) -> list[Part]:
     )
     parts += _tail(draw, r, wing, ["low", "low", "t"])
     rear = draw.chance(0.25)
-    e, length = draw.between(0.032, 0.042), draw.between(0.1, 0.14)
+    e, length = draw.between(0.027, 0.048), draw.between(0.08, 0.16)
     if rear:
         engines = [(r + 0.9 * e, 0.35 * r, 0.22)]
     else:
@@ -134,10 +134,10 @@ def _airliner(draw: Draw) -> list[Part]:
 def _propeller(draw: Draw) -> list[Part]:
     """A single- or twin-engined plane with straight wings and a fixed gear."""
     color, wing = draw.color(PAINTS), draw.color(WHITE + PAINTS)
-    r = draw.between(0.07, 0.09)
+    r = draw.between(0.055, 0.1)
     parts = _fuselage(draw, r, draw.between(0.12, 0.2), draw.between(0.45, 0.55), color)
-    span, root, high = draw.between(0.45, 0.62), draw.between(0.16, 0.22), draw.chance(0.5)
-    y, z, rise = 0.9 * r if high else -0.6 * r, draw.between(-0.18, -0.08), draw.between(0.0, 0.07)
+    span, root, high = draw.between(0.38, 0.7), draw.between(0.12, 0.25), draw.chance(0.5)
+    y, z, rise = 0.9 * r if high else -0.6 * r, draw.between(-0.22, -0.04), draw.between(0.0, 0.1)
     parts += _pair(
         fin(
             (0, y, z),
@@ -172,10 +172,10 @@ def _blades(draw: Draw, x: float, y: float, z: float, reach: float) -> list[Part
 def _fighter(draw: Draw) -> list[Part]:
     """A jet with a long nose, a delta or swept wing, intakes and one or two fins."""
     color = draw.color([(0.45, 0.48, 0.5), (0.4, 0.45, 0.36), (0.55, 0.57, 0.62)])
-    r = draw.between(0.055, 0.07)
-    parts = _fuselage(draw, r, draw.between(0.28, 0.36), 0.12, color)
-    span, root = draw.between(0.26, 0.38), draw.between(0.36, 0.5)
-    z, tip = draw.between(0.1, 0.16), draw.between(0.06, 0.12)
+    r = draw.between(0.045, 0.08)
+    parts = _fuselage(draw, r, draw.between(0.22, 0.4), 0.12, color)
+    span, root = draw.between(0.2, 0.44), draw.between(0.26, 0.55)
+    z, tip = draw.between(0.04, 0.17), draw.between(0.05, 0.16)
     delta = (0, 0, z), (span, draw.between(-0.02, 0.02), z + (root - tip) * draw.between(0.3, 0.5))
     parts += _pair(fin(*delta, (root, tip), (0.058, 0.03), color))
     parts += _tail(draw, r, color, ["twin", "low", "v"])
@@ -192,9 +192,9 @@ def _fighter(draw: Draw) -> list[Part]:
 
 def _glider(draw: Draw) -> list[Part]:
     color = draw.color(WHITE)
-    r = draw.between(0.05, 0.06)
+    r = draw.between(0.04, 0.065)
     parts = _fuselage(draw, r, 0.14, draw.between(0.6, 0.68), color)
-    span, y, z, rise = draw.between(0.55, 0.75), 0.4 * r, draw.between(-0.2, -0.14), draw.between(0.02, 0.09)
+    span, y, z, rise = draw.between(0.45, 0.85), 0.4 * r, draw.between(-0.24, -0.1), draw.between(0.02, 0.09)
     parts += _pair(fin((0, y, z), (span, y + rise, z + 0.02), (0.13, 0.075), (0.045, 0.03), color))
     parts.append(ellipsoid((0, 0.5 * r, -0.34), (0.75 * r, 0.8 * r, 0.12), GLASS, 12, axis="z"))
     return parts + _tail(draw, r, color, ["t", "low", "v"])
@@ -202,10 +202,10 @@ def _glider(draw: Draw) -> list[Part]:
 
 def _biplane(draw: Draw) -> list[Part]:
     color, wing = draw.color(PAINTS), draw.color(PAINTS)
-    r = draw.between(0.065, 0.08)
+    r = draw.between(0.055, 0.09)
     parts = _fuselage(draw, r, 0.1, draw.between(0.5, 0.6), color)
-    span, chord, z = draw.between(0.38, 0.5), draw.between(0.15, 0.19), draw.between(-0.26, -0.2)
-    gap, stagger = draw.between(0.15, 0.2), draw.between(0.0, 0.05)
+    span, chord, z = draw.between(0.3, 0.58), draw.between(0.12, 0.22), draw.between(-0.28, -0.16)
+    gap, stagger = draw.between(0.13, 0.24), draw.between(0.0, 0.07)
     upper = 0.5 * gap + 0.4 * r
     for y, dz in ((-0.7 * r, 0.0), (upper, -stagger)):
         parts += _pair(fin((0, y, z + dz), (span, y, z + dz), (chord, chord), (0.042, 0.042), wing))

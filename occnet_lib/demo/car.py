@@ -31,22 +31,22 @@ class Body:
 # Limits of width, floor, belt, roof, bonnet; screen's foot and head; roof's end and rear window's foot.
 # fmt: off
 _LIMITS: dict[str, list[tuple[float, float]]] = {
-    "saloon": [(0.37, 0.43), (0.05, 0.06), (0.19, 0.22), (0.29, 0.33), (0.15, 0.18),
-               (-0.25, -0.18), (-0.1, -0.04), (0.17, 0.24), (0.33, 0.4)],
-    "hatchback": [(0.42, 0.5), (0.055, 0.065), (0.22, 0.26), (0.36, 0.43), (0.17, 0.22),
-                  (-0.3, -0.22), (-0.12, -0.05), (0.34, 0.4), (0.46, 0.49)],
-    "estate": [(0.36, 0.42), (0.05, 0.06), (0.19, 0.22), (0.3, 0.34), (0.15, 0.18),
-               (-0.26, -0.2), (-0.12, -0.06), (0.41, 0.45), (0.47, 0.49)],
-    "van": [(0.38, 0.46), (0.055, 0.065), (0.22, 0.28), (0.42, 0.52), (0.17, 0.24),
-            (-0.42, -0.36), (-0.32, -0.24), (0.46, 0.48), (0.485, 0.495)],
-    "pickup": [(0.35, 0.4), (0.08, 0.1), (0.2, 0.23), (0.33, 0.37), (0.19, 0.2),
-               (-0.24, -0.2), (-0.14, -0.1), (0.03, 0.08), (0.08, 0.12)],
-    "sports": [(0.42, 0.47), (0.04, 0.05), (0.16, 0.18), (0.235, 0.265), (0.09, 0.12),
-               (-0.2, -0.12), (0.0, 0.05), (0.12, 0.18), (0.36, 0.44)],
-    "jeep": [(0.42, 0.48), (0.09, 0.11), (0.26, 0.3), (0.42, 0.48), (0.24, 0.26),
-             (-0.2, -0.14), (-0.15, -0.1), (0.42, 0.46), (0.475, 0.485)],
-    "lorry": [(0.3, 0.36), (0.075, 0.085), (0.2, 0.24), (0.33, 0.38), (0.18, 0.2),
-              (-0.46, -0.42), (-0.42, -0.38), (-0.26, -0.22), (-0.21, -0.19)],
+    "saloon": [(0.34, 0.46), (0.045, 0.075), (0.175, 0.235), (0.27, 0.36), (0.125, 0.17),
+               (-0.29, -0.16), (-0.12, 0.0), (0.13, 0.27), (0.31, 0.43)],
+    "hatchback": [(0.38, 0.54), (0.05, 0.08), (0.2, 0.28), (0.33, 0.48), (0.15, 0.2),
+                  (-0.34, -0.2), (-0.16, -0.02), (0.3, 0.42), (0.44, 0.49)],
+    "estate": [(0.33, 0.46), (0.045, 0.075), (0.175, 0.24), (0.28, 0.38), (0.13, 0.175),
+               (-0.3, -0.17), (-0.15, -0.03), (0.37, 0.46), (0.465, 0.49)],
+    "van": [(0.34, 0.52), (0.045, 0.08), (0.2, 0.32), (0.38, 0.6), (0.15, 0.2),
+            (-0.45, -0.32), (-0.3, -0.18), (0.44, 0.48), (0.482, 0.495)],
+    "pickup": [(0.32, 0.45), (0.07, 0.12), (0.19, 0.25), (0.3, 0.42), (0.165, 0.185),
+               (-0.28, -0.16), (-0.13, -0.04), (-0.02, 0.1), (0.11, 0.2)],
+    "sports": [(0.38, 0.5), (0.035, 0.055), (0.145, 0.19), (0.215, 0.29), (0.08, 0.13),
+               (-0.24, -0.08), (-0.03, 0.08), (0.1, 0.22), (0.32, 0.46)],
+    "jeep": [(0.38, 0.54), (0.08, 0.13), (0.23, 0.34), (0.38, 0.55), (0.2, 0.23),
+             (-0.28, -0.15), (-0.15, -0.05), (0.36, 0.46), (0.47, 0.485)],
+    "lorry": [(0.27, 0.42), (0.065, 0.1), (0.18, 0.26), (0.3, 0.44), (0.16, 0.18),
+              (-0.47, -0.41), (-0.41, -0.36), (-0.3, -0.18), (-0.175, -0.13)],
 }
 # fmt: on
 
@@ -55,7 +55,7 @@ def build(draw: Draw) -> list[Part]:
     """A car of one of the body kinds on four to six wheels."""
     kind = draw.one([*_LIMITS, "saloon"])
     paint = draw.color(PAINTS)
-    radius = draw.between(0.068, 0.085) * {"jeep": 1.2, "pickup": 1.2, "sports": 0.85}.get(kind, 1.0)
+    radius = draw.between(0.06, 0.092) * {"jeep": 1.2, "pickup": 1.2, "sports": 0.85}.get(kind, 1.0)
     width, floor, belt, roof, bonnet, *lengths = (draw.between(*limits) for limits in _LIMITS[kind])
     body = Body(width, floor, belt, roof, bonnet, (lengths[0], lengths[1]), (lengths[2], lengths[3]))
     parts = _lower(draw, body, paint, kind) + _cabin(draw, body, paint) + _wheels(draw, body, radius, kind)
@@ -108,7 +108,7 @@ def _lower(draw: Draw, body: Body, paint: Color, kind: str) -> list[Part]:
 
 def _cabin(draw: Draw, body: Body, paint: Color) -> list[Part]:
     """Glass between shoulder and roof, and the painted roof on it."""
-    low, high = 0.94 * body.width, draw.between(0.74, 0.86) * body.width
+    low, high = 0.94 * body.width, draw.between(0.66, 0.9) * body.width
     (z0, z1), (z2, z3) = body.screen, body.tail
     under = body.roof - 0.03
     glass = block(
@@ -125,7 +125,7 @@ def _cabin(draw: Draw, body: Body, paint: Color) -> list[Part]:
 
 
 def _wheels(draw: Draw, body: Body, radius: float, kind: str) -> list[Part]:
-    front, rear = draw.between(-0.35, -0.3), draw.between(0.27, 0.33)
+    front, rear = draw.between(-0.37, -0.27), draw.between(0.22, 0.35)
     axles = [front, rear, rear - 2.3 * radius] if kind == "lorry" and draw.chance(0.5) else [front, rear]
     hub, wide = draw.color([(0.7, 0.7, 0.72), (0.3, 0.3, 0.32)]), 0.075
     parts: list[Part] = []
@@ -153,7 +153,7 @@ def _load(draw: Draw, body: Body) -> list[Part]:
     parts = [box((0, base - 0.03, (start + 0.48) / 2 - 0.02), (0.7 * body.width, 0.06, length), TYRE)]
     kind = draw.one(["box", "tank", "flat"])
     if kind == "box":
-        tall = draw.between(0.24, 0.36)
+        tall = draw.between(0.16, 0.42)
         parts.append(box((0, base + tall / 2, z), (1.04 * body.width, tall, length), color))
     elif kind == "tank":
         r = 0.48 * body.width

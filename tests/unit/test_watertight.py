@@ -99,13 +99,16 @@ def subdivided(mesh: Mesh) -> Mesh:
     ("make", "apart"), [(sphere, 1e-3), (chair, 1e-3), (bored_block, 1e-3), (torus, 1e-3), (cup, 3e-3)]
 )
 def test_views_tessellation_and_order_of_faces_do_not_matter(make, apart: float) -> None:  # type: ignore[no-untyped-def]
-    mesh = make().rotated(rotation(1)).mesh
+    solid = make().rotated(rotation(1))
     points = np.random.default_rng(0).uniform(-0.55, 0.55, (400_000, 3))
-    first = contains(close(mesh, Config()).mesh, points)
-    mixed = shapenet_like(mesh, np.random.default_rng(1))
-    for other, seed in ((mesh, 1), (subdivided(mesh), 0), (mixed, 0)):
-        again = contains(close(other, Config(), seed).mesh, points)
+    result = close(solid.mesh, Config())
+    first, exact = contains(result.mesh, points), overlap(solid, result)
+    mixed = shapenet_like(solid.mesh, np.random.default_rng(1))
+    for other, seed in ((solid.mesh, 1), (subdivided(solid.mesh), 0), (mixed, 0)):
+        result = close(other, Config(), seed)
+        again = contains(result.mesh, points)
         assert (first & again).sum() / (first | again).sum() >= 1.0 - apart
+        assert overlap(solid, result) == pytest.approx(exact, abs=1e-3)
 
 
 @pytest.mark.parametrize("rule", ["carve", "flood"])

@@ -10,13 +10,13 @@ from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Views,
 from occnet_lib.storage.shards import PackedShape, write_shard
 
 
-def near_surface(rng: np.random.Generator, radii: np.ndarray, near: int, points: int) -> NearSurface:
-    """Points near an ellipsoid; their densities are not those of their distribution."""
+def near_surface(rng: np.random.Generator, radii: np.ndarray, near: int) -> NearSurface:
+    """Points near an ellipsoid; their density is not that of their distribution."""
     direction = rng.normal(size=(near, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     places = (direction * radii * rng.uniform(0.9, 1.1, (near, 1))).astype(np.float16)
     inside = ((places.astype(np.float64) / radii) ** 2).sum(1) <= 1
-    return NearSurface(places, inside, np.ones(near, np.float16), np.ones(points, np.float16))
+    return NearSurface(places, inside, np.ones(near, np.float16))
 
 
 def ellipsoid(
@@ -26,7 +26,7 @@ def ellipsoid(
     radii = rng.uniform(0.2, 0.5, 3)
     places = rng.uniform(-0.55, 0.55, (points, 3)).astype(np.float16)
     inside = ((places.astype(np.float64) / radii) ** 2).sum(1) <= 1
-    close = near_surface(rng, radii, near, points) if near else None
+    close = near_surface(rng, radii, near) if near else None
     v, u = (np.mgrid[:pixels, :pixels] + 0.5) / pixels - 0.5
     images = np.full((views, pixels, pixels, 3), 255, np.uint8)
     for view in range(views):
