@@ -255,6 +255,7 @@ def shard_file(path: Path, names: list[str]) -> Path:
 
 
 SMALL = Reconstruct(resolution0=16, upsampling_steps=1, max_faces=500, refine_steps=3, accelerator="cpu")
+AS_EXTRACTED = SMALL.model_copy(update={"max_faces": 0, "refine_steps": 0})
 
 
 def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint):
@@ -412,9 +413,9 @@ def test_several_views_of_one_object_are_one_field(checkpoint, tmp_path):
     expected = np.mean([field.on_array(points) for field in fields], axis=0)
     assert np.allclose(mean.on_array(points), expected, atol=1e-6)
     assert np.allclose(mean(torch.from_numpy(points)).numpy(), expected, atol=1e-6)
-    ball_of = Reconstructor(checkpoint, SMALL)
+    ball_of = Reconstructor(checkpoint, AS_EXTRACTED)
     one, three = (ball_of(picture, rng()).mesh for picture in (images[0], images[[0, 0, 0]]))
-    assert np.allclose(one.vertices, three.vertices, atol=1e-4)
+    assert np.allclose(one.vertices, three.vertices, atol=0.1 / 32)  # of one field: bfloat16 off the surface
 
 
 def test_several_photos_need_cameras_in_the_cameras_frame(tmp_path):
@@ -509,7 +510,10 @@ def test_three_lines_of_python(checkpoint, tmp_path):
     result.save(tmp_path / "mesh.glb")
     assert closed(result.mesh)
     assert result.normals.shape == result.mesh.vertices.shape
-    twice = mesh_of_photo([tmp_path / "photo.png"] * 2, checkpoint, config)
-    assert np.allclose(twice.mesh.vertices, result.mesh.vertices, atol=1e-4)
+    photos = [tmp_path / "photo.png"] * 2
+    once, twice = (
+        mesh_of_photo(which, checkpoint, Config(reconstruct=AS_EXTRACTED)) for which in (photos[0], photos)
+    )
+    assert np.allclose(once.mesh.vertices, twice.mesh.vertices, atol=0.1 / 32)
     with pytest.raises(MeshError, match="no surface"):
         Reconstruction(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)), reason="no surface").save("x.ply")
