@@ -10,7 +10,7 @@ from types import MappingProxyType
 VERSIONS = MappingProxyType(
     {
         "demo": 2,
-        "watertight": 2,
+        "watertight": 3,
         "points": 3,
         "views": 2,
         "pack": 3,

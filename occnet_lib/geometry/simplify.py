@@ -13,8 +13,8 @@ from occnet_lib.records import Mesh
 log = logging.getLogger(__name__)
 
 # fast-simplification collapses, pass after pass, every edge whose squared error is below 1e-9 (pass + 3)^7. With the
-# median edge this long the first pass moves the surface by 6e-6 of an edge and the last one by 1.4 edges at the most.
-_MEDIAN_EDGE = 256.0
+# median edge this long the first pass moves the surface by 5e-5 of an edge and the last one by 11 edges at the most.
+_MEDIAN_EDGE = 32.0
 # In an exact plane every collapse costs nothing, so they come in the order of the indices, pile up at one vertex and
 # then block each other. Noise of this share of an edge spreads them.
 _JITTER = 5e-4
