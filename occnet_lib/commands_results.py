@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from .errors import OccnetError
 from .logs import say
 from .records import Mesh
 from .seeds import rng
+
+logger = logging.getLogger(__name__)
 
 
 def reconstruct_options(parser: argparse.ArgumentParser) -> None:
@@ -61,14 +64,26 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
     reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
     objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
     outs = _files(objects, args)
+    failures: list[OccnetError] = []
     for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
-        images = np.stack([load_photo(photo) for photo in photos])
-        result = reconstructor(images, rng(config.seed, "reconstruct", photos[0].stem), normals=True)
-        if result.status == "failed":
-            raise OccnetError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
+        try:
+            images = np.stack([load_photo(photo) for photo in photos])
+            result = reconstructor(images, rng(config.seed, "reconstruct", photos[0].stem), normals=True)
+            if result.status == "failed":
+                raise OccnetError(
+                    result.reason, path=photos[0], hint="lower --threshold or use another photo"
+                )
+        except OccnetError as error:
+            failures.append(error)
+            continue
         result.save(out)
         steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
         say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
+    if failures:
+        *others, last = failures
+        for other in others:
+            logger.warning("%s", other)
+        raise last
 
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:

@@ -122,7 +122,7 @@ def embedding(args: argparse.Namespace, config: Config) -> str:
     from .analysis.embeddings import write_embedding
     from .reconstruction.network_field import encoder_features
 
-    features = encoder_features(args.checkpoint)
+    features = encoder_features(args.checkpoint, "cpu")  # its rule asks for no GPU
     write_embedding(features, packs(config, "val", "test"), config.analyse, config.seed, args.out)
     return f"analyse: {args.out}"
 

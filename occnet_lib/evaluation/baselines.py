@@ -137,7 +137,7 @@ def _oracles(work: _Work) -> None:
     for i, key in enumerate(work.test.keys):
         voxels, (points, occupied) = work.test.voxels(i), work.test.points(i)
         best, score = "", -1.0
-        likeness = grids.iou(voxels) if names and voxels.any() else np.zeros(len(names))
+        likeness = grids.iou(voxels) if names and voxels.any() else np.zeros(0)
         for k in np.argsort(-likeness, kind="stable")[:CANDIDATES]:
             shard, j = training[names[k]]
             mesh = shard.mesh(j)
@@ -147,7 +147,8 @@ def _oracles(work: _Work) -> None:
         if best:
             _add_true(work.folder, key, *training[best], nearest=best, iou=score)
         else:
-            work.folder.add(key, None, status="failed", reason="no training shape has voxels")
+            reason = "the shape has no voxels" if names else "no training shape has voxels"
+            work.folder.add(key, None, status="failed", reason=reason)
 
 
 _WRITERS: dict[str, Callable[[_Work], None]] = {

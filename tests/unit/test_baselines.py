@@ -47,15 +47,15 @@ def silhouette(radii, distance: float) -> np.ndarray:
     return image
 
 
-def packed(name: str, radii, views: int = 2) -> PackedShape:
+def packed(name: str, radii, views: int = 2, voxels: bool = True) -> PackedShape:
     category, shape = name.split("/")
     mesh = ellipsoid(radii)
     rng = np.random.default_rng(1)
     points = rng.uniform(-0.55, 0.55, (4000, 3)).astype(np.float16)
     on, normals, _ = sample_surface(mesh, 3000, rng)
-    voxels = np.linalg.norm(centres() / np.asarray(radii), axis=-1) < 1
+    solid = voxels & (np.linalg.norm(centres() / np.asarray(radii), axis=-1) < 1)
     samples = PointSamples(
-        points, contains(mesh, points), on.astype(np.float16), normals.astype(np.float16), voxels
+        points, contains(mesh, points), on.astype(np.float16), normals.astype(np.float16), solid
     )
     images = np.stack([silhouette(radii, d) for d in (1.1, 1.5)[:views]])
     rendered = Views(images, np.zeros((views, 3, 3)), np.zeros((views, 3, 4)), np.zeros(3), 1.0)
@@ -231,6 +231,15 @@ def test_the_oracle_takes_the_shape_of_the_highest_iou(shards, tmp_path):
         assert float(rows[name]["iou"]) == pytest.approx(row["iou"])
         others = [run_of(train, test, name, other) for other in ("disc/a", "disc/b", "disc/d", "rod/c")]
         assert row["iou"] == pytest.approx(max(others))
+
+
+def test_the_oracle_looks_up_no_shape_without_voxels(shards, tmp_path):
+    train, _ = shards
+    test = tmp_path / "test-001.h5"
+    write_shard(test, [packed("rod/z", (0.11, 0.44, 0.1), voxels=False)], test.stem, "test")
+    baseline_shard("oracle", train, test, CONFIG, tmp_path / "oracle")
+    row = read_status(tmp_path / "oracle")["rod/z"]
+    assert (row["status"], row["reason"]) == ("failed", "the shape has no voxels")
 
 
 def run_of(train, test, name: str, other: str) -> float:

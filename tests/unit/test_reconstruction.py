@@ -501,6 +501,21 @@ def test_the_command_takes_many_photos_as_objects_or_as_views(checkpoint, tmp_pa
         assert error.count("\n") == 1
 
 
+def test_a_photo_that_fails_takes_no_other_along(checkpoint, tmp_path, capsys):
+    from PIL import Image
+
+    files = [tmp_path / name for name in ("broken.png", "photo.png", "missing.png")]
+    files[0].write_text("no picture")
+    Image.fromarray(PHOTO).save(files[1])
+    command = ["reconstruct", *map(str, files), "--checkpoint", str(checkpoint), "--refine", "0"]
+    assert cli.main([*command, "-o", str(tmp_path / "out"), "--resolution", "32"]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.ply"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if ".png" in line]
+    assert "broken.png" in lines[0]
+    assert "missing.png" in lines[1]
+    assert len(lines) == 2
+
+
 def test_three_lines_of_python(checkpoint, tmp_path):
     from PIL import Image
 
