@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 _LEAF = 16  # points a box of the lowest level at most
+_BLOCK = 16  # queries that go down the tree together
 _BITS = 21  # of a cell's number along each axis, in a 63 bit code
 
 
@@ -78,45 +79,68 @@ def _boxes(points, leaves):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _gap(box, i, x, y, z):  # type: ignore[no-untyped-def]
-    """Squared distance of a point to box i."""
-    a = max(box[i, 0] - x, x - box[i, 3], 0.0)
-    b = max(box[i, 1] - y, y - box[i, 4], 0.0)
-    c = max(box[i, 2] - z, z - box[i, 5], 0.0)
+def _gap(box, i, low, high):  # type: ignore[no-untyped-def]
+    """Squared distance between box i and the box from low to high."""
+    a = max(box[i, 0] - high[0], low[0] - box[i, 3], 0.0)
+    b = max(box[i, 1] - high[1], low[1] - box[i, 4], 0.0)
+    c = max(box[i, 2] - high[2], low[2] - box[i, 5], 0.0)
     return a * a + b * b + c * c
+
+
+@njit(cache=True, inline="always")
+def _square(a, b):  # type: ignore[no-untyped-def]
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
 
 
 @njit(cache=True)
 def _search(points, box, leaves, query):  # type: ignore[no-untyped-def]
-    """Depth first, the nearer child first; a query begins with what its predecessor has found."""
-    n, last = len(points), 0
-    distance, index = np.zeros(len(query)), np.zeros(len(query), np.intp)
+    """Depth first, the nearer child first; a block of queries begins with what its predecessor has found."""
+    last = 0
+    squares, index = np.zeros(len(query)), np.zeros(len(query), np.intp)
     stack, gaps = np.zeros(64, np.int64), np.zeros(64)
-    for i in range(len(query)):
-        x, y, z = query[i]
-        best = (points[last, 0] - x) ** 2 + (points[last, 1] - y) ** 2 + (points[last, 2] - z) ** 2
+    low, high = np.zeros(3), np.zeros(3)
+    for start in range(0, len(query), _BLOCK):
+        end = min(start + _BLOCK, len(query))
+        low[:], high[:], worst = query[start], query[start], 0.0
+        for i in range(start, end):
+            for k in range(3):
+                low[k], high[k] = min(low[k], query[i, k]), max(high[k], query[i, k])
+            squares[i], index[i] = _square(points[last], query[i]), last
+            worst = max(worst, squares[i])
         stack[0], gaps[0], top = 0, 0.0, 1
         while top:
             top -= 1
-            if gaps[top] >= best:
+            if gaps[top] >= worst:
                 continue
             here = stack[top]
             while here < leaves - 1:
                 near, far = 2 * here + 1, 2 * here + 2
-                near_gap, far_gap = _gap(box, near, x, y, z), _gap(box, far, x, y, z)
+                near_gap, far_gap = _gap(box, near, low, high), _gap(box, far, low, high)
                 if far_gap < near_gap:
                     near, far, near_gap, far_gap = far, near, far_gap, near_gap
-                if far_gap < best:
+                if far_gap < worst:
                     stack[top], gaps[top] = far, far_gap
                     top += 1
                 here = near
-                if near_gap >= best:
+                if near_gap >= worst:
                     break
             else:
-                leaf = here - (leaves - 1)
-                for j in range(leaf * n // leaves, (leaf + 1) * n // leaves):
-                    square = (points[j, 0] - x) ** 2 + (points[j, 1] - y) ** 2 + (points[j, 2] - z) ** 2
-                    if square < best:
-                        best, last = square, j
-        distance[i], index[i] = np.sqrt(best), last
-    return distance, index
+                worst = _leaf(points, box, leaves, here, query, start, end, squares, index)
+        last = index[end - 1]
+    return np.sqrt(squares), index
+
+
+@njit(cache=True)
+def _leaf(points, box, leaves, here, query, start, end, squares, index):  # type: ignore[no-untyped-def]
+    """Ask the points of a lowest box for queries start to end; the largest distance that is left."""
+    n, worst = len(points), 0.0
+    leaf = here - (leaves - 1)
+    first, behind = leaf * n // leaves, (leaf + 1) * n // leaves
+    for i in range(start, end):
+        if _gap(box, here, query[i], query[i]) < squares[i]:
+            for j in range(first, behind):
+                square = _square(points[j], query[i])
+                if square < squares[i]:
+                    squares[i], index[i] = square, j
+        worst = max(worst, squares[i])
+    return worst
