@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # What we found to do best at equal steps (docs/models.md).
     "best": {
         **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
-        **{"positional_encoding": 4},
+        **{"positional_encoding": 4, "image": "silhouette"},
     },
 }
 Preset = Literal["", "onet", "seed-b0-fc", "seed-b0-cbn", "seed-resnet18-cbn", "best"]

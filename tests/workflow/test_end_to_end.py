@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import h5py
 import pytest
+import yaml
+
+from occnet_lib.config import merge
 
 from .checkout import contents, make_checkout, rows, write_meshes
 
@@ -49,6 +52,28 @@ def test_splits_are_disjoint_and_shards_hold_their_own(finished):
 def test_a_second_run_has_nothing_to_do(finished):
     assert finished.jobs("preprocess", "train", "report") == {}
     assert "Nothing to be done" in finished.snakemake("preprocess", "train", "report")
+
+
+def test_another_set_of_rows_is_another_report(finished):
+    config = finished.path / "tiny.yaml"
+    before = config.read_text()
+
+    def asked(overlay: dict) -> dict:
+        config.write_text(yaml.safe_dump(merge(yaml.safe_load(before), overlay)))
+        try:
+            return finished.jobs("report")
+        finally:
+            config.write_text(before)
+
+    test_shards = {r["shard"] for r in rows(finished.results / "catalogue/shapes.csv") if r["split"] == "test"}
+    more = asked({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
+    assert (more["train_model"], more["evaluate"], more["report"]) == (1, 1, 1)
+    assert more["reconstruct_shard"] == more["evaluate_views"] == len(test_shards)
+    for fewer in ({"models": {"tiny-fc": None}}, {"evaluate": {"baselines": ["floor"]}}):
+        jobs = asked(fewer)
+        assert (jobs["evaluate"], jobs["report"]) == (1, 1)
+        assert not {"train_model", "reconstruct_shard", "evaluate_shard"} & set(jobs)
+    assert finished.jobs("report") == {}
 
 
 def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):

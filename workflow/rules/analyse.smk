@@ -15,6 +15,7 @@ rule analyse_statistics:
         mem_mb=growing(2000),
         runtime=60,
     params:
+        shards=names(),
         versions=versions("analyse"),
     message:
         "analyse: statistics of the data"
@@ -38,6 +39,7 @@ rule analyse_projections:
         mem_mb=growing(2000),
         runtime=60,
     params:
+        shards=names("test"),
         projections=CONFIG.analyse.projections,
         versions=versions("analyse"),
     message:
@@ -63,6 +65,7 @@ rule analyse_embedding:
         mem_mb=growing(4000),
         runtime=60,
     params:
+        shards=names("test", "val"),
         seed=CONFIG.seed,
         views=CONFIG.analyse.embedding_views,
         shapes=CONFIG.analyse.embedding_shapes,

@@ -186,6 +186,11 @@ def over(pattern, *splits, **values):
     )
 
 
+def names(*splits):
+    """A parameter: the shards of splits. One more or one less makes their rule run again, which new inputs do not."""
+    return lambda wildcards: shards(*splits)
+
+
 DEVICES = CONFIG.train.devices * CONFIG.train.nodes
 
 

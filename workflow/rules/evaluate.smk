@@ -95,6 +95,9 @@ rule evaluate:
         mem_mb=growing(1000),
         runtime=60,
     params:
+        shards=names("test"),
+        models=[*MODELS, *BASELINES],
+        views=CONFIG.evaluate.views,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate"),

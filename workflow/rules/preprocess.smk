@@ -121,6 +121,8 @@ rule preprocess_table:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        shards=names(),
     message:
         "preprocess: one table of all shapes"
     shell:

@@ -46,6 +46,7 @@ rule index_pictures:
         mem_mb=growing(2000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        shards=names("train", "test"),
         view=CONFIG.reconstruct.view,
         versions=versions("reconstruct"),
     message:
@@ -74,6 +75,7 @@ rule index_codes:
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        shards=names("train", "test"),
         view=CONFIG.reconstruct.view,
         views=CONFIG.evaluate.code_views,
         versions=versions("reconstruct"),
@@ -99,6 +101,7 @@ rule clusters:
         mem_mb=growing(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        shards=names("train"),
         seed=CONFIG.seed,
         clusters=CONFIG.evaluate.clusters,
         versions=versions("reconstruct"),
@@ -128,6 +131,7 @@ rule baseline_shard:
         mem_mb=growing(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        shards=names("train"),
         seed=CONFIG.seed,
         versions=versions("reconstruct"),
     message:

@@ -28,6 +28,8 @@ rule report:
         mem_mb=growing(2000),
         runtime=60,
     params:
+        shards=names(),
+        models=[*MODELS, *BASELINES],
         report=CONFIG.report.model_dump(),
         versions=versions("report"),
     message:

@@ -24,6 +24,7 @@ rule train_model:
         runtime=lambda wildcards, attempt: 24 * 60 * attempt,
         gpu=0 if CONFIG.train.accelerator == "cpu" else DEVICES,
     params:
+        shards=names("train", "val"),
         seed=CONFIG.seed,
         model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
         train=CONFIG.train.model_dump(exclude={"threads", "workers"}),
