@@ -83,7 +83,9 @@ def test_presets_by_a_word_by_a_key_and_changed(project):
 
 def test_the_overlay_of_presets_trains_all_of_them(project):
     demo = load(project / "config.yaml", project / "workflow" / "demo.yaml")
-    config = load(*(project / name for name in ("config.yaml", "workflow/demo.yaml", "workflow/presets.yaml")))
+    config = load(
+        *(project / name for name in ("config.yaml", "workflow/demo.yaml", "workflow/presets.yaml"))
+    )
     more = {name: model for name, model in config.models.items() if name not in demo.models}
     found = [model.model_copy(update={"pretrained": True}) for model in more.values()]
     assert found == [Model(preset=name) for name in PRESETS]

@@ -65,7 +65,9 @@ def test_another_set_of_rows_is_another_report(finished):
         finally:
             config.write_text(before)
 
-    test_shards = {r["shard"] for r in rows(finished.results / "catalogue/shapes.csv") if r["split"] == "test"}
+    test_shards = {
+        r["shard"] for r in rows(finished.results / "catalogue/shapes.csv") if r["split"] == "test"
+    }
     more = asked({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
     assert (more["train_model"], more["evaluate"], more["report"]) == (1, 1, 1)
     assert more["reconstruct_shard"] == more["evaluate_views"] == len(test_shards)
