@@ -392,3 +392,23 @@ def test_faults_of_started_processes_are_one_line():
     error = torch.multiprocessing.ProcessRaisedException("ValueError: x", 1, 2)
     with pytest.raises(torch.multiprocessing.ProcessRaisedException), processes():
         raise error
+
+
+def test_freed_memory_is_kept_for_the_next_array():
+    code = (
+        "import resource, numpy as np\n"
+        "from occnet_lib.training.memory import keep_freed_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    np.ones(2**23)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults()\n"
+        "print(faults(), keep_freed_memory())\n"
+        "faults()\n"
+        "print(faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    given_back, understood, kept = done.stdout.split()
+    if understood == "False":
+        pytest.skip("not glibc")
+    assert int(kept) < int(given_back) / 4
