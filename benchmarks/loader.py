@@ -3,7 +3,8 @@
 The twin reads ONet's files (points.npz with packed bits and float16, one JPEG a view) as its code does:
 all points are read, unpacked and jittered, then 2048 of them are drawn with replacement. Ours reads a
 window of the pack; with the cache it is in memory, as it is after the first epochs. Both end with the image
-as a float tensor of 224 pixels and 2048 points; the files are in the page cache.
+as a float tensor of 224 pixels and 2048 points; the files are in the page cache. Pictures are views of the bundled
+shapes.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from occnet_lib.config import Train
+from occnet_lib.config import Config, Train
+from occnet_lib.demo.generate import generate
+from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.stages.views import run as render
 from occnet_lib.storage.shards import PackedShape, write_shard
 from occnet_lib.training.batch import collate
 from occnet_lib.training.dataset import ShapeSet, TrainingItems
 
-POINTS, VIEWS, PIXELS, TAKEN, SIZE = 100_000, 24, 137, 2048, 224
+POINTS, VIEWS, TAKEN, SIZE = 100_000, 24, 2048, 224
+CATEGORIES = tuple(Config().demo.categories)
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -42,7 +47,7 @@ def make(folder: Path, shapes: int) -> None:
     for number in range(shapes):
         points = rng.uniform(-0.55, 0.55, (POINTS, 3)).astype(np.float16)
         inside = np.linalg.norm(points.astype(np.float32), axis=1) < 0.4
-        images = np.stack([drawn(rng) for _ in range(VIEWS)])
+        images = rendered(number)
         place = folder / "onet" / str(number)
         place.mkdir(parents=True)
         np.savez(
@@ -58,17 +63,12 @@ def make(folder: Path, shapes: int) -> None:
     write_shard(folder / "train-0.h5", packed, "train-0", "train")
 
 
-def drawn(rng: np.random.Generator) -> np.ndarray:
-    """A shaded blob on white: compresses about as a rendering does."""
-    v, u = (np.mgrid[:PIXELS, :PIXELS] - PIXELS / 2) / PIXELS
-    a, b, c = rng.uniform(0.2, 0.45, 3)
-    height = np.clip(1 - (u / a) ** 2 - (v / b) ** 2, 0, None)
-    shade = (
-        80
-        + 120 * np.sqrt(height)[..., None] * np.array([1.0, c, 0.5])
-        + rng.normal(0, 1, (PIXELS, PIXELS, 3))
-    )
-    return np.where(height[..., None] > 0, np.clip(shade, 0, 255), 255).astype(np.uint8)
+def rendered(number: int) -> np.ndarray:
+    """(24, 137, 137, 3) views of a bundled shape, as the stage makes them."""
+    category = CATEGORIES[number % len(CATEGORIES)]
+    mesh, _, _ = unit_cube(generate(category, number, 0).mesh)
+    config = Config().views.model_copy(update={"renderer": "raycast"})
+    return render(mesh, config, np.random.default_rng(number)).images
 
 
 def twin_item(folder: Path, number: int, rng: np.random.Generator) -> Any:
