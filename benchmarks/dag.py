@@ -126,7 +126,7 @@ def real_run(folder: Path, shapes: int, shard_size: int) -> dict[str, float]:
 
 # So coarse that a shape takes next to nothing, and every library is used once.
 COARSE = (
-    "watertight={resolution: 16, views: 4, image_size: 16}",
+    "watertight={resolution: 32, views: 4, image_size: 64}",
     "points={uniform: 64, surface: 64, voxels: 4}",
     "views={count: 1, image_size: 16}",
 )

@@ -49,7 +49,7 @@ class Watertight(Section):
         256, ge=32, le=1024, description="samples along the longest edge, margins included"
     )
     views: Count = Field(100, description="depth renders on a sphere around the shape")
-    image_size: int = Field(448, ge=64, le=4096, description="pixels along a depth image's edge; ONet: 640")
+    image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
     sheet_thickness: float = Field(
         1.35, ge=0.0, le=6.0, description="least thickness, given also to sheets that have none, in voxels"
     )
