@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from occnet_lib.config import Model, Train
-from occnet_lib.memory import keep_freed_memory
 from occnet_lib.networks.encoders import Encoder
+from occnet_lib.training.memory import keep_freed_memory
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.options import uses_bf16
 

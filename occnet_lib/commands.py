@@ -150,8 +150,8 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, config: Config) -> None:
-    from .memory import keep_freed_memory
     from .storage.shards import check
+    from .training.memory import keep_freed_memory
     from .training.train import train
 
     keep_freed_memory()

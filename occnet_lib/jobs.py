@@ -146,7 +146,7 @@ def train(args: argparse.Namespace, config: Config) -> str:
     """Train one model."""
     import torch
 
-    from .memory import keep_freed_memory
+    from .training.memory import keep_freed_memory
     from .training.train import train as train_model
 
     keep_freed_memory()

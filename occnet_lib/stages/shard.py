@@ -19,7 +19,6 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError, OccnetError
-from occnet_lib.memory import keep_freed_memory
 from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.tables import write_rows
@@ -32,7 +31,6 @@ Row = dict[str, Any]
 
 # A worker that uses no CPU (waits for a dead file system, a lock) is given up after this many time limits.
 _IDLE_LIMITS = 10
-_KEPT = 2**29  # bytes that a worker keeps between shapes; depth maps take 0.2 GB
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -232,7 +230,6 @@ class _Worker:
 def _work(connection: Connection, job: _Job) -> None:
     """The worker process: a shape comes in; log records, stages and a row go out."""
     _die_with_parent()
-    keep_freed_memory(_KEPT)
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)

@@ -14,11 +14,10 @@ PACKAGE = Path(__file__).parents[2] / "occnet_lib"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What a part may import of ours, beside itself (docs/architecture.md, "Levels").
-BASE = {"config", "errors", "memory", "seeds", "records", "versions"}
+BASE = {"config", "errors", "seeds", "records", "versions"}
 ALLOWED = {
     "config": {"errors"},
     "errors": set(),
-    "memory": set(),
     "seeds": set(),
     "records": set(),
     "versions": set(),

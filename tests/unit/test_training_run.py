@@ -397,7 +397,7 @@ def test_faults_of_started_processes_are_one_line():
 def test_freed_memory_is_kept_for_the_next_array():
     code = (
         "import resource, numpy as np\n"
-        "from occnet_lib.memory import keep_freed_memory\n"
+        "from occnet_lib.training.memory import keep_freed_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    np.ones(2**23)\n"
