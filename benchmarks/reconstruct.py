@@ -6,6 +6,7 @@ the full grid, and simplifies to as many faces. Without refinement, which has a 
 A decoder of ONet's size is fitted to a chair of boxes first.
 
 usage: python benchmarks/reconstruct.py [--repeats 3] [--fit 250] [--device cpu|cuda] [--refine] [--first 16]
+       [--together 16]
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.networks.folded import FoldedDecoder
 from occnet_lib.reconstruction.extract import surface, threshold_logit
+from occnet_lib.reconstruction.mise import mise_together
+from occnet_lib.reconstruction.network_field import decoded_together
 from occnet_lib.reconstruction.reconstruct import BOX, reconstruct
 from occnet_lib.records import Mesh
 
@@ -107,6 +110,13 @@ def ours(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, con
     return reconstruct(ask, config, refine_field=field, rng=rng, device=device).mesh
 
 
+def ours_together(decoder: CbnDecoder, code: Tensor, config: Reconstruct, count: int) -> Mesh:
+    """As many meshes, whose points go into the same calls; the last of them."""
+    asked, level = decoded_together(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
+    grids = mise_together(asked, count, config.resolution0, config.upsampling_steps, level)
+    return [simplify(surface(grid.logits, level), FACES) for grid in grids][-1]
+
+
 def onet(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, refined: bool) -> Mesh:
     """ONet's way."""
     level = threshold_logit(THRESHOLD)
@@ -133,6 +143,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--refine", action="store_true")
     parser.add_argument("--first", type=int, default=CELLS, help="our first grid; 16 asks for a fifth less")
+    parser.add_argument("--together", type=int, default=0, help="so many shapes in the same calls, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
     decoder, code = (part.to(args.device) for part in fitted_decoder(args.fit))
@@ -155,6 +166,11 @@ def main() -> None:
         print(f"{name:>10}: {seconds[name]:.3f} s, {len(mesh.faces)} faces")
     one, other = seconds.values()
     print(f"ours / ONet's way: {one / other:.2f}")
+    if args.together:
+        whole, _ = timer(lambda: ours_together(decoder, code, config, args.together), args.repeats)
+        print(
+            f"{args.together} together, neither encoded nor refined: {1000 * whole / args.together:.1f} ms a mesh"
+        )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Reconstruct(Section):
     refine_normals: NonNegative = Field(0.01, description="weight of the normal term")
     view: Natural = Field(0, description="which view of a test shape is the photo (ONet: 0)")
     points_batch: Count = Field(100_000, description="points in one call of the decoder")
+    batch: Count = Field(1, description="shapes whose points go into the same calls, which is for GPUs")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where the network runs")
 
 

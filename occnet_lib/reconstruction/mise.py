@@ -7,7 +7,7 @@ the wanted resolution is reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import product
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from occnet_lib.errors import DataError
 
 Field = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Points (N, 3) float32 in the unit frame to logits (N,)."""
+Fields = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+"""The same of several shapes at once: points (N, 3) and the number (N,) of the shape each is asked for, ascending."""
+_Asking = Generator[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 _HALVES = np.array(list(product((0, 1, 2), repeat=3)))
 
@@ -62,24 +65,68 @@ def mise(
     Raises:
         DataError: the field gave values that are not numbers.
     """
+    shared = (resolution0, upsampling_steps, threshold_logit, box, points_batch)
+    return mise_together(lambda points, _: field(points), 1, *shared)[0]
+
+
+def mise_together(
+    fields: Fields,
+    count: int,
+    resolution0: int,
+    upsampling_steps: int,
+    threshold_logit: float,
+    box: float = 1.1,
+    points_batch: int = 100_000,
+) -> list[Grid]:
+    """`mise` of several shapes, whose points of the same step are asked for in the same calls.
+
+    Args:
+        fields: called with at most `points_batch` points of all shapes at a time.
+        count: how many shapes.
+        resolution0, upsampling_steps, threshold_logit, box, points_batch: as of `mise`, for all shapes alike.
+
+    Returns:
+        for each shape what `mise` finds.
+
+    Raises:
+        DataError: a field gave values that are not numbers.
+    """
+    searches = [
+        _search(resolution0, upsampling_steps, threshold_logit, box, points_batch) for _ in range(count)
+    ]
+    wanted = {shape: next(search) for shape, search in enumerate(searches)}
+    grids: dict[int, Grid] = {}
+    while wanted:
+        sizes = [len(points) for points in wanted.values()]
+        points, shapes = np.concatenate(list(wanted.values())), np.repeat(list(wanted), sizes)
+        batches = [slice(k, k + points_batch) for k in range(0, len(points), points_batch)]
+        values = np.concatenate([fields(points[batch], shapes[batch]) for batch in batches])
+        for shape, answer in zip(list(wanted), np.split(values, np.cumsum(sizes)[:-1]), strict=True):
+            try:
+                wanted[shape] = searches[shape].send(answer)
+            except StopIteration as done:
+                grids[shape] = done.value
+                del wanted[shape]
+    return [grids[shape] for shape in range(count)]
+
+
+def _search(
+    resolution0: int, upsampling_steps: int, threshold: float, box: float, points_batch: int
+) -> Generator[NDArray[np.float32], NDArray[np.float32], Grid]:
+    """MISE of one shape: gives points, is sent their logits, and ends with the grid."""
     n = resolution0
     known = np.arange((n + 1) ** 3)
-    logits = _evaluate(field, known, n, box, points_batch).reshape((n + 1,) * 3)
+    logits = (yield from _asked(known, n, box, points_batch)).reshape((n + 1,) * 3)
     evaluated = known.size
     for _ in range(upsampling_steps):
-        logits, known, count = _halve(field, logits, known, threshold_logit, box, points_batch)
+        logits, known, count = yield from _halve(logits, known, threshold, box, points_batch)
         evaluated += count
     return Grid(logits, evaluated)
 
 
 def _halve(
-    field: Field,
-    coarse: NDArray[np.float32],
-    known: NDArray[np.int64],
-    threshold: float,
-    box: float,
-    points_batch: int,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+    coarse: NDArray[np.float32], known: NDArray[np.int64], threshold: float, box: float, points_batch: int
+) -> Generator[NDArray[np.float32], NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.int64], int]]:
     """The grid of half the cell size, the flat indices of its evaluated points and how many were new."""
     n = 2 * (coarse.shape[0] - 1)
     logits = _fill(coarse).reshape(-1)
@@ -91,7 +138,7 @@ def _halve(
     cells = np.stack(np.nonzero(active[1:-1, 1:-1, 1:-1]))
     while cells.size:
         new = _unseen(cells, seen, n)
-        values = _evaluate(field, new, n, box, points_batch)
+        values = yield from _asked(new, n, box, points_batch)
         flipped = new[(values > threshold) != (logits[new] > threshold)]
         logits[new] = values
         found.append(new)
@@ -129,15 +176,13 @@ def _flat(corner: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     return (corner[0] * (n + 1) + corner[1]) * (n + 1) + corner[2]
 
 
-def _evaluate(
-    field: Field, flat: NDArray[np.int64], n: int, box: float, points_batch: int
-) -> NDArray[np.float32]:
-    """Logits at grid corners given by flat indices."""
+def _asked(flat: NDArray[np.int64], n: int, box: float, points_batch: int) -> _Asking:
+    """Asks for the logits at grid corners given by flat indices."""
     values = np.zeros(flat.size, dtype=np.float32)
     for start in range(0, flat.size, points_batch):
         part = slice(start, start + points_batch)
         index = np.stack(np.unravel_index(flat[part], (n + 1,) * 3), axis=1)
-        values[part] = field((box * (index / n - 0.5)).astype(np.float32))
+        values[part] = yield (box * (index / n - 0.5)).astype(np.float32)
     if np.isnan(values).any():
         raise DataError(
             "the field gives values that are not numbers", hint="is the network's training healthy?"

@@ -17,6 +17,7 @@ from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, DataError
 
 from .extract import threshold_logit
+from .mise import Fields, mise_together
 from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
@@ -85,6 +86,16 @@ class Reconstructor:
             rotation: (3, 3), frame of the points to the picture's camera; only `frame: camera` models look
                 at it. That of world_mat for points of the unit frame.
         """
+        return self._folded(self._code(image), rotation)
+
+    def _folded(self, code: Tensor, rotation: NDArray[np.floating]) -> FoldedDecoder:
+        import torch
+
+        chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
+        return self._network.fold(code, chunk, torch.as_tensor(rotation, dtype=torch.float32))
+
+    def _code(self, image: NDArray[np.uint8]) -> Tensor:
+        """(1, c_dim) of one picture."""
         import torch
 
         from occnet_lib.networks.images import encoder_input
@@ -92,8 +103,7 @@ class Reconstructor:
         pixels = torch.as_tensor(np.ascontiguousarray(image), device=self.device)[None]
         with torch.inference_mode():
             code = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
-        chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
-        return self._network.fold(code.clone(), chunk, torch.as_tensor(rotation, dtype=torch.float32))
+        return code.clone()
 
     def __call__(
         self,
@@ -140,6 +150,47 @@ class Reconstructor:
         )
         return replace(result, seconds=seconds | result.seconds)
 
+    def together(
+        self,
+        images: NDArray[np.uint8],
+        rngs: Sequence[np.random.Generator],
+        rotations: NDArray[np.floating],
+    ) -> list[Reconstruction]:
+        """Reconstruct several objects from a picture each; MISE asks for the points of all in the same calls.
+
+        One by one the logits would be the same but for rounding.
+
+        Args:
+            images: (B, H, W, 3) uint8 sRGB on white.
+            rngs: B, for the refinement.
+            rotations: (B, 3, 3) as in `field`.
+        """
+        import torch
+
+        config, seconds, level = self.config, dict[str, float](), threshold_logit(self.threshold)
+        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
+        with timed(seconds, "encode"):
+            codes = [self._code(image) for image in images]
+            fields = [self._folded(*pair) for pair in zip(codes, rotations, strict=True)]
+        with timed(seconds, "mise"):
+            resolutions = config.resolution0, config.upsampling_steps
+            asked = decoded_together(self._network.decode, torch.cat(codes), turns)
+            grids = mise_together(asked, len(codes), *resolutions, level, BOX, config.points_batch)
+        share = {step: spent / len(codes) for step, spent in seconds.items()}
+        results = [
+            reconstruct(
+                field.on_array,
+                config,
+                threshold=self.threshold,
+                refine_field=field,
+                rng=rng,
+                device=self.device,
+                grid=grid,
+            )
+            for field, rng, grid in zip(fields, rngs, grids, strict=True)
+        ]
+        return [replace(result, seconds=share | result.seconds) for result in results]
+
     def logits(
         self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
     ) -> NDArray[np.float32]:
@@ -169,6 +220,29 @@ class Reconstructor:
             found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
             array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
         return array
+
+
+def decoded_together(decode: Callable[..., Tensor], *each: Tensor) -> Fields:
+    """Logits of points of several shapes in one call of a decoder.
+
+    Args:
+        decode: points (B, T, 3) and `each` of their shapes to logits (B, T), as `OccupancyNetwork.decode`.
+        each: codes (B, c_dim), rotations (B, 3, 3), on the device where points are to be treated.
+    """
+    import torch
+
+    def fields(points: NDArray[np.float32], shapes: NDArray[np.int64]) -> NDArray[np.float32]:
+        owners, sizes = np.unique(shapes, return_counts=True)
+        inside = np.arange(sizes.max()) < sizes[:, None]
+        padded = np.zeros((*inside.shape, 3), np.float32)
+        padded[inside] = points
+        at = torch.from_numpy(padded).to(each[0].device)
+        with torch.inference_mode():
+            logits = decode(at, *(values[owners] for values in each))
+        found: NDArray[np.float32] = logits.float().cpu().numpy()[inside]
+        return found
+
+    return fields
 
 
 def encoder_features(

@@ -20,7 +20,7 @@ from occnet_lib.records import Mesh, Status
 from occnet_lib.storage.meshfile import save_mesh
 
 from . import extract
-from .mise import Field, mise
+from .mise import Field, Grid, mise
 from .normals import field_normals
 from .refine import Refined, refine
 
@@ -79,6 +79,7 @@ def reconstruct(
     device: str = "cpu",
     normals: bool = False,
     box: float = BOX,
+    grid: Grid | None = None,
 ) -> Reconstruction:
     """The surface of a field as a closed mesh.
 
@@ -91,6 +92,7 @@ def reconstruct(
         device: torch device of `refine_field`.
         normals: whether to take vertex normals from `refine_field`.
         box: edge of the cube around the origin in which the surface is looked for.
+        grid: what MISE found, where it has been asked already.
 
     Returns:
         A field without a surface gives an empty mesh with status `failed` instead of an error.
@@ -102,8 +104,9 @@ def reconstruct(
     threshold = _number(config) if threshold is None else threshold
     seconds: dict[str, float] = {}
     level = extract.threshold_logit(threshold)
-    with timed(seconds, "mise"):
-        grid = mise(field, config.resolution0, config.upsampling_steps, level, box, config.points_batch)
+    if grid is None:
+        with timed(seconds, "mise"):
+            grid = mise(field, config.resolution0, config.upsampling_steps, level, box, config.points_batch)
     with timed(seconds, "extract"):
         mesh = extract.surface(grid.logits, level, box)
     if len(mesh.faces) == 0:

@@ -7,6 +7,8 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
+import numpy as np
+
 from occnet_lib import seeds
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError
@@ -36,16 +38,21 @@ def reconstruct_shard(
         raise ConfigError(f"reconstruct.view is {config.view}, shapes have views 0 to {shard.views - 1}")
     reconstructor = Reconstructor(checkpoint, config)
     with one_thread(), writing(out_dir) as folder:
-        for i, key in enumerate(shard.keys):
+        for first in range(0, len(shard), config.batch):
+            some = range(first, min(first + config.batch, len(shard)))
             start = process_time()
-            _, world_mat, _, _ = shard.camera(i, config.view)
-            rng = seeds.rng(seed, "reconstruct", key.name)
-            result = reconstructor(shard.image(i, config.view), rng, world_mat[:, :3])
-            values = _values(result, reconstructor.threshold, process_time() - start)
-            folder.add(key, result.mesh, result.status, result.reason, **values)
-            LOG.info(
-                "%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], values["seconds"]
-            )
+            images = np.stack([shard.image(i, config.view) for i in some])
+            turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in some])
+            rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in some]
+            if len(some) > 1:
+                results = reconstructor.together(images, rngs, turns)
+            else:
+                results = [reconstructor(images[0], rngs[0], turns[0])]
+            share = (process_time() - start) / len(some)
+            for i, result in zip(some, results, strict=True):
+                key, values = shard.keys[i], _values(result, reconstructor.threshold, share)
+                folder.add(key, result.mesh, result.status, result.reason, **values)
+                LOG.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], share)
 
 
 def _values(result: Reconstruction, threshold: float, total: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.reconstruction.mise import mise
+from occnet_lib.reconstruction.mise import mise, mise_together
 
 BOX = 1.1
 
@@ -140,6 +140,25 @@ def test_points_of_the_evaluation_are_few_and_the_batches_bounded():
     assert grid.logits.dtype == np.float32
     assert grid.evaluated == sum(len(points) for points in field.asked) < 0.25 * 65**3
     assert max(len(points) for points in field.asked) <= 1000
+
+
+def test_shapes_asked_together_are_those_asked_alone():
+    fields = [waves(1), balls([[0.1, 0, 0]], [0.3]), balls([[0, 0, 0]], [-1.0]), waves(2)]
+    calls = []
+
+    def together(points, shapes):
+        assert (np.diff(shapes) >= 0).all()
+        calls.append(len(points))
+        return np.concatenate([field(points[shapes == i]) for i, field in enumerate(fields)])
+
+    found = mise_together(together, len(fields), 8, 2, 0.0, points_batch=2000)
+    for field, grid in zip(fields, found, strict=True):
+        alone = mise(field, 8, 2, 0.0)
+        assert np.array_equal(grid.logits, alone.logits)
+        assert grid.evaluated == alone.evaluated
+    assert sum(calls) == sum(grid.evaluated for grid in found)
+    assert max(calls) <= 2000
+    assert mise_together(together, 0, 8, 2, 0.0) == []
 
 
 def test_corners_of_the_box_and_the_threshold():

@@ -247,7 +247,8 @@ def shard_file(path: Path, names: list[str]) -> Path:
             np.zeros((4, 3), np.float16),
             np.zeros((4, 4, 4), bool),
         )
-        views = Views(images, np.zeros((2, 3, 3)), np.zeros((2, 3, 4)), np.zeros(3), 1.0)
+        turn = np.array([[np.cos(i), 0, np.sin(i), 0], [0, 1, 0, 0], [-np.sin(i), 0, np.cos(i), 0]])
+        views = Views(images, np.zeros((2, 3, 3)), np.stack([turn, turn]), np.zeros(3), 1.0)
         closed = Watertight(Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32)), np.zeros(3), 1.0)
         shapes.append(PackedShape.of(ShapeKey("chair", name), closed, samples, views))
     write_shard(path, shapes, path.stem, "test")
@@ -370,6 +371,28 @@ def test_a_shard_becomes_a_folder_that_is_the_same_each_time(checkpoint, tmp_pat
     alone = shard_file(tmp_path / "test-001.h5", ["a"])
     reconstruct_shard(checkpoint, alone, SMALL, tmp_path / "alone", seed=3)
     assert (tmp_path / "alone/chair/a.ply").read_bytes() == (tmp_path / "one/chair/a.ply").read_bytes()
+
+
+def test_shapes_of_a_shard_asked_together_are_those_asked_alone(tmp_path):
+    torch.manual_seed(1)
+    checkpoint = tmp_path / "varied.ckpt"
+    model = MODEL.model_copy(update={"frame": "camera"})
+    options = {"model": model.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.5}
+    network = OccupancyNetwork(model, pretrained=False)
+    torch.nn.init.normal_(network.decoder.fc_out.weight)
+    torch.nn.init.zeros_(network.decoder.fc_out.bias)
+    save_network(checkpoint, network_file(network.state_dict(), options))
+    shard = shard_file(tmp_path / "test-000.h5", ["a", "b", "c"])
+    for batch in (1, 2):
+        config = AS_EXTRACTED.model_copy(update={"batch": batch})
+        reconstruct_shard(checkpoint, shard, config, tmp_path / str(batch), seed=3)
+    alone, together = (read_status(tmp_path / name) for name in "12")
+    assert [row["points"] for row in alone.values()] == [row["points"] for row in together.values()]
+    assert {row["status"] for row in alone.values()} == {"ok"}
+    for name in ("a", "b", "c"):
+        pair = [read_mesh(tmp_path / folder, ShapeKey("chair", name)) for folder in "12"]
+        assert len(pair[0].faces) > 100
+        assert np.allclose(pair[0].vertices, pair[1].vertices, atol=0.1 / 32)
 
 
 def test_shards_without_surface_without_shapes_and_without_the_view(checkpoint, tmp_path):
