@@ -6,16 +6,20 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import config as configuration
 from .commands_shared import out_option, progress
 from .config import Config
-from .errors import OccnetError
+from .errors import ImageError, MeshError, OccnetError
 from .logs import say
 from .records import Mesh
 from .seeds import rng
+
+if TYPE_CHECKING:
+    from .reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
 
@@ -58,32 +62,34 @@ def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
 def reconstruct(args: argparse.Namespace, config: Config) -> None:
     """`occnet reconstruct`."""
     from .reconstruction.network_field import Reconstructor
-    from .reconstruction.photo import load_photo
 
     config = _reconstruct_config(args, config)
     reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
     objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
     outs = _files(objects, args)
-    failures: list[OccnetError] = []
+    failed = 0
     for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
         try:
-            images = np.stack([load_photo(photo) for photo in photos])
-            result = reconstructor(images, rng(config.seed, "reconstruct", photos[0].stem), normals=True)
-            if result.status == "failed":
-                raise OccnetError(
-                    result.reason, path=photos[0], hint="lower --threshold or use another photo"
-                )
-        except OccnetError as error:
-            failures.append(error)
-            continue
-        result.save(out)
-        steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
-        say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
-    if failures:
-        *others, last = failures
-        for other in others:
-            logger.warning("%s", other)
-        raise last
+            _reconstruct_object(reconstructor, photos, out, config.seed)
+        except (ImageError, MeshError) as error:
+            if len(objects) == 1:
+                raise
+            logger.warning("%s", error)
+            failed += 1
+    if failed:
+        raise OccnetError(f"{failed} of {len(objects)} photos gave no mesh", hint="the lines above say why")
+
+
+def _reconstruct_object(reconstructor: Reconstructor, photos: list[Path], out: Path, seed: int) -> None:
+    from .reconstruction.photo import load_photo
+
+    images = np.stack([load_photo(photo) for photo in photos])
+    result = reconstructor(images, rng(seed, "reconstruct", photos[0].stem), normals=True)
+    if result.status == "failed":
+        raise MeshError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
+    result.save(out)
+    steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
+    say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
 
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:

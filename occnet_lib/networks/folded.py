@@ -50,7 +50,10 @@ class FoldedDecoder:
 
     @cached_property
     def margin(self) -> float:
-        """A bound on the error of bfloat16 in this field's logits, from its error at random points of the cube."""
+        """A bound on the error of bfloat16 in this field's logits: four times that at random points of the cube.
+
+        In the larger cube that `frame: camera` asks for it is larger, but within the factor.
+        """
         with torch.no_grad():
             probes = (torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0)) * 1.1 - 0.55).to(
                 self.device
@@ -80,7 +83,9 @@ class FoldedDecoder:
                 logits = self(at)
             else:
                 logits = self._rough_logits(at)
-                near = torch.nonzero((logits - level).abs() < self.margin).squeeze(1)
+                near = torch.nonzero(~((logits - level).abs() >= self.margin)).squeeze(
+                    1
+                )  # and what is no number
                 logits[near] = self(at[near])
         array: NDArray[np.float32] = logits.cpu().numpy()
         return array

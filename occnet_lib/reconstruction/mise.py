@@ -30,7 +30,7 @@ class Grid(NamedTuple):
 
     Attributes:
         logits: (n+1, n+1, n+1) float32, indexed [x, y, z], corner 0 at -box/2 and corner n at box/2.
-            Exact at every corner of a cell that the surface crosses; elsewhere of the right sign.
+            As the field gave them at every corner of a cell that the surface crosses; elsewhere of the right sign.
         evaluated: number of points at which the field was asked.
     """
 

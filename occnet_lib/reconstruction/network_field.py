@@ -30,6 +30,7 @@ _ONET_THRESHOLD = 0.2
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
+_ROW = 2048  # points of a shape that is asked for together with others
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -152,7 +153,7 @@ class Reconstructor:
 
     def together(
         self,
-        images: NDArray[np.uint8],
+        images: Sequence[NDArray[np.uint8]],
         rngs: Sequence[np.random.Generator],
         rotations: NDArray[np.floating],
     ) -> list[Reconstruction]:
@@ -161,7 +162,7 @@ class Reconstructor:
         One by one the logits would be the same but for rounding.
 
         Args:
-            images: (B, H, W, 3) uint8 sRGB on white.
+            images: B of (H, W, 3) uint8 sRGB on white; their sizes may differ.
             rngs: B, for the refinement.
             rotations: (B, 3, 3) as in `field`.
         """
@@ -171,7 +172,6 @@ class Reconstructor:
         turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
         with timed(seconds, "encode"):
             codes = [self._code(image) for image in images]
-            fields = [self._folded(*pair) for pair in zip(codes, rotations, strict=True)]
         with timed(seconds, "mise"):
             resolutions = config.resolution0, config.upsampling_steps
             asked = decoded_together(self._network.decode, torch.cat(codes), turns)
@@ -179,15 +179,14 @@ class Reconstructor:
         share = {step: spent / len(codes) for step, spent in seconds.items()}
         results = [
             reconstruct(
-                field.on_array,
+                grid,
                 config,
                 threshold=self.threshold,
-                refine_field=field,
+                refine_field=self._folded(code, rotation) if config.refine_steps else None,
                 rng=rng,
                 device=self.device,
-                grid=grid,
             )
-            for field, rng, grid in zip(fields, rngs, grids, strict=True)
+            for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True)
         ]
         return [replace(result, seconds=share | result.seconds) for result in results]
 
@@ -232,14 +231,19 @@ def decoded_together(decode: Callable[..., Tensor], *each: Tensor) -> Fields:
     import torch
 
     def fields(points: NDArray[np.float32], shapes: NDArray[np.int64]) -> NDArray[np.float32]:
-        owners, sizes = np.unique(shapes, return_counts=True)
-        inside = np.arange(sizes.max()) < sizes[:, None]
-        padded = np.zeros((*inside.shape, 3), np.float32)
-        padded[inside] = points
-        at = torch.from_numpy(padded).to(each[0].device)
+        owners, first, sizes = np.unique(shapes, return_index=True, return_counts=True)
+        # Shapes ask for very different numbers of points: rows of a few, as many a shape as it takes.
+        length = min(_ROW, int(sizes.max()))
+        rows = -(-sizes // length)
+        place = np.arange(len(points)) - np.repeat(first, sizes)
+        at = np.repeat(np.cumsum(rows) - rows, sizes) + place // length, place % length
+        padded = np.zeros((rows.sum(), length, 3), np.float32)
+        padded[at] = points
+        of_rows = np.repeat(owners, rows)
         with torch.inference_mode():
-            logits = decode(at, *(values[owners] for values in each))
-        found: NDArray[np.float32] = logits.float().cpu().numpy()[inside]
+            asked = torch.from_numpy(padded).to(each[0].device)
+            logits = decode(asked, *(values[of_rows] for values in each))
+        found: NDArray[np.float32] = logits.float().cpu().numpy()[at]
         return found
 
     return fields

@@ -70,7 +70,7 @@ class Reconstruction:
 
 
 def reconstruct(
-    field: Field,
+    field: Field | Grid,
     config: Reconstruct,
     *,
     threshold: float | None = None,
@@ -79,12 +79,11 @@ def reconstruct(
     device: str = "cpu",
     normals: bool = False,
     box: float = BOX,
-    grid: Grid | None = None,
 ) -> Reconstruction:
     """The surface of a field as a closed mesh.
 
     Args:
-        field: points (N, 3) float32 of the unit frame to logits (N,).
+        field: points (N, 3) float32 of the unit frame to logits (N,); or what MISE found of it.
         config: the section `reconstruct`.
         threshold: occupancy probability of the surface; by default that of the configuration.
         refine_field: the same field for tensors, differentiable; without it there is no refinement.
@@ -92,7 +91,6 @@ def reconstruct(
         device: torch device of `refine_field`.
         normals: whether to take vertex normals from `refine_field`.
         box: edge of the cube around the origin in which the surface is looked for.
-        grid: what MISE found, where it has been asked already.
 
     Returns:
         A field without a surface gives an empty mesh with status `failed` instead of an error.
@@ -104,7 +102,9 @@ def reconstruct(
     threshold = _number(config) if threshold is None else threshold
     seconds: dict[str, float] = {}
     level = extract.threshold_logit(threshold)
-    if grid is None:
+    if isinstance(field, Grid):
+        grid = field
+    else:
         with timed(seconds, "mise"):
             grid = mise(field, config.resolution0, config.upsampling_steps, level, box, config.points_batch)
     with timed(seconds, "extract"):

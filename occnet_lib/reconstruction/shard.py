@@ -41,7 +41,7 @@ def reconstruct_shard(
         for first in range(0, len(shard), config.batch):
             some = range(first, min(first + config.batch, len(shard)))
             start = process_time()
-            images = np.stack([shard.image(i, config.view) for i in some])
+            images = [shard.image(i, config.view) for i in some]
             turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in some])
             rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in some]
             if len(some) > 1:

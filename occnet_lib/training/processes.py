@@ -19,6 +19,7 @@ from occnet_lib import logs
 from occnet_lib.config import Train
 from occnet_lib.errors import ConfigError, OccnetError
 
+from .memory import keep_freed_memory
 from .pl import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
 
 # How long processes wait for the first, which validates alone.
@@ -74,7 +75,7 @@ _OWN_ORDER = {"use_distributed_sampler": False}
 
 
 class Surroundings:
-    """What a process that was started for a device lacks of the one that started it: its log and its threads."""
+    """What a process that was started for a device lacks of the one that started it: log, threads, memory's settings."""
 
     def __init__(self, devices: int) -> None:
         handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
@@ -85,6 +86,7 @@ class Surroundings:
         """Call in every process; where none was started it does nothing."""
         if multiprocessing.parent_process() is None:
             return
+        keep_freed_memory()
         torch.set_num_threads(self._threads)
         logs.join(self._log if rank == 0 else None)
 
