@@ -151,10 +151,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace, config: Config) -> None:
     from .storage.shards import check
-    from .training.memory import keep_freed_memory
     from .training.train import train
-
-    keep_freed_memory()
 
     if args.model not in config.models:
         raise ConfigError(f"no model {args.model!r}; the configuration has {', '.join(config.models)}")

@@ -146,10 +146,8 @@ def train(args: argparse.Namespace, config: Config) -> str:
     """Train one model."""
     import torch
 
-    from .training.memory import keep_freed_memory
     from .training.train import train as train_model
 
-    keep_freed_memory()
     torch.set_num_threads(args.threads)
     train_model(config, args.model, packs(config, "train"), packs(config, "val"), args.out.parent)
     return f"train: {args.model}: {args.out}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property
 
@@ -20,7 +22,72 @@ _SAFETY = 3.0
 """A field's largest error in bfloat16 is at most 1.7 times that at its probes, in trained and in random networks."""
 
 
-class FoldedDecoder:
+class Field(ABC):
+    """A field of tensors, which may have a cheap approximation, for arrays."""
+
+    device: torch.device
+
+    @property
+    @abstractmethod
+    def margin(self) -> float | None:
+        """A bound on the error of `rough` in logits; None: there is no `rough`."""
+
+    @abstractmethod
+    def rough(self, points: Tensor) -> Tensor:
+        """The same as calling it, in bfloat16; points on the device, no gradients."""
+
+    @abstractmethod
+    def __call__(self, points: Tensor) -> Tensor:
+        """Logits (N,) float32 of points (N, 3), unit frame; differentiable with respect to the points."""
+
+    def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
+        """The same for arrays: (N, 3) of any float type to (N,) float32.
+
+        Args:
+            points: unit frame.
+            level: the surface's logit. Only logits near it need then be exact: those off by more than `margin` come
+                from bfloat16 where that is faster, so that signs are those of float32.
+        """
+        at = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(self.device)
+        with torch.no_grad():
+            if level is None or self.margin is None:
+                logits = self(at)
+            else:
+                logits = self.rough(at)
+                near = torch.nonzero(~((logits - level).abs() >= self.margin)).squeeze(
+                    1
+                )  # and what is no number
+                logits[near] = self(at[near])
+        array: NDArray[np.float32] = logits.cpu().numpy()
+        return array
+
+
+class MeanField(Field):
+    """The mean of fields' logits: several views of one object."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields, self.device = fields, fields[0].device
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Logits (N,) of points (N, 3), differentiable in them."""
+        return self._mean([field(points) for field in self._fields])
+
+    @cached_property
+    def margin(self) -> float | None:
+        """The mean's error is at most the mean of the errors."""
+        margins = [field.margin for field in self._fields]
+        return None if None in margins else sum(filter(None, margins)) / len(margins)
+
+    def rough(self, points: Tensor) -> Tensor:
+        """The mean of the approximations."""
+        return self._mean([field.rough(points) for field in self._fields])
+
+    def _mean(self, logits: list[Tensor]) -> Tensor:
+        first, *rest = logits
+        return sum(rest, start=first) / len(logits)
+
+
+class FoldedDecoder(Field):
     """Occupancy logits of points for one fixed code, `f(points (N, 3)) -> (N,)`.
 
     No parameter is tracked, so a gradient with respect to the points costs no gradient of the weights.
@@ -49,17 +116,23 @@ class FoldedDecoder:
         self._rough = _Rough(self._decoder) if multiplies_bf16(code.device.type) else None
 
     @cached_property
-    def margin(self) -> float:
-        """A bound on the error of bfloat16 in this field's logits: three times that at random points of the cube.
+    def margin(self) -> float | None:
+        """A bound on the error of `rough`: three times that at random points of the cube. None: there is no `rough`.
 
         In the larger cube that `frame: camera` asks for it is larger, but within the factor.
         """
+        if self._rough is None:
+            return None
+        probes = (torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0)) * 1.1 - 0.55).to(
+            self.device
+        )
         with torch.no_grad():
-            probes = (torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0)) * 1.1 - 0.55).to(
-                self.device
-            )
-            error = self._rough_logits(probes) - self(probes)
-        return _SAFETY * float(error.abs().max())
+            return _SAFETY * float((self.rough(probes) - self(probes)).abs().max())
+
+    def rough(self, points: Tensor) -> Tensor:
+        """The same as calling it, in bfloat16, on the device and without gradients."""
+        assert self._rough is not None
+        return torch.cat([self._rough(self._first(part)) for part in points.split(self.chunk)])
 
     def __call__(self, points: Tensor) -> Tensor:
         """Logits (N,) float32 of points (N, 3), unit frame; differentiable with respect to the points."""
@@ -68,31 +141,6 @@ class FoldedDecoder:
             return self._logits(points)
         with torch.no_grad():
             return torch.cat([self._logits(part) for part in points.split(self.chunk)])
-
-    def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
-        """The same for arrays: (N, 3) of any float type to (N,) float32.
-
-        Args:
-            points: unit frame.
-            level: the surface's logit. Only logits near it need then be exact: those off by more than `margin` come
-                from bfloat16 where that is faster, so that signs are those of float32.
-        """
-        at = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(self.device)
-        with torch.no_grad():
-            if level is None or self._rough is None:
-                logits = self(at)
-            else:
-                logits = self._rough_logits(at)
-                near = torch.nonzero(~((logits - level).abs() >= self.margin)).squeeze(
-                    1
-                )  # and what is no number
-                logits[near] = self(at[near])
-        array: NDArray[np.float32] = logits.cpu().numpy()
-        return array
-
-    def _rough_logits(self, points: Tensor) -> Tensor:
-        assert self._rough is not None
-        return torch.cat([self._rough(self._first(part)) for part in points.split(self.chunk)])
 
     def _first(self, points: Tensor) -> Tensor:
         """(N, hidden) features before the blocks."""

@@ -23,7 +23,7 @@ def encoder_input(images: Tensor, size: int, crops: Tensor | None = None) -> Ten
         (B, 3, size, size) float32 in [0, 1], channels last in memory.
     """
     pixels = images.permute(0, 3, 1, 2)
-    if crops is None and pixels.device.type == "cpu" and pixels.shape[-2:] != (size, size):
+    if crops is None and _in_8_bits(pixels) and pixels.shape[-2:] != (size, size):
         pixels = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
     floats = pixels.to(torch.float32).div_(255.0)
     if crops is not None:
@@ -33,6 +33,11 @@ def encoder_input(images: Tensor, size: int, crops: Tensor | None = None) -> Ten
         shrinks = size < max(floats.shape[-2:])  # enlarging, anti-aliasing changes nothing but the time
         floats = functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
     return floats.clamp_(0.0, 1.0).contiguous(memory_format=torch.channels_last)
+
+
+def _in_8_bits(pixels: Tensor) -> bool:
+    """Whether pictures are resized without becoming floats first, of which CUDA knows nothing."""
+    return pixels.device.type == "cpu"
 
 
 def _cropped(images: Tensor, crops: Tensor, height: int, width: int) -> Tensor:

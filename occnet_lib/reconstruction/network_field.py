@@ -34,25 +34,6 @@ _ROW = 2048  # points of a shape that is asked for together with others
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
-class MeanField:
-    """The mean of fields' logits: several views of one object. Of one field it is that field."""
-
-    def __init__(self, fields: Sequence[FoldedDecoder]) -> None:
-        self._fields = fields
-
-    def __call__(self, points: Tensor) -> Tensor:
-        """Logits (N,) of points (N, 3), differentiable in them."""
-        first, *rest = (field(points) for field in self._fields)
-        return sum(rest, start=first) / len(self._fields)
-
-    def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
-        """The same for arrays; `level` as of a decoder, whose margin says nothing of a mean of several."""
-        if len(self._fields) == 1:
-            return self._fields[0].on_array(points, level)
-        first, *rest = (field.on_array(points) for field in self._fields)
-        return np.asarray(sum(rest, start=first) / np.float32(len(self._fields)))
-
-
 class Reconstructor:
     """A checkpoint that reconstructs pictures.
 
@@ -127,6 +108,8 @@ class Reconstructor:
         Raises:
             ConfigError: several pictures for a model of the camera's frame, but no rotations.
         """
+        from occnet_lib.networks.folded import MeanField
+
         images = image if image.ndim == 4 else image[None]
         turned = rotation is None and self._network.model.frame == "camera"
         if turned and len(images) > 1:

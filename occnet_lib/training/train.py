@@ -20,6 +20,7 @@ from . import options
 from .bookkeeping import Bookkeeping
 from .data_module import DeviceLoader, TrainingLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
+from .memory import keep_freed_memory
 from .module import OccupancyModule
 from .picture import Pictures
 from .pl import TensorBoardLogger, Trainer
@@ -42,7 +43,8 @@ def train(
     Writes into `out_dir`: best.ckpt (the network with the highest validation IoU, see
     `networks.checkpoint.load_network`), last.ckpt (the state to go on from, every `checkpoint_every`
     steps), metrics.csv, options.json and tensorboard/. A run that was killed goes on from last.ckpt, on the
-    CPU to the very same weights; one with another configuration or other data begins anew.
+    CPU to the very same weights; one with another configuration or other data begins anew. The process keeps from then
+    on the memory that it frees (`memory`).
 
     Args:
         config: `models[model_name]`, `train` and `seed` are used. With `train.devices` above 1 a script that
@@ -66,6 +68,7 @@ def train(
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     device = options.device_of(section)
+    keep_freed_memory()
     bf16 = options.uses_bf16(section, device)
     digest = options.run_digest(model, section, config.seed, training, validation)
     first_process = rank_of_task() == 0

@@ -13,7 +13,7 @@ import torch
 
 from occnet_lib.config import Model
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.networks import folded
+from occnet_lib.networks import folded, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
 from occnet_lib.networks.encoders import Encoder, silhouettes
@@ -301,13 +301,25 @@ def test_encoder_input_is_pillows_resize():
         np.testing.assert_allclose(ours, expected, atol=1.01 / 255)
 
 
-def test_crops_of_pictures():
+def test_resizing_in_8_bits_is_that_in_floats_but_for_rounding(monkeypatch):
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8))
+    for size in (24, 56):
+        rounded = encoder_input(pixels, size)
+        with monkeypatch.context() as patch:
+            patch.setattr(images, "_in_8_bits", lambda pixels: False)
+            exact = encoder_input(pixels, size)
+        assert not torch.equal(rounded, exact)
+        torch.testing.assert_close(rounded, exact, atol=1.01 / 255, rtol=0)
+
+
+def test_crops_of_pictures(monkeypatch):
+    monkeypatch.setattr(images, "_in_8_bits", lambda pixels: False)  # in floats, as on a GPU
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8))
     whole = torch.tensor([[1.0, 0.0, 0.0]]).expand(3, 3)
     for size in (40, 24, 56):
         torch.testing.assert_close(
-            encoder_input(pixels, size, whole), encoder_input(pixels, size), atol=1.5 / 255, rtol=0
+            encoder_input(pixels, size, whole), encoder_input(pixels, size), atol=2e-3, rtol=0
         )
     # A crop of whole pixels at their own size; the three pictures have different ones.
     crops = torch.tensor([[0.5, 0.0, 0.25], [0.5, 0.5, 0.0], [0.5, 0.25, 0.5]])
@@ -315,10 +327,7 @@ def test_crops_of_pictures():
     for i, (left, top) in enumerate(((0, 10), (20, 0), (10, 20))):
         part = pixels[i : i + 1, top : top + 20, left : left + 20]
         expected = encoder_input(part, 40)
-        inner = slice(2, -2)  # whole pictures are rounded to 8 bits
-        torch.testing.assert_close(
-            found[i, :, inner, inner], expected[0, :, inner, inner], atol=1.01 / 255, rtol=0
-        )
+        torch.testing.assert_close(found[i, :, 2:-2, 2:-2], expected[0, :, 2:-2, 2:-2], atol=1e-5, rtol=0)
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
