@@ -10,6 +10,7 @@ usage: python benchmarks/refine.py [--faces 5000] [--fit 400]
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from time import process_time
 
 import numpy as np
@@ -83,7 +84,10 @@ def main() -> None:
     mesh = simplify(surface(mise(field.on_array, 32, 2, level).logits, level), args.faces)
 
     start = process_time()
-    result = ours.refine(field, mesh, THRESHOLD, normal_weight=WEIGHT, rng=np.random.default_rng(1))
+    rough = partial(field.with_gradient, rough=True) if field.has_rough else None
+    result = ours.refine(
+        field.with_gradient, mesh, THRESHOLD, rough=rough, normal_weight=WEIGHT, rng=np.random.default_rng(1)
+    )
     own = process_time() - start
     start = process_time()
     theirs = onet_refine(decoder, code, mesh, np.random.default_rng(1))
@@ -97,7 +101,7 @@ def main() -> None:
         ("ours", torch.as_tensor(result.mesh.vertices, dtype=torch.float32), own),
         ("ONet's way", theirs, twin),
     ):
-        loss = ours._loss(field, vertices, faces, held_out, THRESHOLD, WEIGHT).value
+        loss = ours._loss(field.with_gradient, vertices, faces, held_out, THRESHOLD, WEIGHT).value
         print(f"{name:>10}: loss {loss:.3e}, {seconds:.2f} CPU s")
     print(f"ratio {twin / own:.1f}")
 

@@ -22,8 +22,10 @@ class Reconstruct(Section):
         description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
     max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
-    refine_steps: Natural = Field(12, description="steps of gradient refinement (ONet: 30); 0: none")
-    refine_rate: Positive = Field(0.13, description="mean step, as a share of the shortest edge at a vertex")
+    refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
+    refine_rate: Positive = Field(
+        0.25, description="longest step of refinement, as a share of the shortest edge at a vertex"
+    )
     refine_normals: NonNegative = Field(0.01, description="weight of the normal term")
     view: Natural = Field(0, description="which view of a test shape is the photo (ONet: 0)")
     points_batch: Count = Field(100_000, description="points in one call of the decoder")

@@ -11,34 +11,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from .decoders import AffineBlock, AffineDecoder, CbnDecoder, FcDecoder
+from .decoders import AffineDecoder, CbnDecoder, FcDecoder
 from .positional_encoding import encode
 from .precision import multiplies_bf16
 
 _PROBES = 1024
+_GRADIENT_CHUNK = 8192  # points: a derivative keeps two features a block of each
 _SAFETY = 3.0
 """A field's largest error in bfloat16 is at most 1.7 times that at its probes, in trained and in random networks."""
 
 
 class Field(ABC):
-    """A field of tensors, which may have a cheap approximation, for arrays."""
+    """A field of tensors and arrays, which may have a cheap approximation in bfloat16 (`has_rough`).
+
+    Points and what comes of them are on its device; points are in the unit frame.
+    """
 
     device: torch.device
+    has_rough: bool
 
     @property
     @abstractmethod
     def margin(self) -> float | None:
-        """A bound on the error of `rough` in logits; None: there is no `rough`."""
+        """A bound on the error of rough logits; None: bfloat16 is not faster."""
 
     @abstractmethod
-    def rough(self, points: Tensor) -> Tensor:
-        """The same as calling it, in bfloat16; points on the device, no gradients."""
+    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
+        """Logits (N,) float32 of points (N, 3), without derivatives, in bfloat16 if they may be rough."""
 
     @abstractmethod
-    def __call__(self, points: Tensor) -> Tensor:
-        """Logits (N,) float32 of points (N, 3), unit frame; differentiable with respect to the points."""
+    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits (N,) and their derivative (N, 3) by the points, both float32, in bfloat16 if they may be rough.
+
+        The derivative is differentiable in points that require a gradient if it varies around them, which it does
+        with positional encoding.
+        """
 
     def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
         """The same for arrays: (N, 3) of any float type to (N,) float32.
@@ -53,10 +61,9 @@ class Field(ABC):
             if level is None or self.margin is None:
                 logits = self(at)
             else:
-                logits = self.rough(at)
-                near = torch.nonzero(~((logits - level).abs() >= self.margin)).squeeze(
-                    1
-                )  # and what is no number
+                logits = self(at, rough=True)
+                far = (logits - level).abs() >= self.margin  # what is no number is not
+                near = torch.nonzero(~far).squeeze(1)
                 logits[near] = self(at[near])
         array: NDArray[np.float32] = logits.cpu().numpy()
         return array
@@ -67,10 +74,11 @@ class MeanField(Field):
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields, self.device = fields, fields[0].device
+        self.has_rough = all(field.has_rough for field in fields)
 
-    def __call__(self, points: Tensor) -> Tensor:
-        """Logits (N,) of points (N, 3), differentiable in them."""
-        return self._mean([field(points) for field in self._fields])
+    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
+        """The mean of the logits (N,) over the fields."""
+        return self._mean([field(points, rough=rough) for field in self._fields])
 
     @cached_property
     def margin(self) -> float | None:
@@ -78,13 +86,15 @@ class MeanField(Field):
         margins = [field.margin for field in self._fields]
         return None if None in margins else sum(filter(None, margins)) / len(margins)
 
-    def rough(self, points: Tensor) -> Tensor:
-        """The mean of the approximations."""
-        return self._mean([field.rough(points) for field in self._fields])
+    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
+        """The mean of both over the fields."""
+        found = [field.with_gradient(points, rough=rough) for field in self._fields]
+        logits, gradients = zip(*found, strict=True)
+        return self._mean(logits), self._mean(gradients)
 
-    def _mean(self, logits: list[Tensor]) -> Tensor:
-        first, *rest = logits
-        return sum(rest, start=first) / len(logits)
+    def _mean(self, values: Sequence[Tensor]) -> Tensor:
+        first, *rest = values
+        return sum(rest, start=first) / len(values)
 
 
 class FoldedDecoder(Field):
@@ -95,7 +105,7 @@ class FoldedDecoder(Field):
     Args:
         decoder: its running statistics are used; later changes of its weights do not enter.
         code: (c_dim,) float32, on the device where points are to be treated.
-        chunk: points treated at a time where no gradient is asked for, which bounds the memory.
+        chunk: points treated at a time, which bounds the memory.
         rotation: (3, 3) that turns points before they are decoded, or None.
     """
 
@@ -110,83 +120,105 @@ class FoldedDecoder(Field):
         self._rotation = None if rotation is None else rotation.to(code.device, torch.float32)
         self.device = code.device
         self._frequencies = decoder.frequencies
+        self.has_rough = multiplies_bf16(code.device.type)
         # Folded in double precision: the scale of a nearly constant channel is large.
         with torch.no_grad(), torch.autocast(code.device.type, enabled=False):
-            self._decoder = _to_float(deepcopy(decoder).double().fold(code.double()))
-        self._rough = _Rough(self._decoder) if multiplies_bf16(code.device.type) else None
+            folded = deepcopy(decoder).double().fold(code.double())
+            self._weight, self._bias = folded.weight.float(), folded.bias.float()
+            self._exact = _Blocks(folded, torch.float32)
+            self._rough = _Blocks(folded, torch.bfloat16) if self.has_rough else self._exact
 
     @cached_property
     def margin(self) -> float | None:
-        """A bound on the error of `rough`: three times that at random points of the cube. None: there is no `rough`.
+        """A bound on the error of rough logits: three times that at random points of the cube.
 
         In the larger cube that `frame: camera` asks for it is larger, but within the factor.
         """
-        if self._rough is None:
+        if not self.has_rough:
             return None
-        probes = (torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0)) * 1.1 - 0.55).to(
-            self.device
-        )
-        with torch.no_grad():
-            return _SAFETY * float((self.rough(probes) - self(probes)).abs().max())
+        uniform = torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0))
+        probes = (1.1 * uniform - 0.55).to(self.device)
+        return _SAFETY * float((self(probes, rough=True) - self(probes)).abs().max())
 
-    def rough(self, points: Tensor) -> Tensor:
-        """The same as calling it, in bfloat16, on the device and without gradients."""
-        assert self._rough is not None
-        return torch.cat([self._rough(self._first(part)) for part in points.split(self.chunk)])
-
-    def __call__(self, points: Tensor) -> Tensor:
-        """Logits (N,) float32 of points (N, 3), unit frame; differentiable with respect to the points."""
-        points = points.to(device=self.device, dtype=torch.float32)
-        if torch.is_grad_enabled() and points.requires_grad:
-            return self._logits(points)
+    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
+        """Logits (N,) float32 of points (N, 3), as `Field` has it."""
+        blocks = self._rough if rough else self._exact
         with torch.no_grad():
-            return torch.cat([self._logits(part) for part in points.split(self.chunk)])
+            return torch.cat([blocks(self._first(part)) for part in points.split(self.chunk)])
+
+    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits (N,) and their derivative (N, 3) by the points, as `Field` has it."""
+        blocks = self._rough if rough else self._exact
+        parts = points.split(min(self.chunk, _GRADIENT_CHUNK))
+        logits, gradients = zip(*(self._sloped(blocks, part) for part in parts), strict=True)
+        return torch.cat(logits), torch.cat(gradients)
+
+    def _sloped(self, blocks: _Blocks, points: Tensor) -> tuple[Tensor, Tensor]:
+        again = points.requires_grad
+        with torch.enable_grad():
+            at = points if again else points.detach().requires_grad_(True)
+            features = self._first(at)
+            logits, slope = blocks.with_gradient(features.detach())
+            (gradient,) = torch.autograd.grad(features, at, slope, create_graph=again)
+        return logits, gradient
 
     def _first(self, points: Tensor) -> Tensor:
         """(N, hidden) features before the blocks."""
         if self._rotation is not None:
             points = points @ self._rotation.T
-        return torch.addmm(self._decoder.bias, encode(points, self._frequencies), self._decoder.weight.T)
-
-    def _logits(self, points: Tensor) -> Tensor:
-        decoder, net = self._decoder, self._first(points)
-        for block in decoder.blocks:
-            hidden = _relu(torch.addcmul(block.shift, net, block.scale))
-            hidden = _relu(torch.addmm(block.bias_0, hidden, block.weight_0.T))
-            net = net + torch.addmm(block.bias_1, hidden, block.weight_1.T)
-        hidden = _relu(torch.addcmul(decoder.shift, net, decoder.scale))
-        return hidden @ decoder.weight_out[0] + decoder.bias_out
+        return torch.addmm(self._bias, encode(points, self._frequencies), self._weight.T)
 
 
-class _Rough:
-    """The blocks of a folded decoder in bfloat16, features (N, hidden) float32 to logits (N,) float32."""
+class _Blocks:
+    """The blocks of a folded decoder in a type, features (N, hidden) float32 to logits (N,) float32.
 
-    def __init__(self, decoder: AffineDecoder) -> None:
-        # What the blocks add to all points alike is added to what is added next, in place of a pass over the features.
+    What a block adds to all points alike is added to what is added next, in place of a pass over the features.
+    Derivatives are written down, as the sign of what went into each ReLU is all that they need.
+    """
+
+    def __init__(self, decoder: AffineDecoder, dtype: torch.dtype) -> None:
         offset = torch.zeros_like(decoder.shift)
-        self._blocks = []
+        self._forward, self._backward = [], []
         for block in decoder.blocks:
             shift = block.shift + block.scale * offset
             parts = block.scale, shift, block.weight_0.T, block.bias_0, block.weight_1.T
-            self._blocks.append(tuple(part.to(torch.bfloat16) for part in parts))
+            self._forward.append(tuple(part.to(dtype) for part in parts))
+            back = block.weight_1, block.weight_0 * block.scale
+            self._backward.append(tuple(part.to(dtype) for part in back))
             offset = offset + block.bias_1
-        self._scale, self._shift = decoder.scale, decoder.shift + decoder.scale * offset
-        self._weight, self._bias = decoder.weight_out[0], decoder.bias_out
+        last = decoder.scale, decoder.shift + decoder.scale * offset, decoder.weight_out[0], decoder.bias_out
+        self._scale, self._shift, self._weight, self._bias = (part.float() for part in last)
+        self._dtype = dtype
 
     def __call__(self, features: Tensor) -> Tensor:
-        net = features.to(torch.bfloat16)
-        for scale, shift, weight_0, bias_0, weight_1 in self._blocks:
-            hidden = torch.addcmul(shift, net, scale).relu_()
-            hidden = torch.addmm(bias_0, hidden, weight_0).relu_()
-            net.addmm_(hidden, weight_1)
-        return torch.addcmul(self._shift, net.float(), self._scale).relu_() @ self._weight + self._bias
+        net = features.to(self._dtype)
+        for block in self._forward:
+            self._add(net, block)
+        return self._last(net) @ self._weight + self._bias
+
+    def with_gradient(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N,) and their derivative (N, hidden) by the features, both float32."""
+        net = features.to(self._dtype, copy=True)
+        kept = [self._add(net, block) for block in self._forward]
+        last = self._last(net)
+        slope = ((last > 0) * (self._scale * self._weight)).to(self._dtype)
+        for (weight_1, weight_0), (first, second) in zip(self._backward[::-1], kept[::-1], strict=True):
+            slope += _where_positive(_where_positive(slope @ weight_1, second) @ weight_0, first)
+        return last @ self._weight + self._bias, slope.float()
+
+    @staticmethod
+    def _add(net: Tensor, block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Add to `net` what the block gives; the features after its two ReLUs."""
+        scale, shift, weight_0, bias_0, weight_1 = block
+        first = torch.addcmul(shift, net, scale).relu_()
+        second = torch.addmm(bias_0, first, weight_0).relu_()
+        net.addmm_(second, weight_1)
+        return first, second
+
+    def _last(self, net: Tensor) -> Tensor:
+        return torch.addcmul(self._shift, net.float(), self._scale).relu_()
 
 
-def _relu(values: Tensor) -> Tensor:
-    return functional.relu(values, inplace=not values.requires_grad)
-
-
-def _to_float(decoder: AffineDecoder) -> AffineDecoder:
-    blocks = [AffineBlock(*(value.float() for value in block)) for block in decoder.blocks]
-    tensors = {name: value.float() for name, value in decoder._asdict().items() if name != "blocks"}
-    return AffineDecoder(blocks=blocks, **tensors)
+def _where_positive(values: Tensor, features: Tensor) -> Tensor:
+    """The derivative of ReLU, in place and without a mask in memory."""
+    return torch.ops.aten.threshold_backward.grad_input(values, features, 0, grad_input=values)

@@ -23,7 +23,9 @@ from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, time
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from occnet_lib.networks.folded import FoldedDecoder
+    from occnet_lib.networks.folded import Field, FoldedDecoder
+
+    from .refine import Sloped
 
 LOG = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
@@ -59,7 +61,7 @@ class Reconstructor:
         self.threshold = _threshold(config, self._options, checkpoint)
 
     def field(self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = UPRIGHT) -> FoldedDecoder:
-        """The field of a picture (H, W, 3) uint8 sRGB on white, differentiable in its points.
+        """The field of a picture (H, W, 3) uint8 sRGB on white.
 
         Pictures are encoded one by one, so that a result does not depend on its neighbours.
 
@@ -125,7 +127,8 @@ class Reconstructor:
             partial(field.on_array, level=threshold_logit(self.threshold)),
             self.config,
             threshold=self.threshold,
-            refine_field=field,
+            refine_field=field.with_gradient,
+            rough=_rough(field),
             rng=rng,
             device=self.device,
             normals=normals,
@@ -160,16 +163,18 @@ class Reconstructor:
             asked = decoded_together(self._network.decode, torch.cat(codes), turns)
             grids = mise_together(asked, len(codes), *resolutions, level, BOX, config.points_batch)
         share = {step: spent / len(codes) for step, spent in seconds.items()}
+        fields = [self._folded(*pair) for pair in zip(codes, rotations, strict=True)]
         results = [
             reconstruct(
                 grid,
                 config,
                 threshold=self.threshold,
-                refine_field=self._folded(code, rotation) if config.refine_steps else None,
+                refine_field=field.with_gradient,
+                rough=_rough(field),
                 rng=rng,
                 device=self.device,
             )
-            for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True)
+            for grid, field, rng in zip(grids, fields, rngs, strict=True)
         ]
         return [replace(result, seconds=share | result.seconds) for result in results]
 
@@ -202,6 +207,10 @@ class Reconstructor:
             found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
             array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
         return array
+
+
+def _rough(field: Field) -> Sloped | None:
+    return partial(field.with_gradient, rough=True) if field.has_rough else None
 
 
 def decoded_together(decode: Callable[..., Tensor], *each: Tensor) -> Fields:

@@ -10,30 +10,25 @@ from numpy.typing import NDArray
 from occnet_lib.records import Mesh
 from occnet_lib.storage.reconstructions import vertex_normals
 
-from .refine import value_and_gradient
-
 if TYPE_CHECKING:
-    from .refine import TorchField
-
-_CHUNK = 20_000
+    from .refine import Sloped
 
 
-def field_normals(field: TorchField, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
+def field_normals(field: Sloped, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
     """(V, 3) float32 unit normals: against the gradient of the logits (Mescheder et al. 2019, section 3.3).
 
     A field of ReLUs has a gradient for every little region: where it points into the mesh, or there is none, the
     mean of the faces around the vertex, weighted by area, is taken.
 
     Args:
-        field: the logits, differentiable in the points.
+        field: the logits and their derivative.
         mesh: its surface.
         device: torch device of the field.
     """
     import torch
 
     points = torch.as_tensor(mesh.vertices, dtype=torch.float32, device=device)
-    parts = [value_and_gradient(field, part)[1] for part in points.split(_CHUNK)]
-    outward = -torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 3), np.float32)
+    outward = -field(points)[1].cpu().numpy()
     length = np.linalg.norm(outward, axis=1, keepdims=True)
     outward = outward / np.where(length > 0, length, 1.0)
     of_faces = vertex_normals(mesh)

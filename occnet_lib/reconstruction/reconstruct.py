@@ -25,7 +25,7 @@ from .normals import field_normals
 from .refine import Refined, refine
 
 if TYPE_CHECKING:
-    from .refine import TorchField
+    from .refine import Sloped
 
 LOG = logging.getLogger(__name__)
 BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
@@ -74,7 +74,8 @@ def reconstruct(
     config: Reconstruct,
     *,
     threshold: float | None = None,
-    refine_field: TorchField | None = None,
+    refine_field: Sloped | None = None,
+    rough: Sloped | None = None,
     rng: np.random.Generator,
     device: str = "cpu",
     normals: bool = False,
@@ -86,7 +87,8 @@ def reconstruct(
         field: points (N, 3) float32 of the unit frame to logits (N,); or what MISE found of it.
         config: the section `reconstruct`.
         threshold: occupancy probability of the surface; by default that of the configuration.
-        refine_field: the same field for tensors, differentiable; without it there is no refinement.
+        refine_field: the same field for tensors, with its derivative; without it there is no refinement.
+        rough: about the same, for most steps of the refinement.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
         normals: whether to take vertex normals from `refine_field`.
@@ -121,6 +123,7 @@ def reconstruct(
                 refine_field,
                 mesh,
                 threshold,
+                rough=rough,
                 steps=config.refine_steps,
                 rate=config.refine_rate,
                 normal_weight=config.refine_normals,

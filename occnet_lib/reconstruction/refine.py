@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from occnet_lib.records import Mesh
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    TorchField = Callable[[Tensor], Tensor]
-"""Points (N, 3) float32 of the unit frame to logits (N,), differentiable in the points."""
+    Sloped = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Points (N, 3) float32 of the unit frame, which require a gradient, to logits (N,) and their derivative (N, 3).
 
-_DECAY = 0.99  # of RMSprop's mean square, as PyTorch has it
+Where the derivative varies around a point, it is differentiable again.
+"""
+
+_EXACT = 0.25  # share of the steps, the last ones, that take the field itself
+_OVER = 1.5  # steps go further than Newton's at first and less far in the end
+_TURN = np.array([0.7548776662466927, 0.5698402909980532])
+"""1/g and 1/g², g³ = g + 1: turns by which points fill the square most evenly, however many there are (Roberts 2018)."""
 
 
 @dataclass(frozen=True)
@@ -41,41 +48,43 @@ class _Loss(NamedTuple):
     value: float
     at_points: Tensor  # derivative by the face points, (F, 3)
     at_normals: Tensor  # derivative by the unit face normals, (F, 3)
+    curvature: Tensor  # second derivative along the normal of the first term by the face points, (F,)
 
 
 def refine(
-    field: TorchField,
+    field: Sloped,
     mesh: Mesh,
     threshold: float,
     *,
-    steps: int = 12,
-    rate: float = 0.13,
+    rough: Sloped | None = None,
+    steps: int = 24,
+    rate: float = 0.25,
     normal_weight: float = 0.01,
     rng: np.random.Generator,
     device: str = "cpu",
 ) -> Refined:
-    """Minimise mean (f(p) - τ)² + λ mean ‖n + ∇f/‖∇f‖‖² over the vertices.
+    """Minimise mean (f(p) - τ)² + λ mean ‖n + ∇f/‖∇f‖‖² over the vertices (Mescheder et al. 2019, 3.3).
 
-    f is the probability of occupancy, p one random point a face and step with barycentric weights
-    drawn from Dirichlet(½, ½, ½), n the face's unit normal. Mescheder et al. differentiate through
-    ∇f/‖∇f‖ too. For a network of linear layers and ReLU that direction is constant around almost every
-    point, so its derivative is zero and is left out here: one forward and one backward pass a step instead
-    of another one through both.
+    f is the probability of occupancy, p one point a face and step with barycentric weights distributed as
+    Dirichlet(½, ½, ½), n the face's unit normal. A face's points of successive steps are spread evenly over it,
+    so that they tell more than as many random ones.
 
-    Steps are RMSprop's (Tieleman and Hinton 2012, with Adam's correction of the first ones) with one scale a
-    vertex, in units of the shortest edge there: a step that repairs slivers of one mesh would crumple another.
-    The rate falls to nothing, which takes the noise of the drawn points out. It ends where ONet's 30 steps at
-    a constant rate do (benchmarks/refine.py).
+    A vertex goes against its derivative, over the curvature that Gauss and Newton's approximation has along it,
+    which needs no rate that would suit one network and not another. No step is longer than a share of the
+    shortest edge at the vertex, or steps that repair slivers of one mesh would crumple another; both fall to
+    nothing. All but the last quarter of the steps may ask a cheap approximation of the field: what is off after
+    them is what it was off, and that is little. It ends below the loss of ONet's 30 steps (benchmarks/refine.py).
 
     The result is never worse than the mesh given: no step turns a face over (its normal by more than a right
     angle), and where the loss on fixed points did not fall, the mesh given is returned.
 
     Args:
-        field: the logits; its parameters get no gradient.
+        field: the logits and their derivative (`networks.folded.Field.with_gradient`).
         mesh: closed, unit frame.
         threshold: occupancy probability τ of the surface, in (0, 1).
+        rough: about the same as `field`, for the first steps.
         steps: number of steps.
-        rate: mean step, as a share of the shortest edge at a vertex; it falls linearly from twice that to 0.
+        rate: longest step, as a share of the shortest edge at a vertex; it falls linearly to 0.
         normal_weight: λ.
         rng: where the barycentric weights come from.
         device: torch device of the field.
@@ -86,22 +95,18 @@ def refine(
         return Refined(mesh, float("nan"), float("nan"), False, 0)
     start = torch.as_tensor(mesh.vertices, dtype=torch.float32, device=device)
     faces = torch.as_tensor(mesh.faces, dtype=torch.int64, device=device)
-
-    def weights() -> Tensor:
-        return torch.as_tensor(rng.dirichlet([0.5] * 3, len(faces)), dtype=torch.float32, device=device)
-
-    fixed = weights()
+    fixed = torch.as_tensor(rng.dirichlet([0.5] * 3, len(faces)), dtype=torch.float32, device=device)
     before = _loss(field, start, faces, fixed, threshold, normal_weight).value
-    reach = rate * _shortest_edges(start, faces)
-    vertices, square, held = start, torch.zeros_like(reach), 0
+    first, reach = rng.random((len(faces), 2)), rate * _shortest_edges(start, faces)
+    vertices, held = start, 0
     for step in range(steps):
-        drawn = weights()
-        loss = _loss(field, vertices, faces, drawn, threshold, normal_weight)
-        gradient = _to_vertices(loss, vertices, faces, drawn)
-        square.mul_(_DECAY).add_(gradient.square().sum(1), alpha=1.0 - _DECAY)
-        size = (square / (1.0 - _DECAY ** (step + 1))).sqrt().clamp_min(1e-12)
-        move = gradient * (-2.0 * (1.0 - step / steps) * reach / size)[:, None]
-        vertices, count = _moved(vertices, move, faces)
+        weights = _weights((first + step * _TURN) % 1.0).to(device)
+        asked = rough if rough is not None and step < (1.0 - _EXACT) * steps else field
+        loss = _loss(asked, vertices, faces, weights, threshold, normal_weight)
+        curvature = _curvature(loss, vertices, faces, weights, normal_weight).clamp_min(1e-20)
+        move = _to_vertices(loss, vertices, faces, weights) * (-_OVER / curvature)[:, None]
+        short = (reach / move.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)
+        vertices, count = _moved(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
         held += count
     after = _loss(field, vertices, faces, fixed, threshold, normal_weight).value
     if not after < before:
@@ -110,15 +115,17 @@ def refine(
     return Refined(Mesh(moved, mesh.faces, mesh.colors), before, after, True, held)
 
 
-def value_and_gradient(field: TorchField, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (N,) and their derivative (N, 3) by the points; nothing else is differentiated."""
+def _weights(uniform: NDArray[np.float64]) -> Tensor:
+    """Uniform numbers (F, 2) in [0, 1) to barycentric weights (F, 3) float32 distributed as Dirichlet(½, ½, ½).
+
+    These are the squares of a random direction's coordinates.
+    """
     import torch
 
-    points = points.detach().requires_grad_(True)
-    with torch.enable_grad():
-        logits = field(points)
-        (gradient,) = torch.autograd.grad(logits.sum(), points)
-    return logits.detach(), gradient
+    z, angle = uniform[:, 0], np.pi / 2 * uniform[:, 1]
+    rest = 1.0 - z**2
+    weights = np.stack([z**2, rest * np.cos(angle) ** 2, rest * np.sin(angle) ** 2], axis=1)
+    return torch.from_numpy(weights.astype(np.float32))
 
 
 def _cross(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -128,7 +135,7 @@ def _cross(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _loss(
-    field: TorchField,
+    asked: Sloped,
     vertices: Tensor,
     faces: Tensor,
     weights: Tensor,
@@ -138,16 +145,23 @@ def _loss(
     """The loss at one point a face with barycentric weights (F, 3)."""
     import torch
 
-    points = (vertices[faces] * weights[:, :, None]).sum(1)
-    logits, gradient = value_and_gradient(field, points)
-    value = torch.sigmoid(logits)
-    gap = value - threshold
-    outward = torch.nn.functional.normalize(-gradient, dim=1)
-    tilt = torch.nn.functional.normalize(_cross(vertices, faces), dim=1) - outward
-    total = gap.square().mean() + normal_weight * tilt.square().sum(1).mean()
-    slope = value * (1.0 - value)
-    at_points = gradient * (2.0 * gap * slope / len(faces))[:, None]
-    return _Loss(float(total), at_points, tilt * (2.0 * normal_weight / len(faces)))
+    points = (vertices[faces] * weights[:, :, None]).sum(1).requires_grad_(True)
+    normals = torch.nn.functional.normalize(_cross(vertices, faces), dim=1)
+    with torch.enable_grad():
+        logits, gradient = asked(points)
+        tilt = normals + torch.nn.functional.normalize(gradient, dim=1)
+        bend = normal_weight * tilt.square().sum(1).mean()
+    at_points = torch.autograd.grad(bend, points)[0] if bend.requires_grad else torch.zeros_like(points)
+    gradient, tilt = gradient.detach(), tilt.detach()
+    value = torch.sigmoid(logits.detach())
+    gap, slope = value - threshold, value * (1.0 - value)
+    at_points += gradient * (2.0 / len(faces) * gap * slope)[:, None]
+    return _Loss(
+        value=float(gap.square().mean() + bend.detach()),
+        at_points=at_points,
+        at_normals=tilt * (2.0 * normal_weight / len(faces)),
+        curvature=2.0 / len(faces) * slope.square() * gradient.square().sum(1),
+    )
 
 
 def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) -> Tensor:
@@ -165,6 +179,21 @@ def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) 
     )
     corners += weights[:, :, None] * loss.at_points[:, None, :]
     return torch.zeros_like(vertices).index_add_(0, faces.reshape(-1), corners.reshape(-1, 3))
+
+
+def _curvature(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor, normal_weight: float) -> Tensor:
+    """(V,) second derivative by moves of the vertices along their normals, as Gauss and Newton approximate it.
+
+    A vertex moves its faces' points by their weights, and turns a face by its way over the face's height.
+    """
+    import torch
+
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    edges = torch.stack([(b - c).square().sum(1), (c - a).square().sum(1), (a - b).square().sum(1)], dim=1)
+    areas = _cross(vertices, faces).square().sum(1).clamp_min(1e-20)
+    turns = 2.0 * normal_weight / len(faces) * edges / areas[:, None]
+    at_corners = weights.square() * loss.curvature[:, None] + turns
+    return torch.zeros_like(vertices[:, 0]).index_add_(0, faces.reshape(-1), at_corners.reshape(-1))
 
 
 def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:

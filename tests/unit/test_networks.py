@@ -168,17 +168,46 @@ def test_points_are_turned_into_the_frame_of_the_camera(frequencies):
     torch.testing.assert_close(field(points[1]), network.decode(points, codes)[1], rtol=1e-3, atol=1e-3)
 
 
-def test_folded_gradient_with_respect_to_points():
-    network = OccupancyNetwork(SMALL)
+@pytest.mark.parametrize("frequencies", [0, 4])
+@pytest.mark.parametrize("decoder", ["cbn", "fc"])
+def test_folded_derivatives_are_autograds(decoder, frequencies):
+    """The first of the logits, and the second, which positional encoding has, of a mean over directions."""
+    model = Model(hidden=32, c_dim=8, decoder=decoder, positional_encoding=frequencies, frame="camera")
+    network = OccupancyNetwork(model)
     shaken(network.decoder)
-    code = torch.randn(1, 8)
-    points = (torch.rand(20, 3) - 0.5).requires_grad_()
-    field = network.fold(code)
-    (ours,) = torch.autograd.grad(field(points).sum(), points)
-    (unfolded,) = torch.autograd.grad(network.decode(points[None], code).sum(), points)
-    torch.testing.assert_close(ours, unfolded, rtol=1e-3, atol=1e-4)
-    field(points).sum().backward()
+    code, rotation = torch.randn(1, 8), torch.linalg.qr(torch.randn(3, 3))[0]
+    points, toward = (torch.rand(50, 3) - 0.5).requires_grad_(), torch.randn(50, 3)
+    field = network.fold(code, chunk=20, rotation=rotation)
+    unfolded = network.decode(points[None], code, rotation[None])[0]
+    (expected,) = torch.autograd.grad(unfolded.sum(), points, create_graph=True)
+    logits, gradient = field.with_gradient(points)
+    scale = float(expected.detach().abs().max())
+    torch.testing.assert_close(logits, field(points.detach()), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4 * scale)
+    assert gradient.requires_grad == (frequencies > 0)
+    if frequencies:
+        second, wanted = (
+            torch.autograd.grad((toward * slope).sum(), points)[0] for slope in (gradient, expected)
+        )
+        torch.testing.assert_close(second, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    plain = field.with_gradient(points.detach())[1]
+    assert torch.equal(plain, gradient.detach())
+    assert not plain.requires_grad
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_rough_derivatives_are_near_the_exact_ones(monkeypatch):
+    monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
+    network = OccupancyNetwork(Model(hidden=64, c_dim=16))
+    shaken(network.decoder)
+    field = network.fold(torch.randn(16), chunk=1000)
+    points = torch.rand(3000, 3) - 0.5
+    (logits, exact), (near, rough) = (field.with_gradient(points, rough=how) for how in (False, True))
+    torch.testing.assert_close(near, field(points, rough=True))
+    assert 0 < (near - logits).abs().max() < field.margin
+    alike = torch.nn.functional.cosine_similarity(exact, rough)
+    assert alike.median() > 0.999
+    assert not torch.equal(exact, rough)
 
 
 @pytest.mark.parametrize(

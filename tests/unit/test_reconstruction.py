@@ -37,6 +37,8 @@ from occnet_lib.storage.reconstructions import (
 )
 from occnet_lib.storage.shards import PackedShape, write_shard
 
+from .torch_fields import sloped
+
 
 def ball(radius: float, centre=(0, 0, 0)):
     return lambda p: (10 * (radius - np.linalg.norm(p - np.float32(centre), axis=1))).astype(np.float32)
@@ -124,14 +126,16 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
     config = Reconstruct(resolution0=16, upsampling_steps=1, threshold=0.5, max_faces=800, refine_steps=20)
     asked = ball(0.4)
     plain = reconstruct(asked, config, rng=rng())
-    result = reconstruct(asked, config, refine_field=field, rng=rng())
+    result = reconstruct(asked, config, refine_field=sloped(field), rng=rng())
     assert result.refined
     assert result.loss_after < result.loss_before
     assert "refine" in result.seconds
     assert closed(result.mesh)
     off = [np.abs(np.linalg.norm(m.vertices, axis=1) - 0.4).mean() for m in (plain.mesh, result.mesh)]
     assert np.isfinite(off).all()
-    without = reconstruct(asked, config.model_copy(update={"refine_steps": 0}), refine_field=field, rng=rng())
+    without = reconstruct(
+        asked, config.model_copy(update={"refine_steps": 0}), refine_field=sloped(field), rng=rng()
+    )
     assert np.array_equal(without.mesh.vertices, plain.mesh.vertices)
 
 
@@ -456,6 +460,11 @@ def test_several_views_of_one_object_are_one_field(checkpoint, tmp_path):
     expected = np.mean([field.on_array(points) for field in fields], axis=0)
     assert np.allclose(mean.on_array(points), expected, atol=1e-6)
     assert np.allclose(mean(torch.from_numpy(points)).numpy(), expected, atol=1e-6)
+    each = [field.with_gradient(torch.from_numpy(points)) for field in fields]
+    for found, of_fields in zip(
+        mean.with_gradient(torch.from_numpy(points)), zip(*each, strict=True), strict=True
+    ):
+        assert np.allclose(found.numpy(), np.mean([part.numpy() for part in of_fields], axis=0), atol=1e-6)
     ball_of = Reconstructor(checkpoint, SMALL)
     one, three = (ball_of(picture, rng()).mesh for picture in (images[0], images[[0, 0, 0]]))
     assert np.allclose(one.vertices, three.vertices, atol=1e-4)
@@ -476,11 +485,11 @@ def test_several_photos_need_cameras_in_the_cameras_frame(tmp_path):
 def test_normals_are_against_the_gradient_or_the_faces():
     mesh = surface(mise(ball(0.3), 24, 0, 0.0).logits, 0.0)
     outward = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
-    normals = field_normals(lambda p: 10 * (0.3 - p.norm(dim=1)), mesh)
+    normals = field_normals(sloped(lambda p: 10 * (0.3 - p.norm(dim=1))), mesh)
     assert normals.dtype == np.float32
     assert np.allclose(normals, outward, atol=1e-5)
     for wrong in (lambda p: p.norm(dim=1) - 0.3, lambda p: p.sum(1) * 0):
-        assert np.allclose(field_normals(wrong, mesh), vertex_normals(mesh), atol=1e-6)
+        assert np.allclose(field_normals(sloped(wrong), mesh), vertex_normals(mesh), atol=1e-6)
 
 
 PHOTO = np.full((60, 60, 3), 255, np.uint8)

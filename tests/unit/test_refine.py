@@ -1,4 +1,4 @@
-"""Refinement: its derivative against autograd, its effect on analytic fields, its promises."""
+"""Refinement: its derivatives against autograd and differences, its effect on analytic fields, its promises."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
 from occnet_lib.reconstruction.refine import refine
 from occnet_lib.records import Mesh
+
+from .torch_fields import sloped
 
 RADII = (0.4, 0.25, 0.32)
 
@@ -41,10 +43,10 @@ def test_derivative_is_autograds():
     faces = torch.stack([torch.randperm(30, generator=generator)[:3] for _ in range(40)])
     weights = torch.rand(40, 3, dtype=torch.float64, generator=generator)
     weights /= weights.sum(1, keepdim=True)
-    loss = module._loss(ellipsoid, vertices, faces, weights, 0.2, 0.5)
+    loss = module._loss(sloped(ellipsoid), vertices, faces, weights, 0.2, 0.5)
     leaf = vertices.clone().requires_grad_(True)
     points = (leaf[faces] * weights[:, :, None]).sum(1)
-    outward = torch.nn.functional.normalize(2 * points.detach() / torch.tensor(RADII) ** 2, dim=1)
+    outward = torch.nn.functional.normalize(2 * points / torch.tensor(RADII) ** 2, dim=1)
     normals = torch.nn.functional.normalize(module._cross(leaf, faces), dim=1)
     total = (torch.sigmoid(ellipsoid(points)) - 0.2).square().mean()
     total = total + 0.5 * (normals - outward).square().sum(1).mean()
@@ -54,10 +56,46 @@ def test_derivative_is_autograds():
     assert torch.allclose(gradient, leaf.grad, atol=1e-7)
 
 
+def test_curvature_is_that_of_moves_along_the_normals():
+    """On a flat mesh of a field that falls across it, where Gauss and Newton's approximation is exact."""
+    vertices = torch.tensor(
+        [[0, 0, 0], [1, 0, 0], [0, 2, 0], [-1, 0.5, 0], [0.5, -1, 0]], dtype=torch.float64
+    )
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 4, 1]])
+    weights = torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.1, 0.3], [0.3, 0.3, 0.4]], dtype=torch.float64)
+    field = sloped(lambda points: -3 * points[:, 2])
+
+    def loss_at(heights: torch.Tensor) -> float:
+        moved = vertices.clone()
+        moved[:, 2] = heights
+        return module._loss(field, moved, faces, weights, 0.5, 0.1).value
+
+    loss = module._loss(field, vertices, faces, weights, 0.5, 0.1)
+    curvature = module._curvature(loss, vertices, faces, weights, 0.1)
+    for k in range(5):
+        step = torch.zeros(5, dtype=torch.float64)
+        step[k] = 1e-3
+        second = (loss_at(step) - 2 * loss.value + loss_at(-step)) / 1e-6
+        assert curvature[k].item() == pytest.approx(second, rel=1e-4)
+
+
+def test_weights_are_those_of_onet_and_more_even():
+    drawn = np.random.default_rng(0).dirichlet([0.5] * 3, 200_000)
+    spread = module._weights(np.random.default_rng(1).random((200_000, 2))).numpy()
+    assert np.allclose(spread.sum(1), 1, atol=1e-6)
+    for power in (1, 2, 3):
+        assert np.allclose((spread**power).mean(0), (drawn**power).mean(0), atol=3e-3)
+    assert np.allclose(np.corrcoef(spread.T), np.corrcoef(drawn.T), atol=0.02)
+    first = np.random.default_rng(2).random((500, 2))
+    of_faces = np.mean([module._weights((first + k * module._TURN) % 1).numpy() for k in range(24)], axis=0)
+    random = np.sqrt(drawn.var() / 24)
+    assert np.sqrt(np.mean((of_faces - 1 / 3) ** 2)) < 0.65 * random
+
+
 @pytest.mark.parametrize("tau", [0.2, 0.5])
 def test_loss_falls_and_vertices_approach_the_surface(tau):
     mesh = shaken(coarse_mesh(level=threshold_logit(tau)), 0.003)
-    result = refine(ellipsoid, mesh, tau, steps=30, rng=np.random.default_rng(0))
+    result = refine(sloped(ellipsoid), mesh, tau, steps=30, rng=np.random.default_rng(0))
     assert result.kept
     assert result.loss_after < 0.7 * result.loss_before
     assert miss(result.mesh, tau) < 0.7 * miss(mesh, tau)
@@ -66,17 +104,47 @@ def test_loss_falls_and_vertices_approach_the_surface(tau):
 
 def test_same_generator_same_mesh():
     mesh = shaken(coarse_mesh(), 0.003)
-    a, b = (refine(ellipsoid, mesh, 0.5, steps=5, rng=np.random.default_rng(1)) for _ in range(2))
+    a, b = (refine(sloped(ellipsoid), mesh, 0.5, steps=5, rng=np.random.default_rng(1)) for _ in range(2))
     assert np.array_equal(a.mesh.vertices, b.mesh.vertices)
     assert a.loss_after == b.loss_after
 
 
 def test_never_worse_than_before():
-    mesh = coarse_mesh()
-    result = refine(ellipsoid, mesh, 0.5, steps=3, rate=3.0, rng=np.random.default_rng(0))
+    mesh = refine(sloped(ellipsoid), coarse_mesh(), 0.5, steps=60, rng=np.random.default_rng(0)).mesh
+    result = refine(sloped(ellipsoid), mesh, 0.5, steps=3, rate=3.0, rng=np.random.default_rng(0))
     assert not result.kept
     assert result.loss_after == result.loss_before
     assert result.mesh is mesh
+
+
+def test_rough_steps_end_where_exact_ones_do():
+    """The last steps mend what an approximation did that is off by as much as the refined mesh everywhere."""
+    mesh = shaken(coarse_mesh(), 0.002)
+    asked = []
+
+    def rough(points):
+        asked.append(len(points))
+        return sloped(lambda p: ellipsoid(p) + 0.03)(points)
+
+    generators = (np.random.default_rng(0) for _ in range(2))
+    exact, mixed = (
+        refine(sloped(ellipsoid), mesh, 0.5, steps=24, rough=how, rng=rng)
+        for how, rng in zip((None, rough), generators, strict=True)
+    )
+    assert asked == [len(mesh.faces)] * 18
+    assert mixed.loss_before == exact.loss_before
+    assert mixed.kept
+    assert mixed.loss_after < 1.5 * exact.loss_after
+
+
+def test_a_wrong_approximation_makes_nothing_worse():
+    mesh = coarse_mesh()
+    wrong = sloped(lambda p: -ellipsoid(p))
+    result = refine(
+        sloped(ellipsoid), mesh, 0.5, steps=3, rate=3.0, rough=wrong, rng=np.random.default_rng(0)
+    )
+    assert result.mesh is mesh
+    assert not result.kept
 
 
 def test_a_step_turns_no_face_over_and_holds_only_who_would():
@@ -107,21 +175,21 @@ def test_shortest_edges():
 def test_parameters_of_the_field_get_no_gradient():
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Softplus(), torch.nn.Linear(8, 1))
     mesh = coarse_mesh(12)
-    refine(lambda p: network(p).squeeze(1), mesh, 0.5, steps=2, rng=np.random.default_rng(0))
+    refine(sloped(lambda p: network(p).squeeze(1)), mesh, 0.5, steps=2, rng=np.random.default_rng(0))
     assert all(p.grad is None for p in network.parameters())
 
 
 def test_nothing_to_do():
     mesh = coarse_mesh(12)
-    assert refine(ellipsoid, mesh, 0.5, steps=0, rng=np.random.default_rng(0)).mesh is mesh
+    assert refine(sloped(ellipsoid), mesh, 0.5, steps=0, rng=np.random.default_rng(0)).mesh is mesh
     empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
-    assert not refine(ellipsoid, empty, 0.5, rng=np.random.default_rng(0)).kept
+    assert not refine(sloped(ellipsoid), empty, 0.5, rng=np.random.default_rng(0)).kept
 
 
 def test_a_field_that_is_flat_and_a_face_without_area_do_no_harm():
     mesh = coarse_mesh(12)
-    flat = refine(lambda p: p.sum(1) * 0, mesh, 0.5, steps=2, rng=np.random.default_rng(0))
+    flat = refine(sloped(lambda p: p.sum(1) * 0), mesh, 0.5, steps=2, rng=np.random.default_rng(0))
     assert np.isfinite(flat.mesh.vertices).all()
     faces = np.concatenate([mesh.faces, [[0, 0, 1]]]).astype(np.int32)
-    thin = refine(ellipsoid, Mesh(mesh.vertices, faces), 0.5, steps=2, rng=np.random.default_rng(0))
+    thin = refine(sloped(ellipsoid), Mesh(mesh.vertices, faces), 0.5, steps=2, rng=np.random.default_rng(0))
     assert np.isfinite(thin.mesh.vertices).all()
