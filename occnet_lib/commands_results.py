@@ -43,14 +43,22 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
         help="cells along the edge, as 128 or 256",
     )
     parser.add_argument("--threshold", type=float, help="occupancy probability of the surface")
-    parser.add_argument("--simplify", type=int, metavar="FACES", help="most faces; 0: no simplification")
+    parser.add_argument(
+        "--simplify",
+        type=float,
+        metavar="FACES|ERROR",
+        help="most faces, as 5000; or largest error, as .001 of the cube's side; 0: no simplification",
+    )
     parser.add_argument("--refine", type=int, metavar="STEPS", help="steps of refinement; 0: none")
 
 
 def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
     """The configuration with what the command line says about reconstruction."""
-    said = {"threshold": args.threshold, "max_faces": args.simplify, "refine_steps": args.refine}
+    said = {"threshold": args.threshold, "refine_steps": args.refine}
     changes = {key: value for key, value in said.items() if value is not None}
+    if args.simplify is not None:
+        error = args.simplify if 0 < args.simplify < 1 else 0.0
+        changes |= {"max_error": error, "max_faces": 0 if error else args.simplify}
     if args.resolution is not None:
         cells, steps = args.resolution, 0
         while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:

@@ -22,6 +22,11 @@ class Reconstruct(Section):
         description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
     max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
+    max_error: NonNegative = Field(
+        0.0,
+        description="in place of `max_faces`: largest error of simplification, as a share of the unit cube's side; "
+        "0: `max_faces` counts",
+    )
     refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
     refine_rate: Positive = Field(
         0.25, description="longest step of refinement, as a share of the shortest edge at a vertex"

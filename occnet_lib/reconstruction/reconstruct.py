@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, MeshError
-from occnet_lib.geometry.simplify import simplify
+from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.records import Mesh, Status
 from occnet_lib.storage.meshfile import save_mesh
 
@@ -115,7 +115,10 @@ def reconstruct(
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
         return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
     with timed(seconds, "simplify"):
-        mesh = simplify(mesh, config.max_faces) if config.max_faces else mesh
+        if config.max_error:
+            mesh = simplify_within(mesh, config.max_error)
+        elif config.max_faces:
+            mesh = simplify(mesh, config.max_faces)
     found = Refined(mesh, float("nan"), float("nan"), False, 0)
     if refine_field is not None and config.refine_steps:
         with timed(seconds, "refine"):

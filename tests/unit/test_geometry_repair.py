@@ -12,7 +12,7 @@ from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import repair, separate, signed_volume, soundness
 from occnet_lib.geometry.sampling import sample_surface
-from occnet_lib.geometry.simplify import simplify
+from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.records import Mesh
 from tests.geometry_solids import bored_block, box_mesh, join, sphere, torus
 
@@ -137,6 +137,27 @@ def test_simplified_planes_stay_exact_and_closed() -> None:
     assert soundness(simple).closed
     samples = sample_surface(dense, 5000, np.random.default_rng(0))[0]
     assert surface_distance(simple, samples).mean() < 0.01 * grid.step
+
+
+@pytest.mark.parametrize("error", [3e-4, 3e-3, 0.03])
+def test_simplified_within_an_error_is_closed_and_nowhere_further_off(error: float) -> None:
+    for mesh in (sphere(5).mesh, bored_block().mesh):
+        simple = simplify_within(mesh, error)
+        assert soundness(simple).closed
+        rng = np.random.default_rng(0)
+        for of, to in ((simple, mesh), (mesh, simple)):
+            samples = np.concatenate([sample_surface(of, 20_000, rng)[0], of.vertices])
+            assert surface_distance(to, samples).max() < error
+
+
+def test_a_larger_error_leaves_fewer_faces() -> None:
+    ball = sphere(5).mesh
+    counts = [len(simplify_within(ball, error).faces) for error in (1e-6, 1e-4, 1e-3, 1e-2)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == len(ball.faces)
+    assert 100 < counts[-1] < 0.1 * len(ball.faces)
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    assert simplify_within(empty, 0.1) is empty
 
 
 def test_simplify_leaves_small_meshes_alone() -> None:

@@ -524,6 +524,41 @@ def test_a_photo_becomes_a_file_of_any_kind_with_normals(checkpoint, tmp_path, c
         assert b"property float nx" in out.read_bytes()
 
 
+def test_the_command_simplifies_to_faces_or_to_an_error(checkpoint, tmp_path):
+    import trimesh
+    from PIL import Image
+
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    command = [
+        "reconstruct",
+        str(tmp_path / "photo.png"),
+        "--checkpoint",
+        str(checkpoint),
+        "--resolution",
+        "64",
+    ]
+    counts = []
+    for simplify in ("0", "0.0005", "0.005", "500"):
+        out = tmp_path / f"{simplify}.ply"
+        assert cli.main([*command, "--refine", "0", "--simplify", simplify, "-o", str(out)]) == 0
+        counts.append(len(trimesh.load(out, process=False).faces))
+    assert counts[0] > 2 * counts[1]
+    assert counts[1] > 2 * counts[2]
+    assert counts[3] <= 500
+
+
+@pytest.mark.parametrize("simplify", ["-1", "2.5", "nan"])
+def test_no_number_of_faces_and_no_error_is_one_line(checkpoint, tmp_path, capsys, simplify):
+    from PIL import Image
+
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    command = ["reconstruct", str(tmp_path / "photo.png"), "--checkpoint", str(checkpoint), "-o", "mesh.ply"]
+    assert cli.main([*command, f"--simplify={simplify}"]) == 1
+    said = capsys.readouterr().err.strip()
+    assert "reconstruct.max_faces" in said
+    assert "Traceback" not in said
+
+
 def test_the_command_takes_many_photos_as_objects_or_as_views(checkpoint, tmp_path, capsys):
     from PIL import Image
 
