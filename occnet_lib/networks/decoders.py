@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .fused import norm_relu_linear
 from .positional_encoding import encode, encoded_dim
 
 # Occupied points are few (1 to 15 %): the output begins at log-odds near theirs.
@@ -69,6 +70,14 @@ class ConditionalBatchNorm(nn.Module):
         gamma, beta = self.conv_gamma(code), self.conv_beta(code)
         return torch.addcmul(beta.unsqueeze(1), normalised, gamma.unsqueeze(1))
 
+    def relu_into(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
+        """A linear layer of what is above zero of the normalised features: (B, T, channels) to the layer's."""
+        if self.training and features.device.type == "cpu" and not torch.compiler.is_compiling():
+            gamma, beta = self.conv_gamma(code), self.conv_beta(code)
+            return norm_relu_linear(features, gamma, beta, self.bn, linear)
+        out: Tensor = linear(functional.relu(self(features, code)))
+        return out
+
     def affine(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift (channels,) each that this layer is, in evaluation, for one code (c_dim,)."""
         mean, variance = self.bn.running_mean, self.bn.running_var
@@ -91,9 +100,8 @@ class CbnBlock(nn.Module):
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
         """(B, T, hidden) to the same."""
-        net = self.fc_0(functional.relu(self.bn_0(features, code)))
-        net = self.fc_1(functional.relu(self.bn_1(net, code)))
-        return features + net
+        net = self.bn_0.relu_into(self.fc_0, features, code)
+        return features + self.bn_1.relu_into(self.fc_1, net, code)
 
 
 class CbnDecoder(nn.Module):
@@ -113,8 +121,7 @@ class CbnDecoder(nn.Module):
         net = _entered(self.fc_p, points, self.frequencies)
         for block in self.blocks:
             net = block(net, code)
-        logits: Tensor = self.fc_out(functional.relu(self.bn(net, code))).squeeze(-1)
-        return logits
+        return self.bn.relu_into(self.fc_out, net, code).squeeze(-1)
 
     def fold(self, code: Tensor) -> AffineDecoder:
         """What the decoder is, in evaluation, for one code (c_dim,).

@@ -13,7 +13,7 @@ import torch
 
 from occnet_lib.config import Model
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.networks import folded, images
+from occnet_lib.networks import folded, fused, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
 from occnet_lib.networks.encoders import Encoder, silhouettes
@@ -105,6 +105,56 @@ def test_running_statistics_follow_the_batches():
     flat = features.flatten(0, 1)
     torch.testing.assert_close(norm.bn.running_mean, 0.1 * flat.mean(0))
     torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
+
+
+@pytest.mark.parametrize("rows", [3, 7, 100])
+def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch):
+    monkeypatch.setattr(fused, "_ROWS", rows)
+    torch.manual_seed(0)
+    apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
+    at_once.load_state_dict(apart.state_dict())
+    linears = [torch.nn.Linear(5, 6).double() for _ in range(2)]
+    linears[1].load_state_dict(linears[0].state_dict())
+    features = torch.randn(3, 10, 5, dtype=torch.float64) * torch.arange(1, 6) + 2
+    code, toward = torch.randn(3, 4, dtype=torch.float64), torch.randn(3, 10, 6, dtype=torch.float64)
+    found = []
+    for norm, linear in zip((apart, at_once), linears, strict=True):
+        leaves = features.clone().requires_grad_(), code.clone().requires_grad_()
+        if norm is apart:
+            out = linear(torch.relu(norm(*leaves)))
+        else:
+            out = norm.relu_into(linear, *leaves)
+        (out * toward).sum().backward()
+        gradients = [leaf.grad for leaf in (*leaves, *norm.parameters(), *linear.parameters())]
+        found.append([out, *gradients, *norm.bn.buffers()])
+    assert len(found[0]) == 12
+    for expected, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_norm_relu_and_linear_at_once_in_bfloat16():
+    """Not further from double precision than one after the other."""
+    torch.manual_seed(0)
+    norm, linear = ConditionalBatchNorm(16, 32).train(), torch.nn.Linear(32, 32)
+    features, code, toward = torch.randn(4, 500, 32) * 3 + 1, torch.randn(4, 16), torch.randn(4, 500, 32)
+
+    def run(kind, cast: torch.dtype) -> list[torch.Tensor]:
+        norm.to(cast), linear.to(cast)
+        x = features.bfloat16().to(torch.bfloat16 if cast == torch.float32 else cast).requires_grad_()
+        for parameter in (*norm.parameters(), *linear.parameters()):
+            parameter.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast == torch.float32):
+            out = kind(x, code.to(cast))
+        (out * toward.to(out.dtype)).sum().backward()
+        gradients = [parameter.grad for parameter in (*norm.parameters(), *linear.parameters())]
+        return [tensor.detach().double() for tensor in (out, x.grad, *gradients)]
+
+    plain = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float32)
+    ours = run(lambda x, c: norm.relu_into(linear, x, c), torch.float32)
+    exact = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float64)
+    for a, b, c in zip(plain, ours, exact, strict=True):
+        assert (b - c).norm() <= 1.2 * (a - c).norm() + 1e-6 * c.norm()
+        assert (b - c).norm() < 0.05 * c.norm()
 
 
 def test_fc_decoder_is_its_formula():
