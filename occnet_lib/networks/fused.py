@@ -16,7 +16,7 @@ _ROWS = 2048
 def norm_relu_linear(
     features: Tensor, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d, linear: nn.Linear
 ) -> Tensor:
-    """`linear(relu(gamma · norm(features) + beta))` in training, for a processor: a seventh less time and memory.
+    """`linear(relu(gamma · norm(features) + beta))` in training, for a processor: a tenth less time, a third less memory.
 
     On a GPU many small parts would wait for each other.
 
