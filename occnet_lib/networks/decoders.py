@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .fused import norm_relu_linear
+from . import fused
 from .positional_encoding import encode, encoded_dim
 
 # Occupied points are few (1 to 15 %): the output begins at log-odds near theirs.
@@ -72,9 +72,9 @@ class ConditionalBatchNorm(nn.Module):
 
     def relu_into(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
         """A linear layer of what is above zero of the normalised features: (B, T, channels) to the layer's."""
-        if self.training and features.device.type == "cpu" and not torch.compiler.is_compiling():
+        if self.training and fused.pays(features):
             gamma, beta = self.conv_gamma(code), self.conv_beta(code)
-            return norm_relu_linear(features, gamma, beta, self.bn, linear)
+            return fused.norm_relu_linear(features, gamma, beta, self.bn, linear)
         out: Tensor = linear(functional.relu(self(features, code)))
         return out
 

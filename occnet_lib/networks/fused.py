@@ -11,14 +11,19 @@ from torch.autograd.function import once_differentiable
 
 _ROWS = 2048
 """Points whose features stay in a core's cache between one operation and the next."""
+_FEW = 2**20
+"""Features that are gone over faster than the parts' operations are called."""
+
+
+def pays(features: Tensor) -> bool:
+    """Whether `norm_relu_linear` is the faster way: on a GPU many small parts would wait for each other."""
+    return features.device.type == "cpu" and features.numel() > _FEW and not torch.compiler.is_compiling()
 
 
 def norm_relu_linear(
     features: Tensor, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d, linear: nn.Linear
 ) -> Tensor:
-    """`linear(relu(gamma · norm(features) + beta))` in training, for a processor: a tenth less time, a third less memory.
-
-    On a GPU many small parts would wait for each other.
+    """`linear(relu(gamma · norm(features) + beta))` in training, in a tenth less time and a third less memory.
 
     Args:
         features: (B, T, channels).
@@ -52,9 +57,10 @@ class _NormReluLinear(torch.autograd.Function):
         normal = flat.view(features.shape)
         positive = torch.empty_like(normal)
         out = features.new_empty(*features.shape[:2], len(weight))
-        for i, rows in _parts(normal):
-            torch.addcmul(beta[i], normal[i, rows], gamma[i], out=positive[i, rows]).relu_()
-            torch.addmm(bias, positive[i, rows], weight.T, out=out[i, rows])
+        for part in _parts(normal):
+            shift, factor = beta[part[0], None], gamma[part[0], None]
+            torch.addcmul(shift, normal[part], factor, out=positive[part]).relu_()
+            torch.addmm(bias, _rows(positive[part]), weight.T, out=_rows(out[part]))
         ctx.save_for_backward(normal, positive, gamma, scale, weight)
         return out
 
@@ -67,25 +73,33 @@ class _NormReluLinear(torch.autograd.Function):
         at_weight, at_bias = torch.zeros_like(weight, dtype=wide), weight.new_zeros(len(weight), dtype=wide)
         at_gamma, at_beta = (torch.zeros_like(gamma, dtype=wide) for _ in range(2))
         at_features = torch.empty_like(normal)
-        for i, rows in _parts(normal):
-            part, into = slope[i, rows], at_features[i, rows]
-            at_weight += part.T @ positive[i, rows]
-            at_bias += part.sum(0)
-            torch.ops.aten.threshold_backward.grad_input(part @ weight, positive[i, rows], 0, grad_input=into)
-            at_beta[i] += into.sum(0)
-            at_gamma[i] += (into * normal[i, rows]).sum(0)
+        for part in _parts(normal):
+            rows, above, into = slope[part].flatten(0, 1), positive[part], at_features[part]
+            at_weight += rows.T @ _rows(above)
+            at_bias += rows.sum(0)
+            behind = (rows @ weight).view(into.shape)
+            torch.ops.aten.threshold_backward.grad_input(behind, above, 0, grad_input=into)
+            at_beta[part[0]] += into.sum(1)
+            at_gamma[part[0]] += (into * normal[part]).sum(1)
         points = normal.shape[0] * normal.shape[1]
         means = [-scale * (gamma * sums).sum(0) / points for sums in (at_beta, at_gamma)]
         shift, back = (mean.to(slope.dtype) for mean in means)
         factor = (scale * gamma).to(slope.dtype)
-        for i, rows in _parts(normal):
-            into = at_features[i, rows]
-            torch.addcmul(torch.addcmul(shift, normal[i, rows], back), into, factor[i], out=into)
+        for part in _parts(normal):
+            into = at_features[part]
+            torch.addcmul(torch.addcmul(shift, normal[part], back), into, factor[part[0], None], out=into)
         found = at_features, at_gamma.to(gamma.dtype), at_beta.to(gamma.dtype)
         return *found, at_weight.to(weight.dtype), at_bias.to(weight.dtype), None
 
 
-def _parts(features: Tensor) -> Iterator[tuple[int, slice]]:
-    for i in range(features.shape[0]):
-        for first in range(0, features.shape[1], _ROWS):
-            yield i, slice(first, first + _ROWS)
+def _parts(features: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Some points of one shape, or all points of some."""
+    shapes, points = max(1, _ROWS // max(1, features.shape[1])), max(1, min(_ROWS, features.shape[1]))
+    for i in range(0, features.shape[0], shapes):
+        for first in range(0, features.shape[1], points):
+            yield slice(i, i + shapes), slice(first, first + points)
+
+
+def _rows(part: Tensor) -> Tensor:
+    """A part's features as rows, which share its memory."""
+    return part.view(-1, part.shape[2])

@@ -107,9 +107,10 @@ def test_running_statistics_follow_the_batches():
     torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
 
 
-@pytest.mark.parametrize("rows", [3, 7, 100])
+@pytest.mark.parametrize("rows", [3, 7, 20, 100])
 def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch):
     monkeypatch.setattr(fused, "_ROWS", rows)
+    monkeypatch.setattr(fused, "_FEW", 0)
     torch.manual_seed(0)
     apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
     at_once.load_state_dict(apart.state_dict())
@@ -132,8 +133,9 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch)
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
 
 
-def test_norm_relu_and_linear_at_once_in_bfloat16():
+def test_norm_relu_and_linear_at_once_in_bfloat16(monkeypatch):
     """Not further from double precision than one after the other."""
+    monkeypatch.setattr(fused, "_FEW", 0)
     torch.manual_seed(0)
     norm, linear = ConditionalBatchNorm(16, 32).train(), torch.nn.Linear(32, 32)
     features, code, toward = torch.randn(4, 500, 32) * 3 + 1, torch.randn(4, 16), torch.randn(4, 500, 32)
