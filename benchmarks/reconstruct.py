@@ -107,7 +107,7 @@ def ours(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, con
     field = FoldedDecoder(decoder, code[0], chunk)
     rng, device = np.random.default_rng(0), code.device.type
     ask = partial(field.on_array, level=threshold_logit(THRESHOLD))
-    rough = partial(field.with_gradient, rough=True) if field.has_rough else None
+    rough = partial(field.with_gradient, rough=True)
     return reconstruct(
         ask, config, refine_field=field.with_gradient, rough=rough, rng=rng, device=device
     ).mesh

@@ -84,7 +84,7 @@ def main() -> None:
     mesh = simplify(surface(mise(field.on_array, 32, 2, level).logits, level), args.faces)
 
     start = process_time()
-    rough = partial(field.with_gradient, rough=True) if field.has_rough else None
+    rough = partial(field.with_gradient, rough=True)
     result = ours.refine(
         field.with_gradient, mesh, THRESHOLD, rough=rough, normal_weight=WEIGHT, rng=np.random.default_rng(1)
     )

@@ -22,8 +22,10 @@ class Reconstruct(Section):
         description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
     max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
-    max_error: NonNegative = Field(
+    max_error: float = Field(
         0.0,
+        ge=0.0,
+        lt=1.0,
         description="in place of `max_faces`: largest error of simplification, as a share of the unit cube's side; "
         "0: `max_faces` counts",
     )

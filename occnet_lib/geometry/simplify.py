@@ -51,7 +51,7 @@ def simplify_within(mesh: Mesh, max_error: float) -> Mesh:
     """Quadric edge collapse as far as an error allows, which never opens a closed mesh either.
 
     Args:
-        mesh: any mesh.
+        mesh: any mesh; borders of an open one stay as they are.
         max_error: root of the sum of the squared distances that a vertex may have from the planes of the faces that
             it stands for, in the units of the mesh. The surfaces' distance stays below it, mostly at half of it.
 
@@ -72,7 +72,7 @@ def _first_closed(mesh: Mesh, attempt: Callable[[int], Mesh | None]) -> Mesh:
         simple = separate(simple) if closed else compact(simple)
         if len(simple.faces) and (not closed or soundness(simple).closed):
             return simple
-        log.info("simplification to %d faces opened the mesh; trying half as much", len(simple.faces))
+        log.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))
         again += 1
     return mesh
 
@@ -96,7 +96,11 @@ def _to_error(mesh: Mesh, max_error: float) -> Mesh:
     for share in _SHARES:
         scale = _LOSSLESS**0.5 / (max_error * share)
         points, faces = fast_simplification.simplify(
-            points * scale, np.asarray(faces, dtype=np.int32), target_count=0, lossless=True
+            points * scale,
+            np.asarray(faces, dtype=np.int32),
+            target_count=0,
+            lossless=True,
+            preserve_border=True,
         )
         points = points / scale
     return Mesh(np.asarray(points), np.asarray(faces, dtype=np.int32))
@@ -108,5 +112,5 @@ def _median_edge(mesh: Mesh) -> float:
 
 
 def _noise(mesh: Mesh) -> NDArray[np.float64]:
-    """(V, 3) shares of a median edge."""
+    """(V, 3) shares of a length."""
     return np.random.default_rng(0).uniform(-1.0, 1.0, mesh.vertices.shape) * _JITTER

@@ -72,7 +72,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def relu_into(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
         """A linear layer of what is above zero of the normalised features: (B, T, channels) to the layer's."""
-        if self.training and fused.pays(features):
+        if self.bn.training and fused.pays(features):
             gamma, beta = self.conv_gamma(code), self.conv_beta(code)
             return fused.norm_relu_linear(features, gamma, beta, self.bn, linear)
         out: Tensor = linear(functional.relu(self(features, code)))

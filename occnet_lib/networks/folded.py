@@ -23,13 +23,12 @@ _SAFETY = 3.0
 
 
 class Field(ABC):
-    """A field of tensors and arrays, which may have a cheap approximation in bfloat16 (`has_rough`).
+    """A field of tensors and arrays, which may be asked roughly: in bfloat16 where that is faster.
 
-    Points and what comes of them are on its device; points are in the unit frame.
+    Points are float32, in the unit frame; they and what comes of them are on its device.
     """
 
     device: torch.device
-    has_rough: bool
 
     @property
     @abstractmethod
@@ -38,14 +37,14 @@ class Field(ABC):
 
     @abstractmethod
     def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
-        """Logits (N,) float32 of points (N, 3), without derivatives, in bfloat16 if they may be rough."""
+        """Logits (N,) float32 of points (N, 3); gradients do not go through."""
 
     @abstractmethod
     def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
-        """Logits (N,) and their derivative (N, 3) by the points, both float32, in bfloat16 if they may be rough.
+        """Logits (N,) and their derivative (N, 3) by the points, both float32.
 
-        The derivative is differentiable in points that require a gradient if it varies around them, which it does
-        with positional encoding.
+        Where gradients are on, the derivative is differentiable in points that require one if it varies around them,
+        which it does with positional encoding.
         """
 
     def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
@@ -74,7 +73,6 @@ class MeanField(Field):
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields, self.device = fields, fields[0].device
-        self.has_rough = all(field.has_rough for field in fields)
 
     def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
         """The mean of the logits (N,) over the fields."""
@@ -120,13 +118,13 @@ class FoldedDecoder(Field):
         self._rotation = None if rotation is None else rotation.to(code.device, torch.float32)
         self.device = code.device
         self._frequencies = decoder.frequencies
-        self.has_rough = multiplies_bf16(code.device.type)
         # Folded in double precision: the scale of a nearly constant channel is large.
         with torch.no_grad(), torch.autocast(code.device.type, enabled=False):
             folded = deepcopy(decoder).double().fold(code.double())
             self._weight, self._bias = folded.weight.float(), folded.bias.float()
             self._exact = _Blocks(folded, torch.float32)
-            self._rough = _Blocks(folded, torch.bfloat16) if self.has_rough else self._exact
+            fast = multiplies_bf16(code.device.type)
+            self._rough = _Blocks(folded, torch.bfloat16) if fast else self._exact
 
     @cached_property
     def margin(self) -> float | None:
@@ -134,7 +132,7 @@ class FoldedDecoder(Field):
 
         In the larger cube that `frame: camera` asks for it is larger, but within the factor.
         """
-        if not self.has_rough:
+        if self._rough is self._exact:
             return None
         uniform = torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0))
         probes = (1.1 * uniform - 0.55).to(self.device)
@@ -143,7 +141,7 @@ class FoldedDecoder(Field):
     def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
         """Logits (N,) float32 of points (N, 3), as `Field` has it."""
         blocks = self._rough if rough else self._exact
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return torch.cat([blocks(self._first(part)) for part in points.split(self.chunk)])
 
     def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
@@ -155,7 +153,7 @@ class FoldedDecoder(Field):
 
     def _sloped(self, blocks: _Blocks, points: Tensor) -> tuple[Tensor, Tensor]:
         again = points.requires_grad
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
             at = points if again else points.detach().requires_grad_(True)
             features = self._first(at)
             logits, slope = blocks.with_gradient(features.detach())

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 _ROWS = 2048
 """Points whose features stay in a core's cache between one operation and the next."""
@@ -17,7 +16,7 @@ _FEW = 2**20
 
 def pays(features: Tensor) -> bool:
     """Whether `norm_relu_linear` is the faster way: on a GPU many small parts would wait for each other."""
-    return features.device.type == "cpu" and features.numel() > _FEW and not torch.compiler.is_compiling()
+    return not torch.compiler.is_compiling() and features.device.type == "cpu" and features.numel() > _FEW
 
 
 def norm_relu_linear(
@@ -28,8 +27,8 @@ def norm_relu_linear(
     Args:
         features: (B, T, channels).
         gamma, beta: (B, channels).
-        norm: without affine parameters; its running statistics are brought up to date.
-        linear: from channels to whatever.
+        norm: without affine parameters, in training; its running statistics are brought up to date.
+        linear: from channels to whatever, with a bias.
     """
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
@@ -51,8 +50,7 @@ class _NormReluLinear(torch.autograd.Function):
         bias: Tensor,
         norm: nn.BatchNorm1d,
     ) -> Tensor:
-        assert norm.momentum is not None
-        running = norm.running_mean, norm.running_var, True, norm.momentum, norm.eps
+        running = norm.running_mean, norm.running_var, True, norm.momentum or 0.0, norm.eps
         flat, _, scale = torch.native_batch_norm(features.flatten(0, 1), None, None, *running)
         normal = flat.view(features.shape)
         positive = torch.empty_like(normal)
@@ -65,9 +63,10 @@ class _NormReluLinear(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """With y = γ x̂ + β and x̂ = (x − μ) s: dx = s (γ dy − mean(γ dy) − x̂ mean(γ dy x̂)), means over all points."""
+        if torch.is_grad_enabled():
+            raise RuntimeError("the derivative of norm_relu_linear is not differentiable again")
         normal, positive, gamma, scale, weight = ctx.saved_tensors
         wide = torch.promote_types(slope.dtype, torch.float32)  # sums over parts and points
         at_weight, at_bias = torch.zeros_like(weight, dtype=wide), weight.new_zeros(len(weight), dtype=wide)

@@ -23,9 +23,7 @@ from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, time
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from occnet_lib.networks.folded import Field, FoldedDecoder
-
-    from .refine import Sloped
+    from occnet_lib.networks.folded import FoldedDecoder
 
 LOG = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
@@ -128,7 +126,7 @@ class Reconstructor:
             self.config,
             threshold=self.threshold,
             refine_field=field.with_gradient,
-            rough=_rough(field),
+            rough=partial(field.with_gradient, rough=True),
             rng=rng,
             device=self.device,
             normals=normals,
@@ -163,19 +161,20 @@ class Reconstructor:
             asked = decoded_together(self._network.decode, torch.cat(codes), turns)
             grids = mise_together(asked, len(codes), *resolutions, level, BOX, config.points_batch)
         share = {step: spent / len(codes) for step, spent in seconds.items()}
-        fields = [self._folded(*pair) for pair in zip(codes, rotations, strict=True)]
-        results = [
-            reconstruct(
-                grid,
-                config,
-                threshold=self.threshold,
-                refine_field=field.with_gradient,
-                rough=_rough(field),
-                rng=rng,
-                device=self.device,
+        results = []
+        for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True):
+            field = self._folded(code, rotation).with_gradient if config.refine_steps else None
+            results.append(
+                reconstruct(
+                    grid,
+                    config,
+                    threshold=self.threshold,
+                    refine_field=field,
+                    rough=partial(field, rough=True) if field else None,
+                    rng=rng,
+                    device=self.device,
+                )
             )
-            for grid, field, rng in zip(grids, fields, rngs, strict=True)
-        ]
         return [replace(result, seconds=share | result.seconds) for result in results]
 
     def logits(
@@ -207,10 +206,6 @@ class Reconstructor:
             found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
             array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()
         return array
-
-
-def _rough(field: Field) -> Sloped | None:
-    return partial(field.with_gradient, rough=True) if field.has_rough else None
 
 
 def decoded_together(decode: Callable[..., Tensor], *each: Tensor) -> Fields:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Sloped = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Points (N, 3) float32 of the unit frame, which require a gradient, to logits (N,) and their derivative (N, 3).
+"""Points (N, 3) float32 of the unit frame to logits (N,) and their derivative (N, 3).
 
-Where the derivative varies around a point, it is differentiable again.
+Where points require a gradient and the derivative varies around them, it is differentiable again.
 """
 
 _EXACT = 0.25  # share of the steps, the last ones, that take the field itself
@@ -101,7 +101,7 @@ def refine(
     vertices, held = start, 0
     for step in range(steps):
         weights = _weights((first + step * _TURN) % 1.0).to(device)
-        asked = rough if rough is not None and step < (1.0 - _EXACT) * steps else field
+        asked = rough if rough is not None and step < int((1.0 - _EXACT) * steps) else field
         loss = _loss(asked, vertices, faces, weights, threshold, normal_weight)
         curvature = _curvature(loss, vertices, faces, weights, normal_weight).clamp_min(1e-20)
         move = _to_vertices(loss, vertices, faces, weights) * (-_OVER / curvature)[:, None]
@@ -151,7 +151,9 @@ def _loss(
         logits, gradient = asked(points)
         tilt = normals + torch.nn.functional.normalize(gradient, dim=1)
         bend = normal_weight * tilt.square().sum(1).mean()
-    at_points = torch.autograd.grad(bend, points)[0] if bend.requires_grad else torch.zeros_like(points)
+    at_points = torch.zeros_like(points)
+    if bend.requires_grad:
+        (at_points,) = torch.autograd.grad(bend, points, materialize_grads=True)
     gradient, tilt = gradient.detach(), tilt.detach()
     value = torch.sigmoid(logits.detach())
     gap, slope = value - threshold, value * (1.0 - value)

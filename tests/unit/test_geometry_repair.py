@@ -150,6 +150,15 @@ def test_simplified_within_an_error_is_closed_and_nowhere_further_off(error: flo
             assert surface_distance(to, samples).max() < error
 
 
+def test_simplified_within_an_error_an_open_mesh_keeps_its_border() -> None:
+    ball = sphere(4).mesh
+    half = Mesh(ball.vertices, ball.faces[(ball.vertices[ball.faces, 2] >= 0).all(1)])
+    simple = simplify_within(half, 0.01)
+    assert len(simple.faces) < 0.5 * len(half.faces)
+    samples = sample_surface(half, 20_000, np.random.default_rng(0))[0]
+    assert surface_distance(simple, samples).max() < 0.01
+
+
 def test_a_larger_error_leaves_fewer_faces() -> None:
     ball = sphere(5).mesh
     counts = [len(simplify_within(ball, error).faces) for error in (1e-6, 1e-4, 1e-3, 1e-2)]

@@ -125,6 +125,9 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch)
             out = linear(torch.relu(norm(*leaves)))
         else:
             out = norm.relu_into(linear, *leaves)
+            assert "NormReluLinear" in type(out.grad_fn).__name__
+            with pytest.raises(RuntimeError, match="not differentiable again"):
+                torch.autograd.grad(out.sum(), leaves[0], create_graph=True, retain_graph=True)
         (out * toward).sum().backward()
         gradients = [leaf.grad for leaf in (*leaves, *norm.parameters(), *linear.parameters())]
         found.append([out, *gradients, *norm.bn.buffers()])
@@ -133,12 +136,32 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch)
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
 
 
-def test_norm_relu_and_linear_at_once_in_bfloat16(monkeypatch):
+def test_norm_relu_and_linear_are_at_once_in_training_on_many_features_alone():
+    norm, linear = ConditionalBatchNorm(4, 64).train(), torch.nn.Linear(64, 1)
+    code = torch.randn(2, 4)
+
+    def at_once(points: int) -> bool:
+        return (
+            "NormReluLinear"
+            in type(norm.relu_into(linear, torch.randn(2, points, 64), code).grad_fn).__name__
+        )
+
+    assert at_once(fused._FEW // 64)
+    assert not at_once(100)
+    norm.bn.eval()
+    before = norm.bn.running_mean.clone()
+    assert not at_once(fused._FEW // 64)
+    assert torch.equal(norm.bn.running_mean, before)
+
+
+def test_norm_relu_and_linear_at_once_in_bfloat16():
     """Not further from double precision than one after the other."""
-    monkeypatch.setattr(fused, "_FEW", 0)
     torch.manual_seed(0)
     norm, linear = ConditionalBatchNorm(16, 32).train(), torch.nn.Linear(32, 32)
     features, code, toward = torch.randn(4, 500, 32) * 3 + 1, torch.randn(4, 16), torch.randn(4, 500, 32)
+
+    def at_once(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return fused.norm_relu_linear(x, norm.conv_gamma(c), norm.conv_beta(c), norm.bn, linear)
 
     def run(kind, cast: torch.dtype) -> list[torch.Tensor]:
         norm.to(cast), linear.to(cast)
@@ -152,7 +175,7 @@ def test_norm_relu_and_linear_at_once_in_bfloat16(monkeypatch):
         return [tensor.detach().double() for tensor in (out, x.grad, *gradients)]
 
     plain = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float32)
-    ours = run(lambda x, c: norm.relu_into(linear, x, c), torch.float32)
+    ours = run(at_once, torch.float32)
     exact = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float64)
     for a, b, c in zip(plain, ours, exact, strict=True):
         assert (b - c).norm() <= 1.2 * (a - c).norm() + 1e-6 * c.norm()

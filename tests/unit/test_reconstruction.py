@@ -436,6 +436,12 @@ def test_shards_without_surface_without_shapes_and_without_the_view(checkpoint, 
         reconstruct_shard(checkpoint, shard, SMALL.model_copy(update={"view": 2}), tmp_path / "none")
 
 
+def test_an_error_of_the_size_of_the_cube_is_a_mistake():
+    for value in (-0.1, 1.0, 500, float("inf"), float("nan")):
+        with pytest.raises(ValueError):
+            Config.model_validate({"reconstruct": {"max_error": value}})
+
+
 def test_configuration_of_the_threshold():
     for value in (0.0, 1.0, "best"):
         with pytest.raises(ValueError):
