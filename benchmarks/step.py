@@ -2,18 +2,21 @@
 
 The twin is built as ONet's code is: points as (batch, channels, points) through convolutions of kernel size
 1, float32, unfused Adam, images contiguous. Both see the same inputs, in this one process, on one thread: the twin
-with the memory's settings as they come, then again with those that our training makes, then ours.
+with the memory's settings as they come, then again with those that our training makes, then ours, at last with norm,
+ReLU and linear layer one after the other (`networks.fused`). What the decoder keeps for its derivative comes last.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import resource
 import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -22,6 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from occnet_lib.config import Model, Train
+from occnet_lib.networks import fused
+from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.training.memory import keep_freed_memory
 from occnet_lib.training.module import OccupancyModule
@@ -113,6 +118,33 @@ def our_step(model: Model, train: Train, inputs: tuple[Tensor, Tensor, Tensor]) 
     return step
 
 
+def apart(work: Callable[[], Any]) -> Callable[[], Any]:
+    """The same with the operations of `networks.fused` one after the other."""
+
+    def run() -> Any:
+        with mock.patch.object(fused, "_FEW", math.inf):
+            return work()
+
+    return run
+
+
+def kept_megabytes(model: Model, points: Tensor) -> float:
+    """What the decoder keeps in bfloat16 between its pass over points (B, T, 3) and the derivative."""
+    decoder, code = CbnDecoder(model.c_dim, model.hidden, model.blocks), torch.randn(len(points), model.c_dim)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16):
+        logits = decoder(points, code)
+    assert logits.requires_grad
+    return sum(kept.values()) / 1e6
+
+
 def cpu_seconds() -> float:
     """User and system time of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -144,6 +176,7 @@ def main() -> None:
     for name, options in variants.items():
         if args.compile or not options.get("compile"):
             steps[f"ours, {name}"] = our_step(model, Train(points=args.points, **options), inputs)
+    steps["ours, auto, apart"] = apart(our_step(model, Train(points=args.points), inputs))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         if name != "ONet's layout, fp32":
@@ -159,6 +192,9 @@ def main() -> None:
     for name, values in times.items():
         median = statistics.median(values)
         print(f"{name:<22} {median:12.2f} {reference / median:13.2f}")
+    at_once = kept_megabytes(model, points)
+    one_by_one = apart(lambda: kept_megabytes(model, points))()
+    print(f"the decoder keeps {at_once:.0f} MB, operations apart {one_by_one:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@ def refine(
     which needs no rate that would suit one network and not another. No step is longer than a share of the
     shortest edge at the vertex, or steps that repair slivers of one mesh would crumple another; both fall to
     nothing. All but the last quarter of the steps may ask a cheap approximation of the field: what is off after
-    them is what it was off, and that is little. It ends below the loss of ONet's 30 steps (benchmarks/refine.py).
+    them is what it was off, and that is little. On a fitted network it ends below the loss of ONet's 30 steps
+    (benchmarks/refine.py).
 
     The result is never worse than the mesh given: no step turns a face over (its normal by more than a right
     angle), and where the loss on fixed points did not fall, the mesh given is returned.
@@ -171,7 +172,7 @@ def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) 
     import torch
 
     a, b, c = (vertices[faces[:, k]] for k in range(3))
-    cross = (b - a).cross(c - a, dim=1)
+    cross = _cross(vertices, faces)
     length = cross.norm(dim=1, keepdim=True).clamp_min(1e-12)
     normal = cross / length
     # d(n)/d(cross) = (1 - n nᵀ) / |cross|; d(cross)/d(corner) is the opposite edge's cross product.
