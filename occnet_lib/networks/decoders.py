@@ -143,11 +143,27 @@ class CbnDecoder(nn.Module):
 
 
 def _entered(layer: nn.Linear, points: Tensor, frequencies: int) -> Tensor:
-    """Channels (B, T, hidden) of points (B, T, 3): in single precision, since bfloat16 moves a point by .001."""
-    device = points.device.type
-    with torch.autocast(device, enabled=False):
-        channels: Tensor = layer(encode(points.to(layer.weight.dtype), frequencies))
-    return channels.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else channels
+    """Channels (B, T, hidden) of points (B, T, 3).
+
+    bfloat16 moves a point by .001. Under autocast points (with a 1 for the bias) and weights are therefore sums of
+    two such numbers, whose products but the least (2^-16 of the greatest) are summed in single precision.
+    """
+    encoded, device = encode(points.to(layer.weight.dtype), frequencies), points.device.type
+    if not torch.is_autocast_enabled(device):
+        channels: Tensor = layer(encoded)
+        return channels
+    dtype = torch.get_autocast_dtype(device)
+    x, x_rest = _in_two(functional.pad(encoded, (0, 1), value=1.0), dtype)
+    weight, weight_rest = _in_two(torch.cat([layer.weight, layer.bias[:, None]], dim=1), dtype)
+    return functional.linear(
+        torch.cat([x, x_rest, x], dim=-1), torch.cat([weight, weight, weight_rest], dim=1)
+    )
+
+
+def _in_two(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Values rounded to a type of fewer digits, and the rest."""
+    rounded = values.to(dtype)
+    return rounded, (values - rounded).to(dtype)
 
 
 class FcBlock(nn.Module):

@@ -16,6 +16,7 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
+from .adam import Adam
 from .batch import Batch
 from .pl import LightningModule
 
@@ -131,7 +132,7 @@ class OccupancyModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam with the rate of `learning_rate_factor` at every step."""
         train = self._train
-        optimizer = torch.optim.Adam(
+        optimizer = Adam(
             self.network.parameters(), lr=train.learning_rate, eps=1e-8 / train.points, fused=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(

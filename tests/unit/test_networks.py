@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from occnet_lib.config import Model
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.networks import folded, fused, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
-from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder
+from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder, _entered
 from occnet_lib.networks.encoders import Encoder, silhouettes
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
@@ -77,6 +78,24 @@ def test_autocast_does_not_round_the_points():
         assert (decoder(points, torch.zeros(1, 4)) != decoder(near, torch.zeros(1, 4))).all()
 
 
+@pytest.mark.parametrize("frequencies", [0, 4])
+def test_the_first_layer_under_autocast_is_single_precision_rounded(frequencies):
+    layer = torch.nn.Linear(encoded_dim(frequencies), 32)
+    points, toward = torch.rand(2, 300, 3) - 0.5, torch.randn(2, 300, 32).bfloat16()
+    exact = layer(encode(points, frequencies))
+    (exact * toward).sum().backward()
+    expected = layer.weight.grad, layer.bias.grad
+    layer.weight.grad = layer.bias.grad = None
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _entered(layer, points, frequencies)
+    (found * toward).sum().backward()
+    assert found.dtype == torch.bfloat16
+    # Half of what two neighbouring numbers differ by, and what is left out.
+    assert ((found.double() - exact).abs() <= exact.abs() * 2**-8 + 2e-5).all()
+    for gradient, other in zip((layer.weight.grad, layer.bias.grad), expected, strict=True):
+        assert (gradient - other).norm() < 0.005 * other.norm()
+
+
 def naive_norm(norm: ConditionalBatchNorm, features: np.ndarray, code: np.ndarray) -> np.ndarray:
     """The formula value by value in double precision."""
     weights = {name: value.detach().double().numpy() for name, value in norm.named_parameters()}
@@ -107,9 +126,7 @@ def test_running_statistics_follow_the_batches():
     torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
 
 
-@pytest.mark.parametrize("rows", [3, 7, 20, 100])
-def test_norm_relu_and_linear_at_once_are_one_after_the_other(rows, monkeypatch):
-    monkeypatch.setattr(fused, "_ROWS", rows)
+def test_norm_relu_and_linear_at_once_are_one_after_the_other(monkeypatch):
     monkeypatch.setattr(fused, "_FEW", 0)
     torch.manual_seed(0)
     apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
@@ -180,6 +197,16 @@ def test_norm_relu_and_linear_at_once_in_bfloat16():
     for a, b, c in zip(plain, ours, exact, strict=True):
         assert (b - c).norm() <= 1.2 * (a - c).norm() + 1e-6 * c.norm()
         assert (b - c).norm() < 0.05 * c.norm()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("where", ["features", "gamma", "beta"])
+def test_what_is_no_number_stays_so_through_norm_relu_and_linear_at_once(where, sign):
+    norm, linear = torch.nn.BatchNorm1d(64, affine=False).train(), torch.nn.Linear(64, 3)
+    inputs = {"features": torch.randn(2, 5, 64), "gamma": torch.randn(2, 64), "beta": torch.randn(2, 64)}
+    inputs[where].view(-1)[3] = math.copysign(math.nan, sign)
+    out = fused.norm_relu_linear(*(value.bfloat16() for value in inputs.values()), norm, linear)
+    assert out.isnan().any()
 
 
 def test_fc_decoder_is_its_formula():
