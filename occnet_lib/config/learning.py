@@ -34,10 +34,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "seed-resnet18-cbn": {
         **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True}
     },
-    # What we found to do best at equal steps, at two thirds of the time (docs/models.md).
+    # What we found to do best at equal steps (docs/models.md).
     "best": {
-        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 128, "c_dim": 128, "pretrained": True},
-        **{"positional_encoding": 4, "image": "silhouette"},
+        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+        **{"image": "silhouette"},
     },
 }
 Preset = Literal["", "onet", "seed-b0-fc", "seed-b0-cbn", "seed-resnet18-cbn", "best"]

@@ -126,15 +126,17 @@ def test_running_statistics_follow_the_batches():
     torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
 
 
-def test_norm_relu_and_linear_at_once_are_one_after_the_other(monkeypatch):
+@pytest.mark.parametrize(("batch", "points"), [(3, 10), (1, 7), (4, 1), (17, 2)])
+def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, monkeypatch):
     monkeypatch.setattr(fused, "_FEW", 0)
     torch.manual_seed(0)
     apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
     at_once.load_state_dict(apart.state_dict())
     linears = [torch.nn.Linear(5, 6).double() for _ in range(2)]
     linears[1].load_state_dict(linears[0].state_dict())
-    features = torch.randn(3, 10, 5, dtype=torch.float64) * torch.arange(1, 6) + 2
-    code, toward = torch.randn(3, 4, dtype=torch.float64), torch.randn(3, 10, 6, dtype=torch.float64)
+    features = torch.randn(batch, points, 5, dtype=torch.float64) * torch.arange(1, 6) + 2
+    code = torch.randn(batch, 4, dtype=torch.float64)
+    toward = torch.randn(batch, points, 6, dtype=torch.float64)
     found = []
     for norm, linear in zip((apart, at_once), linears, strict=True):
         leaves = features.clone().requires_grad_(), code.clone().requires_grad_()
