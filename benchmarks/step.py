@@ -84,9 +84,9 @@ class Twin(nn.Module):
 
 def twin_step(model: Model, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
     """A function that trains the twin for a step."""
-    network = Twin(model)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, foreach=False)
     images, points, occupancies = inputs
+    network = Twin(model).to(images.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, foreach=False)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -166,9 +166,8 @@ def _fitting(value: Tensor, expected: Tensor, name: str) -> Tensor:
 
 def _read(path: Path) -> dict[str, Any]:
     """The dictionary in a file of torch's, of tensors, plain values and numpy's numbers only."""
-    scalar = np.float64(0).__reduce__()[
-        0
-    ]  # what numpy pickles its numbers by, under its old and its new name
+    # What numpy pickles its numbers by, under its old and its new name.
+    scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     allowed += [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8"))]
     try:

@@ -106,9 +106,14 @@ class Bookkeeping(Callback):
         self._watch.go_on()
 
     @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """The batch is there."""
+        self._watch.begin()
+
+    @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:
         """The end of a step."""
-        self._watch.step(len(batch.shapes) * trainer.world_size)
+        self._watch.end(len(batch.shapes) * trainer.world_size)
         step, train = trainer.global_step, self._train
         pl_module.update_average(step)
         last = step == train.steps
@@ -116,8 +121,8 @@ class Bookkeeping(Callback):
         saving = last or step % train.checkpoint_every == 0
         if not (validating or saving or step % train.log_every == 0):
             return
+        pl_module.check_losses()  # waits for a GPU, whose steps' time is then all counted
         self._watch.pause()
-        pl_module.check_losses()
         pl_module.sums = trainer.strategy.reduce(pl_module.sums, reduce_op="sum")
         if not trainer.is_global_zero:
             pl_module.sums = torch.zeros_like(pl_module.sums)
@@ -148,9 +153,11 @@ class Bookkeeping(Callback):
         row: Row = {"train_loss": loss, "train_accuracy": accuracy, "train_iou": overlap}
         if scores is not None:
             row |= {f"val_{name}": value for name, value in scores._asdict().items()}
+        rate, wait = self._watch.read()
         row |= {
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "samples_per_second": self._watch.read(),
+            "samples_per_second": rate,
+            "data_wait": wait,
         }
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step)

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 COLUMNS = (
     *("step", "train_loss", "train_accuracy", "train_iou"),
     *("val_loss", "val_accuracy", "val_iou", "val_threshold"),
-    *("learning_rate", "samples_per_second"),
+    *("learning_rate", "samples_per_second", "data_wait"),
 )
 Row = dict[str, float]
 
@@ -55,14 +55,20 @@ def describe(row: Row) -> str:
 
 
 class Stopwatch:
-    """Samples a second of training, without the time that validation and writing take."""
+    """Samples a second of training, without the time that validation and writing take, and what data take of it."""
 
     def __init__(self) -> None:
-        self._samples, self._since, self._spent = 0, time.perf_counter(), 0.0
+        self._samples, self._waited, self._spent = 0, 0.0, 0.0
+        self._since = self._ended = time.perf_counter()
 
-    def step(self, samples: int) -> None:
+    def begin(self) -> None:
+        """A step has its batch."""
+        self._waited += time.perf_counter() - self._ended
+
+    def end(self, samples: int) -> None:
         """A step ended."""
         self._samples += samples
+        self._ended = time.perf_counter()
 
     def pause(self) -> None:
         """Stop counting time."""
@@ -70,13 +76,14 @@ class Stopwatch:
 
     def go_on(self) -> None:
         """Count time again."""
-        self._since = time.perf_counter()
+        self._since = self._ended = time.perf_counter()
 
-    def read(self) -> float:
-        """Samples a second since the last call; while paused."""
-        rate = self._samples / max(self._spent, 1e-9)
-        self._samples, self._spent = 0, 0.0
-        return rate
+    def read(self) -> tuple[float, float]:
+        """Samples a second since the last call and the share of the time between steps; while paused."""
+        spent = max(self._spent, 1e-9)
+        rate, share = self._samples / spent, self._waited / spent
+        self._samples, self._waited, self._spent = 0, 0.0, 0.0
+        return rate, share
 
 
 class ProgressBar(Callback):

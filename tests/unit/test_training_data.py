@@ -370,6 +370,24 @@ def test_the_fingerprint_tells_other_data(shard, tmp_path):
     pickle.loads(pickle.dumps(ShapeSet([shard], Train())))  # spawned workers get it so
 
 
+@pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6, "ema": 0.9, "gradient_clip": 1.0}])
+@pytest.mark.parametrize("variant", [{}, {"decoder": "fc", "frame": "camera", "image": "silhouette"}])
+def test_a_step_asks_no_tensor_for_its_value(shard, options, variant, monkeypatch):
+    """On the meta device tensors have none: what would wait for a GPU raises here."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # it does not know the device
+    train = Train(points=64, image_size=32, batch_size=4, near_points=40).model_copy(update=options)
+    shapes = ShapeSet([shard], train)
+    module = OccupancyModule(SMALL.model_copy(update=variant), train, shapes.names).to("meta")
+    loader = DeviceLoader(TrainingItems(shapes, train, 0), 4, 0, "meta")
+    for step, batch in enumerate(first_batches(loader, 3), 1):
+        loss = module.training_step(batch, step)
+        loss.backward()
+        module.on_before_optimizer_step(torch.optim.SGD(module.network.parameters()))
+        module.update_average(step)
+        with pytest.raises(RuntimeError, match="meta"):
+            loss.item()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6, "ema": 0.9, "gradient_clip": 1.0}])
 def test_a_step_on_a_gpu_never_waits_for_it(shard, options):

@@ -28,7 +28,7 @@ from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.picture import Pictures, seen
 from occnet_lib.training.processes import processes, trainer_options
-from occnet_lib.training.record import COLUMNS
+from occnet_lib.training.record import COLUMNS, Stopwatch
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 
@@ -75,9 +75,12 @@ def whole(pack, tmp_path_factory) -> Path:
     return folder
 
 
-def rows_of(folder: Path, without: str = "samples_per_second") -> list[dict[str, str]]:
+TIMES = ("samples_per_second", "data_wait")
+
+
+def rows_of(folder: Path, without: tuple[str, ...] = TIMES) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != without} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
 
 
 def state_of(folder: Path, name: str = "best.ckpt") -> dict[str, torch.Tensor]:
@@ -103,11 +106,12 @@ def assert_equal_runs(a: Path, b: Path) -> None:
 
 
 def test_the_files_of_a_run(whole):
-    rows = rows_of(whole, without="")
+    rows = rows_of(whole, without=())
     assert tuple(rows[0]) == COLUMNS
     assert [int(row["step"]) for row in rows] == [3, 4, 6, 8]
     assert [bool(row["val_iou"]) for row in rows] == [False, True, False, True]
     assert all(row["train_loss"] and row["learning_rate"] and row["samples_per_second"] for row in rows)
+    assert all(0 < float(row["data_wait"]) < 1 for row in rows)
     options = json.loads((whole / "options.json").read_text())
     network, inside = load_network(whole / "best.ckpt")
     assert options["parameters"] == network.parameter_count
@@ -127,12 +131,32 @@ def test_tensorboard_shows_curves_and_pictures(whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(whole / "tensorboard")).Reload()
-    curves = {"train_loss", "train_accuracy", "train_iou", "val_iou", "learning_rate", "samples_per_second"}
+    curves = {"train_loss", "train_accuracy", "train_iou", "val_iou", "learning_rate", *TIMES}
     assert curves <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("train_loss")] == [3, 4, 6, 8]
     shown = events.Images("validation")
     assert [event.step for event in shown] == [4, 8]
     assert (shown[0].width, shown[0].height) == (5 * 128, 2 * 128)
+
+
+def test_time_counts_but_for_pauses(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    watch = Stopwatch()
+    for _ in range(2):
+        now += 1.0  # data
+        watch.begin()
+        now += 3.0  # the step
+        watch.end(16)
+    watch.pause()
+    now += 100.0
+    assert watch.read() == (4.0, 0.25)
+    watch.go_on()
+    watch.begin()
+    now += 2.0
+    watch.end(16)
+    watch.pause()
+    assert watch.read() == (8.0, 0.0)
 
 
 def test_pictures_of_occupancies(pack):
