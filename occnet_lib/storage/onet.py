@@ -25,13 +25,16 @@ from occnet_lib.records import Mesh, PointSamples, ShapeKey, Watertight
 from . import hdf5, onet_binvox, png
 from .atomic import replacing
 from .catalogue import file_name, scan
-from .onet_npz import read_npz, write_npz
+from .onet_npz import exactly, read_npz, write_npz
 from .png import EncodedViews
 from .shards import PackedShape, Shard
 
 logger = logging.getLogger(__name__)
 IMAGES = "img_choy2016"
 VOXELS = 32
+# Arrays of points.npz and of pointcloud.npz.
+INSIDE = ("points", "occupancies", "loc", "scale")
+CLOUD = ("points", "normals", "loc", "scale")
 _JPEG = b"\xff\xd8"
 _JPEG_QUALITY = 95
 
@@ -61,8 +64,8 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
         DataError: a file is missing, broken or of an unexpected shape.
     """
     folder = root / key.path
-    inside = read_npz(folder / "points.npz", ("points", "occupancies", "loc", "scale"))
-    cloud = read_npz(folder / "pointcloud.npz", ("points", "normals", "loc", "scale"))
+    inside = read_npz(folder / "points.npz", INSIDE)
+    cloud = read_npz(folder / "pointcloud.npz", CLOUD)
     loc, scale = frame_of(inside, folder / "points.npz")
     if not np.allclose(cloud["loc"], loc) or not np.allclose(cloud["scale"], scale):
         raise DataError("points.npz and pointcloud.npz have different loc or scale", path=folder)
@@ -159,13 +162,16 @@ def camera_arrays(
     """(V, 3, 3) camera_mat and (V, 3, 4) world_mat of `camera_mat_0`, `world_mat_0` and so on.
 
     Raises:
-        DataError: one is missing or not of that shape.
+        DataError: one is missing, left over or not of that shape.
     """
+    exactly(
+        cameras, [f"{name}_{view}" for view in range(count) for name in ("camera_mat", "world_mat")], path
+    )
     stacks = []
     for name, shape in (("camera_mat", (3, 3)), ("world_mat", (3, 4))):
-        found = [cameras.get(f"{name}_{view}") for view in range(count)]
+        found = [cameras[f"{name}_{view}"] for view in range(count)]
         for view, array in enumerate(found):
-            if array is None or array.shape != shape or not np.isfinite(array).all():
+            if array.shape != shape or not np.isfinite(array).all():
                 raise DataError(f"{name}_{view} is not a {shape[0]}×{shape[1]} matrix", path=path)
         stacks.append(np.array(found, dtype=np.float64))
     return stacks[0], stacks[1]

@@ -32,17 +32,32 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArra
     """Arrays of a file: those of the given names, or all.
 
     Raises:
-        DataError: the file is missing or broken, or lacks a name.
+        DataError: the file is missing or broken, lacks a name or has another one.
     """
     try:
         # Opened here, since numpy leaves a broken file open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            wanted = list(file.files if names is None else names)
-            missing = [name for name in wanted if name not in file.files]
-            if not missing:
-                return {name: file[name] for name in wanted}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise DataError("no such file", path=path) from error
     except Exception as error:  # a broken zip or npy raises anything
         raise DataError(f"not readable as an NPZ file: {error}", path=path) from error
-    raise DataError(f"lacks {', '.join(missing)}", path=path)
+    if names is not None:
+        exactly(arrays, names, path)
+    return arrays
+
+
+def exactly(found: Iterable[str], names: Iterable[str], path: Path) -> None:
+    """Raise where what is found is not what was expected.
+
+    Raises:
+        DataError: lists what is missing and what is left over.
+    """
+    there, expected = list(found), list(names)
+    missing = [name for name in expected if name not in there]
+    left_over = [name for name in there if name not in expected]
+    if complaints := [
+        *([f"lacks {', '.join(missing)}"] if missing else []),
+        *([f"has {', '.join(left_over)} left over"] if left_over else []),
+    ]:
+        raise DataError(" and ".join(complaints), path=path)

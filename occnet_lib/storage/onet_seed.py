@@ -23,10 +23,13 @@ from occnet_lib.records import ShapeKey
 from . import hdf5, onet, png
 from .atomic import replacing
 from .catalogue import divided, read_lists, with_shards
+from .onet_npz import exactly
 from .png import EncodedViews
 from .shards import PackedShape, Shard
 
 logger = logging.getLogger(__name__)
+
+_GROUPS = ("camera", "points", "pointcloud")
 
 
 def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
@@ -67,17 +70,13 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     if not path.is_file():
         raise DataError("no such file", path=path)
     with hdf5.reading(path), h5py.File(path, "r") as file:
+        exactly(file, ("images", *_GROUPS), path)
         images = file["images"][()]
         camera, inside, cloud = (
-            {name: dataset[()] for name, dataset in file[group].items()}
-            for group in ("camera", "points", "pointcloud")
+            {name: dataset[()] for name, dataset in file[group].items()} for group in _GROUPS
         )
-    for arrays, names in (
-        (inside, ("points", "occupancies", "loc", "scale")),
-        (cloud, ("points", "normals")),
-    ):
-        if missing := [name for name in names if name not in arrays]:
-            raise DataError(f"lacks {', '.join(missing)}", path=path)
+    exactly(inside, onet.INSIDE, path)
+    exactly(cloud, onet.CLOUD, path)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
         raise DataError(f"images are {images.dtype} of shape {images.shape}", path=path)
     loc, scale = onet.frame_of(inside, path)

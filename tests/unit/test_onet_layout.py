@@ -310,9 +310,20 @@ def test_unlisted_shapes_are_left_out_and_unlisted_datasets_divided(exported: Pa
             lambda f: rewrite(f / "img_choy2016/cameras.npz", world_mat_1=np.eye(4)),
             "world_mat_1 is not a 3×4",
         ),
-        (lambda f: rewrite(f / "img_choy2016/cameras.npz", camera_mat_2=None), "camera_mat_2 is not a 3×3"),
+        (lambda f: rewrite(f / "img_choy2016/cameras.npz", camera_mat_2=None), "lacks camera_mat_2"),
+        (
+            lambda f: rewrite(f / "points.npz", loc=None, labels=np.zeros(200), z=np.zeros(3)),
+            "lacks loc and has labels, z left over",
+        ),
         (lambda f: (f / "img_choy2016/001.jpg").unlink(), "without a gap"),
-        (lambda f: (f / "img_choy2016/002.jpg").unlink(), "has other sizes than 03001627/shape0"),
+        (lambda f: (f / "img_choy2016/002.jpg").unlink(), "has camera_mat_2, world_mat_2 left over"),
+        (
+            lambda f: (
+                (f / "img_choy2016/002.jpg").unlink(),
+                rewrite(f / "img_choy2016/cameras.npz", camera_mat_2=None, world_mat_2=None),
+            ),
+            "has other sizes than 03001627/shape0",
+        ),
         (lambda f: (f / "img_choy2016/001.jpg").write_bytes(b"\xff\xd8no"), "001.jpg: is no image"),
         (lambda f: (f / "model.binvox").write_bytes(b"no"), "is no binvox file"),
     ],
@@ -533,14 +544,18 @@ def test_broken_seed_files(seed_folder: Path, tmp_path: Path, caplog) -> None:
     (seed_folder / "03001627_shape0.h5").write_bytes(b"no HDF5")
     with h5py.File(seed_folder / "03001627_shape1.h5", "a") as file:
         del file["points/loc"]
+        file["points/labels"] = np.zeros(3)
+    with h5py.File(seed_folder / "03001627_shape2.h5", "a") as file:
+        file["depth"] = np.zeros(3)
     with h5py.File(seed_folder / "03001627_shape3.h5", "a") as file:
         del file["images"]
         file["images"] = np.zeros((3, 9, 9), np.uint8)
     (seed_folder / "03001627_shape4.h5").unlink()
-    assert import_packs(seed_folder, tmp_path / "packs", CONFIG) == (2, 5)
+    assert import_packs(seed_folder, tmp_path / "packs", CONFIG) == (1, 5)
     reasons = {row["id"]: row["reason"] for row in read_rows(tmp_path / "packs" / "shapes.csv")}
     assert "corrupt file" in reasons["shape0"]
-    assert "lacks loc" in reasons["shape1"]
+    assert "lacks loc and has labels left over" in reasons["shape1"]
+    assert "has depth left over" in reasons["shape2"]
     assert "images are uint8 of shape (3, 9, 9)" in reasons["shape3"]
     assert "1 files listed but not there" in caplog.text
     with pytest.raises(DataError, match=r"no files 02691156_<id>\.h5"):
