@@ -410,6 +410,12 @@ def test_a_broken_pretrained_file_is_named(tmp_path, monkeypatch):
     file.write_bytes(b"<html>")
     with pytest.raises(DependencyError, match=r"resnet18-f37072fd.*delete the file"):
         Encoder("resnet18", 4, pretrained=True)
+    for content in ({"conv1.weight": torch.zeros(1)}, torch.zeros(1)):
+        torch.save(content, file)
+        with pytest.raises(
+            DependencyError, match=r"resnet18-f37072fd.*not hold the weights.*delete the file"
+        ):
+            Encoder("resnet18", 4, pretrained=True)
 
 
 def test_encoder_input_scales_and_resizes():
