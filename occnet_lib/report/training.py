@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from occnet_lib.config import Model
+
 from . import plots
 from .html import Html, cell, figure, join, paragraph, picture, table, tag
 from .results import Absent, Results, Row, number, shown
@@ -95,10 +97,7 @@ def _options(results: Results, models: list[str]) -> Html:
         body.append(
             (
                 cell(model, left=True),
-                cell(
-                    f"{network.encoder} + {network.decoder}, {network.hidden} wide" if network else None,
-                    left=True,
-                ),
+                cell(_described(network) if network else None, left=True),
                 f"{parameters:,}" if isinstance(parameters, int) else None,
                 shown(max(steps, default=None), 0),
                 shown(max(ious, default=None)),
@@ -108,3 +107,15 @@ def _options(results: Results, models: list[str]) -> Html:
         )
     columns = ("Model", "Network", "Parameters", "Steps", "Best validation IoU", "Device", "Precision")
     return table(columns, body)
+
+
+def _described(network: Model) -> str:
+    """A network, with the keys of its that are not the default's."""
+    plain = Model().model_dump()
+    shown_already = ("encoder", "decoder", "hidden")
+    others = [
+        f"{key} {value}"
+        for key, value in network.model_dump().items()
+        if key not in shown_already and value != plain[key]
+    ]
+    return ", ".join([f"{network.encoder} + {network.decoder}", f"{network.hidden} wide", *others])

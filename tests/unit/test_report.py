@@ -419,6 +419,14 @@ class TestNumbers:
         assert metrics._share(0.3, 0.3, 0.3, True) == 0.5
         assert metrics._share(None, 0, 1, True) is None
 
+    def test_switches_tell_networks_apart(self, copy, quick) -> None:
+        turned = Model(frame="camera", image="silhouette", positional_encoding=4)
+        said = rebuilt(copy, Config(models={"onet": turned, "small": CONFIG.models["small"]})).text[
+            "training"
+        ]
+        assert "resnet18 + cbn, 256 wide, positional_encoding 4, frame camera, image silhouette" in said
+        assert "resnet18 + fc, 128 wide, c_dim 128" in said
+
     def test_bold_is_the_best_by_the_metrics_direction(self, results) -> None:
         text = build(Results(results, CONFIG))
         rows = read_rows(results / "evaluate" / "models.csv")
