@@ -50,6 +50,7 @@ def random_batch(args: argparse.Namespace) -> Batch:
 def our_step(section: Train, batch: Batch, device: str) -> Callable[[], None]:
     """A function that trains our network for a step, as Lightning does."""
     module = OccupancyModule(Model(), section, [str(i) for i in range(len(batch.shapes))]).to(device)
+    module.setup("fit")
     optimizer = module.configure_optimizers()["optimizer"]
 
     def step() -> None:
@@ -103,7 +104,7 @@ def compare(args: argparse.Namespace) -> None:
     print(f"{'':<26}" + "".join(f"{column:>14}" for column in columns))
     reference = show("ONet's layout, fp32", twin, args, operations / most)
     section = Train(points=args.points, image_size=args.pixels, batch_size=args.batch)
-    step = twin
+    del twin  # and what memory its weights take
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
         torch.set_float32_matmul_precision("high")  # as training does: TF32
         options = {"precision": precision, "compile": compiled}

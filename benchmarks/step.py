@@ -102,6 +102,7 @@ def twin_step(model: Model, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[
 def our_step(model: Model, train: Train, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
     """A function that trains our network for a step, as the Lightning module is set up."""
     module = OccupancyModule(model, train, [])
+    module.setup("fit")
     optimizer = module.configure_optimizers()["optimizer"]
     images, points, occupancies = inputs
     images = images.contiguous(memory_format=torch.channels_last)

@@ -14,7 +14,7 @@ VERSIONS = MappingProxyType(
         "points": 3,
         "views": 2,
         "pack": 3,
-        "train": 3,
+        "train": 4,
         "reconstruct": 3,
         "evaluate": 2,
         "analyse": 1,

@@ -8,13 +8,15 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from occnet_lib.errors import OccnetError
 
 logger = logging.getLogger(__name__)
+
+_PAUSE = 1.0  # seconds until locks are tried again
 
 
 def run_lock(folder: str | Path) -> IO[str]:
@@ -49,6 +51,32 @@ def job_lock(path: str | Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         _sign(file)
         yield
+
+
+@contextlib.contextmanager
+def some_locks(paths: Sequence[Path], count: int, what: str) -> Iterator[list[int]]:
+    """Hold `count` of several locks, the first that are free, by their numbers; wait while these are fewer.
+
+    Args:
+        paths: at least `count`.
+        what: is waited for; for the log.
+    """
+    told = False
+    while True:
+        with contextlib.ExitStack() as stack:
+            found: list[int] = []
+            for number, path in enumerate(paths):
+                file = stack.enter_context(_open(path))
+                if len(found) < count and _try(file):
+                    _sign(file)
+                    found.append(number)
+            if len(found) == count:
+                yield found
+                return
+            if not told:
+                logger.warning("waiting for %s (%s)", what, _holder(file))
+                told = True
+        time.sleep(_PAUSE)
 
 
 def _open(path: Path) -> IO[str]:

@@ -47,6 +47,12 @@ def decode(data: bytes) -> NDArray[np.uint8]:
         return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height of PNG or JPEG bytes, without decoding them; raises as `decode`."""
+    with _reading(data) as image:
+        return image.size
+
+
 def encode_extra(image: NDArray[Any]) -> bytes:
     """PNG bytes of (H, W) uint16, (H, W) uint8 or (H, W, 3) uint8, as it is."""
     return encode(image) if image.ndim == 3 else _png(Image.fromarray(image))

@@ -192,6 +192,11 @@ class Shard:
         with self._naming(i, view):
             return png.decode(self.image_bytes(i, view))
 
+    def image_size(self, i: int, view: int) -> tuple[int, int]:
+        """Width and height of an image, which is not decoded."""
+        with self._naming(i, view):
+            return png.size(self.image_bytes(i, view))
+
     @cached_property
     def extra(self) -> tuple[str, ...]:
         """Which of depth, mask and normals there are of every view."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from typing_extensions import override
 
+from occnet_lib import seeds
 from occnet_lib.config import Train
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.storage.atomic import replacing
@@ -29,8 +30,9 @@ class Bookkeeping(Callback):
     """Everything between two steps, in one order, so that a state is saved only when its step is done with.
 
     The state that goes into last.ckpt holds all that a run needs to go on as if it had never stopped: beside
-    Lightning's own (weights, optimiser, schedule, position) the random generators, the sums behind the next
-    record, the rows of metrics.csv and the best network; the last two files are made again from last.ckpt.
+    Lightning's own (weights, optimiser, schedule, position) the sums behind the next record, the rows of
+    metrics.csv and the best network; the last two files are made again from last.ckpt. What chance decides in a
+    step (dropped layers) follows from the seed, the step and the process, so that no generator's state is kept.
 
     Args:
         folder: of the run.
@@ -56,21 +58,18 @@ class Bookkeeping(Callback):
         self._validation, self._pictures, self._bf16 = validation, pictures, bf16
         self._best: dict[str, Any] | None = None
         self._rows: list[Row] = []
-        self._resumed: dict[str, Any] | None = None
         self._watch = Stopwatch()
         self._surroundings = Surroundings(train.devices)
 
     @override
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors only."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        random = {"cpu": torch.get_rng_state(), "cuda": cuda}
-        return {"digest": self._digest, "rows": self._rows, "best": self._best, "random": random}
+        return {"digest": self._digest, "rows": self._rows, "best": self._best}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a state; metrics.csv and best.ckpt become what they were then."""
-        self._resumed, self._rows, self._best = state_dict, state_dict["rows"], state_dict["best"]
+        self._rows, self._best = state_dict["rows"], state_dict["best"]
 
     def restore_files(self) -> None:
         """Write metrics.csv and best.ckpt as the state has them."""
@@ -96,18 +95,16 @@ class Bookkeeping(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Put the files and the random generators where the state left them."""
+        """Put the files where the state left them."""
         if trainer.is_global_zero:
             self.restore_files()
-        if self._resumed is not None:
-            torch.set_rng_state(self._resumed["random"]["cpu"])
-            if torch.cuda.is_available() and self._resumed["random"]["cuda"]:
-                torch.cuda.set_rng_state_all(self._resumed["random"]["cuda"])
         self._watch.go_on()
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """The batch is there."""
+        words = "train step", str(trainer.global_step), str(trainer.global_rank)
+        torch.manual_seed(seeds.entropy(self._options["seed"], *words) % 2**63)
         self._watch.begin()
 
     @override

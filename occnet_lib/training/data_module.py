@@ -122,6 +122,11 @@ class DeviceLoader(_Positioned):
         self._items, self._device = items, device
         self._set: DeviceSet | None = None
 
+    def __len__(self) -> int:
+        return (
+            sys.maxsize
+        )  # of what has no length Lightning asks for a batch ahead, which the position would count
+
     def __iter__(self) -> Iterator[Batch]:
         if self._set is None:
             self._set = DeviceSet(self._items, self._device)
@@ -145,7 +150,7 @@ def training_loader(
     if train.cache == "gpu":
         raise ConfigError(
             f"train.cache is gpu, but {items.shapes.nbytes() / 1e9:.1f} GB are more than half of what is free there, "
-            "or shapes differ in numbers of points or views",
+            "or shapes differ in numbers of points or views or in the size of these",
             hint="use auto",
         )
     return TrainingLoader(items, train.batch_size, seed, train.workers, pin=device == "cuda")

@@ -66,6 +66,15 @@ class ShapeSet:
             self._images[shape, view] = image
         return image
 
+    def image_sizes(self) -> set[tuple[int, int]]:
+        """Widths and heights that occur."""
+        return {
+            shard.image_size(i, view)
+            for shard in self._shards
+            for i in range(len(shard))
+            for view in range(shard.views)
+        }
+
     def rotation(self, shape: int, view: int) -> NDArray[np.float32]:
         """(3, 3) float32, unit frame to the camera of an image."""
         shard, i = self._places[shape]

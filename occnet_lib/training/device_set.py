@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batch import Batch, resized
+from .batch import Batch
 from .dataset import ShapeSet, TrainingItems
 
 # Of the device's free memory, what data may take; the rest is for weights and activations.
@@ -19,15 +19,14 @@ class DeviceSet:
     """Pictures, cameras, points and occupancies of all shapes as tensors on a device.
 
     Args:
-        items: what a batch is made of; their shapes have equal numbers of points and views.
+        items: what a batch is made of; their shapes have equal numbers of points and views, of one size.
         device: where.
     """
 
     def __init__(self, items: TrainingItems, device: str | torch.device) -> None:
         shapes, self._items, self._device = items.shapes, items, torch.device(device)
         views, count = range(shapes.views(0)), shapes.points_of(0)
-        edge = shapes.image(0, 0).shape[:2]
-        size = (len(shapes), len(views), *edge, 3)
+        size = (len(shapes), len(views), *shapes.image(0, 0).shape)
         self._images = torch.zeros(size, dtype=torch.uint8, device=device)
         self._points = torch.zeros(len(shapes), count, 3, dtype=torch.float16, device=device)
         self._occupancies = torch.zeros(len(shapes), count, dtype=torch.bool, device=device)
@@ -37,7 +36,6 @@ class DeviceSet:
         rotations = np.zeros((len(shapes), len(views), 3, 3), np.float32)
         for shape in range(len(shapes)):
             images = [shapes.image(shape, view) for view in views]
-            images = [image if image.shape[:2] == edge else resized(image, edge) for image in images]
             points, occupancies = shapes.points(shape, 0, count)
             self._images[shape] = torch.from_numpy(np.stack(images)).to(device)
             self._points[shape] = torch.from_numpy(points).to(device)
@@ -51,11 +49,13 @@ class DeviceSet:
 
     @staticmethod
     def fits(shapes: ShapeSet, device: str) -> bool:
-        """Whether a set can be on a device: shapes have the same numbers, and memory is free for them."""
+        """Whether a set can be on a device: shapes have equal numbers and sizes, and memory is free for them."""
         numbers = {(shapes.views(i), shapes.points_of(i), shapes.near_of(i)) for i in range(len(shapes))}
         if len(numbers) > 1:
             return False
-        return device == "cpu" or shapes.nbytes() < _SHARE * torch.cuda.mem_get_info()[0]
+        if device != "cpu" and shapes.nbytes() >= _SHARE * torch.cuda.mem_get_info()[0]:
+            return False
+        return len(shapes.image_sizes()) == 1  # last, as it looks at every picture
 
     def batch(self, pairs: Sequence[tuple[int, int]]) -> Batch:
         """The items of (epoch, shape) pairs; without waiting for the device."""

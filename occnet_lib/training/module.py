@@ -46,7 +46,10 @@ class OccupancyModule(LightningModule):
         self._train, self._names = train, names
         self._unchecked: list[tuple[Tensor, Tensor]] = []
 
-        if train.compile:
+    @override
+    def setup(self, stage: str) -> None:
+        """In the process that trains: what is compiled does not travel to another."""
+        if self._train.compile:
             # In place, so that the names of the weights stay; the encoder is convolutions, which are fast already.
             self.network.decoder.compile()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from typing_extensions import override
@@ -18,6 +18,7 @@ from typing_extensions import override
 from occnet_lib import logs
 from occnet_lib.config import Train
 from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.networks import gpus
 
 from .memory import keep_freed_memory
 from .pl import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
@@ -31,16 +32,42 @@ def rank_of_task() -> int:
     return int(os.environ.get("SLURM_PROCID", "0"))
 
 
-def trainer_options(train: Train) -> dict[str, Any]:
+class Place(NamedTuple):
+    """Where a training runs.
+
+    Attributes:
+        device: cuda or cpu.
+        devices: how many of this machine's, or which.
+    """
+
+    device: str
+    devices: int | list[int]
+
+
+@contextmanager
+def place(train: Train, device: str) -> Iterator[Place]:
+    """The place of a training, whose GPUs are its own as long as it lasts."""
+    if device == "cpu" or train.nodes > 1:  # there Slurm's tasks have their own
+        yield Place(device, train.devices)
+    else:
+        with gpus.taken(train.devices) as found:
+            yield Place(device, found)
+
+
+def trainer_options(train: Train, devices: int | list[int]) -> dict[str, Any]:
     """Lightning's options for `train.devices` and `train.nodes`.
 
     On one node the processes are started from here; on several Slurm has started one task a device.
+
+    Args:
+        train: section `train`.
+        devices: `Place.devices`.
 
     Raises:
         ConfigError: there are to be several nodes and Slurm has not started as many tasks.
     """
     # A job's time limit and requeueing are Snakemake's and Slurm's matter.
-    alone: dict[str, Any] = {"devices": train.devices, "plugins": [LightningEnvironment()]}
+    alone: dict[str, Any] = {"devices": devices, "plugins": [LightningEnvironment()]}
     if train.devices * train.nodes == 1:
         return alone
     if train.nodes == 1:
@@ -75,12 +102,13 @@ _OWN_ORDER = {"use_distributed_sampler": False}
 
 
 class Surroundings:
-    """What a process that was started for a device lacks of the one that started it: log, threads, memory's settings."""
+    """What a process that was started for a device lacks of the one that started it: log, threads, torch's settings."""
 
     def __init__(self, devices: int) -> None:
         handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
         self._log = Path(handlers[0].baseFilename) if handlers else None
         self._threads = max(1, torch.get_num_threads() // devices)
+        self._precision = torch.get_float32_matmul_precision()
 
     def restore(self, rank: int) -> None:
         """Call in every process; where none was started it does nothing."""
@@ -88,6 +116,7 @@ class Surroundings:
             return
         keep_freed_memory()
         torch.set_num_threads(self._threads)
+        torch.set_float32_matmul_precision(self._precision)
         logs.join(self._log if rank == 0 else None)
 
 

@@ -99,9 +99,11 @@ class ProgressBar(Callback):
         """Show the bar."""
         if not sys.stderr.isatty() or not trainer.is_global_zero:
             return
-        from rich.console import Console
-        from rich.progress import Progress
-
+        try:
+            from rich.console import Console
+            from rich.progress import Progress
+        except ImportError:  # training does not need it
+            return
         progress = Progress(console=Console(stderr=True), transient=True)
         task = progress.add_task("training", total=self._steps, completed=trainer.global_step)
         progress.start()

@@ -24,7 +24,7 @@ from .memory import keep_freed_memory
 from .module import OccupancyModule
 from .picture import Pictures
 from .pl import TensorBoardLogger, Trainer
-from .processes import processes, rank_of_task, trainer_options
+from .processes import Place, place, processes, rank_of_task, trainer_options
 from .record import ProgressBar
 
 _log = logging.getLogger(__name__)
@@ -63,12 +63,23 @@ def train(
     """
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
-    model, section, folder = config.models[model_name], config.train, Path(out_dir)
+    section, folder = config.train, Path(out_dir)
     training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     device = options.device_of(section)
     keep_freed_memory()
+    with place(section, device) as where:
+        _train(config, model_name, (training, validation), folder, resume, where)
+
+
+def _train(
+    config: Config, model_name: str, sets: tuple[ShapeSet, ShapeSet], folder: Path, resume: bool, where: Place
+) -> None:
+    model, section, device = config.models[model_name], config.train, where.device
+    training, validation = sets
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
     bf16 = options.uses_bf16(section, device)
     digest = options.run_digest(model, section, config.seed, training, validation)
     first_process = rank_of_task() == 0
@@ -103,7 +114,7 @@ def train(
     what = (model_name, parameters, precision, device, len(training), _place(loader, training))
     _log.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
     with _quiet_lightning(), processes():
-        trainer = _trainer(folder, section, keeper, device, bf16, first)
+        trainer = _trainer(folder, section, keeper, where, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
 
 
@@ -127,11 +138,11 @@ def _place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
     return "in memory" if training.cached else "on disk"
 
 
-def _trainer(folder: Path, train: Train, keeper: Bookkeeping, device: str, bf16: bool, first: int) -> Trainer:
-    if device == "cuda":
-        torch.set_float32_matmul_precision("high")
+def _trainer(
+    folder: Path, train: Train, keeper: Bookkeeping, where: Place, bf16: bool, first: int
+) -> Trainer:
     return Trainer(
-        accelerator=device,
+        accelerator=where.device,
         precision="bf16-mixed" if bf16 else "32-true",
         max_steps=train.steps,
         max_epochs=-1,
@@ -141,7 +152,7 @@ def _trainer(folder: Path, train: Train, keeper: Bookkeeping, device: str, bf16:
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
-        **trainer_options(train),
+        **trainer_options(train, where.devices),
     )
 
 

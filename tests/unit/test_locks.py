@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from occnet_lib.errors import OccnetError
-from occnet_lib.storage.locks import job_lock, run_lock
+from occnet_lib.storage import locks
+from occnet_lib.storage.locks import job_lock, run_lock, some_locks
 
 HOLD_RUN = "import sys, time; from occnet_lib.storage.locks import run_lock; f = run_lock(sys.argv[1]); "
 HOLD_JOB = "import sys, time; from occnet_lib.storage.locks import job_lock\nwith job_lock(sys.argv[1]):\n "
@@ -69,3 +71,18 @@ def test_jobs_that_follow_one_another_do_not_wait(tmp_path, caplog):
         with job_lock(tmp_path / ".a.lock"):
             pass
     assert not caplog.records
+
+
+def test_some_of_several_locks_are_waited_for(tmp_path, hold, monkeypatch, caplog):
+    monkeypatch.setattr(locks, "_PAUSE", 0.01)
+    paths = [tmp_path / name for name in "abc"]
+    process = hold(HOLD_JOB, paths[1])
+    with some_locks(paths, 2, "two") as found:
+        assert found == [0, 2]
+        assert not caplog.text
+        threading.Timer(0.2, process.kill).start()
+        with some_locks(paths, 1, "another") as more:  # the third comes free when its process is killed
+            assert more == [1]
+    assert "waiting for another (process " in caplog.text
+    with some_locks(paths, 3, "all") as found:
+        assert found == [0, 1, 2]

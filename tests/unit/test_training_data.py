@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import subprocess
 import sys
 from dataclasses import fields, replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from occnet_lib.config import Model, Train
 from occnet_lib.errors import ConfigError, DataError, OccnetError
@@ -86,6 +90,9 @@ def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="shapes differ"):
         training_loader(items, train, 0, "cpu")
     one = ShapeSet(shards[:1], train)
+    sizes = [make_shard(tmp_path / f"train-{i}.h5", 1, pixels=33 + i) for i in range(2, 4)]
+    with pytest.raises(ConfigError, match="size of these"):
+        training_loader(TrainingItems(ShapeSet(sizes, train), train, 0), train, 0, "cpu")
     for free, fits in ((2 * one.nbytes() - 1, False), (3 * one.nbytes(), True)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10 * free))
         assert DeviceSet.fits(one, "cuda") == fits
@@ -523,13 +530,59 @@ def test_validation_scores_against_a_naive_twin(tmp_path):
     assert scores.threshold == THRESHOLDS[int(means.argmax())]
 
 
-def test_training_is_imported_without_the_libraries_of_preprocessing():
+def with_requirements(names: tuple[str, ...]) -> set[str]:
+    """Installed distributions and, transitively, those that they need."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        try:
+            needed = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # for another platform
+            continue
+        found.add(name)
+        requirements = [Requirement(text) for text in needed]
+        waiting += [
+            canonicalize_name(r.name)
+            for r in requirements
+            if not r.marker or r.marker.evaluate({"extra": ""})
+        ]
+    return found
+
+
+def linked(folder: Path, names: set[str]) -> Path:
+    """A folder to import from in which there are these distributions alone."""
+    folder.mkdir()
+    for name in names:
+        distribution = metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+            place = folder / top
+            if not place.exists():  # several share a folder
+                place.symlink_to(Path(str(distribution.locate_file(top))).resolve())
+    return folder
+
+
+def test_training_needs_seven_libraries_alone(tmp_path):
+    libraries = "torch", "torchvision", "lightning", "h5py", "numpy", "pydantic", "tensorboard"
+    folder = linked(tmp_path / "libraries", with_requirements(libraries))
+    assert not any((folder / name).exists() for name in ("open3d", "trimesh", "scipy", "rich", "snakemake"))
+    make_shard(tmp_path / "train-0.h5", 4)
+    make_shard(tmp_path / "val-0.h5", 1)
     code = (
         "import sys\n"
-        "absent = ['open3d', 'trimesh', 'pyrender', 'snakemake', 'skimage', 'sklearn', 'numba']\n"
-        "sys.modules.update(dict.fromkeys(absent))\n"  # None: importing it is a ModuleNotFoundError
-        "import occnet_lib.training.train\n"
-        "import occnet_lib.networks.checkpoint\n"
+        "sys.stderr.isatty = lambda: True\n"  # there a bar would be shown
+        "from pathlib import Path\n"
+        "from occnet_lib.config import Config\n"
+        "from occnet_lib.training.train import train\n"
+        "sizes = {'steps': 2, 'batch_size': 2, 'points': 16, 'image_size': 32, 'accelerator': 'cpu'}\n"
+        "config = Config.model_validate({'train': sizes, 'models': {'m': {'hidden': 8, 'c_dim': 8}}})\n"
+        "here = Path(sys.argv[1])\n"
+        "train(config, 'm', [here / 'train-0.h5'], [here / 'val-0.h5'], here / 'run')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-S", "-c", code, tmp_path]
+    surroundings = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "best.ckpt").exists()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from occnet_lib.training.data_module import BatchOrder
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.picture import Pictures, seen
-from occnet_lib.training.processes import processes, trainer_options
+from occnet_lib.training.processes import Surroundings, place, processes, trainer_options
 from occnet_lib.training.record import COLUMNS, Stopwatch
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
@@ -88,7 +89,7 @@ def state_of(folder: Path, name: str = "best.ckpt") -> dict[str, torch.Tensor]:
 
 
 def assert_equal_runs(a: Path, b: Path) -> None:
-    """Bit for bit: weights, optimiser, schedule, random generator, best network, rows."""
+    """Bit for bit: weights, optimiser, schedule, best network, rows."""
     assert rows_of(a) == rows_of(b)
     for name in ("best.ckpt", "last.ckpt"):
         left, right = state_of(a, name), state_of(b, name)
@@ -100,9 +101,6 @@ def assert_equal_runs(a: Path, b: Path) -> None:
     for key, moments in left["optimizer_states"][0]["state"].items():
         others = right["optimizer_states"][0]["state"][key]
         assert all(torch.equal(moments[name], others[name]) for name in moments)
-    for callback in ("Bookkeeping",):
-        mine, other = (state["callbacks"][callback]["random"]["cpu"] for state in (left, right))
-        assert torch.equal(mine, other)
 
 
 def test_the_files_of_a_run(whole):
@@ -232,6 +230,24 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
     assert not (tmp_path / ".last.123.ckpt").exists()
 
 
+@pytest.mark.parametrize("options", [{"cache": "gpu"}, {"cache": "none", "workers": 1}])
+def test_a_run_goes_on_wherever_its_data_are(options, pack, tmp_path):
+    """Also with what chance decides in the network: EfficientNet drops layers."""
+    model = MODEL.model_copy(update={"encoder": "efficientnet_b0"})
+    section = TRAIN.model_copy(update=options | {"schedule": "constant", "validate_every": 99})
+
+    def run(folder: Path, steps: int) -> None:
+        config = Config(models={"m": model}, train=section.model_copy(update={"steps": steps}))
+        train(config, "m", pack[0], [], folder)
+
+    run(tmp_path / "whole", 6)
+    for steps in (2, 4, 6):
+        run(tmp_path / "parts", steps)
+    assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 6
+    whole, parts = (state_of(tmp_path / name, "last.ckpt") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, EVERYTHING])
 def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
@@ -270,6 +286,7 @@ def test_a_compiled_decoder_trains_as_a_plain_one(pack):
     for compiled in (False, True):
         torch.manual_seed(1)
         module = OccupancyModule(MODEL, TRAIN.model_copy(update={"compile": compiled}), shapes.names)
+        module.setup("fit")
         loss = module.training_step(batch, 0)
         loss.backward()
         gradients = {name: value.grad for name, value in module.network.named_parameters()}
@@ -404,8 +421,43 @@ def test_several_nodes_need_as_many_tasks_of_slurm(pack, tmp_path, monkeypatch):
         train(configuration(nodes=2, devices=2), "small", *pack, tmp_path)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    options = trainer_options(TRAIN.model_copy(update={"nodes": 2, "devices": 2}))
+    options = trainer_options(TRAIN.model_copy(update={"nodes": 2, "devices": 2}), 2)
     assert (options["num_nodes"], options["devices"]) == (2, 2)
+
+
+def test_a_started_process_is_set_up_as_the_one_that_started_it(monkeypatch):
+    threads = torch.get_num_threads()
+    torch.set_float32_matmul_precision("high")
+    try:
+        surroundings = Surroundings(1)
+        torch.set_float32_matmul_precision("highest")
+        surroundings.restore(0)
+        assert torch.get_float32_matmul_precision() == "highest", "no process was started"
+        monkeypatch.setattr("multiprocessing.parent_process", lambda: "one")
+        monkeypatch.setattr("occnet_lib.logs.join", lambda _: None)
+        surroundings.restore(1)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(threads)
+
+
+def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
+    """With GPUs that are made up."""
+    current = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=f"gpu{gpu}"))
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    two = TRAIN.model_copy(update={"devices": 2})
+    with place(TRAIN, "cuda") as first, place(two, "cuda") as others:
+        assert (first, others) == (("cuda", [0]), ("cuda", [1, 2]))
+        assert trainer_options(two, others.devices)["devices"] == [1, 2]
+    with place(two, "cuda") as again:
+        assert again.devices == [0, 1]
+    assert current == [0, 1, 0]
+    with place(two, "cpu") as plain, place(two.model_copy(update={"nodes": 2}), "cuda") as slurm:
+        assert (plain.devices, slurm.devices) == (2, 2)
 
 
 def test_faults_of_started_processes_are_one_line():

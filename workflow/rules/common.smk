@@ -210,7 +210,8 @@ def launched():
     """What starts the tasks of such a training."""
     if CONFIG.train.nodes == 1:
         return ""
-    return f"srun --ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices} "
+    tasks = f"--ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices}"
+    return f"srun --kill-on-bad-exit=1 {tasks} "  # where one has failed, the others would wait for it
 
 
 def looked_up(wildcards):
