@@ -31,12 +31,14 @@ def colors(count: int) -> list[str]:
 
 
 def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str) -> bytes:
-    """Curves in panels, two in a row.
+    """Curves in panels, two in a row; below all of them a model's colour.
 
     Args:
         panels: title → model → kind ("validation" bold with dots, others thin) → (x, y).
         x_label: below every panel.
     """
+    from matplotlib.lines import Line2D
+
     models = list(dict.fromkeys(model for panel in panels.values() for model in panel))
     palette = dict(zip(models, colors(len(models)), strict=True))
     columns = min(2, len(panels))
@@ -52,9 +54,12 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                 look = (
                     {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
                 )
-                axes.plot(x[::step], y[::step], color=palette[model], label=f"{model}, {kind}", **look)
+                axes.plot(x[::step], y[::step], color=palette[model], **look)
         _tidy(axes, title, x_label)
-        axes.legend(fontsize=7, frameon=False)
+    handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
+    longest = max(map(len, models), default=0)
+    fitting = max(1, 65 * columns // (longest + 8))  # characters of this size beside one another
+    figure.legend(handles=handles, loc="outside lower center", ncols=fitting, fontsize=8, frameon=False)
     return _png(figure)
 
 
