@@ -9,10 +9,19 @@ from .config import Config
 from .jobs_files import catalogue_of, catalogue_path, packs, reconstructed, sound
 
 
+def _spread_over_gpus(config: Config) -> None:
+    """Several such jobs run at a time."""
+    if config.reconstruct.accelerator != "cpu":
+        from .networks import gpus
+
+        gpus.spread()
+
+
 def reconstruct(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard from their photos."""
     from .reconstruction.shard import reconstruct_shard
 
+    _spread_over_gpus(config)
     reconstruct_shard(args.checkpoint, sound(config, args.pack), config.reconstruct, args.out, config.seed)
     return f"reconstruct: {args.out}: {reconstructed(args.out)}"
 
@@ -32,6 +41,7 @@ def index_codes(args: argparse.Namespace, config: Config) -> str:
     from .evaluation.index import write_index
     from .reconstruction.network_field import encoder_features
 
+    _spread_over_gpus(config)
     codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
     train, test = packs(config, "train"), packs(config, "test")
     write_index(codes, train, test, config.reconstruct.view, config.evaluate.code_views, args.out)
@@ -76,6 +86,7 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
     from .reconstruction.extract import threshold_logit
     from .reconstruction.network_field import Reconstructor, one_thread
 
+    _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
     with one_thread():
         rows = measure(network.logits, threshold_logit(network.threshold), pack, config, args.model, args.out)

@@ -15,21 +15,32 @@ from occnet_lib.storage import locks
 
 @contextmanager
 def taken(count: int) -> Iterator[list[int]]:
-    """Numbers of GPUs that no other process of this user has taken; the first is the current one.
+    """Numbers of GPUs that no other process of this user has taken; the first is the current one meanwhile.
 
     Of those that `CUDA_VISIBLE_DEVICES` shows. Waits while too few are free.
     """
     files = [_lock(gpu) for gpu in range(torch.cuda.device_count())]
+    before = torch.cuda.current_device()
     with locks.some_locks(files, count, "a GPU that no other training uses") as found:
         torch.cuda.set_device(found[0])
-        yield found
+        try:
+            yield found
+        finally:
+            torch.cuda.set_device(before)
 
 
 def spread() -> None:
-    """Choose the current GPU by the process's number, for work that may share one."""
-    torch.cuda.set_device(os.getpid() % torch.cuda.device_count())
+    """Choose the current GPU, if there is one, by the process's number, for work that may share it."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(os.getpid() % torch.cuda.device_count())
 
 
 def _lock(gpu: int) -> Path:
-    name = torch.cuda.get_device_properties(gpu).uuid
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    # Of the slices of a card (MIG) a process sees one, which torch may give the card's name.
+    name = (
+        visible.replace("/", "-")
+        if visible.startswith("MIG-")
+        else torch.cuda.get_device_properties(gpu).uuid
+    )
     return Path(tempfile.gettempdir()) / f"occnet-{os.getuid()}-{name}.lock"

@@ -278,17 +278,12 @@ def one_thread() -> Iterator[None]:
 def _device(accelerator: str) -> str:
     import torch
 
-    from occnet_lib.networks import gpus
-
     there = torch.cuda.is_available()
     if accelerator == "gpu" and not there:
         raise ConfigError(
             "reconstruct.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu"
         )
-    if not there or accelerator == "cpu":
-        return "cpu"
-    gpus.spread()
-    return "cuda"
+    return "cuda" if there and accelerator != "cpu" else "cpu"
 
 
 def _threshold(config: Reconstruct, options: dict[str, object], checkpoint: str | Path) -> float:

@@ -65,23 +65,31 @@ def some_locks(paths: Sequence[Path], count: int, what: str) -> Iterator[list[in
     while True:
         with contextlib.ExitStack() as stack:
             found: list[int] = []
+            holders = []
             for number, path in enumerate(paths):
+                if len(found) == count:
+                    break
                 file = stack.enter_context(_open(path))
-                if len(found) < count and _try(file):
+                if _try(file):
                     _sign(file)
                     found.append(number)
+                else:
+                    holders.append(_holder(file))
             if len(found) == count:
                 yield found
                 return
             if not told:
-                logger.warning("waiting for %s (%s)", what, _holder(file))
+                logger.warning("waiting for %s (%s)", what, ", ".join(holders))
                 told = True
         time.sleep(_PAUSE)
 
 
 def _open(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+", encoding="utf-8")
+    # In a folder that others write to, a link of theirs is not followed.
+    return open(
+        path, "a+", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)
+    )
 
 
 def _try(file: IO[str]) -> bool:

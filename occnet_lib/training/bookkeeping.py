@@ -118,8 +118,10 @@ class Bookkeeping(Callback):
         saving = last or step % train.checkpoint_every == 0
         if not (validating or saving or step % train.log_every == 0):
             return
-        pl_module.check_losses()  # waits for a GPU, whose steps' time is then all counted
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # what it has still to do belongs to the steps' time
         self._watch.pause()
+        pl_module.check_losses()
         pl_module.sums = trainer.strategy.reduce(pl_module.sums, reduce_op="sum")
         if not trainer.is_global_zero:
             pl_module.sums = torch.zeros_like(pl_module.sums)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,6 +84,15 @@ def test_some_of_several_locks_are_waited_for(tmp_path, hold, monkeypatch, caplo
         threading.Timer(0.2, process.kill).start()
         with some_locks(paths, 1, "another") as more:  # the third comes free when its process is killed
             assert more == [1]
-    assert "waiting for another (process " in caplog.text
+    assert f"waiting for another (process {os.getpid()} on " in caplog.text
+    assert f", process {process.pid} on " in caplog.text
     with some_locks(paths, 3, "all") as found:
         assert found == [0, 1, 2]
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "theirs").write_text("content")
+    (tmp_path / "lock").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OSError, match="symbolic"), job_lock(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "theirs").read_text() == "content"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from occnet_lib.config import Config, Model, Train
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.checkpoint import load_network
+from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.training.batch import collate
 from occnet_lib.training.data_module import BatchOrder
@@ -300,6 +302,16 @@ def test_a_compiled_decoder_trains_as_a_plain_one(pack):
     assert validate(module.network, [batch], 32).loss > 0
 
 
+def test_the_decoder_is_compiled_in_the_process_that_trains(pack, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module)))
+    config = configuration(compile=True, steps=2, validate_every=1)
+    train(config, "small", *pack, tmp_path)
+    assert compiled == [CbnDecoder]
+    OccupancyModule(MODEL, config.train, [])
+    assert len(compiled) == 1, "it may yet be sent to another process"
+
+
 def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
     before = (whole / "last.ckpt").stat().st_mtime_ns
     (whole / "metrics.csv").unlink()
@@ -449,13 +461,18 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=f"gpu{gpu}"))
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 7)
     two = TRAIN.model_copy(update={"devices": 2})
     with place(TRAIN, "cuda") as first, place(two, "cuda") as others:
         assert (first, others) == (("cuda", [0]), ("cuda", [1, 2]))
         assert trainer_options(two, others.devices)["devices"] == [1, 2]
     with place(two, "cuda") as again:
         assert again.devices == [0, 1]
-    assert current == [0, 1, 0]
+    assert current == [0, 1, 7, 7, 0, 7]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a/1/0")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with place(TRAIN, "cuda"):
+        assert [path.name for path in tmp_path.glob("*MIG*")] == [f"occnet-{os.getuid()}-MIG-a-1-0.lock"]
     with place(two, "cpu") as plain, place(two.model_copy(update={"nodes": 2}), "cuda") as slurm:
         assert (plain.devices, slurm.devices) == (2, 2)
 

@@ -44,6 +44,20 @@ def test_the_slurm_profile_sends_every_rule_that_asks_for_a_gpu_to_the_partition
     assert {rule: {"slurm_partition": "gpu"} for rule in asking} == profile["set-resources"]
 
 
+def test_a_training_on_several_nodes_is_started_by_slurm(finished):
+    config = finished.path / "tiny.yaml"
+    before = config.read_text()
+    content = yaml.safe_load(before)
+    content["train"] |= {"nodes": 2, "devices": 2}
+    config.write_text(yaml.safe_dump(content))
+    try:
+        text = finished.snakemake("-n", "-p", "train")
+    finally:
+        config.write_text(before)
+    started = text.count("srun --kill-on-bad-exit=1 --ntasks=4 --ntasks-per-node=2 ")
+    assert started == 2, text[-6000:]  # a model each
+
+
 def test_snakemakes_own_report(finished, tmp_path):
     finished.snakemake(f"--report={tmp_path / 'out.zip'}")
     with zipfile.ZipFile(tmp_path / "out.zip") as report:
