@@ -105,8 +105,8 @@ def compare(args: argparse.Namespace) -> None:
     reference = show("ONet's layout, fp32", twin, args, operations / most)
     section = Train(points=args.points, image_size=args.pixels, batch_size=args.batch)
     del twin  # and what memory its weights take
+    torch.set_float32_matmul_precision("high")  # TF32, as training does
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
-        torch.set_float32_matmul_precision("high")  # as training does: TF32
         options = {"precision": precision, "compile": compiled}
         step = our_step(section.model_copy(update=options), batch, args.device)
         name = f"ours, {precision}{', compiled' if compiled else ''}"

@@ -69,10 +69,9 @@ def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     """The classifier with its head taken off, and how many channels come out of it."""
     from .torchvision_shim import torchvision  # heavy
 
-    state = _imagenet_weights(name) if pretrained else None
     network: nn.Module = torchvision.models.get_model(name, weights=None)
-    if state is not None:
-        _load(network, state, name)
+    if pretrained:
+        _load_imagenet_weights(network, name)
     if name.startswith("resnet"):
         channels = network.get_submodule("fc").in_features
         network.fc = nn.Identity()
@@ -83,27 +82,12 @@ def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     return network, channels
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], name: str) -> None:
-    try:
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:  # of another network, or no state at all
-        _, file = _imagenet_file(name)
-        raise DependencyError(
-            f"does not hold the weights of {name}", path=file, hint="delete the file"
-        ) from error
-
-
-def _imagenet_file(name: str) -> tuple[str, Path]:
-    """Address of torchvision's first ImageNet weights and where torch.hub keeps them."""
+def _load_imagenet_weights(network: nn.Module, name: str) -> None:
+    """Torchvision's first ImageNet weights, from torch.hub's folder or downloaded into it."""
     from .torchvision_shim import torchvision  # heavy
 
-    url: str = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
-    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-
-
-def _imagenet_weights(name: str) -> dict[str, Tensor]:
-    """The state in that file, which is downloaded if need be."""
-    url, file = _imagenet_file(name)
+    url = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True
@@ -117,4 +101,9 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
         raise DependencyError(
             f"not readable as weights of {name}: {type(error).__name__}", path=file, hint="delete the file"
         ) from error
-    return state
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:  # of another network, or no state at all
+        raise DependencyError(
+            f"does not hold the weights of {name}", path=file, hint="delete the file"
+        ) from error

@@ -103,9 +103,9 @@ class Bookkeeping(Callback):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """The batch is there."""
+        self._watch.begin()
         words = "train step", str(trainer.global_step), str(trainer.global_rank)
         torch.manual_seed(seeds.entropy(self._options["seed"], *words) % 2**63)
-        self._watch.begin()
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:

@@ -111,7 +111,7 @@ def _train(
     items = TrainingItems(training, section, config.seed)
     loader = training_loader(items, section, config.seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
-    what = (model_name, parameters, precision, device, len(training), _place(loader, training))
+    what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
     _log.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
     with _quiet_lightning(), processes():
         trainer = _trainer(folder, section, keeper, where, bf16, first)
@@ -131,7 +131,7 @@ def _bookkeeping(
     return Bookkeeping(folder, section, about, batches, Pictures(items), bf16, digest)
 
 
-def _place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
+def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
     """Where the data are."""
     if isinstance(loader, DeviceLoader):
         return "on the device"

@@ -22,10 +22,12 @@ from occnet_lib import seeds
 from occnet_lib.config import Config, Model, Train
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
+from occnet_lib.networks import gpus
 from occnet_lib.networks.checkpoint import load_network
 from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.training.batch import collate
+from occnet_lib.training.bookkeeping import Bookkeeping
 from occnet_lib.training.data_module import BatchOrder
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.module import OccupancyModule
@@ -103,6 +105,9 @@ def assert_equal_runs(a: Path, b: Path) -> None:
     for key, moments in left["optimizer_states"][0]["state"].items():
         others = right["optimizer_states"][0]["state"][key]
         assert all(torch.equal(moments[name], others[name]) for name in moments)
+    assert (
+        left["loops"]["fit_loop"]["state_dict"] == right["loops"]["fit_loop"]["state_dict"]
+    )  # the loader's position
 
 
 def test_the_files_of_a_run(whole):
@@ -248,6 +253,29 @@ def test_a_run_goes_on_wherever_its_data_are(options, pack, tmp_path):
     assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] == 6
     whole, parts = (state_of(tmp_path / name, "last.ckpt") for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_chance_in_a_step_is_the_seeds_the_steps_and_the_processs(pack, tmp_path, monkeypatch):
+    step, drawn = OccupancyModule.training_step, {}
+
+    def draw(self, batch, batch_idx):
+        drawn.setdefault(self.global_step, []).append(torch.rand(1).item())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(OccupancyModule, "training_step", draw)
+    for folder, steps in (("whole", 4), ("parts", 2), ("parts", 4)):
+        train(configuration(steps=steps, schedule="constant"), "small", *pack, tmp_path / folder)
+    assert [len(set(values)) for values in drawn.values()] == [1, 1, 1, 1]
+    assert [len(values) for values in drawn.values()] == [2, 2, 2, 2]
+    assert len({values[0] for values in drawn.values()}) == 4
+
+    def first(seed: int, rank: int) -> float:
+        keeper = Bookkeeping(tmp_path, TRAIN, {"seed": seed}, None, None, False, "")
+        keeper.on_train_batch_start(SimpleNamespace(global_step=0, global_rank=rank), None, None, 0)
+        return torch.rand(1).item()
+
+    assert first(0, 0) == drawn[0][0]
+    assert len({first(0, 0), first(0, 1), first(1, 0)}) == 3
 
 
 @pytest.mark.slow
@@ -475,6 +503,17 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
         assert [path.name for path in tmp_path.glob("*MIG*")] == [f"occnet-{os.getuid()}-MIG-a-1-0.lock"]
     with place(two, "cpu") as plain, place(two.model_copy(update={"nodes": 2}), "cuda") as slurm:
         assert (plain.devices, slurm.devices) == (2, 2)
+
+
+def test_work_that_may_share_a_gpu_is_spread(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(os, "getpid", lambda: 4003)
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        gpus.spread()
+    assert current == [3]
 
 
 def test_faults_of_started_processes_are_one_line():
