@@ -135,8 +135,9 @@ def start_up(path: Path) -> None:
     bare = child("-c", "import occnet_lib.stages.shard")[0]
     script = (
         "from pathlib import Path; from benchmarks.preprocess import treat\n"
-        "import tempfile; place = Path(tempfile.mkdtemp())\n"
-        f"first, second = (treat(Path({str(path)!r}), place)['seconds'] for _ in range(2))\n"
+        "import tempfile\n"
+        "with tempfile.TemporaryDirectory() as place:\n"
+        f"    first, second = (treat(Path({str(path)!r}), Path(place))['seconds'] for _ in range(2))\n"
         "print(first - second)"
     )
     libraries = float(child("-c", script)[1].split()[-1])
