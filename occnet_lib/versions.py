@@ -14,6 +14,7 @@ VERSIONS = MappingProxyType(
         "points": 3,
         "views": 2,
         "pack": 3,
+        "import": 1,
         "train": 4,
         "reconstruct": 3,
         "evaluate": 2,

@@ -78,7 +78,7 @@ def section(results: Results) -> Html:
 
 
 def _model_table(rows: Sequence[Row]) -> Html:
-    best = {metric: _best(_rivals(rows), metric) for metric in _MAIN}
+    best = {metric: _scaled(_best(_rivals(rows), metric) or {}, metric) for metric in _MAIN}
     columns = {"IoU of all views ↑": _over_views, "Chamfer-L1 to the raw mesh ↓": _to_original}
     extras: dict[str, Callable[[Row], Html | str | None]] = {
         title: value for title, value in columns.items() if any(value(row) for row in rows)
@@ -88,7 +88,7 @@ def _model_table(rows: Sequence[Row]) -> Html:
             cell(label(row["model"]), left=True),
             row.get("shapes") or None,
             cell(row.get("failed") or "0"),
-            *(cell(_with_interval(row, metric), strong=row is best[metric]) for metric in _MAIN),
+            *(cell(_with_interval(row, metric), strong=_wins(row, metric, best[metric])) for metric in _MAIN),
             *(value(row) for value in extras.values()),
         )
         for row in rows
@@ -228,6 +228,11 @@ def _rivals(rows: Sequence[Row]) -> list[Row]:
 def _best(rows: Sequence[Row], metric: Metric = _IOU) -> Row | None:
     known = [(value, row) for row in rows if (value := _scaled(row, metric)) is not None]
     return (max if metric.more else min)(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def _wins(row: Row, metric: Metric, best: float | None) -> bool:
+    """Also several rows may, as networks that are the same do."""
+    return best is not None and row["model"] not in (FLOOR, ORACLE) and _scaled(row, metric) == best
 
 
 def _scaled(row: Row, metric: Metric) -> float | None:

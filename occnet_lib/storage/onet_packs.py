@@ -6,14 +6,15 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
+from occnet_lib.records import PointSamples, ShapeKey
 
-from . import onet, onet_seed
+from . import onet, onet_seed, pointorder
 from .atomic import replacing
 from .catalogue import SPLITS
 from .shards import PackedShape, Shard, check, write_shard
@@ -80,7 +81,8 @@ def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dic
         path: file to write.
 
     Returns:
-        A row a shape: category, id, split, shard, status, reason.
+        A row a shape: category, id, split, shard, status (ok; warn: its points were brought into random order;
+        failed), reason.
 
     Raises:
         DataError: no known layout, a full disk.
@@ -141,19 +143,27 @@ def _readable(
     shapes: list[PackedShape] = []
     rows = []
     for key in keys:
-        reason = ""
+        status, reason = "ok", ""
         try:
             shape = read(folder, key)
             if shapes and _sizes(shape) != _sizes(shapes[0]):
                 sizes = f"{_sizes(shape)} instead of {_sizes(shapes[0])}"
                 raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
+            if not pointorder.every_run_is_alike(shape.points.points, shape.points.occupancies):
+                status, reason = "warn", "points were not in random order, and are now"
+                shape = replace(shape, points=_mixed(shape.points))
             shapes.append(shape)
         except DataError as error:
-            reason = str(error)
+            status, reason = "failed", str(error)
             logger.info("%s left out: %s", key.name, reason)
         row = {name: getattr(key, name) for name in COLUMNS[:4]}
-        rows.append(row | {"status": "failed" if reason else "ok", "reason": reason})
+        rows.append(row | {"status": status, "reason": reason})
     return shapes, rows
+
+
+def _mixed(samples: PointSamples) -> PointSamples:
+    order = pointorder.mixed_order(samples.points)
+    return replace(samples, points=samples.points[order], occupancies=samples.occupancies[order])
 
 
 def _sizes(shape: PackedShape) -> dict[str, int]:

@@ -7,6 +7,7 @@ import json
 import logging
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -241,6 +242,30 @@ def test_onet_to_ours_and_back_is_the_same_bytes(exported: Path, tmp_path: Path)
     )
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (exported / file).read_bytes(), file
+
+
+def test_points_in_order_are_shuffled_and_the_table_says_so(tmp_path: Path) -> None:
+    _, closed, samples, views = records(0, 4_000)
+    order = np.argsort(~samples.occupancies, kind="stable")
+    sorted_ = replace(samples, points=samples.points[order], occupancies=samples.occupancies[order])
+    shapes = [
+        PackedShape.of(ShapeKey("c", name), closed, points, views)
+        for name, points in (("inside_first", sorted_), ("random", samples))
+    ]
+    write_shard(tmp_path / "train-000.h5", shapes, "train-000", "train")
+    export_packs([tmp_path / "train-000.h5"], tmp_path / "onet")
+    assert import_packs(tmp_path / "onet", tmp_path / "back", CONFIG) == (2, 2)
+    rows = {row["id"]: row for row in read_rows(tmp_path / "back" / "shapes.csv")}
+    assert (rows["random"]["status"], rows["inside_first"]["status"]) == ("ok", "warn")
+    assert "not in random order" in rows["inside_first"]["reason"]
+    back = Shard(tmp_path / "back" / "train-000.h5")
+    (mixed, inside), (kept, _) = back.points(0), back.points(1)
+    np.testing.assert_array_equal(kept, samples.points)
+    assert abs(inside[:500].mean() - inside.mean()) < 0.1
+    label = {
+        point.tobytes(): bool(bit) for point, bit in zip(sorted_.points, sorted_.occupancies, strict=True)
+    }
+    assert {point.tobytes(): bool(bit) for point, bit in zip(mixed, inside, strict=True)} == label
 
 
 def rewrite(path: Path, **changed: np.ndarray | None) -> None:

@@ -56,6 +56,37 @@ def test_order_is_random() -> None:
     assert abs(chi2 - degrees) < 5 * np.sqrt(2 * degrees)
 
 
+def shape(count: int, seed: int, radius: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+    """Uniform points and which of them are in a ball."""
+    points = np.random.default_rng(seed).uniform(-0.55, 0.55, (count, 3)).astype(np.float16)
+    return points, np.linalg.norm(points.astype(float), axis=1) < radius
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.01, 0.03, 0.3, 1.0])
+def test_runs_of_random_order_are_alike(radius: float) -> None:
+    for seed in range(20):
+        points, occupancies = shape(100_000, seed, radius)
+        assert pointorder.every_run_is_alike(points, occupancies), seed
+        assert pointorder.every_run_is_alike(points[:3000], occupancies[:3000]), seed
+    assert pointorder.every_run_is_alike(points[:0], occupancies[:0])
+
+
+@pytest.mark.parametrize("order", ["inside first", "along x", "outwards", "near ones last"])
+@pytest.mark.parametrize("count", [4_000, 100_000])
+def test_runs_of_other_orders_are_not(order: str, count: int) -> None:
+    points, occupancies = shape(count, 0)
+    distance = np.linalg.norm(points.astype(float), axis=1)
+    rows = {
+        "inside first": np.argsort(~occupancies, kind="stable"),
+        "along x": np.argsort(points[:, 0]),
+        "outwards": np.argsort(distance),
+        "near ones last": np.argsort(np.abs(distance - 0.3) < 0.03, kind="stable"),
+    }[order]
+    assert not pointorder.every_run_is_alike(points[rows], occupancies[rows])
+    mixed = rows[pointorder.mixed_order(points[rows])]
+    assert pointorder.every_run_is_alike(points[mixed], occupancies[mixed])
+
+
 def test_order_takes_no_room() -> None:
     """Of log2(N!) / N bits a point most are saved."""
     points = np.random.default_rng(0).uniform(-0.55, 0.55, (50_000, 3)).astype(np.float16)

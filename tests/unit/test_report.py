@@ -434,6 +434,15 @@ class TestNumbers:
         assert f'<td class="best">{lowest:.4f}<small>' in text
         assert f'<td class="best">{10 * lowest:.3f}<small>' in text
 
+    def test_equal_rows_are_bold_together(self, copy, quick) -> None:
+        path = copy / "evaluate" / "models.csv"
+        rows = read_rows(path)
+        trained = [row for row in rows if not row["model"].startswith("baseline_")]
+        for row in trained[:2]:
+            row["iou"] = "0.9876"
+        write_rows(path, rows, list(rows[0]))
+        assert build(Results(copy, CONFIG)).count('<td class="best">0.988<small>') >= 2
+
 
 class TestPlots:
     def test_thirteen_colours_are_different(self) -> None:

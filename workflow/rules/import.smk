@@ -22,7 +22,7 @@ rule import_shard:
         runtime=60,
     params:
         members=members,
-        versions=versions("pack"),
+        versions=versions("pack", "import"),
     message:
         "import: shard {wildcards.shard}"
     shell:
