@@ -18,6 +18,7 @@ VERSIONS = MappingProxyType(
         "train": 4,
         "reconstruct": 3,
         "evaluate": 2,
+        "summarise": 2,
         "analyse": 1,
         "report": 2,
     }

@@ -33,7 +33,8 @@ def summarise(
     * classes: mean of every metric over the shapes of a class, with numbers of shapes and failed ones;
     * models: mean of the class means, as the paper reports it, with `<metric>_low` and `<metric>_high`,
       the 2.5 % and 97.5 % quantiles of that number over bootstrap samples of the shapes within each class
-      (Efron 1979); empty without resampling. Every model sees the same samples.
+      (Efron 1979); empty without resampling, and where a class has a single shape, which does not tell how much
+      others would differ. Every model sees the same samples.
 
     Args:
         rows: of all models and shards.
@@ -73,16 +74,18 @@ def bootstrap_means(
 ) -> Any:
     """(count, K) means of class means of resampled shapes.
 
+    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988, section 2).
+
     Args:
-        values: one (n_c, K) array a class, a row a shape.
+        values: one (n_c, K) array a class, a row a shape, at least two.
         rngs: one generator a class, so that a class's samples do not depend on which others there are.
         count: number of resamplings.
     """
     total = np.zeros((count, values[0].shape[1]))
     for matrix, rng in zip(values, rngs, strict=True):
         n = len(matrix)
-        drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=count)  # how often each shape is drawn
-        total += drawn @ matrix / n
+        drawn = rng.multinomial(n - 1, np.full(n, 1.0 / n), size=count)  # how often each shape is drawn
+        total += drawn @ matrix / (n - 1)
     return total / len(values)
 
 
@@ -90,7 +93,7 @@ def _with_intervals(values: dict[str, NDArray[np.float64]], count: int, seed: in
     """Mean of class means of every metric, each followed by the ends of its interval."""
     mean = np.mean([matrix.mean(axis=0) for matrix in values.values()], axis=0)
     low, high = np.full((2, len(METRICS)), np.nan)
-    if count:
+    if count and min(map(len, values.values())) > 1:
         rngs = [seeds.rng(seed, "bootstrap", category) for category in values]
         low, high = np.quantile(bootstrap_means(list(values.values()), rngs, count), [0.025, 0.975], axis=0)
     row: dict[str, Any] = {}

@@ -59,8 +59,8 @@ def projections(results: Results) -> Html:
             said += f"{_percent(covered)} of it covered"
         figures.append(figure(picture(path.read_bytes(), f"projected points, {said}"), said, "plot"))
     note = paragraph(
-        "Stored points of a shape, brought through the stored cameras onto the photo; colour is depth. They "
-        "cover the silhouette where photos, cameras and points belong together.",
+        "Stored points of a shape, brought through the stored cameras onto the photo; colour is depth, yellow the "
+        "nearest. They cover the silhouette where photos, cameras and points belong together.",
         note=True,
     )
     return join([note, tag("div", *figures, class_="side broad")])

@@ -21,6 +21,7 @@ from .results import Absent, Results, Row, is_baseline, label, number, shown
 
 LOG = logging.getLogger(__name__)
 _SIZE = 200  # pixels along a picture's edge
+_BESIDE = 9  # pictures in a row at the most
 _TURN = 125.0  # degrees about the upright axis between the two pictures of a mesh
 _TRUTH_COLOR = (0.62, 0.64, 0.66)
 _COLORS = ((0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72), (0.85, 0.72, 0.35))
@@ -107,7 +108,8 @@ def _example(results: Results, name: str) -> Html:
     truth = pictures(mesh, camera, _TRUTH_COLOR) if len(mesh.faces) else []
     shown_truth = join(picture(data, f"true mesh of {name}", "jpeg") for data in truth)
     cards.append(figure(shown_truth if truth else tag("div", "no mesh in the pack", class_="none"), "truth"))
-    return tag("div", *cards, class_="shape")
+    rows = -(-len(cards) // _BESIDE)
+    return tag("div", *cards, class_="shape", style=f"--columns:{-(-len(cards) // rows)}")
 
 
 def _card(

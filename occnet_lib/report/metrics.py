@@ -61,7 +61,7 @@ def verdict(results: Results) -> Html:
 def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
-    parts = [_model_table(rows), _explanation(rows), _diagrams(results, _rivals(rows))]
+    parts = [_model_table(rows), _explanation(results, rows), _diagrams(results, _rivals(rows))]
     classes = results.rows_if_any("evaluate/classes.csv")
     if classes:
         parts.append(tag("h3", "By class"))
@@ -106,8 +106,15 @@ def _to_original(row: Row) -> str | None:
     return shown(number(row, "chamfer_l1_original"), 4)
 
 
-def _explanation(rows: Sequence[Row]) -> Html:
+def _explanation(results: Results, rows: Sequence[Row]) -> Html:
     names = {row["model"] for row in rows}
+    classes = results.rows_if_any("evaluate/classes.csv")
+    alone = sorted({results.category(row["category"]) for row in classes if row.get("shapes") == "1"})
+    intervals = (
+        f"without intervals: a single test shape ({', '.join(alone)}) does not tell how much others would differ"
+        if alone
+        else "with 95 % bootstrap intervals over shapes"
+    )
     oracle = " Oracle: the training shape with the highest IoU, which knows the truth; what a perfect memory could reach."
     views = (
         " IoU of all views: of the network's field, asked at fewer points; mean over a shape's views ± their "
@@ -119,10 +126,10 @@ def _explanation(rows: Sequence[Row]) -> Html:
     )
     floor = " Floor: the true mesh in place of a prediction, which is as good as these samples can show."
     return paragraph(
-        "Means of class means, with 95 % bootstrap intervals over shapes. A shape without a usable mesh "
-        "counts with the worst value of every metric and is never left out. Chamfer-L1 is the mean of "
-        "accuracy and completeness, plain Euclidean distances between samples of both surfaces, in units of "
-        "the longest edge of a shape's bounding box (“unit cube”); Mescheder et al. 2019 print ten times it."
+        f"Means of class means, {intervals}. A shape without a usable mesh counts with the worst value of every "
+        "metric and is never left out. Chamfer-L1 is the mean of accuracy and completeness, plain Euclidean "
+        "distances between samples of both surfaces, in units of the longest edge of a shape's bounding box "
+        "(“unit cube”); Mescheder et al. 2019 print ten times it."
         + (floor if FLOOR in names else "")
         + (oracle if ORACLE in names else "")
         + (views if any(number(row, "iou_views") is not None for row in rows) else "")
@@ -139,9 +146,9 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
     ]
     parts = []
     if values:
-        image = picture(
-            plots.intervals(values, "mean IoU with 95 % interval"), "IoU of all models with intervals"
-        )
+        known = any(low is not None for _, _, low, _ in values)
+        x_label = "mean IoU with 95 % interval" if known else "mean IoU"
+        image = picture(plots.intervals(values, x_label), "mean IoU of all models")
         parts.append(figure(image, "Mean IoU of every model and baseline.", "plot"))
     samples: dict[str, list[float]] = defaultdict(list)
     for (model, _), row in results.shape_rows.items():

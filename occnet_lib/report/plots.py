@@ -55,6 +55,10 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                     {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
                 )
                 axes.plot(x[::step], y[::step], color=palette[model], **look)
+        found = {value for lines in panel.values() for _, y in lines.values() for value in y}
+        if len(found) == 1:  # as a constant rate: matplotlib would magnify nothing
+            axes.set_ylim(sorted([0.0, 1.25 * found.pop()]) if found != {0.0} else (-0.5, 0.5))
+        axes.ticklabel_format(axis="y", scilimits=(-3, 5))
         _tidy(axes, title, x_label)
     handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
     longest = max(map(len, models), default=0)

@@ -34,8 +34,6 @@ table { border-collapse:collapse; font-variant-numeric:tabular-nums; font-size:1
 caption { text-align:left; padding:0 0 6px; caption-side:top }
 th, td { padding:5px 11px; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap }
 th:first-child, td:first-child, td.word, th.word { text-align:left }
-td.word { text-align:left }
-td.word, th.word { text-align:left }
 td.word { white-space:normal; overflow-wrap:anywhere; min-width:6.5em }
 th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
   vertical-align:bottom; white-space:normal; min-width:4.5em; max-width:9em; line-height:1.3 }
@@ -58,9 +56,9 @@ figure { margin:10px 0 }
 figure.plot img { width:100%; max-width:940px }
 .narrow figure.plot img { max-width:560px }
 img { max-width:100%; border-radius:6px; background:#fff; display:block }
-.shape { display:grid; grid-auto-flow:column; grid-auto-columns:minmax(0,206px); gap:10px;
+.shape { display:grid; grid-template-columns:repeat(var(--columns),minmax(0,206px)); gap:10px;
   padding:12px 0 14px; border-top:1px solid var(--line) }
-.shape figure { margin:0 }
+.shape figure { margin:0; overflow-wrap:anywhere }
 .shape img { width:100%; border:1px solid var(--line); margin-bottom:6px }
 .shape .none { min-height:6em;  border:1px dashed var(--line); border-radius:6px; padding:12px;
   color:var(--soft); font-size:13px }
@@ -68,7 +66,7 @@ img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .reference { border:1px dashed var(--line); border-radius:9px; padding:4px 16px 8px; margin-top:18px }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
-  main { padding:0 } h1 { font-size:25px } .shape { grid-auto-flow:row; grid-template-columns:repeat(3,1fr) } }
+  main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
 @media print { nav { display:none } section { break-inside:avoid; border:0 } }
 """
 

@@ -178,6 +178,7 @@ def test_means_are_means_of_class_means_and_failures_are_counted():
         row("net", "chair", "b", 0.4),
         row("net", "chair", "c", 0.0, "failed"),
         row("net", "table", "d", 0.8),
+        row("net", "table", "e", 0.8),
     ]
     tables = summarise(rows, CONFIG)
     assert tables["shapes"] == [r | dict.fromkeys(EXTRAS, "") for r in rows]
@@ -185,8 +186,8 @@ def test_means_are_means_of_class_means_and_failures_are_counted():
     assert by_class["chair"]["iou"] == pytest.approx(0.2)
     assert (by_class["chair"]["shapes"], by_class["chair"]["failed"]) == (3, 1)
     (model,) = tables["models"]
-    assert model["iou"] == pytest.approx(0.5)  # not 0.35, the mean over shapes
-    assert (model["shapes"], model["failed"]) == (4, 1)
+    assert model["iou"] == pytest.approx(0.5)  # not 0.44, the mean over shapes
+    assert (model["shapes"], model["failed"]) == (5, 1)
     # Only chairs vary: the extremes are all-0.0 and all-0.4 resamples.
     assert 0.399 < model["iou_low"] < 0.5 < model["iou_high"] < 0.601
     assert model["chamfer_l1"] == model["chamfer_l1_low"] == model["chamfer_l1_high"] == pytest.approx(0.5)
@@ -232,8 +233,21 @@ def test_bootstrap_has_the_mean_and_the_spread_of_theory():
     classes = [rng.normal(0.5, 0.1, (50, 1)), rng.normal(0.3, 0.2, (80, 1))]
     means = bootstrap_means(classes, [np.random.default_rng(i) for i in (1, 2)], 4000)[:, 0]
     assert means.mean() == pytest.approx(np.mean([c.mean() for c in classes]), abs=0.001)
-    standard_error = math.sqrt(sum(c.var() / len(c) for c in classes)) / 2
+    standard_error = math.sqrt(sum(c.var(ddof=1) / len(c) for c in classes)) / 2
     assert means.std() == pytest.approx(standard_error, rel=0.05)
+
+
+def test_spread_of_few_shapes_is_not_too_small():
+    rng = np.random.default_rng(0)
+    classes = [rng.normal(0.5, 0.1, (3, 1)), rng.normal(0.3, 0.2, (2, 1))]
+    means = bootstrap_means(classes, [np.random.default_rng(i) for i in (1, 2)], 20_000)[:, 0]
+    assert means.std() == pytest.approx(math.sqrt(sum(c.var(ddof=1) / len(c) for c in classes)) / 2, rel=0.02)
+
+
+def test_a_class_of_one_shape_leaves_the_ends_empty():
+    rows = [row("net", category, id, 0.3) for category, id in (("chair", "a"), ("chair", "b"), ("lamp", "c"))]
+    (model,) = summarise(rows, CONFIG)["models"]
+    assert (model["iou"], model["iou_low"], model["iou_high"]) == (0.3, "", "")
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

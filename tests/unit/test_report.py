@@ -434,6 +434,12 @@ class TestNumbers:
         assert f'<td class="best">{lowest:.4f}<small>' in text
         assert f'<td class="best">{10 * lowest:.3f}<small>' in text
 
+    def test_a_class_of_one_shape_is_why_there_are_no_intervals(self, copy, quick) -> None:
+        assert "with 95 % bootstrap intervals" in rebuilt(copy).text["results"]
+        rows = [row | {"shapes": "1"} for row in read_rows(copy / "evaluate" / "classes.csv")]
+        write_rows(copy / "evaluate" / "classes.csv", rows, list(rows[0]))
+        assert "without intervals: a single test shape (car, chair)" in rebuilt(copy).text["results"]
+
     def test_equal_rows_are_bold_together(self, copy, quick) -> None:
         path = copy / "evaluate" / "models.csv"
         rows = read_rows(path)

@@ -100,7 +100,7 @@ rule evaluate:
         views=CONFIG.evaluate.views,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
-        versions=versions("evaluate"),
+        versions=versions("evaluate", "summarise"),
     message:
         "evaluate: tables over shapes, classes and models"
     shell:
