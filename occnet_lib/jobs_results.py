@@ -94,7 +94,7 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
 
 
 def summarise(args: argparse.Namespace, config: Config) -> str:
-    """Tables over shapes, classes and models."""
+    """Tables over shapes, classes, models and pairs of models."""
     from .evaluation.summary import summarise as summarise_rows
     from .storage.tables import read_rows, write_rows
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,7 @@ def write_evaluation(root: Path, pack: Path, categories: Sequence[str]) -> None:
                 folder.add(key, mesh, status=row["status"], reason=row["reason"])
                 rows.append(row | values)
     write_rows(root / "evaluate" / "shapes.csv", rows)
-    classes, models = [], []
+    classes, models, differences = [], [], []
     for model in MODELS:
         for category in categories:
             own = [row for row in rows if (row["model"], row["category"]) == (model, category)]
@@ -176,6 +177,16 @@ def write_evaluation(root: Path, pack: Path, categories: Sequence[str]) -> None:
             f"{m}_{end}": values[m] + sign for m in METRICS for end, sign in (("low", -0.02), ("high", 0.02))
         }
         models.append({"model": model, "shapes": n, "failed": failed} | values | ends)
+    for one, two in permutations(models, 2):
+        row = {"model": one["model"], "other": two["model"], "shapes": n}
+        for m in METRICS:
+            row |= {
+                m: one[m] - two[m],
+                f"{m}_low": one[m] - two[m] - 0.02,
+                f"{m}_high": one[m] - two[m] + 0.02,
+            }
+        differences.append(row)
+    write_rows(root / "evaluate" / "differences.csv", differences)
     write_rows(root / "evaluate" / "classes.csv", classes)
     write_rows(root / "evaluate" / "models.csv", models)
 

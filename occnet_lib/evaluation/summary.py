@@ -1,11 +1,12 @@
-"""Class means of the metrics, and means of class means with intervals."""
+"""Class means of the metrics, means of class means with intervals, and how much these differ between models."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import permutations
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,10 @@ def summarise(
     * models: mean of the class means, as the paper reports it, with `<metric>_low` and `<metric>_high`,
       the 2.5 % and 97.5 % quantiles of that number over bootstrap samples of the shapes within each class
       (Efron 1979); empty without resampling, and where a class has a single shape, which does not tell how much
-      others would differ. Every model sees the same samples.
+      others would differ. Every model sees the same samples;
+    * differences: for every two models that were measured on the same shapes, the first's mean less the other's,
+      with the same quantiles of the differences over the samples. As what is hard for one model is mostly hard for
+      others, this tells more than two intervals that do or do not overlap.
 
     Args:
         rows: of all models and shards.
@@ -50,6 +54,7 @@ def summarise(
     for row in shapes:
         groups[row["model"]][row["category"]].append(row)
     classes, models = [], []
+    means_of: dict[str, _Means] = {}
     for model, by_category in groups.items():
         values = {category: _matrix(by_category[category]) for category in sorted(by_category)}
         for category, matrix in values.items():
@@ -57,16 +62,17 @@ def summarise(
             means = dict(zip(METRICS, matrix.mean(axis=0).tolist(), strict=True))
             extras = _extras(by_category[category])
             classes.append({"model": model, "category": category} | counts | means | extras)
+        means_of[model] = _means(by_category, values, config)
         all_rows = [row for rows in by_category.values() for row in rows]
         models.append(
             {"model": model}
             | _counts(all_rows)
-            | _with_intervals(values, config.evaluate.bootstrap, config.seed)
+            | _with_intervals(means_of[model])
             | _extras([row for row in classes if row["model"] == model])
         )
     if len({row["shapes"] for row in models}) > 1:
         LOG.warning("models were evaluated on different numbers of shapes: their means do not compare")
-    return {"shapes": shapes, "classes": classes, "models": models}
+    return {"shapes": shapes, "classes": classes, "models": models, "differences": _differences(means_of)}
 
 
 def bootstrap_means(
@@ -89,18 +95,50 @@ def bootstrap_means(
     return total / len(values)
 
 
-def _with_intervals(values: dict[str, NDArray[np.float64]], count: int, seed: int) -> dict[str, Any]:
-    """Mean of class means of every metric, each followed by the ends of its interval."""
-    mean = np.mean([matrix.mean(axis=0) for matrix in values.values()], axis=0)
-    low, high = np.full((2, len(METRICS)), np.nan)
-    if count and min(map(len, values.values())) > 1:
-        rngs = [seeds.rng(seed, "bootstrap", category) for category in values]
-        low, high = np.quantile(bootstrap_means(list(values.values()), rngs, count), [0.025, 0.975], axis=0)
+class _Means(NamedTuple):
+    """Means of class means of all metrics.
+
+    Attributes:
+        shapes: category and id of what they are over.
+        found: (K,).
+        sampled: (count, K) of bootstrap samples; (0, K) where there are no intervals.
+    """
+
+    shapes: frozenset[tuple[str, str]]
+    found: NDArray[np.float64]
+    sampled: NDArray[np.float64]
+
+
+def _means(rows: Mapping[str, Rows], values: Mapping[str, NDArray[np.float64]], config: Config) -> _Means:
+    matrices = list(values.values())
+    count = config.evaluate.bootstrap if min(map(len, matrices)) > 1 else 0
+    rngs = [seeds.rng(config.seed, "bootstrap", category) for category in values]
+    return _Means(
+        frozenset((category, row["id"]) for category, own in rows.items() for row in own),
+        np.mean([matrix.mean(axis=0) for matrix in matrices], axis=0),
+        bootstrap_means(matrices, rngs, count) if count else np.zeros((0, len(METRICS))),
+    )
+
+
+def _with_intervals(means: _Means) -> dict[str, Any]:
+    """The mean of every metric, each followed by the ends of its interval."""
+    ends: list[Any] = [("", "")] * len(METRICS)
+    if len(means.sampled):
+        ends = np.quantile(means.sampled, [0.025, 0.975], axis=0).T.tolist()
     row: dict[str, Any] = {}
-    for name, *numbers in zip(METRICS, mean, low, high, strict=True):
-        for end, number in zip(("", "_low", "_high"), numbers, strict=True):
-            row[name + end] = float(number) if np.isfinite(number) else ""
+    for name, mean, (low, high) in zip(METRICS, means.found.tolist(), ends, strict=True):
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return row
+
+
+def _differences(means_of: Mapping[str, _Means]) -> Rows:
+    """All ordered pairs of models."""
+    rows: Rows = []
+    for (model, one), (other, two) in permutations(means_of.items(), 2):
+        if one.shapes == two.shapes:
+            row = _with_intervals(_Means(one.shapes, one.found - two.found, one.sampled - two.sampled))
+            rows.append({"model": model, "other": other, "shapes": len(one.shapes)} | row)
+    return rows
 
 
 def _counts(rows: Rows) -> dict[str, int]:

@@ -44,6 +44,10 @@ def verdict(results: Results) -> Html:
     if rival:
         name = label(rival["model"]).removeprefix("baseline: ")
         against = f"; the best baseline, {name}, reaches {shown(number(rival, 'iou'))}"
+        row = results.differences.get((best["model"], rival["model"]))
+        if row and number(row, "iou_low") is not None:
+            less, *ends = (f"{number(row, column):+.3f}" for column in ("iou", "iou_low", "iou_high"))
+            against += f" (difference {less}, 95 % interval {' to '.join(ends)})"
     sentence = (
         f"{best['model']} reconstructs {best.get('shapes') or 'the'} test shapes from one photo each "
         f"at a mean IoU of {shown(iou)}{interval}{against}."
@@ -62,6 +66,7 @@ def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
     parts = [_model_table(rows), _explanation(results, rows), _diagrams(results, _rivals(rows))]
+    parts.append(_differences(results, rows))
     classes = results.rows_if_any("evaluate/classes.csv")
     if classes:
         parts.append(tag("h3", "By class"))
@@ -136,6 +141,35 @@ def _explanation(results: Results, rows: Sequence[Row]) -> Html:
         + (raw if any(number(row, "chamfer_l1_original") is not None for row in rows) else ""),
         note=True,
     )
+
+
+def _differences(results: Results, rows: Sequence[Row]) -> Html:
+    """The best model against each of the others on the same shapes; empty where there is nothing to compare."""
+    best = _best([row for row in rows if not is_baseline(row["model"])])
+    pairs = [(best["model"], row["model"]) for row in rows if row["model"] != FLOOR] if best else []
+    body = [
+        (cell(label(pair[1]), left=True), *(_less(results.differences[pair], metric) for metric in _MAIN))
+        for pair in pairs
+        if pair in results.differences
+    ]
+    if best is None or not body:
+        return join([])
+    note = (
+        "Its mean less the other's, on the same shapes, with 95 % intervals of paired bootstrap samples; bold where the "
+        "interval leaves out 0. With twenty such comparisons chance alone makes one bold."
+    )
+    heads = (f"{best['model']} less", *(metric.title for metric in _MAIN))
+    return join(
+        [tag("h3", f"{best['model']} against the others"), table(heads, body), paragraph(note, note=True)]
+    )
+
+
+def _less(row: Row, metric: Metric) -> Html:
+    value, low, high = (number(row, metric.key + end) for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return cell(None if value is None else f"{metric.factor * value:+.{metric.digits}f}")
+    difference, *ends = (f"{metric.factor * each:+.{metric.digits}f}" for each in (value, low, high))
+    return cell(join([difference, tag("small", f" [{', '.join(ends)}]")]), strong=low > 0 or high < 0)
 
 
 def _diagrams(results: Results, rows: Sequence[Row]) -> Html:

@@ -116,6 +116,12 @@ class Results:
         rows = self.rows_if_any("evaluate/shapes.csv")
         return {(row["model"], f"{row['category']}/{row['id']}"): row for row in rows}
 
+    @cached_property
+    def differences(self) -> dict[tuple[str, str], Row]:
+        """Rows of evaluate/differences.csv by model and other."""
+        rows = self.rows_if_any("evaluate/differences.csv")
+        return {(row["model"], row["other"]): row for row in rows}
+
     def category(self, folder: str) -> str:
         """How a category is called: a ShapeNet synset with its word, others as their folder."""
         return f"{NAMES[folder]} ({folder})" if folder in NAMES else folder

@@ -218,7 +218,7 @@ def test_no_resampling_leaves_the_ends_empty_and_no_rows_make_empty_tables():
     config = Config.model_validate({"evaluate": {"bootstrap": 0}})
     (model,) = summarise([row("net", "chair", "a", 0.3)], config)["models"]
     assert (model["iou"], model["iou_low"], model["iou_high"]) == (0.3, "", "")
-    assert summarise([], CONFIG) == {"shapes": [], "classes": [], "models": []}
+    assert summarise([], CONFIG) == {"shapes": [], "classes": [], "models": [], "differences": []}
 
 
 def test_rows_of_something_else_are_an_error():
@@ -248,6 +248,26 @@ def test_a_class_of_one_shape_leaves_the_ends_empty():
     rows = [row("net", category, id, 0.3) for category, id in (("chair", "a"), ("chair", "b"), ("lamp", "c"))]
     (model,) = summarise(rows, CONFIG)["models"]
     assert (model["iou"], model["iou_low"], model["iou_high"]) == (0.3, "", "")
+
+
+def test_differences_are_paired_and_of_models_on_the_same_shapes_alone():
+    rng = np.random.default_rng(0)
+    hard = rng.random(30)
+    rows = [row("net", "chair", f"{i}", h + 0.05) for i, h in enumerate(hard)]
+    rows += [row("rival", "chair", f"{i}", h + rng.normal(0, 0.02)) for i, h in enumerate(hard)]
+    rows += [row("partly", "chair", f"{i}", h) for i, h in enumerate(hard[:29])]
+    tables = summarise(rows, CONFIG)
+    found = {(r["model"], r["other"]): r for r in tables["differences"]}
+    assert found.keys() == {("net", "rival"), ("rival", "net")}
+    there, back = found["net", "rival"], found["rival", "net"]
+    means = {r["model"]: r for r in tables["models"]}
+    assert there["iou"] == pytest.approx(means["net"]["iou"] - means["rival"]["iou"])
+    assert there["iou_low"] > 0.03
+    assert there["iou_high"] < 0.07
+    assert means["net"]["iou_low"] < means["rival"]["iou_high"]  # the single intervals overlap
+    ends = [-there["iou"], -there["iou_high"], -there["iou_low"]]
+    assert [back[name] for name in ("iou", "iou_low", "iou_high")] == pytest.approx(ends)
+    assert (there["chamfer_l1"], there["chamfer_l1_low"], there["shapes"]) == (0.0, 0.0, 30)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():

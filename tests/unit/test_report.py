@@ -151,6 +151,35 @@ class TestWholePage:
         assert f"IoU of {float(rows['onet']['iou']):.3f} (95 % interval" in lead
         assert f"nearest image, reaches {float(rows['baseline_nearest_image']['iou']):.3f}" in lead
 
+    def test_the_best_model_is_compared_with_the_others(self, page, results) -> None:
+        pairs = {
+            (row["model"], row["other"]): row for row in read_rows(results / "evaluate" / "differences.csv")
+        }
+        iou = float(pairs["onet", "baseline_nearest_image"]["iou"])
+        ends = f"{iou - 0.02:+.3f} to {iou + 0.02:+.3f}"
+        assert f"(difference {iou:+.3f}, 95 % interval {ends})" in page.text[""]
+        said = page.text["results"]
+        assert "onet against the others" in said
+        for other in ("small", "baseline_nearest_image"):
+            row = pairs["onet", other]
+            assert (
+                f"{float(row['iou']):+.3f}  [{float(row['iou_low']):+.3f}, {float(row['iou_high']):+.3f}]"
+                in said
+            )
+            assert f"{10 * float(row['chamfer_l1']):+.3f}  [" in said
+
+    def test_a_difference_is_bold_where_its_interval_leaves_out_0(self, copy, quick) -> None:
+        path = copy / "evaluate" / "differences.csv"
+        for low, high, bold in ((0.01, 0.2, True), (-0.2, -0.01, True), (-0.01, 0.2, False)):
+            ends = {"iou": "0.1234", "iou_low": low, "iou_high": high}
+            rows = [row | ends if row["model"] == "onet" else row for row in read_rows(path)]
+            write_rows(path, rows, list(rows[0]))
+            assert ('<td class="best">+0.123<small>' in build(Results(copy, CONFIG))) == bold
+        path.unlink()
+        page = rebuilt(copy)
+        assert "against the others" not in page.text["results"]
+        assert "difference" not in page.text[""]
+
     def test_the_floor_is_shown_but_does_not_compete(self, copy, quick) -> None:
         for name in ("models", "classes", "shapes"):
             path = copy / "evaluate" / f"{name}.csv"

@@ -62,7 +62,7 @@ def test_snakemakes_own_report(finished, tmp_path):
     finished.snakemake(f"--report={tmp_path / 'out.zip'}")
     with zipfile.ZipFile(tmp_path / "out.zip") as report:
         names = {name.rsplit("/", 1)[-1] for name in report.namelist()}
-    assert {"report.html", "shapes.csv", "models.csv", "classes.csv"} <= names
+    assert {"report.html", "shapes.csv", "models.csv", "classes.csv", "differences.csv"} <= names
 
 
 def test_packed_shape_files_can_be_dropped_and_one_made_again(finished, tmp_path, project):

@@ -80,6 +80,11 @@ rule evaluate:
             caption="../report/classes.rst",
             category="Metrics",
         ),
+        differences=report(
+            f"{RESULTS}/evaluate/differences.csv",
+            caption="../report/differences.rst",
+            category="Metrics",
+        ),
         models=report(
             f"{RESULTS}/evaluate/models.csv",
             caption="../report/models.rst",
