@@ -20,6 +20,6 @@ VERSIONS = MappingProxyType(
         "evaluate": 2,
         "summarise": 2,
         "analyse": 1,
-        "report": 2,
+        "report": 3,
     }
 )
