@@ -104,11 +104,14 @@ class Results:
 
     @cached_property
     def reconstructed(self) -> list[str]:
-        """Models and baselines, without the floor, that have a folder of meshes, in the page's order."""
-        folder = self.root / "reconstruct"
-        there = [path.name for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
-        rows = self.in_order([{"model": name} for name in there if name[0] != "." and name != FLOOR])
-        return [row["model"] for row in rows]
+        """Models and baselines, without the floor, that have a folder of meshes, in the page's order.
+
+        Folders of what is neither configured nor evaluated are of an earlier configuration.
+        """
+        evaluated = [row["model"] for row in self.rows_if_any("evaluate/models.csv")]
+        known = {*self.config.models, *self.config.baseline_names, *evaluated} - {FLOOR}
+        there = [{"model": name} for name in sorted(known) if (self.root / "reconstruct" / name).is_dir()]
+        return [row["model"] for row in self.in_order(there)]
 
     @cached_property
     def shape_rows(self) -> dict[tuple[str, str], Row]:

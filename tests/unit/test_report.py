@@ -380,6 +380,12 @@ class TestExamples:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert("L").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)) < 225
 
+    def test_meshes_of_an_earlier_configuration_are_not_shown(self, copy, quick) -> None:
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "given_up")
+        assert "given_up" not in rebuilt(copy).text["examples"]
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "baseline_class_mean")
+        assert "class mean" in rebuilt(copy).text["examples"]
+
     def test_shapes_are_taken_at_even_quantiles_of_the_ranking(self, results) -> None:
         ranked = [str(i) for i in range(8)]
         assert examples._evenly(ranked, 1) == ["4"]
