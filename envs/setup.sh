@@ -34,6 +34,12 @@ if command -v dpkg-query >/dev/null; then
     fi
 fi
 
+free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print $4 }')
+if ! compgen -G "$venv/lib/python*/site-packages/torch" >/dev/null && ((free < 3000000)); then
+    echo "setup: $((free / 1000)) MB are free on the disk of $venv, and 3000 are needed; free some, then the same command again" >&2
+    exit 1
+fi
+
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "setup: installing the pinned requirements into $venv (about 2.5 GB without CUDA)"
 # torch first and alone: its pin decides between a CPU and a CUDA build where both are on offer.

@@ -80,7 +80,7 @@ def bootstrap_means(
 ) -> Any:
     """(count, K) means of class means of resampled shapes.
 
-    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988, section 2).
+    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988).
 
     Args:
         values: one (n_c, K) array a class, a row a shape, at least two.

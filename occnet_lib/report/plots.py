@@ -57,7 +57,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                 axes.plot(x[::step], y[::step], color=palette[model], **look)
         found = {value for lines in panel.values() for _, y in lines.values() for value in y}
         if len(found) == 1:  # as a constant rate: matplotlib would magnify nothing
-            axes.set_ylim(sorted([0.0, 1.25 * found.pop()]) if found != {0.0} else (-0.5, 0.5))
+            axes.set_ylim(sorted([0.0, 1.25 * found.pop() or 1.0]))
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
         _tidy(axes, title, x_label)
     handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
