@@ -137,26 +137,27 @@ def _category_folders(root: Path, wanted: Sequence[str]) -> list[Path]:
 def _shapes_of(folder: Path) -> dict[str, str]:
     """Path relative to the category's folder by id."""
     found: dict[str, str] = {}
+    files: dict[str, list[str]] = defaultdict(list)
     without = 0
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            shape, path = entry.name, _mesh_in(entry)
-            if path is None:
-                without += 1
-                continue
-        elif entry.name.lower().endswith(SUFFIXES):
-            shape, path = Path(entry.name).stem, entry.name
+        if not entry.is_dir():
+            if entry.name.lower().endswith(SUFFIXES):
+                files[file_name(Path(entry.name).stem)].append(entry.name)
+        elif path := _mesh_in(entry):
+            found[file_name(entry.name)] = path
         else:
-            continue
-        shape = file_name(shape)
-        if shape in found:
-            raise DataError(f"shape {shape} occurs twice: {found[shape]} and {path}", path=folder)
-        found[shape] = path
+            without += 1
+    if twice := sorted(found.keys() & files.keys()):
+        shape = twice[0]
+        raise DataError(f"shape {shape} occurs twice: {found[shape]} and {files[shape][0]}", path=folder)
     if without:
         logger.warning("%s: %d folders without a mesh file left out", folder, without)
-    return found
+    if several := [names for names in map(_by_preference, files.values()) if len(names) > 1]:
+        text = "%s: %d shapes are there in several files, of which the first is taken, as of %s"
+        logger.warning(text, folder, len(several), ", ".join(several[0]))
+    return found | {shape: _by_preference(names)[0] for shape, names in files.items()}
 
 
 def _mesh_in(shape: os.DirEntry[str]) -> str | None:

@@ -92,11 +92,21 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         scan(config(), tmp_path)
 
 
-@pytest.mark.parametrize("second", ["a/1/model.obj", "a/1.stl"])
-def test_id_twice(tmp_path: Path, second: str) -> None:
-    touch(tmp_path, "a/1.obj", second)
-    with pytest.raises(DataError, match=r"shape 1 occurs twice: .*1\.obj"):
+def test_a_file_and_a_folder_of_one_id(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.obj", "a/1/model.obj")
+    with pytest.raises(DataError, match=r"shape 1 occurs twice: 1/model\.obj and 1\.obj"):
         scan(config(), tmp_path)
+
+
+def test_of_several_files_of_one_id_the_preferred_one_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, "a/1.stl", "a/1.OBJ", "a/1.ply", "a/2.dae", "a/3.ply", "a/3.off", "a/4/model.obj")
+    assert names(tmp_path) == {"a/1": "a/1.OBJ", "a/2": "a/2.dae", "a/3": "a/3.ply", "a/4": "a/4/model.obj"}
+    assert (
+        "2 shapes are there in several files, of which the first is taken, as of 1.OBJ, 1.ply, 1.stl"
+        in caplog.text
+    )
 
 
 def test_lists_decide_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
