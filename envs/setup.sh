@@ -34,7 +34,8 @@ if command -v dpkg-query >/dev/null; then
     fi
 fi
 
-free=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 { print $4 }')
+mkdir -p "$venv"
+free=$(df -Pk "$venv/." | awk 'NR == 2 { print $4 }')
 if ! compgen -G "$venv/lib/python*/site-packages/torch" >/dev/null && ((free < 3000000)); then
     echo "setup: $((free / 1000)) MB are free on the disk of $venv, and 3000 are needed; free some, then the same command again" >&2
     exit 1

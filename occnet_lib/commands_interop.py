@@ -38,7 +38,7 @@ def import_shard(args: argparse.Namespace, config: Config) -> str:
     keys = [key for key in read_table(args.table) if key.shard == args.shard]
     rows = write(Path(config.dataset_root), keys, args.pack)
     write_rows(args.out, rows)
-    good = sum(row["status"] == "ok" for row in rows)
+    good = sum(row["status"] != "failed" for row in rows)
     return f"import: {args.shard}: {good} of {len(rows)} shapes"
 
 

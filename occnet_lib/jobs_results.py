@@ -95,6 +95,7 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
 
 def summarise(args: argparse.Namespace, config: Config) -> str:
     """Tables over shapes, classes, models and pairs of models."""
+    from .evaluation.summary import DIFFERENCES
     from .evaluation.summary import summarise as summarise_rows
     from .storage.tables import read_rows, write_rows
 
@@ -108,7 +109,7 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     views = [row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.views.csv")]
     tables = summarise_rows(measured, config, views)
     for name, rows in tables.items():
-        write_rows(folder / f"{name}.csv", rows)
+        write_rows(folder / f"{name}.csv", rows, DIFFERENCES if name == "differences" else ())
     return f"evaluate: {args.out}"
 
 

@@ -21,6 +21,12 @@ from .views import VIEW_METRICS, spread
 
 LOG = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
+DIFFERENCES = (
+    "model",
+    "other",
+    "shapes",
+    *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")),
+)
 EXTRAS = (*VIEW_METRICS, *ORIGINAL_METRICS)
 """Columns that not every row has a number in; their means are over those that have."""
 
@@ -80,7 +86,8 @@ def bootstrap_means(
 ) -> Any:
     """(count, K) means of class means of resampled shapes.
 
-    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988).
+    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988). Of few shapes
+    they still hold the truth less often than they say: .88 instead of .95 with five classes of two, .94 from seven on.
 
     Args:
         values: one (n_c, K) array a class, a row a shape, at least two.
@@ -99,12 +106,12 @@ class _Means(NamedTuple):
     """Means of class means of all metrics.
 
     Attributes:
-        shapes: category and id of what they are over.
+        shapes: category and id of what they are over, sorted.
         found: (K,).
         sampled: (count, K) of bootstrap samples; (0, K) where there are no intervals.
     """
 
-    shapes: frozenset[tuple[str, str]]
+    shapes: tuple[tuple[str, str], ...]
     found: NDArray[np.float64]
     sampled: NDArray[np.float64]
 
@@ -114,7 +121,7 @@ def _means(rows: Mapping[str, Rows], values: Mapping[str, NDArray[np.float64]], 
     count = config.evaluate.bootstrap if min(map(len, matrices)) > 1 else 0
     rngs = [seeds.rng(config.seed, "bootstrap", category) for category in values]
     return _Means(
-        frozenset((category, row["id"]) for category, own in rows.items() for row in own),
+        tuple(sorted((category, row["id"]) for category, own in rows.items() for row in own)),
         np.mean([matrix.mean(axis=0) for matrix in matrices], axis=0),
         bootstrap_means(matrices, rngs, count) if count else np.zeros((0, len(METRICS))),
     )

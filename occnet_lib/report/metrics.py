@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from . import plots, published
+from .differences import signed, table_of_differences
 from .html import Html, cell, figure, join, paragraph, picture, table, tag, text
+from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, rivals, scaled
 from .results import FLOOR, ORACLE, Results, Row, is_baseline, label, number, shown
-
-
-class Metric(NamedTuple):
-    """A column: the table's name, the page's, a factor, decimals, and whether more is better."""
-
-    key: str
-    title: str
-    factor: float = 1.0
-    digits: int = 3
-    more: bool = True
-
-
-_IOU = Metric("iou", "IoU ↑")
-_CHAMFER = Metric("chamfer_l1", "Chamfer-L1 ↓, unit cube", 1.0, 4, False)
-_TIMES_TEN = Metric("chamfer_l1", "Chamfer-L1 × 10 ↓, as in the paper", 10.0, 3, False)
-_NORMALS = Metric("normal_consistency", "Normal consistency ↑")
-_F_SCORE = Metric("f_score_1", "F-score at 1 % ↑")
-_MAIN = (_IOU, _CHAMFER, _TIMES_TEN, _NORMALS, _F_SCORE)
 
 
 def verdict(results: Results) -> Html:
     """The run in a sentence and a few tiles; empty before anything was evaluated."""
     rows = results.rows_if_any("evaluate/models.csv")
     trained = [row for row in rows if not is_baseline(row["model"])]
-    best, rival = _best(trained), _best([row for row in _rivals(rows) if is_baseline(row["model"])])
+    best, rival = best_of(trained), best_of([row for row in rivals(rows) if is_baseline(row["model"])])
     if best is None:
         return paragraph("Nothing has been evaluated yet; what is there is shown below.", class_="lead")
     iou, low, high = (number(best, name) for name in ("iou", "iou_low", "iou_high"))
@@ -44,16 +27,14 @@ def verdict(results: Results) -> Html:
     if rival:
         name = label(rival["model"]).removeprefix("baseline: ")
         against = f"; the best baseline, {name}, reaches {shown(number(rival, 'iou'))}"
-        row = results.differences.get((best["model"], rival["model"]))
-        if row and number(row, "iou_low") is not None:
-            less, *ends = (f"{number(row, column):+.3f}" for column in ("iou", "iou_low", "iou_high"))
-            against += f" (difference {less}, 95 % interval {' to '.join(ends)})"
+        less, ends = signed(results.differences.get((best["model"], rival["model"]), {}), IOU)
+        against += f" (difference {less}, 95 % interval {' to '.join(ends)})" if ends else ""
     sentence = (
         f"{best['model']} reconstructs {best.get('shapes') or 'the'} test shapes from one photo each "
         f"at a mean IoU of {shown(iou)}{interval}{against}."
     )
     tiles = [
-        (shown(_scaled(best, metric), metric.digits), metric.title) for metric in (_IOU, _TIMES_TEN, _NORMALS)
+        (shown(scaled(best, metric), metric.digits), metric.title) for metric in (IOU, TIMES_TEN, NORMALS)
     ]
     tiles.append(
         (f"{best.get('failed') or 0} of {best.get('shapes') or '?'}", "shapes without a usable mesh")
@@ -65,15 +46,15 @@ def verdict(results: Results) -> Html:
 def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
-    parts = [_model_table(rows), _explanation(results, rows), _diagrams(results, _rivals(rows))]
-    parts.append(_differences(results, rows))
+    parts = [_model_table(rows), _explanation(rows), _diagrams(results, rivals(rows))]
+    parts.append(table_of_differences(results, rows))
     classes = results.rows_if_any("evaluate/classes.csv")
     if classes:
         parts.append(tag("h3", "By class"))
         parts.append(
             tag(
                 "div",
-                *(_class_table(results, classes, _rivals(rows), m) for m in (_IOU, _TIMES_TEN, _NORMALS)),
+                *(_class_table(results, classes, rivals(rows), m) for m in (IOU, TIMES_TEN, NORMALS)),
                 class_="tables",
             )
         )
@@ -83,7 +64,7 @@ def section(results: Results) -> Html:
 
 
 def _model_table(rows: Sequence[Row]) -> Html:
-    best = {metric: _scaled(_best(_rivals(rows), metric) or {}, metric) for metric in _MAIN}
+    best = {metric: scaled(best_of(rivals(rows), metric) or {}, metric) for metric in MAIN}
     columns = {"IoU of all views ↑": _over_views, "Chamfer-L1 to the raw mesh ↓": _to_original}
     extras: dict[str, Callable[[Row], Html | str | None]] = {
         title: value for title, value in columns.items() if any(value(row) for row in rows)
@@ -93,12 +74,12 @@ def _model_table(rows: Sequence[Row]) -> Html:
             cell(label(row["model"]), left=True),
             row.get("shapes") or None,
             cell(row.get("failed") or "0"),
-            *(cell(_with_interval(row, metric), strong=_wins(row, metric, best[metric])) for metric in _MAIN),
+            *(cell(_with_interval(row, metric), strong=_wins(row, metric, best[metric])) for metric in MAIN),
             *(value(row) for value in extras.values()),
         )
         for row in rows
     ]
-    return table(("Model", "Test shapes", "Failed", *(metric.title for metric in _MAIN), *extras), body)
+    return table(("Model", "Test shapes", "Failed", *(metric.title for metric in MAIN), *extras), body)
 
 
 def _over_views(row: Row) -> Html | None:
@@ -111,14 +92,13 @@ def _to_original(row: Row) -> str | None:
     return shown(number(row, "chamfer_l1_original"), 4)
 
 
-def _explanation(results: Results, rows: Sequence[Row]) -> Html:
+def _explanation(rows: Sequence[Row]) -> Html:
     names = {row["model"] for row in rows}
-    classes = results.rows_if_any("evaluate/classes.csv")
-    alone = sorted({results.category(row["category"]) for row in classes if row.get("shapes") == "1"})
     intervals = (
-        f"without intervals: a single test shape ({', '.join(alone)}) does not tell how much others would differ"
-        if alone
-        else "with 95 % bootstrap intervals over shapes"
+        "with 95 % bootstrap intervals over shapes"
+        if any(number(row, "iou_low") is not None for row in rows)
+        else "without intervals (a class has a single test shape, which does not tell how much others would differ, or "
+        "evaluate.bootstrap is 0)"
     )
     oracle = " Oracle: the training shape with the highest IoU, which knows the truth; what a perfect memory could reach."
     views = (
@@ -141,35 +121,6 @@ def _explanation(results: Results, rows: Sequence[Row]) -> Html:
         + (raw if any(number(row, "chamfer_l1_original") is not None for row in rows) else ""),
         note=True,
     )
-
-
-def _differences(results: Results, rows: Sequence[Row]) -> Html:
-    """The best model against each of the others on the same shapes; empty where there is nothing to compare."""
-    best = _best([row for row in rows if not is_baseline(row["model"])])
-    pairs = [(best["model"], row["model"]) for row in rows if row["model"] != FLOOR] if best else []
-    body = [
-        (cell(label(pair[1]), left=True), *(_less(results.differences[pair], metric) for metric in _MAIN))
-        for pair in pairs
-        if pair in results.differences
-    ]
-    if best is None or not body:
-        return join([])
-    note = (
-        "Its mean less the other's, on the same shapes, with 95 % intervals of paired bootstrap samples; bold where the "
-        "interval leaves out 0. With twenty such comparisons chance alone makes one bold."
-    )
-    heads = (f"{best['model']} less", *(metric.title for metric in _MAIN))
-    return join(
-        [tag("h3", f"{best['model']} against the others"), table(heads, body), paragraph(note, note=True)]
-    )
-
-
-def _less(row: Row, metric: Metric) -> Html:
-    value, low, high = (number(row, metric.key + end) for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
-        return cell(None if value is None else f"{metric.factor * value:+.{metric.digits}f}")
-    difference, *ends = (f"{metric.factor * each:+.{metric.digits}f}" for each in (value, low, high))
-    return cell(join([difference, tag("small", f" [{', '.join(ends)}]")]), strong=low > 0 or high < 0)
 
 
 def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
@@ -200,7 +151,7 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
 def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row], metric: Metric) -> Html:
     """Categories down, models across, the mean of classes below; cells shaded from worst to best."""
     names = [row["model"] for row in models]
-    values = {(row["category"], row["model"]): _scaled(row, metric) for row in _rivals(classes)}
+    values = {(row["category"], row["model"]): scaled(row, metric) for row in rivals(classes)}
     known = [value for value in values.values() if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     body = []
@@ -217,7 +168,7 @@ def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row]
             for value in line
         ]
         body.append([cell(results.category(category), left=True), *cells])
-    means = [shown(_scaled(row, metric), metric.digits) for row in models]
+    means = [shown(scaled(row, metric), metric.digits) for row in models]
     last = ("mean", *means)
     return table(("Class", *map(label, names)), body, last=last, caption=metric.title)
 
@@ -261,28 +212,13 @@ def _published(classes: Sequence[Row]) -> Html:
     )
 
 
-def _rivals(rows: Sequence[Row]) -> list[Row]:
-    """The rows that compete: all but those that are told the truth."""
-    return [row for row in rows if row["model"] not in (FLOOR, ORACLE)]
-
-
-def _best(rows: Sequence[Row], metric: Metric = _IOU) -> Row | None:
-    known = [(value, row) for row in rows if (value := _scaled(row, metric)) is not None]
-    return (max if metric.more else min)(known, key=lambda pair: pair[0])[1] if known else None
-
-
 def _wins(row: Row, metric: Metric, best: float | None) -> bool:
     """Also several rows may, as networks that are the same do."""
-    return best is not None and row["model"] not in (FLOOR, ORACLE) and _scaled(row, metric) == best
-
-
-def _scaled(row: Row, metric: Metric) -> float | None:
-    value = number(row, metric.key)
-    return None if value is None else metric.factor * value
+    return best is not None and row["model"] not in (FLOOR, ORACLE) and scaled(row, metric) == best
 
 
 def _with_interval(row: Row, metric: Metric) -> Html:
-    value = shown(_scaled(row, metric), metric.digits)
+    value = shown(scaled(row, metric), metric.digits)
     low, high = number(row, f"{metric.key}_low"), number(row, f"{metric.key}_high")
     if value is None or low is None or high is None:
         return text(value)

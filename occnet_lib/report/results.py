@@ -108,7 +108,7 @@ class Results:
 
         Folders of what is neither configured nor evaluated are of an earlier configuration.
         """
-        evaluated = [row["model"] for row in self.rows_if_any("evaluate/models.csv")]
+        evaluated = [row.get("model") or FLOOR for row in self.rows_if_any("evaluate/models.csv")]
         known = {*self.config.models, *self.config.baseline_names, *evaluated} - {FLOOR}
         there = [{"model": name} for name in sorted(known) if (self.root / "reconstruct" / name).is_dir()]
         return [row["model"] for row in self.in_order(there)]
@@ -123,7 +123,7 @@ class Results:
     def differences(self) -> dict[tuple[str, str], Row]:
         """Rows of evaluate/differences.csv by model and other."""
         rows = self.rows_if_any("evaluate/differences.csv")
-        return {(row["model"], row["other"]): row for row in rows}
+        return {(row.get("model") or "", row.get("other") or ""): row for row in rows}
 
     def category(self, folder: str) -> str:
         """How a category is called: a ShapeNet synset with its word, others as their folder."""

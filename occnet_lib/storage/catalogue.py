@@ -113,13 +113,13 @@ def file_name(name: str) -> str:
     """A name that is safe in files, shells and workflow wildcards; most names are returned as they are.
 
     Other names lose their accents, get `_` for everything but ASCII letters, digits, `.`, `_`, `+`
-    and `-`, and end in six hexadecimal digits of a hash of the name, so that they stay different.
+    and `-`, and end in twelve hexadecimal digits of a hash of the name, so that they stay different.
     """
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,119}", name):
         return name
     ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     cleaned = re.sub(r"[^A-Za-z0-9._+-]+", "_", ascii_only).lstrip(".-+")[:100]
-    digest = hashlib.blake2b(os.fsencode(name), digest_size=3).hexdigest()
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=6).hexdigest()
     return f"{cleaned or 'shape'}-{digest}"
 
 
@@ -136,28 +136,31 @@ def _category_folders(root: Path, wanted: Sequence[str]) -> list[Path]:
 
 def _shapes_of(folder: Path) -> dict[str, str]:
     """Path relative to the category's folder by id."""
-    found: dict[str, str] = {}
     files: dict[str, list[str]] = defaultdict(list)
+    places: list[tuple[str, str]] = []
     without = 0
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
         if not entry.is_dir():
             if entry.name.lower().endswith(SUFFIXES):
-                files[file_name(Path(entry.name).stem)].append(entry.name)
+                files[Path(entry.name).stem].append(entry.name)
         elif path := _mesh_in(entry):
-            found[file_name(entry.name)] = path
+            places.append((entry.name, path))
         else:
             without += 1
-    if twice := sorted(found.keys() & files.keys()):
-        shape = twice[0]
-        raise DataError(f"shape {shape} occurs twice: {found[shape]} and {files[shape][0]}", path=folder)
+    ranked = {stem: _by_preference(names) for stem, names in files.items()}
+    found: dict[str, str] = {}
+    for name, path in [*places, *((stem, names[0]) for stem, names in ranked.items())]:
+        if (shape := file_name(name)) in found:
+            raise DataError(f"shape {shape} occurs twice: {found[shape]} and {path}", path=folder)
+        found[shape] = path
     if without:
         logger.warning("%s: %d folders without a mesh file left out", folder, without)
-    if several := [names for names in map(_by_preference, files.values()) if len(names) > 1]:
+    if several := [names for names in ranked.values() if len(names) > 1]:
         text = "%s: %d shapes are there in several files, of which the first is taken, as of %s"
         logger.warning(text, folder, len(several), ", ".join(several[0]))
-    return found | {shape: _by_preference(names)[0] for shape, names in files.items()}
+    return found
 
 
 def _mesh_in(shape: os.DirEntry[str]) -> str | None:

@@ -125,6 +125,10 @@ def import_packs(
     for shard in watch(sorted(by_shard)):
         rows += import_shard(folder, by_shard[shard], packs / f"{shard}.h5")
     rows.sort(key=lambda row: (row["category"], row["id"]))
+    if warned := [row for row in rows if row["status"] == "warn"]:
+        text = "%d of %d shapes, as %s/%s: %s"
+        first = warned[0]
+        logger.warning(text, len(warned), len(rows), first["category"], first["id"], first["reason"])
     write_rows(packs / "shapes.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
@@ -151,6 +155,7 @@ def _readable(
                 raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
             if not pointorder.every_run_is_alike(shape.points.points, shape.points.occupancies):
                 status, reason = "warn", "points were not in random order, and are now"
+                logger.info("%s: %s", key.name, reason)
                 shape = replace(shape, points=_mixed(shape.points))
             shapes.append(shape)
         except DataError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
-_RUN, _SHORTEST_RUN = 2048, 256  # points
+_RUN, _SHORTEST_RUN = 2048, 64  # points
 _FAR, _CHANCE = 8.0, 4.0  # standard errors, and points where the occupied ones are few
 
 
@@ -33,8 +33,9 @@ def every_run_is_alike(points: NDArray[np.float16], occupancies: NDArray[np.bool
     """Whether runs of points are samples of all of them, which a training that reads runs relies on.
 
     Means of coordinates, of squared distances from the middle and of occupancies over runs of up to 2,048 points are
-    compared with those over all: in random order none is eight standard errors away. ONet's sample_mesh.py with
-    `--points_uniform_ratio` below 1 writes uniform points first and those near the surface behind them.
+    compared with those over all: in random order none is eight standard errors away. Fewer than 512 points tell nothing.
+    ONet's sample_mesh.py with `--points_uniform_ratio` below 1 writes uniform points first and those near the surface
+    behind them.
 
     Args:
         points: (N, 3) float16.

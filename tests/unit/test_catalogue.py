@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.storage import catalogue
 from occnet_lib.storage.catalogue import file_name, read_table, scan, write_table
 
 
@@ -95,6 +96,14 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 def test_a_file_and_a_folder_of_one_id(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.obj", "a/1/model.obj")
     with pytest.raises(DataError, match=r"shape 1 occurs twice: 1/model\.obj and 1\.obj"):
+        scan(config(), tmp_path)
+
+
+@pytest.mark.parametrize("second", ["a/2.obj", "a/2/model.obj"])
+def test_two_names_that_become_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str) -> None:
+    touch(tmp_path, "a/1.obj", second)
+    monkeypatch.setattr(catalogue, "file_name", lambda _: "same")
+    with pytest.raises(DataError, match="shape same occurs twice"):
         scan(config(), tmp_path)
 
 
@@ -185,7 +194,7 @@ def test_odd_names_become_safe_and_stay_different(tmp_path: Path) -> None:
     for key in keys:
         assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]*", key.id)
         assert (tmp_path / key.path).is_file()
-        assert re.fullmatch(r"a_b-[0-9a-f]{6}", key.category)
+        assert re.fullmatch(r"a_b-[0-9a-f]{12}", key.category)
     assert any(key.id.startswith("Stuhle-") for key in keys)
     assert len(scan(config(categories=["a b"]), tmp_path)) == len(odd)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import struct
 import zipfile
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from occnet_lib import cli
+from occnet_lib import cli, commands_interop
 from occnet_lib.analysis.statistics import shape_numbers
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
@@ -29,8 +30,9 @@ from occnet_lib.records import ShapeKey
 from occnet_lib.report import examples
 from occnet_lib.report.results import Results
 from occnet_lib.storage import onet, onet_binvox
+from occnet_lib.storage.catalogue import write_table
 from occnet_lib.storage.onet_npz import read_npz, write_npz
-from occnet_lib.storage.onet_packs import export_packs, import_packs
+from occnet_lib.storage.onet_packs import export_packs, foreign_shapes, import_packs
 from occnet_lib.storage.reconstructions import read_status
 from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -244,7 +246,9 @@ def test_onet_to_ours_and_back_is_the_same_bytes(exported: Path, tmp_path: Path)
         assert (tmp_path / "again" / file).read_bytes() == (exported / file).read_bytes(), file
 
 
-def test_points_in_order_are_shuffled_and_the_table_says_so(tmp_path: Path) -> None:
+def test_points_in_order_are_shuffled_and_the_table_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _, closed, samples, views = records(0, 4_000)
     order = np.argsort(~samples.occupancies, kind="stable")
     sorted_ = replace(samples, points=samples.points[order], occupancies=samples.occupancies[order])
@@ -258,6 +262,15 @@ def test_points_in_order_are_shuffled_and_the_table_says_so(tmp_path: Path) -> N
     rows = {row["id"]: row for row in read_rows(tmp_path / "back" / "shapes.csv")}
     assert (rows["random"]["status"], rows["inside_first"]["status"]) == ("ok", "warn")
     assert "not in random order" in rows["inside_first"]["reason"]
+    assert "1 of 2 shapes, as c/inside_first: points were not in random order" in caplog.text
+    config = Config.model_validate(
+        {"dataset": {"root": str(tmp_path / "onet")}, "results": str(tmp_path / "results")}
+    )
+    write_table(tmp_path / "shapes.csv", foreign_shapes(config, tmp_path / "onet"))
+    args = Namespace(
+        table=tmp_path / "shapes.csv", shard="train-000", pack=tmp_path / "p.h5", out=tmp_path / "p.csv"
+    )
+    assert commands_interop.import_shard(args, config) == "import: train-000: 2 of 2 shapes"
     back = Shard(tmp_path / "back" / "train-000.h5")
     (mixed, inside), (kept, _) = back.points(0), back.points(1)
     np.testing.assert_array_equal(kept, samples.points)

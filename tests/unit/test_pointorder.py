@@ -67,12 +67,22 @@ def test_runs_of_random_order_are_alike(radius: float) -> None:
     for seed in range(20):
         points, occupancies = shape(100_000, seed, radius)
         assert pointorder.every_run_is_alike(points, occupancies), seed
-        assert pointorder.every_run_is_alike(points[:3000], occupancies[:3000]), seed
+        for count in (600, 3000):
+            assert pointorder.every_run_is_alike(points[:count], occupancies[:count]), (seed, count)
     assert pointorder.every_run_is_alike(points[:0], occupancies[:0])
 
 
-@pytest.mark.parametrize("order", ["inside first", "along x", "outwards", "near ones last"])
-@pytest.mark.parametrize("count", [4_000, 100_000])
+@pytest.mark.parametrize(
+    ("order", "count"),
+    [
+        *(
+            (order, count)
+            for order in ("inside first", "along x", "outwards")
+            for count in (600, 4_000, 100_000)
+        ),
+        *(("near ones last", count) for count in (4_000, 100_000)),
+    ],
+)
 def test_runs_of_other_orders_are_not(order: str, count: int) -> None:
     points, occupancies = shape(count, 0)
     distance = np.linalg.norm(points.astype(float), axis=1)

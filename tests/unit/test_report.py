@@ -179,6 +179,12 @@ class TestWholePage:
         page = rebuilt(copy)
         assert "against the others" not in page.text["results"]
         assert "difference" not in page.text[""]
+        for broken in ("a,b\n1,2\n", "model,other,iou,iou_low\nonet,baseline_nearest_image,.1,.2\n"):
+            path.write_text(broken)
+            page = rebuilt(copy)
+            assert "onet reconstructs 4 test shapes" in page.text[""]
+            assert "interval" not in page.text[""].partition("nearest image")[2]
+            assert "could not be made" not in page.text["results"]
 
     def test_the_floor_is_shown_but_does_not_compete(self, copy, quick) -> None:
         for name in ("models", "classes", "shapes"):
@@ -301,6 +307,10 @@ class TestMissingParts:
         page = rebuilt(copy)
         assert set(SECTIONS) <= set(page.values("id"))
         assert page.text[section].strip()
+
+    def test_examples_need_no_metrics(self, copy) -> None:
+        (copy / "evaluate" / "models.csv").write_text("a,b\n1,2,3\n")
+        assert "could not be made" not in rebuilt(copy).text["examples"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -469,11 +479,22 @@ class TestNumbers:
         assert f'<td class="best">{lowest:.4f}<small>' in text
         assert f'<td class="best">{10 * lowest:.3f}<small>' in text
 
-    def test_a_class_of_one_shape_is_why_there_are_no_intervals(self, copy, quick) -> None:
-        assert "with 95 % bootstrap intervals" in rebuilt(copy).text["results"]
-        rows = [row | {"shapes": "1"} for row in read_rows(copy / "evaluate" / "classes.csv")]
-        write_rows(copy / "evaluate" / "classes.csv", rows, list(rows[0]))
-        assert "without intervals: a single test shape (car, chair)" in rebuilt(copy).text["results"]
+    def test_intervals_are_spoken_of_where_there_are_some(self, copy, quick) -> None:
+        page = rebuilt(copy)
+        assert "with 95 % bootstrap intervals" in page.text["results"]
+        assert "intervals of paired bootstrap samples" in page.text["results"]
+        for name in ("models", "differences"):
+            path = copy / "evaluate" / f"{name}.csv"
+            rows = [
+                {k: "" if k.endswith(("_low", "_high")) else v for k, v in row.items()}
+                for row in read_rows(path)
+            ]
+            write_rows(path, rows)
+        page = rebuilt(copy)
+        assert "without intervals (a class has a single test shape" in page.text["results"]
+        assert "onet against the others" in page.text["results"]
+        assert "paired" not in page.text["results"]
+        assert "interval" not in page.text[""]
 
     def test_equal_rows_are_bold_together(self, copy, quick) -> None:
         path = copy / "evaluate" / "models.csv"

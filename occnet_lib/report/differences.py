@@ -1,0 +1,57 @@
+"""How much the best model differs from each of the others on the same shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .html import Html, cell, join, paragraph, table, tag
+from .measures import IOU, MAIN, Metric, best_of
+from .results import FLOOR, Results, Row, is_baseline, label, number
+
+_ENDS = ("_low", "_high")
+
+
+def table_of_differences(results: Results, rows: Sequence[Row]) -> Html:
+    """The best trained model less each of the others; empty where there is nothing to compare.
+
+    Args:
+        results: differences are read from it.
+        rows: of evaluate/models.csv, in the page's order.
+    """
+    best = best_of([row for row in rows if not is_baseline(row["model"])])
+    name = best["model"] if best else ""
+    others = [row["model"] for row in rows if row["model"] != FLOOR]
+    found = {
+        other: results.differences[name, other] for other in others if (name, other) in results.differences
+    }
+    if not found:
+        return join([])
+    note = "Its mean less the other's, on the same shapes"
+    if any(signed(row, IOU)[1] for row in found.values()):
+        note += (
+            ", with 95 % intervals of paired bootstrap samples; bold where the interval leaves out 0. It was chosen as the "
+            "best on these shapes, which by itself makes some differences from models like it bold"
+        )
+    body = [
+        (cell(label(other), left=True), *(_less(row, metric) for metric in MAIN))
+        for other, row in found.items()
+    ]
+    heads = (f"{name} less", *(metric.title for metric in MAIN))
+    return join(
+        [tag("h3", f"{name} against the others"), table(heads, body), paragraph(note, ".", note=True)]
+    )
+
+
+def signed(row: Row, metric: Metric) -> tuple[str | None, list[str]]:
+    """A difference with its sign, and the ends of its interval where both are known."""
+    values = [number(row, metric.key + end) for end in ("", *_ENDS)]
+    said = [f"{metric.factor * value:+.{metric.digits}f}" for value in values if value is not None]
+    return (None, []) if values[0] is None else (said[0], said[1:] if len(said) == len(values) else [])
+
+
+def _less(row: Row, metric: Metric) -> Html:
+    difference, ends = signed(row, metric)
+    if not ends:
+        return cell(difference)
+    low, high = (number(row, metric.key + end) or 0.0 for end in _ENDS)
+    return cell(join([difference, tag("small", f" [{', '.join(ends)}]")]), strong=low > 0 or high < 0)
