@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 for success, 1 for a fault that one line explains, 2 for a wrong command line."""
     args = parser().parse_args(argv)
     args.log = logs.of_task(args.log)
-    logs.configure(args.log, args.verbose)
+    logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
     try:
         paths = args.config if isinstance(args.config, list) else [args.config]
         args.run(args, load(*paths) if paths else Config())
@@ -56,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(args, "interrupted")
     except BrokenPipeError:
         return 1
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        logger.debug("", exc_info=error)
+        return _fail(args, f"{error.filename}: {(error.strerror or 'cannot be written').lower()}")
     except Exception as error:
         # Not the user's fault: the whole story, in the log if there is one.
         if args.log is None:

@@ -138,6 +138,10 @@ def _pack(args: argparse.Namespace, config: Config) -> None:
     from .stages.pack import pack
 
     files = sorted(args.shapes.glob("*/*.h5"))
+    if not files:
+        raise OccnetError(
+            "holds no <category>/<id>.h5", path=args.shapes, hint="results/preprocess/shapes is such a folder"
+        )
     keys = [ShapeKey(file.parent.name, file.stem, split=args.split, shard=args.out.stem) for file in files]
     count = pack(args.out.stem, keys, args.shapes, args.out)
     say(f"{args.out}: {count} of {len(keys)} shapes")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
+_FAR_APART = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
 
 
 def reconstruct_options(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,8 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
         "--simplify",
         type=float,
         metavar="FACES|ERROR",
-        help="most faces, as 5000; or largest error, as .001 of the cube's side; 0: no simplification",
+        help="about as many faces, as 5000 (more where thin parts would open); or largest error, as .001 of the cube's "
+        "side; 0: no simplification",
     )
     parser.add_argument("--refine", type=int, metavar="STEPS", help="steps of refinement; 0: none")
 
@@ -96,13 +98,27 @@ def _reconstruct_object(reconstructor: Reconstructor, photos: list[Path], out: P
     if result.status == "failed":
         raise MeshError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
     result.save(out)
-    steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in result.seconds.items())
-    say(f"{out}: {len(result.mesh.faces)} faces (CPU: {steps})")
+    wanted, faces = reconstructor.config.max_faces, len(result.mesh.faces)
+    if wanted and not reconstructor.config.max_error and faces > 1.1 * wanted:
+        logger.warning("%s has %d faces: %d would open the mesh or cost its shape", out, faces, wanted)
+    steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in result.seconds.items())
+    say(f"{out}: {faces} faces (CPU seconds: {steps})")
 
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:
-    """Where the mesh of each object goes."""
-    if len(objects) == 1:
+    """Where the mesh of each object goes: a folder is what is one, or has no suffix."""
+    from .storage.meshfile import WRITABLE
+
+    if args.out.suffix and not args.out.is_dir():
+        if args.out.suffix.lower() not in WRITABLE:
+            raise OccnetError(
+                "no kind of mesh that can be written", path=args.out, hint=f"use {' '.join(WRITABLE)}"
+            )
+        if len(objects) > 1:
+            hint = "give a folder, or --merge if they show one object"
+            raise OccnetError(
+                f"a file cannot hold the meshes of {len(objects)} photos", path=args.out, hint=hint
+            )
         return [args.out]
     outs = [args.out / f"{photos[0].stem}.{args.format}" for photos in objects]
     for i, out in enumerate(outs):
@@ -124,11 +140,26 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     """`occnet evaluate`."""
     from .evaluation.metrics import compare
     from .geometry.normalise import unit_cube
+    from .geometry.repair import soundness
     from .storage.meshfile import load_mesh
 
     truth, loc, scale = unit_cube(load_mesh(args.truth, config.dataset.up))
+    if not soundness(truth).closed:
+        raise OccnetError(
+            "is not closed", path=args.truth, hint=f"run `occnet watertight {args.truth} -o …` first"
+        )
     predicted = load_mesh(args.prediction, config.dataset.up)
     predicted = Mesh((predicted.vertices - loc) / scale, predicted.faces)
+    one, two = (
+        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
+    )
+    if np.abs(one - two).max() > _FAR_APART:
+        text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
+        logger.warning(
+            text + "(`occnet watertight --frame unit` gives the one of predictions)",
+            args.prediction,
+            args.truth,
+        )
     metrics = compare(
         predicted, truth, config.points, config.evaluate, rng(config.seed, "evaluate", args.truth.stem)
     )
@@ -137,7 +168,7 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
 
 def analyse_options(parser: argparse.ArgumentParser) -> None:
     """Options of `occnet analyse`."""
-    parser.add_argument("packs", type=Path, nargs="+", help="pack shards")
+    parser.add_argument("packs", type=Path, nargs="+", help="pack shards, or a folder of them")
     parser.add_argument("--checkpoint", type=Path, help="best.ckpt, for the t-SNE of its embeddings")
     out_option(parser, "folder for statistics.csv, projections/ and embedding.csv")
 
@@ -148,16 +179,21 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     from .analysis.statistics import write_statistics
     from .storage.shards import check
 
-    for path in args.packs:
+    packs = [
+        shard for path in args.packs for shard in (sorted(path.glob("*.h5")) if path.is_dir() else [path])
+    ]
+    if not packs:
+        raise OccnetError("holds no pack shards (*.h5)", path=args.packs[0])
+    for path in packs:
         check(path)
-    write_statistics(args.packs, args.out / "statistics.csv")
-    write_projections(args.packs, config.analyse, args.out / "projections")
+    write_statistics(packs, args.out / "statistics.csv")
+    write_projections(packs, config.analyse, args.out / "projections")
     if args.checkpoint:
         from .analysis.embeddings import write_embedding
         from .reconstruction.network_field import encoder_features
 
         features = encoder_features(args.checkpoint)
-        write_embedding(features, args.packs, config.analyse, config.seed, args.out / "embedding.csv")
+        write_embedding(features, packs, config.analyse, config.seed, args.out / "embedding.csv")
     say(str(args.out))
 
 
@@ -172,5 +208,9 @@ def report(args: argparse.Namespace, config: Config) -> None:
     from .report import write_report
 
     resolved = args.results / "config.json"
+    if not resolved.exists() and not (args.config and args.results.is_dir()):
+        raise OccnetError(
+            "holds no run (no config.json)", path=args.results, hint="give its folder, as results/demo"
+        )
     write_report(args.results, configuration.load(resolved) if resolved.exists() else config, args.out)
     say(str(args.out))

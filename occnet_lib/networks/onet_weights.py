@@ -87,10 +87,15 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
     """
     model = network.model
     sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": BLOCKS}
-    if not model.encoder.startswith("resnet") or model != Model(**sizes, pretrained=model.pretrained):
+    plain = Model(**sizes, pretrained=model.pretrained)
+    other = [
+        key for key in Model.model_fields if key != "preset" and getattr(model, key) != getattr(plain, key)
+    ]
+    other += [] if model.encoder.startswith("resnet") else ["encoder"]
+    if other:
         raise DataError(
-            f"ONet has no network like {model!r}",
-            hint="it has ResNet encoders and the cbn decoder of five blocks",
+            f"ONet has no network with {', '.join(f'{key}: {getattr(model, key)}' for key in other)}",
+            hint="it has ResNet encoders, the cbn decoder of five blocks, and none of our switches",
         )
     state = {}
     for name, value in network.state_dict().items():

@@ -47,6 +47,9 @@ def test_every_command_has_help(name, capsys):
     assert "usage: occnet" in capsys.readouterr().out
 
 
+TETRAHEDRON = "v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -55,12 +58,19 @@ def test_every_command_has_help(name, capsys):
         (["train", "none", "-o", "out"], ["none", "train-*.h5"]),
         (["train", "none", "--model", "tiny", "-o", "out"], ["'tiny'", "onet"]),
         (["reconstruct", "none.png", "--checkpoint", "none.ckpt", "-o", "out.ply"], ["none.ckpt"]),
+        (["report", "none", "-o", "out.html"], ["none", "config.json"]),
+        (["pack", ".", "-o", "out.h5"], ["holds no <category>/<id>.h5"]),
+        (["analyse", ".", "-o", "out"], ["holds no pack shards"]),
+        (["views", "solid.obj", "-o", "wrong.yaml"], ["wrong.yaml", "file exists"]),
+        (["evaluate", "solid.obj", "open.obj"], ["open.obj", "is not closed", "occnet watertight"]),
         (["config", "--config", "wrong.yaml"], ["`sed`", "did you mean `seed`"]),
     ],
 )
 def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.yaml").write_text("sed: 1\n")
+    (tmp_path / "solid.obj").write_text(TETRAHEDRON)
+    (tmp_path / "open.obj").write_text(TETRAHEDRON.replace("f 1 4 3\n", ""))
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("occnet: ")
@@ -145,11 +155,23 @@ def test_points_refuses_an_open_mesh(tmp_path, capsys):
     assert "occnet watertight" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("shift", "warned"), [(0, False), (3, True)])
+def test_meshes_in_different_frames_are_warned_about(shift, warned, tmp_path, capsys):
+    (tmp_path / "true.obj").write_text(TETRAHEDRON)
+    (tmp_path / "moved.obj").write_text(
+        TETRAHEDRON.replace("v 5", f"v {5 + shift}").replace("v 7", f"v {7 + shift}")
+    )
+    (tmp_path / "small.yaml").write_text("points: {uniform: 800}\nevaluate: {surface: 500}\n")
+    files = [str(tmp_path / name) for name in ("moved.obj", "true.obj")]
+    assert cli.main(["evaluate", *files, "--config", str(tmp_path / "small.yaml")]) == 0
+    assert ("seem to be in different frames" in capsys.readouterr().err) == warned
+
+
 @pytest.mark.slow
 def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
     """A tetrahedron: watertight -> points -> views, each alone."""
     raw, closed, samples = tmp_path / "raw.obj", tmp_path / "closed.ply", tmp_path / "points.npz"
-    raw.write_text("v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n")
+    raw.write_text(TETRAHEDRON)
     small = tmp_path / "small.yaml"
     small.write_text(
         "watertight: {resolution: 64, views: 30, image_size: 160}\npoints: {uniform: 4000, surface: 1000}\n"

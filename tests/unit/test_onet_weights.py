@@ -243,10 +243,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             convert(tmp_path / "other.pt", tmp_path / "out.pt")
 
 
-@pytest.mark.parametrize("change", [{"decoder": "fc"}, {"encoder": "efficientnet_b0"}, {"blocks": 4}])
+@pytest.mark.parametrize(
+    "change", [{"decoder": "fc"}, {"encoder": "efficientnet_b0"}, {"blocks": 4}, {"image": "silhouette"}]
+)
 def test_what_onet_does_not_have_is_said(change, tmp_path: Path) -> None:
     network = OccupancyNetwork(Model(hidden=8, c_dim=4, **change))
-    with pytest.raises(DataError, match="ONet has no network like"):
+    ((key, value),) = change.items()
+    with pytest.raises(DataError, match=f"ONet has no network with {key}: {value} "):
         to_onet(network)
 
 

@@ -108,6 +108,10 @@ def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):
 def test_one_shape_by_name_and_rerun(finished):
     text = finished.snakemake("-f", "results/preprocess/shapes/chair/broken.h5")
     assert "chair/broken" in text
+    for shape in ("failed", "broken", "chair/broken", "failed"):
+        text = finished.snakemake("rerun", f"--config=shape={shape}")
+        assert "rerun: 0 ok, 0 warn, 1 failed" in text, shape
+    assert "which shape?" in finished.snakemake("rerun", check=False)
     assert finished.jobs("preprocess")["preprocess_shard"] == 1
     finished.snakemake("preprocess")
     assert finished.jobs("preprocess") == {}

@@ -154,10 +154,9 @@ rule accept:
 
 rule rerun:
     """One shape again (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
+    # No benchmark: where its file is there already, Snakemake takes a rule without output for done.
     log:
         f"{RESULTS}/logs/rerun.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/rerun.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -170,4 +169,4 @@ rule rerun:
     message:
         "rerun: {params.shape}"
     shell:
-        f"{occnet('rerun')} --table {{params.table}} --shapes {{params.shapes}} --shape {{params.shape:q}}"
+        f"{occnet('rerun')} --table {{params.table}} --shapes {{params.shapes}} --shape={{params.shape:q}}"

@@ -42,8 +42,6 @@ rule clean:
     """Remove the results folder."""
     log:
         ".snakemake/log/clean.log",
-    benchmark:
-        ".snakemake/log/clean.tsv"
     conda:
         "../../envs/cpu.yaml"
     resources:
