@@ -154,6 +154,7 @@ rule accept:
 
 rule rerun:
     """One shape again (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
+
     # No benchmark: where its file is there already, Snakemake takes a rule without output for done.
     log:
         f"{RESULTS}/logs/rerun.log",
