@@ -2,9 +2,9 @@
 
 The twin (benchmarks/step.py) computes in float32 as PyTorch comes, on inputs that lie on the GPU. Ours are the steps of
 the Lightning module, with resizing, on batches that lie there, too. The peak is that of a product of two square
-matrices in bfloat16, found in the same run. Then come the operations that take most of the GPU's time in our step and
-what a training as a whole attains, by where its data are. Without a GPU there is nothing to measure; `--device cpu` with
-small sizes tries the script.
+matrices in bfloat16, found in the same run. Then come what a training as a whole attains, by where its data are, and what
+takes most of the GPU's time in our step. Without a GPU there is nothing to measure; `--device cpu` with small sizes
+tries the script.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from loader import make
 from step import twin_step
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,7 +30,7 @@ from occnet_lib.training.batch import Batch
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.train import train
 
-_SHOWN = 12  # operations of the profile
+_SHOWN = 16  # kernels of the profile
 
 
 def random_batch(args: argparse.Namespace) -> Batch:
@@ -49,7 +48,8 @@ def random_batch(args: argparse.Namespace) -> Batch:
 
 def our_step(section: Train, batch: Batch, device: str) -> Callable[[], None]:
     """A function that trains our network for a step, as Lightning does."""
-    module = OccupancyModule(Model(), section, [str(i) for i in range(len(batch.shapes))]).to(device)
+    names = [str(i) for i in range(len(batch.shapes))]
+    module = OccupancyModule(Model(), section, names, graphs=device == "cuda").to(device)
     module.setup("fit")
     optimizer = module.configure_optimizers()["optimizer"]
 
@@ -90,8 +90,8 @@ def peak(device: str, edge: int) -> float:
     return 2.0 * edge**3 / seconds(lambda: a @ b, device, 10, 5)
 
 
-def compare(args: argparse.Namespace) -> None:
-    """Print what the steps attain and the profile of the last."""
+def compare(args: argparse.Namespace) -> Callable[[], None]:
+    """Print what the steps attain; the last of them."""
     batch = random_batch(args)
     pictures = torch.rand(args.batch, 3, args.pixels, args.pixels, device=args.device)
     twin = twin_step(Model(), (pictures, batch.points.float(), batch.occupancies.float()))
@@ -111,7 +111,7 @@ def compare(args: argparse.Namespace) -> None:
         step = our_step(section.model_copy(update=options), batch, args.device)
         name = f"ours, {precision}{', compiled' if compiled else ''}"
         show(name, step, args, operations / most, reference)
-    profile(step, args.device)
+    return step
 
 
 def show(
@@ -132,15 +132,23 @@ def show(
     return found
 
 
-def profile(step: Callable[[], None], device: str) -> None:
-    """Print the operations of three steps by their own time."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    activities += [torch.profiler.ProfilerActivity.CUDA] if device == "cuda" else []
-    with torch.profiler.profile(activities=activities) as profiler:
-        for _ in range(3):
+def profile(step: Callable[[], None], device: str, steps: int = 3) -> None:
+    """Print what takes most time on the device. To be called last: launching stays slow after it."""
+    activity, kind = torch.profiler.ProfilerActivity, torch.autograd.DeviceType
+    with torch.profiler.profile(
+        activities=[activity.CPU, activity.CUDA][: 1 + (device == "cuda")]
+    ) as profiler:
+        for _ in range(steps):
             step()
         wait(device)
-    print(profiler.key_averages().table(sort_by=f"self_{device}_time_total", row_limit=_SHOWN))
+    key = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    wanted = kind.CUDA if device == "cuda" else kind.CPU
+    rows = [row for row in profiler.key_averages() if row.device_type == wanted and "#" not in row.key]
+    times = {row.key: getattr(row, key) / steps / 1e3 for row in rows}
+    counts, total = {row.key: row.count / steps for row in rows}, sum(times.values())
+    print(f"\n{total:.2f} ms a step on the device, {sum(counts.values()):.0f} kernels; of them")
+    for name in sorted(times, key=lambda name: -times[name])[:_SHOWN]:
+        print(f"{times[name]:8.3f} ms {times[name] / total:6.1%} {counts[name]:5.0f} x {name[:90]}")
 
 
 def whole(args: argparse.Namespace) -> None:
@@ -148,19 +156,28 @@ def whole(args: argparse.Namespace) -> None:
     print(f"\n{'a training, data':<26}{'samples/s':>14}{'waiting':>14}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make(folder, args.shapes)
-        for cache, workers in (("none", 0), ("none", 4), ("ram", 4), ("gpu", 0)):
+        packs = sorted(args.packs.glob("train-*.h5")) if args.packs else [made(folder, args.shapes)]
+        for cache, workers in (("none", 0), ("none", "auto"), ("gpu", 0)):
             section = Train(
                 **{"points": args.points, "image_size": args.pixels, "batch_size": args.batch},
                 **{"steps": args.train_steps, "log_every": max(1, args.train_steps // 4), "cache": cache},
                 **{"workers": workers, "accelerator": "gpu" if args.device == "cuda" else "cpu"},
+                compile=args.device == "cuda",
             )
             out = folder / f"{cache}-{workers}"
             config = Config(models={"onet": {"preset": "onet", "pretrained": False}}, train=section)
-            train(config, "onet", [folder / "train-0.h5"], [], out)
+            train(config, "onet", packs, [], out)
             row = read_rows(out / "metrics.csv")[-1]
             where = f"{cache}, {workers} workers" if workers else cache
             print(f"{where:<26}{float(row['samples_per_second']):14.0f}{float(row['data_wait']):14.1%}")
+
+
+def made(folder: Path, shapes: int) -> Path:
+    """A pack of bundled shapes."""
+    from loader import make  # renders them, for which training alone has no libraries
+
+    make(folder, shapes)
+    return folder / "train-0.h5"
 
 
 def main() -> None:
@@ -173,15 +190,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="timed together")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--edge", type=int, default=8192, help="of the matrices that tell the peak")
-    parser.add_argument("--shapes", type=int, default=64, help="of the trainings' set")
+    parser.add_argument(
+        "--packs", type=Path, help="folder of train-*.h5 for the trainings; without, it is made"
+    )
+    parser.add_argument("--shapes", type=int, default=64, help="of the set that is made")
     parser.add_argument("--train-steps", type=int, default=400)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         print("torch sees no CUDA device: nothing to measure")
         return
     torch.manual_seed(0)
-    compare(args)
+    step = compare(args)
     whole(args)
+    profile(step, args.device)
 
 
 if __name__ == "__main__":

@@ -121,11 +121,19 @@ class Train(Section):
         "auto", description="auto: bf16 where the hardware has it"
     )
     threads: Count = Field(8, description="CPU threads of a training job; Snakemake caps them at --cores")
-    workers: Natural = Field(0, description="processes that load data; 0: the training process itself")
+    workers: Natural | Literal["auto"] = Field(
+        "auto",
+        description="processes that load data; 0: the training process itself; auto: that on a CPU, most threads on a GPU",
+    )
     cache: Literal["auto", "gpu", "ram", "none"] = Field(
         "auto",
         description="keep decoded data on the device or in memory; auto: half the GPU's free memory, 2 GB of RAM",
     )
-    compile: bool = Field(
-        False, description="torch.compile the decoder; pays after some thousand steps on a GPU"
+    compile: bool | Literal["auto"] = Field(
+        "auto", description="torch.compile the network; auto: on a GPU, for 10,000 steps and more"
     )
+
+    @property
+    def loading_processes(self) -> int:
+        """`workers`; 0 where that is `auto` and nobody has decided (`training.options.settled`)."""
+        return 0 if self.workers == "auto" else self.workers

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import fused
+from .norm_relu import norm_relu
 from .positional_encoding import encode, encoded_dim
 
 # Occupied points are few (1 to 15 %): the output begins at log-odds near theirs.
@@ -72,10 +73,15 @@ class ConditionalBatchNorm(nn.Module):
 
     def relu_into(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
         """A linear layer of what is above zero of the normalised features: (B, T, channels) to the layer's."""
-        if self.bn.training and fused.pays(features):
+        compiling = torch.compiler.is_compiling()
+        if self.bn.training and (compiling or fused.pays(features)):
             gamma, beta = self.conv_gamma(code), self.conv_beta(code)
-            return fused.norm_relu_linear(features, gamma, beta, self.bn, linear)
-        out: Tensor = linear(functional.relu(self(features, code)))
+            if not compiling:
+                return fused.norm_relu_linear(features, gamma, beta, self.bn, linear)
+            above = norm_relu(features, gamma, beta, self.bn)
+        else:
+            above = functional.relu(self(features, code))
+        out: Tensor = linear(above)
         return out
 
     def affine(self, code: Tensor) -> tuple[Tensor, Tensor]:

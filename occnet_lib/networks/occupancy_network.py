@@ -48,9 +48,7 @@ class OccupancyNetwork(nn.Module):
         if self.model.frame == "camera" and rotations is not None:
             # No matrix product, which autocast would round the points for.
             points = (rotations.unsqueeze(1) * points.unsqueeze(2)).sum(-1)
-        # A decoder that was compiled is so for training alone, where numbers of points do not change.
-        decoder = self.decoder if self.training else self.decoder.forward
-        logits: Tensor = decoder(points, code)
+        logits: Tensor = self.decoder(points, code)
         return logits
 
     def forward(self, images: Tensor, points: Tensor, rotations: Tensor | None = None) -> Tensor:

@@ -153,7 +153,7 @@ def training_loader(
             "or shapes differ in numbers of points or views or in the size of these",
             hint="use auto",
         )
-    return TrainingLoader(items, train.batch_size, seed, train.workers, pin=device == "cuda")
+    return TrainingLoader(items, train.batch_size, seed, train.loading_processes, pin=device == "cuda")
 
 
 def validation_loader(items: ValidationItems, workers: int = 0) -> DataLoader[Item]:

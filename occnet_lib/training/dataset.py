@@ -40,7 +40,7 @@ class ShapeSet:
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._points: dict[int, Window] = {}
         self._near: dict[int, Window] = {}
-        few = train.cache == "auto" and self.nbytes() * max(1, train.workers) <= CACHE_BYTES
+        few = train.cache == "auto" and self.nbytes() * max(1, train.loading_processes) <= CACHE_BYTES
         self.cached = train.cache == "ram" or few
 
     def __len__(self) -> int:

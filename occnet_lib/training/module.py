@@ -35,23 +35,24 @@ class OccupancyModule(LightningModule):
         model: the network.
         train: section `train`.
         names: of all training shapes, for the message about a loss that is not finite.
+        graphs: where `train.compile` is true, launch what is compiled as CUDA graphs.
     """
 
-    def __init__(self, model: Model, train: Train, names: list[str]) -> None:
+    def __init__(self, model: Model, train: Train, names: list[str], graphs: bool = False) -> None:
         super().__init__()
         self.network = OccupancyNetwork(model)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in stubs
         self.average = deepcopy(self.network).requires_grad_(False) if train.ema else None
         self.sums = torch.zeros(4, dtype=torch.float64)  # of loss, accuracy, IoU and 1 since the last record
-        self._train, self._names = train, names
+        self._train, self._names, self._graphs = train, names, graphs
         self._unchecked: list[tuple[Tensor, Tensor]] = []
 
     @override
     def setup(self, stage: str) -> None:
         """In the process that trains: what is compiled does not travel to another."""
-        if self._train.compile:
-            # In place, so that the names of the weights stay; the encoder is convolutions, which are fast already.
-            self.network.decoder.compile()
+        if self._train.compile is True:
+            # In place, so that the names of the weights stay. Only its call is compiled, which training alone makes.
+            self.network.compile(mode="reduce-overhead" if self._graphs else "default")
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

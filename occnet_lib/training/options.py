@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
+import shutil
+import sysconfig
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,10 @@ from occnet_lib.versions import VERSIONS
 
 from .dataset import ShapeSet
 
+_log = logging.getLogger(__name__)
+
+_MOST_WORKERS = 8  # load as much as two of today's fastest GPUs train with
+_STEPS_TO_COMPILE = 10_000
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "h5py", "pillow")
 # Keys of `train` that say where and how often, not what: changing them does not begin a training anew.
 _CIRCUMSTANCES = frozenset(
@@ -58,6 +66,37 @@ def uses_bf16(train: Train, device: str) -> bool:
     if train.precision != "auto":
         return train.precision == "bf16"
     return multiplies_bf16(device)
+
+
+def settled(train: Train, device: str) -> Train:
+    """The section with what is auto about `workers` and `compile` decided.
+
+    A GPU trains faster than one process loads, and what compiling costs is saved within thousands of steps.
+    """
+    changes: dict[str, Any] = {}
+    if train.workers == "auto":
+        spare = torch.get_num_threads() // train.devices - 1
+        changes["workers"] = min(max(spare, 0), _MOST_WORKERS) if device == "cuda" else 0
+    if train.compile == "auto":
+        pays = device == "cuda" and train.steps >= _STEPS_TO_COMPILE
+        lacking = _lacking_to_compile() if pays else ""
+        if lacking:
+            _log.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
+        changes["compile"] = pays and not lacking
+    return train.model_copy(update=changes)
+
+
+def _lacking_to_compile() -> str:
+    """What `torch.compile` lacks for this GPU; empty: nothing. Its kernels are started through a module in C."""
+    if torch.cuda.get_device_capability() < (7, 0):
+        return "the GPU is older than Triton's oldest"
+    if find_spec("triton") is None:
+        return "there is no triton (`pip install triton`)"
+    if "CC" not in os.environ and not any(shutil.which(name) for name in ("gcc", "clang", "cc")):
+        return "there is no C compiler (`apt-get install gcc`)"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "there are no headers of Python (`apt-get install python3-dev`)"
+    return ""
 
 
 def run_digest(model: Model, train: Train, seed: int, training: ShapeSet, validation: ShapeSet) -> str:

@@ -63,21 +63,26 @@ def train(
     """
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
-    section, folder = config.train, Path(out_dir)
+    device = options.device_of(config.train)
+    section, folder = options.settled(config.train, device), Path(out_dir)
     training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
-    device = options.device_of(section)
     keep_freed_memory()
     with place(section, device) as where:
-        _train(config, model_name, (training, validation), folder, resume, where)
+        _train(config, section, model_name, (training, validation), folder, resume, where)
 
 
 def _train(
-    config: Config, model_name: str, sets: tuple[ShapeSet, ShapeSet], folder: Path, resume: bool, where: Place
+    config: Config,
+    section: Train,
+    model_name: str,
+    sets: tuple[ShapeSet, ShapeSet],
+    folder: Path,
+    resume: bool,
+    where: Place,
 ) -> None:
-    model, section, device = config.models[model_name], config.train, where.device
-    training, validation = sets
+    (training, validation), model, device = sets, config.models[model_name], where.device
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     bf16 = options.uses_bf16(section, device)
@@ -89,7 +94,8 @@ def _train(
     first = int(state["global_step"]) if state else 0
 
     torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
-    module = OccupancyModule(model, section, training.names)
+    graphs = device == "cuda" and section.devices * section.nodes == 1
+    module = OccupancyModule(model, section, training.names, graphs)
     about = options.about(config, model_name)
     facts = {
         "parameters": module.network.parameter_count,
@@ -113,6 +119,8 @@ def _train(
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
     _log.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
+    if section.compile:
+        _log.info("the first step compiles the network, which takes about a minute")
     with _quiet_lightning(), processes():
         trainer = _trainer(folder, section, keeper, where, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
@@ -127,7 +135,7 @@ def _bookkeeping(
         )
         return Bookkeeping(folder, section, about, None, None, bf16, digest)
     items = ValidationItems(validation, section)
-    batches = validation_loader(items, section.workers)
+    batches = validation_loader(items, section.loading_processes)
     return Bookkeeping(folder, section, about, batches, Pictures(items), bf16, digest)
 
 

@@ -62,7 +62,7 @@ def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
     reference = Train(points=64, near_points=40, cache="ram")
     other = reference.model_copy(update={"workers": workers, "cache": cache})
     loaders = [
-        TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.workers)
+        TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.loading_processes)
         for train in (reference, other)
     ]
     for a, b in zip(*(first_batches(loader, 4) for loader in loaders), strict=True):
