@@ -88,7 +88,10 @@ def test_the_overlay_of_presets_trains_all_of_them(project):
     )
     more = {name: model for name, model in config.models.items() if name not in demo.models}
     found = [model.model_copy(update={"pretrained": True}) for model in more.values()]
-    assert found == [Model(preset=name) for name in PRESETS]
+    switched = [{"positional_encoding": 4}, {"frame": "camera"}]
+    assert found == [Model(preset=name) for name in PRESETS] + [
+        Model(preset="onet", **switch) for switch in switched
+    ]
     assert config.train == demo.train  # so that they are compared at equal budget
     assert config.results == demo.results
     documented = (project / "docs" / "models.md").read_text()
