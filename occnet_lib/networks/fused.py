@@ -1,35 +1,45 @@
-"""Norm, ReLU and linear layer as one operation, which goes over the features less often than one after the other."""
+"""Norm, ReLU and linear layer as one operation on a CPU, which goes over the features less often than one by one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FEW = 2**20
-"""Features that are gone over faster than the operations for each shape are called."""
+_FEW = 2**18
+"""Features that are gone over faster than the kernels are loaded."""
+
+
+@cache
+def _can() -> bool:
+    return find_spec("numba") is not None
 
 
 def pays(features: Tensor) -> bool:
-    """Whether `norm_relu_linear` is the faster way: on a GPU operations for single shapes would wait for each other."""
-    return features.device.type == "cpu" and features.numel() > _FEW
+    """Whether `norm_relu_linear` is the faster way: with numba, on a CPU, for many features."""
+    return features.device.type == "cpu" and features.numel() >= _FEW and _can()
 
 
 def norm_relu_linear(
     features: Tensor, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1d, linear: nn.Linear
 ) -> Tensor:
-    """`linear(relu(gamma · norm(features) + beta))` in training, in a fifth less time and a third less memory.
+    """`linear(relu(gamma · norm(features) + beta))` in training, in less time and a third less memory.
 
     Args:
-        features: (B, T, channels).
+        features: (B, T, channels) on a CPU: bfloat16, float32 or float64.
         gamma, beta: (B, channels).
         norm: without affine parameters, in training; its running statistics are brought up to date.
         linear: from channels to whatever, with a bias.
     """
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
     weight, bias = linear.weight.to(features.dtype), linear.bias.to(features.dtype)
     found: Tensor = _NormReluLinear.apply(features.contiguous(), gamma, beta, weight, bias, norm)
     return found
@@ -46,53 +56,80 @@ class _NormReluLinear(torch.autograd.Function):
         bias: Tensor,
         norm: nn.BatchNorm1d,
     ) -> Tensor:
-        """A shape's norm is that of an evaluation whose running means are the batch's: one pass, in float32 inside."""
-        running = norm.running_mean, norm.running_var, norm.momentum or 0.0
-        mean, variance = torch.ops.aten.batch_norm_update_stats(features.flatten(0, 1), *running)
-        gamma, beta = gamma.to(mean.dtype), beta.to(mean.dtype)
-        above, unused = torch.empty_like(features), (mean.new_empty(0), mean.new_empty(0))
-        for one, factor, shift, into in zip(features, gamma, beta, above, strict=True):
-            means = factor, shift, mean, variance, False, 0.0, norm.eps
-            torch.native_batch_norm(one, *means, out=(into, *unused))
-            _relu_(into)
-        ctx.save_for_backward(features, above, gamma, mean, torch.rsqrt(variance + norm.eps), weight)
-        lost = 0.0 * (variance.sum() + gamma.sum() + beta.sum())  # `_relu_` takes some NaN for negative
-        return _points(
-            functional.conv2d(_pixels(above), weight[:, :, None, None], bias + lost.to(bias.dtype))
-        )
+        wide = torch.promote_types(features.dtype, torch.float32)
+        gamma, beta = gamma.to(wide), beta.to(wide)
+        mean, scale = _statistics(features, norm, wide)
+        above = torch.empty_like(features)
+        _each_shape("norm_relu", features, gamma, beta, mean, scale, above)
+        ctx.save_for_backward(features, above, gamma, beta, mean, scale, weight)
+        return _points(functional.conv2d(_pixels(above), weight[:, :, None, None], bias))
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """With y = γ x̂ + β and x̂ = (x − μ) s: dx = s (γ dy − mean(γ dy) − x̂ mean(γ dy x̂)), means over all points."""
         if torch.is_grad_enabled():
             raise RuntimeError("the derivative of norm_relu_linear is not differentiable again")
-        features, above, gamma, mean, scale, weight = ctx.saved_tensors
+        features, above, gamma, beta, mean, scale, weight = ctx.saved_tensors
         behind, at_weight, at_bias = torch.ops.aten.convolution_backward(
             *(_pixels(slope.contiguous()), _pixels(above), weight[:, :, None, None], [len(weight)]),
             *([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, True, True]),
         )
-        into = _points(behind)
-        torch.ops.aten.threshold_backward.grad_input(into, above, 0, grad_input=into)
-        at_gamma, at_beta = torch.empty_like(gamma), torch.empty_like(gamma)
-        for i, (one, from_one) in enumerate(zip(features, into, strict=True)):
-            sums = torch.ops.aten.native_batch_norm_backward(
-                from_one, one, None, None, None, mean, scale, True, 0.0, [False, True, True]
-            )
-            at_gamma[i], at_beta[i] = sums[1:]
+        into = _points(behind).contiguous()
+        at_gamma, at_beta = torch.zeros_like(gamma), torch.zeros_like(beta)
+        layer = features, into, gamma, beta, mean, scale
+        _each_shape("parameter_slopes", *layer, at_gamma, at_beta)
         points = features.shape[0] * features.shape[1]
-        back, shift = (-scale * (gamma * sums).sum(0) / points for sums in (at_gamma, at_beta))
-        means = back, shift, mean, scale.pow(-2), False, 0.0, 0.0
-        at_features = torch.native_batch_norm(features.flatten(0, 1), *means)[0].view(features.shape)
-        at_features.addcmul_(into, (scale * gamma).to(into.dtype)[:, None])
-        return at_features, at_gamma, at_beta, at_weight.flatten(1), at_bias, None
+        back, shift = ((gamma * sums).sum(0) / points for sums in (at_gamma, at_beta))
+        _each_shape("feature_slopes", *layer, back, shift)
+        return into, at_gamma, at_beta, at_weight.flatten(1), at_bias, None
 
 
-def _relu_(values: Tensor) -> None:
-    """What is negative becomes 0; bfloat16 by its sign bit, a quarter of the time that converting it takes."""
-    if values.dtype == torch.bfloat16:
-        values.view(torch.int16).clamp_(min=0)
-    else:
-        values.relu_()
+def _statistics(features: Tensor, norm: nn.BatchNorm1d, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / √(σ² + ε) of the channels; the norm's running statistics follow."""
+    origin = features[0, 0].to(wide)  # what is summed is small
+    sums, squares = (
+        torch.zeros(len(features), features.shape[2], dtype=wide, device=features.device) for _ in range(2)
+    )
+    _each_shape("sums", features, origin, sums, squares)
+    count = features.shape[0] * features.shape[1]
+    away = sums.double().sum(0) / count
+    mean, variance = origin + away, squares.double().sum(0) / count - away * away
+    if norm.running_mean is not None and norm.running_var is not None:
+        momentum, unbiased = norm.momentum or 0.0, count / max(1, count - 1)
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
+        norm.running_var.lerp_((variance * unbiased).to(norm.running_var.dtype), momentum)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    return mean.to(wide), torch.rsqrt(variance.clamp(min=0.0) + norm.eps).to(wide)
+
+
+def _each_shape(name: str, features: Tensor, *arrays: Tensor) -> None:
+    """Call a function of `kernels` for all shapes, each thread of PyTorch's with some of them."""
+    from . import kernels  # numba takes half a second
+
+    kernel: Callable[..., None] = getattr(kernels, name)
+    given = [_array(tensor) for tensor in (features, *arrays)]
+    shapes, threads = len(features), torch.get_num_threads()
+    parts = min(shapes, threads)
+    if parts == 1:
+        kernel(*given, 0, shapes)
+        return
+    ends = [shapes * part // parts for part in range(parts + 1)]
+    for done in [_pool(threads).submit(kernel, *given, *pair) for pair in pairwise(ends)]:
+        done.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="norm")
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """The memory of a contiguous tensor; bfloat16 as its bits."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(np.uint16)
+    found: NDArray[Any] = tensor.detach().numpy()
+    return found
 
 
 def _pixels(points: Tensor) -> Tensor:

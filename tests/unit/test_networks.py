@@ -177,6 +177,59 @@ def test_norm_relu_and_linear_are_at_once_in_training_on_many_features_alone():
     assert torch.equal(norm.bn.running_mean, before)
 
 
+def test_without_numba_norm_relu_and_linear_are_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(fused, "find_spec", lambda name: None)
+    fused._can.cache_clear()
+    try:
+        assert not fused.pays(torch.zeros(fused._FEW))
+    finally:
+        fused._can.cache_clear()
+    monkeypatch.undo()
+    assert fused.pays(torch.zeros(fused._FEW))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_kernels_round_as_pytorch_does(dtype):
+    torch.manual_seed(0)
+    features = (torch.randn(3, 400, 7) * torch.logspace(-30, 30, 7)).to(dtype)
+    features[0, 0, 0], features[1, 1, 1] = math.inf, math.nan
+    gamma, beta, mean, scale = torch.randn(3, 7), torch.randn(3, 7), torch.randn(7), torch.rand(7)
+    above = torch.empty_like(features)
+    fused._each_shape("norm_relu", features, gamma, beta, mean, scale, above)
+    normed = (features.float() - mean) * scale * gamma[:, None] + beta[:, None]
+    assert torch.equal(above.nan_to_num(nan=-1.0), normed.relu().to(dtype).nan_to_num(nan=-1.0))
+    assert above.isnan().sum() == normed.isnan().sum() > 0
+
+
+def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch):
+    torch.manual_seed(0)
+    norm, layer = torch.nn.BatchNorm1d(6, affine=False).train(), torch.nn.Linear(6, 5)
+    features, gamma, beta = torch.randn(7, 50, 6), torch.randn(7, 6), torch.randn(7, 6)
+    found = []
+    for threads in (1, 2, 3, 16):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        leaves = [value.clone().requires_grad_() for value in (features, gamma, beta)]
+        out = fused.norm_relu_linear(*leaves, norm, layer)
+        out.square().sum().backward()
+        found.append([out, *(leaf.grad for leaf in leaves)])
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("away", [0.0, 1e3, -1e4])
+def test_statistics_are_exact_far_from_zero(away):
+    torch.manual_seed(0)
+    features = torch.randn(5, 3000, 4) + away
+    norm = torch.nn.BatchNorm1d(4, affine=False)
+    mean, scale = fused._statistics(features, norm, torch.float32)
+    exact = features.double().flatten(0, 1)
+    torch.testing.assert_close(mean.double(), exact.mean(0), rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(
+        scale.double(), (exact.var(0, correction=0) + norm.eps).rsqrt(), rtol=1e-5, atol=0
+    )
+    torch.testing.assert_close(norm.running_var.double(), 0.9 + 0.1 * exact.var(0), rtol=1e-5, atol=0)
+
+
 def test_norm_relu_and_linear_at_once_in_bfloat16():
     """Not further from double precision than one after the other."""
     torch.manual_seed(0)
