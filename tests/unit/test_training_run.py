@@ -59,6 +59,11 @@ TRAIN = Train(
 )
 
 
+COMPILES = pytest.mark.skipif(
+    not (shutil.which("g++") and shutil.which("gcc")), reason="torch.compile needs a C++ compiler"
+)
+
+
 def configuration(**changes) -> Config:
     return Config(models={"small": MODEL}, train=TRAIN.model_copy(update=changes))
 
@@ -305,9 +310,7 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (shutil.which("g++") and shutil.which("gcc")), reason="torch.compile needs a C++ compiler"
-)
+@COMPILES
 # torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
 def test_a_compiled_network_trains_as_a_plain_one(pack):
@@ -491,6 +494,19 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
     assert float(rows[0]["train_loss"]) == pytest.approx(sum(losses[:4]) / 4, rel=1e-3)
     assert float(rows[1]["train_loss"]) == pytest.approx(sum(losses[4:]) / 2, rel=1e-3)
     assert load_network(tmp_path / "best.ckpt")[1]["step"] in (2, 3)
+
+
+@pytest.mark.slow
+@COMPILES
+def test_two_processes_train_a_compiled_network(pack, tmp_path):
+    losses = []
+    for compiled in (False, True):
+        options = {"devices": 2, "batch_size": 4, "precision": "fp32", "log_every": 1, "compile": compiled}
+        train(configuration(**options, steps=3), "small", pack[0], [], tmp_path / str(compiled))
+        losses.append([float(row["train_loss"]) for row in rows_of(tmp_path / str(compiled))])
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5), "before any step"
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0][2] != pytest.approx(losses[0][0], rel=0.05)
 
 
 def test_several_nodes_need_as_many_tasks_of_slurm(pack, tmp_path, monkeypatch):
