@@ -37,7 +37,7 @@ def container() -> str:
     return f"""{HEADER}.
 # docker build -t occnet -f envs/Dockerfile .                      with CUDA
 # docker build -t occnet -f envs/Dockerfile --build-arg TORCH_INDEX={CPU_INDEX} .
-# docker run --rm --gpus all -v "$PWD":/work occnet --cores 8 all
+# docker run --rm --gpus all --ipc=host -v "$PWD":/work occnet --cores 8 all
 # apptainer build occnet.sif docker-daemon:occnet:latest          for clusters
 FROM python:{PYTHON}-slim-bookworm
 ARG TORCH_INDEX=https://pypi.org/simple

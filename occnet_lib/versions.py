@@ -15,7 +15,7 @@ VERSIONS = MappingProxyType(
         "views": 2,
         "pack": 3,
         "import": 1,
-        "train": 4,
+        "train": 5,
         "reconstruct": 3,
         "evaluate": 2,
         "summarise": 2,

@@ -123,14 +123,14 @@ class Train(Section):
     threads: Count = Field(8, description="CPU threads of a training job; Snakemake caps them at --cores")
     workers: Natural | Literal["auto"] = Field(
         "auto",
-        description="processes that load data; 0: the training process itself; auto: that on a CPU, most threads on a GPU",
+        description="processes that load training data; 0: the training itself; auto: that on a CPU, most threads on a GPU",
     )
     cache: Literal["auto", "gpu", "ram", "none"] = Field(
         "auto",
         description="keep decoded data on the device or in memory; auto: half the GPU's free memory, 2 GB of RAM",
     )
     compile: bool | Literal["auto"] = Field(
-        "auto", description="torch.compile the network; auto: on a GPU, for 10,000 steps and more"
+        "auto", description="torch.compile the network; auto: on one GPU, for 10,000 steps and more"
     )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -115,12 +116,14 @@ def _each_shape(name: str, features: Tensor, *arrays: Tensor) -> None:
         kernel(*given, 0, shapes)
         return
     ends = [shapes * part // parts for part in range(parts + 1)]
-    for done in [_pool(threads).submit(kernel, *given, *pair) for pair in pairwise(ends)]:
+    for done in [_pool(threads, os.getpid()).submit(kernel, *given, *pair) for pair in pairwise(ends)]:
         done.result()
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """One for each process: threads do not survive a fork."""
+    assert process == os.getpid()
     return ThreadPoolExecutor(threads, thread_name_prefix="norm")
 
 

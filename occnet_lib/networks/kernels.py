@@ -45,6 +45,8 @@ def _rounded_of(value: Any, like: Any) -> Any:  # noqa: ARG001
         return value
 
     def nearest(value: Any, like: Any) -> Any:  # noqa: ARG001
+        if value != value:  # no number, whose bits rounding might carry over
+            return np.uint16(0x7FC0)
         bits = np.float32(value).view(np.uint32)
         return np.uint16(np.uint32(bits + _HALF + np.uint32(np.uint32(bits >> _BITS) & _ONE)) >> _BITS)
 

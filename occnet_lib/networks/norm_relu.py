@@ -12,7 +12,8 @@ def norm_relu(features: Tensor, gamma: Tensor, beta: Tensor, norm: nn.BatchNorm1
     """`relu(gamma · norm(features) + beta)` in training, for `torch.compile`.
 
     What autograd derives has sums over the points of every shape, for gamma and beta, and sums over all points, for the
-    norm; these follow from those, which saves a compiled step two passes over the features a norm.
+    norm; these follow from those, which saves a compiled step two passes over the features a norm. Second derivatives,
+    which compiled steps have none of, would be wrong.
 
     Args:
         features: (B, T, channels).

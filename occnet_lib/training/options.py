@@ -78,7 +78,8 @@ def settled(train: Train, device: str) -> Train:
         spare = torch.get_num_threads() // train.devices - 1
         changes["workers"] = min(max(spare, 0), _MOST_WORKERS) if device == "cuda" else 0
     if train.compile == "auto":
-        pays = device == "cuda" and train.steps >= _STEPS_TO_COMPILE
+        alone = train.devices * train.nodes == 1  # how it goes with several GPUs nobody has seen yet
+        pays = device == "cuda" and alone and train.steps >= _STEPS_TO_COMPILE
         lacking = _lacking_to_compile() if pays else ""
         if lacking:
             _log.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
@@ -92,7 +93,7 @@ def _lacking_to_compile() -> str:
         return "the GPU is older than Triton's oldest"
     if find_spec("triton") is None:
         return "there is no triton (`pip install triton`)"
-    if "CC" not in os.environ and not any(shutil.which(name) for name in ("gcc", "clang", "cc")):
+    if "CC" not in os.environ and not any(shutil.which(name) for name in ("gcc", "clang")):
         return "there is no C compiler (`apt-get install gcc`)"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         return "there are no headers of Python (`apt-get install python3-dev`)"

@@ -106,7 +106,8 @@ def _train(
     }
     if first_process:
         options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
-    keeper = _bookkeeping(folder, section, about, validation, bf16, digest)
+    # As the configuration has it: processes that are started for each validation would decode all of it each time.
+    keeper = _bookkeeping(folder, config.train, about, validation, bf16, digest)
     if state and first >= section.steps:
         _log.info("%s is trained already (%d steps)", model_name, first)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])

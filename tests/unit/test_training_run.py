@@ -341,6 +341,8 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
         ("cuda", 16, {"steps": 10**6}, 8, True),
         ("cuda", 16, {"steps": 9_999, "devices": 4}, 3, False),
         ("cuda", 1, {"steps": 10_000}, 0, True),
+        ("cuda", 16, {"steps": 10_000, "devices": 2}, 7, False),
+        ("cuda", 16, {"steps": 10_000, "nodes": 2}, 8, False),
         ("cuda", 16, {"steps": 10**6, "workers": 2, "compile": False}, 2, False),
         ("cpu", 16, {"workers": 1, "compile": True}, 1, True),
     ],
@@ -498,12 +500,15 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
 
 @pytest.mark.slow
 @COMPILES
-def test_two_processes_train_a_compiled_network(pack, tmp_path):
-    losses = []
+def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
+    losses, made = [], []
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     for compiled in (False, True):
         options = {"devices": 2, "batch_size": 4, "precision": "fp32", "log_every": 1, "compile": compiled}
         train(configuration(**options, steps=3), "small", pack[0], [], tmp_path / str(compiled))
         losses.append([float(row["train_loss"]) for row in rows_of(tmp_path / str(compiled))])
+        made.append(any((tmp_path / "compiled").rglob("*.so")))
+    assert made == [False, True]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5), "before any step"
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     assert losses[0][2] != pytest.approx(losses[0][0], rel=0.05)
