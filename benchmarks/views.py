@@ -25,7 +25,7 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.records import Mesh
 from occnet_lib.rendering import pyrender_backend
 from occnet_lib.rendering.views import render_views
-from occnet_lib.storage.meshfile import load_mesh
+from occnet_lib.storage.meshes import load_mesh
 
 SHAPES = (
     "chair/quat_Chair_3/model.glb",

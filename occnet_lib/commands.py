@@ -66,7 +66,7 @@ def _watertight_options(parser: argparse.ArgumentParser) -> None:
 
 def _watertight(args: argparse.Namespace, config: Config) -> None:
     from .stages import watertight
-    from .storage.meshfile import load_mesh, save_mesh
+    from .storage.meshes import load_mesh, save_mesh
 
     source = load_mesh(args.mesh, config.dataset.up)
     closed = watertight.run(source, config.watertight, rng(config.seed, "watertight", args.mesh.stem))
@@ -86,7 +86,7 @@ def _points(args: argparse.Namespace, config: Config) -> None:
     from .geometry.normalise import unit_cube
     from .geometry.repair import soundness
     from .stages import points
-    from .storage.meshfile import load_mesh
+    from .storage.meshes import load_mesh
 
     mesh, loc, scale = unit_cube(load_mesh(args.mesh, config.dataset.up))
     if not soundness(mesh).closed:
@@ -113,7 +113,7 @@ def _views(args: argparse.Namespace, config: Config) -> None:
 
     from .geometry.normalise import unit_cube
     from .stages import views
-    from .storage.meshfile import load_mesh
+    from .storage.meshes import load_mesh
 
     mesh, _, _ = unit_cube(load_mesh(args.mesh, config.dataset.up))
     result = views.run(mesh, config.views, rng(config.seed, "views", args.mesh.stem))

@@ -107,7 +107,7 @@ def _reconstruct_object(reconstructor: Reconstructor, photos: list[Path], out: P
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:
     """Where the mesh of each object goes: a folder is what is one, or has no suffix."""
-    from .storage.meshfile import WRITABLE
+    from .storage.meshes import WRITABLE
 
     if args.out.suffix and not args.out.is_dir():
         if args.out.suffix.lower() not in WRITABLE:
@@ -141,7 +141,7 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     from .evaluation.metrics import compare
     from .geometry.normalise import unit_cube
     from .geometry.repair import soundness
-    from .storage.meshfile import load_mesh
+    from .storage.meshes import load_mesh
 
     truth, loc, scale = unit_cube(load_mesh(args.truth, config.dataset.up))
     if not soundness(truth).closed:

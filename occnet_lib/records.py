@@ -19,6 +19,38 @@ Status = Literal["ok", "warn", "failed"]
 DEPTH_STEP = 2.0**-14
 
 
+Wrap = Literal["repeat", "clamp", "mirror"]
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """An image that faces show.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 sRGB, the first row at the top.
+        wrap: what lies outside [0, 1] along u and along v.
+    """
+
+    pixels: NDArray[np.uint8]
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+
+
+@dataclass(frozen=True, eq=False)
+class Texturing:
+    """Which part of which texture every face of a mesh shows.
+
+    Attributes:
+        uv: (F, 3, 2) float32 texture coordinates of each face's corners: (0, 0) is the upper left corner of
+            the image, (1, 1) the lower right one (as in glTF; OBJ's v points up).
+        index: (F,) int32 into `textures`, -1 for faces without one.
+        textures: the images.
+    """
+
+    uv: NDArray[np.float32]
+    index: NDArray[np.int32]
+    textures: tuple[Texture, ...]
+
+
 @dataclass(frozen=True)
 class Mesh:
     """A triangle mesh.
@@ -26,12 +58,16 @@ class Mesh:
     Attributes:
         vertices: (V, 3) float64.
         faces: (F, 3) int32 indices into `vertices`; outward faces are counter-clockwise.
-        colors: (V, 3) float32 sRGB in [0, 1], or None where the file tells none.
+        colors: (V, 3) float32 sRGB in [0, 1], or None where the file has none.
+        texturing: textures, whose colour is multiplied with `colors` in linear light; None without.
+        unread: one line for each part of the file (texture, material, vertex colours) that could not be read.
     """
 
     vertices: NDArray[np.float64]
     faces: NDArray[np.int32]
     colors: NDArray[np.float32] | None = None
+    texturing: Texturing | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def triangles(self) -> NDArray[np.float64]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.records import Mesh
+
+from .textures import bake
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ def thin_out(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
         copies, whichever way they face.
     """
     faces_in, asked = len(mesh.faces), cell
+    if faces_in > max_faces:
+        mesh = bake(mesh)  # so many vertices are finer than a texture seen at this size
     while len(mesh.faces) > max_faces:
         mesh = _merged(mesh, _cells(mesh.vertices, cell))
         asked, cell = cell, GROWTH * cell
@@ -63,4 +68,4 @@ def _merged(mesh: Mesh, of: NDArray[np.intp]) -> Mesh:
     order = np.lexsort(corners.T)
     fresh = np.ones(len(faces), dtype=bool)
     fresh[1:] = (corners[order[1:]] != corners[order[:-1]]).any(axis=1)
-    return Mesh(vertices, faces[np.sort(order[fresh])], colors)
+    return replace(mesh, vertices=vertices, faces=faces[np.sort(order[fresh])], colors=colors)

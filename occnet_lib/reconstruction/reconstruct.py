@@ -17,7 +17,7 @@ from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, MeshError
 from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.records import Mesh, Status
-from occnet_lib.storage.meshfile import save_mesh
+from occnet_lib.storage.meshes import save_mesh
 
 from . import extract
 from .mise import Field, Grid, mise
@@ -58,7 +58,7 @@ class Reconstruction:
     normals: NDArray[np.float32] | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the mesh with its normals as OBJ, PLY, GLB, STL or OFF, told by the suffix (storage.meshfile).
+        """Write the mesh with its normals as OBJ, PLY, GLB, STL or OFF, told by the suffix (storage.meshes).
 
         Raises:
             MeshError: there is no mesh, or the suffix cannot be written.

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Views
+from occnet_lib.geometry.colors import DEFAULT_COLOR
+from occnet_lib.geometry.textures import bake
 from occnet_lib.records import Mesh
 
 from .maps import maps
-
-DEFAULT_COLOR = 0.7
 
 # Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy's, y up): each adds energy (1 + n·l) / 2. Choy's
 # energy is 0.7; less keeps white faces from vanishing in the white background.
@@ -46,6 +46,7 @@ def render_views(
     Raises:
         DependencyError: the renderer asked for does not work here.
     """
+    mesh = bake(mesh)
     size, samples = config.image_size, config.supersampling
     renderer, face_ids = choose_renderer(config.renderer, samples * size)
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]

@@ -52,6 +52,8 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
     yield from _below(
         views.get("inside"), "{} of the closed surface in the silhouettes", "silhouette", config
     )
+    if views.get("unread"):
+        yield _LEVELS.index("warn"), views["unread"]
     yield from _below(views.get("covered"), "{} of the silhouettes covered", "silhouette", config)
 
 

@@ -19,7 +19,7 @@ from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError
 from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
-from occnet_lib.storage import meshfile, shapefile
+from occnet_lib.storage import meshes, shapefile
 from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.versions import VERSIONS
 
@@ -113,7 +113,7 @@ def row(record: ShapeRecord, key: ShapeKey, out_path: str | Path) -> dict[str, A
 def _plan(key: ShapeKey, config: Config, source: Path) -> dict[str, str]:
     """Digests of the source, of every stage, and of the attempt as a whole."""
     try:
-        plan = {"source": meshfile.digest(source)}
+        plan = {"source": meshes.digest(source)}
     except MeshError:  # loading will say what is wrong
         plan = {"source": ""}
     before = _digest(plan["source"], config.dataset.up, key.name, config.seed)
@@ -191,7 +191,7 @@ class _Attempt:
         try:
             if old is not None:
                 self._keep(old, old_path)
-            mesh = self._timed("load", lambda: meshfile.load_mesh(self.source, self.config.dataset.up))
+            mesh = self._timed("load", lambda: meshes.load_mesh(self.source, self.config.dataset.up))
             for stage in STAGES:
                 if stage not in self.results:
                     self._make(stage, mesh)

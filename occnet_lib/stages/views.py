@@ -34,7 +34,8 @@ def run(
 
     Returns:
         images and cameras, and what `config.extra` asks for. The audit holds `renderer`; `background`, the mean
-        share of the images that shows no mesh; and of `silhouette_agreement` `inside` and `covered`.
+        share of the images that shows no mesh; `unread`, parts of the file that are missing from the images; and of
+        `silhouette_agreement` `inside` and `covered`.
 
     Raises:
         MeshError: nothing of the mesh is seen in some view.
@@ -49,6 +50,8 @@ def run(
         raise MeshError("the mesh is too thin or too small to be seen in every view")
     views = Views(images, camera_mat, world_mat, loc, scale, extra=extra)
     audit: dict[str, Any] = {"renderer": renderer, "background": float(1.0 - coverage.mean())}
+    if mesh.unread:
+        audit["unread"] = "; ".join(mesh.unread)
     if surface is not None and len(surface):
         step = max(1, len(surface) // _AUDIT_POINTS)
         audit["inside"], audit["covered"] = silhouette_agreement(views, coverage, surface[::step])

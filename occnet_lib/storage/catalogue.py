@@ -19,7 +19,7 @@ from occnet_lib.records import ShapeKey
 from occnet_lib.seeds import unit_hash
 
 from .atomic import replacing
-from .meshfile import SUFFIXES
+from .meshes import SUFFIXES
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")

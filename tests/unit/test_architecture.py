@@ -24,7 +24,7 @@ ALLOWED = {
     "logs": set(),
     "progress": {"errors", "storage"},
     "geometry": BASE,
-    "storage": BASE,
+    "storage": BASE | {"geometry"},
     "demo": BASE | {"geometry", "storage"},
     "rendering": BASE | {"geometry"},
     "stages": BASE | {"geometry", "storage", "rendering"},

@@ -146,3 +146,8 @@ def test_leaked_share_is_a_share_of_the_volume() -> None:
     one = box_mesh((-0.3, 0, 0), (0.4, 0.4, 0.4))
     share = leaked_share(one, both, 1e-4, np.random.default_rng(0))
     assert share == pytest.approx(0.5, abs=0.03)
+
+
+def test_parts_of_the_file_that_could_not_be_read_are_a_warning() -> None:
+    status, reason = judged("views", unread="texture wood.png: no such file")
+    assert (status, reason) == ("warn", "texture wood.png: no such file")

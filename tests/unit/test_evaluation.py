@@ -16,7 +16,7 @@ from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
 from occnet_lib.evaluation.views import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
-from occnet_lib.storage.meshfile import save_mesh
+from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.reconstructions import writing
 from occnet_lib.storage.shards import PackedShape, write_shard
 from occnet_lib.storage.tables import read_rows

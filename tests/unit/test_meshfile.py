@@ -12,8 +12,9 @@ import trimesh
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
+from occnet_lib.geometry.textures import bake
 from occnet_lib.records import Mesh
-from occnet_lib.storage.meshfile import WRITABLE, digest, load_mesh, save_mesh
+from occnet_lib.storage.meshes import WRITABLE, digest, load_mesh, save_mesh
 
 # A box of edges 1, 2 and 3 with one corner at 0, as OBJ quads that point outward.
 BOX = """
@@ -158,6 +159,8 @@ def test_texture_is_sampled_at_the_vertices(tmp_path: Path) -> None:
     text = "mtllib m.mtl\nusemtl t\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 2 0 0\n"
     text += "vt 0.1 0.1\nvt 0.9 0.1\nvt 0.9 0.9\nvt 0.1 0.9\nvt 1.1 -0.1\n"
     mesh = load_mesh(obj(tmp_path, text + "f 1/1 2/2 3/3 4/4\nf 2/2 5/5 3/3\n"))
+    assert mesh.texturing is not None
+    mesh = bake(mesh)
     assert mesh.colors is not None
     want = {(0, 0): (0, 0, 1), (1, 0): (1, 1, 1), (1, 1): (0, 1, 0), (0, 1): (1, 0, 0), (2, 0): (1, 0, 0)}
     pairs = zip(mesh.vertices[:, :2].astype(int), mesh.colors.round().astype(int), strict=True)
@@ -174,9 +177,9 @@ def test_shapenet_s_textures_and_links_are_found(tmp_path: Path) -> None:
     (tmp_path / "store.mtl").write_text("newmtl t\nKd 1 0 0\nmap_Kd ../images/texture0.png\n")
     (tmp_path / "id" / "models" / "m.mtl").symlink_to(tmp_path / "store.mtl")
     text = "mtllib m.mtl\nusemtl t\nv 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0.5 0.5\nf 1/1 2/1 3/1\n"
-    mesh = load_mesh(obj(tmp_path / "id" / "models", text, "model_normalized.obj"))
+    mesh = bake(load_mesh(obj(tmp_path / "id" / "models", text, "model_normalized.obj")))
     assert mesh.colors is not None
-    np.testing.assert_array_equal(mesh.colors, [[0, 1, 0]] * 3)
+    np.testing.assert_allclose(mesh.colors, [[0, 1, 0]] * 3, atol=1e-6)
 
 
 def test_face_colors_stay_with_their_faces(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from occnet_lib.stages.pack import pack
 from occnet_lib.stages.shape import COLUMNS, process
 from occnet_lib.stages.shard import run_shard
 from occnet_lib.storage import shapefile
-from occnet_lib.storage.meshfile import save_mesh
+from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.shards import Shard
 from tests.unit.storage_shapes import OCTAHEDRON
 

@@ -17,7 +17,7 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.records import Mesh, Views
 from occnet_lib.stages import views
-from occnet_lib.storage.meshfile import load_mesh
+from occnet_lib.storage.meshes import load_mesh
 from tests.unit.storage_shapes import OCTAHEDRON
 
 STRETCHED = Mesh(OCTAHEDRON.vertices * [1.0, 0.6, 0.3], OCTAHEDRON.faces)

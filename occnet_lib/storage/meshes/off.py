@@ -10,23 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import polygons
+from .parts import FileContents, Part
 
 _HEADER = re.compile(r"(ST)?(C)?(N)?OFF(\d*)", re.IGNORECASE)
 
 Words = list[list[str]]
 
 
-def read_off(
-    path: Path,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32] | None]:
+def read_off(path: Path) -> FileContents:
     """Read an ASCII OFF file.
 
     Colours of vertices (COFF) or faces are read where every vertex and face has a line of its own;
     without that, the file is read as a sequence of numbers and has no colours.
 
     Returns:
-        (V, 3) vertices, once a face where colours belong to faces; (F, 3) triangles; (V, 3) float32
-        sRGB colours or None.
+        one part, its vertices once a face where colours belong to faces.
 
     Raises:
         ValueError, IndexError: no OFF file, fewer numbers than announced, a corner that is no vertex.
@@ -56,8 +54,8 @@ def read_off(
     of_faces = _colors([face[1 + int(face[0]) :][:3] for face in faces])
     if of_vertices is None and of_faces is not None:
         vertices, colors = vertices[triangles].reshape(-1, 3), np.repeat(of_faces[owners], 3, axis=0)
-        return vertices, np.arange(len(vertices)).reshape(-1, 3), colors
-    return vertices, triangles, of_vertices
+        return FileContents([Part(vertices, np.arange(len(vertices)).reshape(-1, 3), colors)])
+    return FileContents([Part(vertices, triangles, of_vertices)])
 
 
 def _is_by_lines(lines: Words, vertex_count: int, face_count: int) -> bool:

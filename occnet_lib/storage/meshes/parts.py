@@ -1,0 +1,94 @@
+"""What the readers of mesh files return: parts with their colours, and what they could not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.colors import DEFAULT_COLOR
+from occnet_lib.records import Mesh, Texture, Texturing
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a file in its place in the scene.
+
+    Attributes:
+        vertices: (V, 3) float64, the file's frame.
+        faces: (F, 3) int64.
+        colors: (V, 3) float32 sRGB in [0, 1], or None.
+        uv: (F, 3, 2) float32 as in `records.Texturing`, or None.
+        texture: image that all faces show where `uv` is set, multiplied with `colors`.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    colors: NDArray[np.float32] | None = None
+    uv: NDArray[np.float32] | None = None
+    texture: Texture | None = None
+
+    @property
+    def textured(self) -> bool:
+        """Whether the part shows a texture."""
+        return self.uv is not None and self.texture is not None
+
+
+@dataclass
+class FileContents:
+    """A mesh file as read.
+
+    Attributes:
+        parts: those that have faces, and possibly some that have none.
+        unread: one line for each thing that the file holds or names and that could not be read; the
+            shape gets the status `warn` with them. What makes the geometry wrong is an error instead.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def join(contents: FileContents) -> Mesh:
+    """All parts as one mesh.
+
+    Parts without colours are grey where others have some, and white below a texture.
+    """
+    parts = contents.parts
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
+    return Mesh(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate(faces),
+        _join_colors(parts),
+        _join_textures(parts),
+        tuple(dict.fromkeys(contents.unread)),
+    )
+
+
+def _join_colors(parts: Sequence[Part]) -> NDArray[np.float32] | None:
+    if all(part.colors is None and not part.textured for part in parts):
+        return None
+    return np.concatenate(
+        [
+            np.full((len(part.vertices), 3), np.float32(1.0 if part.textured else DEFAULT_COLOR))
+            if part.colors is None
+            else part.colors
+            for part in parts
+        ]
+    )
+
+
+def _join_textures(parts: Sequence[Part]) -> Texturing | None:
+    textures = {id(part.texture): part.texture for part in parts if part.textured}
+    if not textures:
+        return None
+    number = {key: i for i, key in enumerate(textures)}
+    uv = [part.uv if part.textured else np.zeros((len(part.faces), 3, 2), np.float32) for part in parts]
+    index = [
+        np.full(len(part.faces), number[id(part.texture)] if part.textured else -1, np.int32)
+        for part in parts
+    ]
+    images = tuple(texture for texture in textures.values() if texture is not None)
+    return Texturing(np.concatenate([a for a in uv if a is not None]), np.concatenate(index), images)

@@ -1,0 +1,169 @@
+"""Reading mesh files; whatever is wrong with a file ends as a `MeshError` of one line."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from occnet_lib.errors import MeshError
+from occnet_lib.records import Mesh
+
+from .gltf import read_gltf
+from .off import read_off
+from .parts import FileContents, join
+from .trimesh_reader import read_by_trimesh
+
+logger = logging.getLogger(__name__)
+
+# In order of preference where a shape has several.
+SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae")
+
+# A file may have this share of faces with NaN or infinite corners; they are dropped.
+MAX_NONFINITE = 0.05
+
+_CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
+
+# How a file names others that belong to it.
+_SIDE_FILES = {".obj": rb"^mtllib[ \t]+(.+?)\s*$", ".gltf": rb'"uri"\s*:\s*"(?!data:)([^"]+)"'}
+
+# Rotations that turn the up axis to +y.
+_TURNS = {
+    "x": np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    "y": np.eye(3),
+    "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
+}
+
+_READERS = {".off": read_off, ".glb": read_gltf, ".gltf": read_gltf}
+
+
+def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
+    """Read a mesh file as one mesh in the source frame.
+
+    All parts of a scene are put together in their places; polygons are divided into triangles;
+    colours of materials, vertices and faces become vertex colours, textures stay textures. Vertices
+    that no face uses are dropped, and so are a few faces with coordinates that are not finite.
+    Degenerate and doubled faces stay. Face order and winding are the file's. What could not be read
+    and leaves the geometry right is logged and listed in the mesh's `unread`.
+
+    Args:
+        path: a file with one of `SUFFIXES`.
+        up: the file's up axis, turned to +y.
+
+    Raises:
+        MeshError: the file is missing, of unknown kind, unreadable, without faces or without extent.
+    """
+    path = Path(path)
+    _check_file(path)
+    contents = _read(path)
+    if not contents.parts:
+        raise MeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
+    mesh = join(contents)
+    for line in mesh.unread:
+        logger.warning("%s: %s", path, line)
+    with np.errstate(invalid="ignore"):  # infinite coordinates are handled below
+        mesh = replace(mesh, vertices=mesh.vertices @ _TURNS[up].T)
+    return _checked(mesh, path)
+
+
+def digest(path: str | Path) -> str:
+    """A hash of a mesh file and of the files of materials and buffers that it names (blake2b, hexadecimal).
+
+    Raises:
+        MeshError: the file cannot be read.
+    """
+    path = Path(path)
+    _check_file(path)
+    data = path.read_bytes()
+    value = hashlib.blake2b(data, digest_size=16)
+    pattern = _SIDE_FILES.get(path.suffix.lower())
+    for name in re.findall(pattern, data, re.MULTILINE) if pattern else []:
+        side = path.parent / os.fsdecode(name)
+        if side.is_file():
+            value.update(side.read_bytes())
+    return value.hexdigest()
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what needs no parser to be refused."""
+    if path.is_dir():
+        raise MeshError("a folder in which no single mesh file is called model.*", path=path)
+    if not path.is_file():
+        raise MeshError("no such file", path=path)
+    if path.suffix.lower() not in SUFFIXES:
+        known = " ".join(SUFFIXES)
+        raise MeshError(f"unknown kind of mesh file {path.suffix!r}", path=path, hint=f"known are {known}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
+    if not start.strip():
+        raise MeshError("the file is empty", path=path)
+    if start.startswith(b"version https://git-lfs"):
+        raise MeshError("a git-lfs pointer, not a mesh", path=path, hint="run: git lfs pull")
+
+
+def _read(path: Path) -> FileContents:
+    """The parts of a file that have faces."""
+    suffix = path.suffix.lower()
+    try:
+        with warnings.catch_warnings():
+            # The libraries warn about details of materials; what matters is checked afterwards.
+            warnings.simplefilter("ignore")
+            contents = _READERS.get(suffix, read_by_trimesh)(path)
+    except MeshError:
+        raise
+    except ImportError as error:
+        name = {".dae": "pycollada"}.get(suffix, error.name or "?")
+        raise MeshError(f"{suffix} needs a missing library", path=path, hint=f"pip install {name}") from error
+    except MemoryError as error:
+        raise MeshError("not enough memory to read it", path=path) from error
+    except Exception as error:  # the loaders raise anything at all for a malformed file
+        raise MeshError(f"malformed {suffix[1:]} file: {type(error).__name__}: {error}", path=path) from error
+    return replace(contents, parts=[part for part in contents.parts if len(part.faces)])
+
+
+def _checked(mesh: Mesh, path: Path) -> Mesh:
+    """Drop what no face uses and what is not finite; refuse what is not a surface."""
+    vertices, faces, texturing = mesh.vertices, mesh.faces, mesh.texturing
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise MeshError(f"a face names a vertex outside 0..{len(vertices) - 1}", path=path)
+    finite = np.asarray(np.isfinite(vertices[faces])).all(axis=(1, 2))
+    if not finite.all():
+        lost = int((~finite).sum())
+        if lost > MAX_NONFINITE * len(faces):
+            raise MeshError(f"{lost} of {len(faces)} faces have coordinates that are not finite", path=path)
+        logger.warning("%s: dropped %d of %d faces that are not finite", path, lost, len(faces))
+        faces = faces[finite]
+        if texturing is not None:
+            texturing = replace(texturing, uv=texturing.uv[finite], index=texturing.index[finite])
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    colors = None if mesh.colors is None else mesh.colors[used]
+    mesh = replace(mesh, vertices=vertices[used], faces=number[faces], colors=colors, texturing=texturing)
+    _check_extent(mesh, path)
+    return mesh
+
+
+def _check_extent(mesh: Mesh, path: Path) -> None:
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    with np.errstate(over="ignore"):
+        extent = float((high - low).max())
+    if not np.isfinite(extent):
+        raise MeshError("coordinates too large for floating point numbers", path=path)
+    if extent == 0:
+        raise MeshError("no extent: all vertices are at one place", path=path)
+    for start in range(0, len(mesh.faces), _CHUNK):  # the first one tells of almost any mesh
+        a, b, c = np.moveaxis((mesh.vertices[mesh.faces[start : start + _CHUNK]] - low) / extent, 1, 0)
+        if np.cross(b - a, c - a).any():
+            return
+    raise MeshError("no area: every face is degenerate", path=path)
