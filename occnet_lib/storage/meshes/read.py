@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import re
+import stat
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,20 +18,16 @@ from occnet_lib.records import Mesh
 from .gltf import read_gltf
 from .off import read_off
 from .parts import FileContents, join
+from .side_files import side_files
+from .suffixes import SUFFIXES, known_suffix
 from .trimesh_reader import read_by_trimesh
 
 logger = logging.getLogger(__name__)
-
-# In order of preference where a shape has several.
-SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae")
 
 # A file may have this share of faces with NaN or infinite corners; they are dropped.
 MAX_NONFINITE = 0.05
 
 _CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
-
-# How a file names others that belong to it.
-_SIDE_FILES = {".obj": rb"^mtllib[ \t]+(.+?)\s*$", ".gltf": rb'"uri"\s*:\s*"(?!data:)([^"]+)"'}
 
 # Rotations that turn the up axis to +y.
 _TURNS = {
@@ -74,30 +69,44 @@ def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
 
 
 def digest(path: str | Path) -> str:
-    """A hash of a mesh file and of the files of materials and buffers that it names (blake2b, hexadecimal).
+    """A hash of the content of a mesh file and of its `side_files` (blake2b, hexadecimal).
 
     Raises:
         MeshError: the file cannot be read.
     """
     path = Path(path)
     _check_file(path)
-    data = path.read_bytes()
-    value = hashlib.blake2b(data, digest_size=16)
-    pattern = _SIDE_FILES.get(path.suffix.lower())
-    for name in re.findall(pattern, data, re.MULTILINE) if pattern else []:
-        side = path.parent / os.fsdecode(name)
-        if side.is_file():
-            value.update(side.read_bytes())
+    try:
+        data = path.read_bytes()
+        value = hashlib.blake2b(data, digest_size=16)
+        for side in side_files(path, data):
+            value.update(_content(side))
+    except OSError as error:
+        raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
     return value.hexdigest()
+
+
+def _content(side: Path) -> bytes:
+    """A hash of a side file, or why it cannot be read, which the readers will report."""
+    try:
+        return hashlib.blake2b(side.read_bytes(), digest_size=16).digest()
+    except OSError as error:
+        return str(error.errno).encode()
 
 
 def _check_file(path: Path) -> None:
     """Refuse what needs no parser to be refused."""
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise MeshError(_why_absent(path), path=path) from error
+    except OSError as error:
+        raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
+    if stat.S_ISDIR(mode):
         raise MeshError("a folder in which no single mesh file is called model.*", path=path)
-    if not path.is_file():
-        raise MeshError("no such file", path=path)
-    if path.suffix.lower() not in SUFFIXES:
+    if not stat.S_ISREG(mode):
+        raise MeshError("not a regular file", path=path)
+    if not known_suffix(path.name):
         known = " ".join(SUFFIXES)
         raise MeshError(f"unknown kind of mesh file {path.suffix!r}", path=path, hint=f"known are {known}")
     try:
@@ -109,6 +118,14 @@ def _check_file(path: Path) -> None:
         raise MeshError("the file is empty", path=path)
     if start.startswith(b"version https://git-lfs"):
         raise MeshError("a git-lfs pointer, not a mesh", path=path, hint="run: git lfs pull")
+
+
+def _why_absent(path: Path) -> str:
+    try:
+        target = path.readlink()
+    except OSError:
+        return "no such file"
+    return f"no such file: a link to {target}, which is not there"
 
 
 def _read(path: Path) -> FileContents:

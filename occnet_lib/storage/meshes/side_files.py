@@ -1,0 +1,222 @@
+"""The files that a mesh file names: materials, buffers, textures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+# Options of a texture statement in an MTL file and how many words each takes at most, of which those after
+# the first must be numbers (Wavefront, "Material library file").
+_MAP_OPTIONS = {
+    **dict.fromkeys(
+        ("-blendu", "-blendv", "-boost", "-bm", "-cc", "-clamp", "-imfchan", "-texres", "-type"), 1
+    ),
+    "-mm": 2,
+    **dict.fromkeys(("-o", "-s", "-t"), 3),
+}
+_MTLLIB = re.compile(rb"(?:^|[\r\n])[ \t]*mtllib[ \t]+([^\r\n]+)")
+_MAP = re.compile(rb"(?:^|[\r\n])[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)[ \t]+([^\r\n]+)", re.IGNORECASE)
+_PLY_TEXTURE = re.compile(rb"[\r\n]comment TextureFile[ \t]+([^\r\n]+)")
+_DAE_IMAGE = re.compile(rb"<(?:\w+:)?(?:init_from|ref)(?:\s[^>]*)?>\s*([^<]+?)\s*</")
+_PLY_HEADER = 65_536
+_GLB_MAGIC, _GLB_JSON = b"glTF", 20  # where the JSON part begins
+
+
+def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
+    """The files that a mesh file and its material libraries name, as far as they are there.
+
+    MTL files of an OBJ file and the textures that these name; buffers and images of a glTF file; images of a
+    COLLADA file; the texture of a PLY file. Their content decides, beside the mesh file's own, what is read. A file
+    that cannot be parsed names none.
+
+    Args:
+        path: a mesh file.
+        data: its content, if it was read already.
+
+    Returns:
+        each file once, in the order in which they are named.
+
+    Raises:
+        OSError: the mesh file cannot be read.
+    """
+    path = Path(path)
+    data = path.read_bytes() if data is None else data
+    name = path.name.lower()
+    if name.endswith(".gz"):
+        name = name.removesuffix(".gz")
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError):
+            return []
+    names = _NAMES.get(os.path.splitext(name)[1])
+    files = dict.fromkeys(names(path.parent, data)) if names else {}
+    return [file for file in files if file != path]
+
+
+def find_side_file(folder: Path, name: str) -> Path | None:
+    """The file that `name`, as it stands in a file of `folder`, means; None where there is none.
+
+    Looked for as it is; with slashes for backslashes; in other case; by its last part alone beside the file that
+    names it, as paths of the machine where the file was made come along; and in `../materials/textures`, where
+    Google's Scanned Objects have theirs.
+    """
+    for text in _readings(name):
+        if os.path.isfile(folder / text):
+            return folder / text
+        slashed = text.replace("\\", "/")
+        last = slashed.rpartition("/")[2]
+        for base, parts in (
+            (folder, slashed.split("/")),
+            (folder, [last]),
+            (folder.parent / "materials" / "textures", [last]),
+        ):
+            if last and (path := _in_any_case(base, parts)):
+                return path
+    return None
+
+
+def find_uri(folder: Path, uri: str) -> Path | None:
+    """The file that a relative or file URI means, percent-decoded or, where that is there, as it is written."""
+    if uri.startswith("data:") or re.match(r"(?!file:)[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE):
+        return None
+    plain = re.sub(r"^file:/*(?=/|[A-Za-z]:)", "", uri)
+    return find_side_file(folder, unquote(plain, errors="surrogateescape")) or find_side_file(folder, plain)
+
+
+def split_map_options(statement: str) -> tuple[dict[str, list[str]], str]:
+    """Options by name, and the file's name, of what follows the keyword of a texture statement in an MTL file.
+
+    `-s 2 2 1 -clamp on my wood.png` becomes `{"-s": ["2", "2", "1"], "-clamp": ["on"]}` and `my wood.png`.
+    """
+    options: dict[str, list[str]] = {}
+    rest = statement.strip()
+    while match := re.match(r"(-[a-z]+)\s+", rest):
+        option = match.group(1)
+        if option not in _MAP_OPTIONS:
+            break
+        rest = rest[match.end() :]
+        values: list[str] = []
+        while len(values) < _MAP_OPTIONS[option]:
+            word = re.match(r"(\S+)\s+(?=\S)", rest)  # a last word is the file's name
+            if word is None or (values and not _is_number(word.group(1))):
+                break
+            values.append(word.group(1))
+            rest = rest[word.end() :]
+        options[option] = values
+    return options, rest
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _readings(name: str) -> Iterator[str]:
+    """`name`, and what it is if its bytes, which are not UTF-8, are those of Windows."""
+    name = name.strip().strip('"').replace("\0", "")
+    if not name:
+        return
+    yield name
+    raw = os.fsencode(name)
+    with suppress(UnicodeDecodeError):
+        raw.decode()
+        return
+    yield raw.decode("cp1252", "replace")
+
+
+def _in_any_case(folder: Path, parts: list[str]) -> Path | None:
+    """The file below a folder whose path is `parts`, but for upper and lower case."""
+    for part in parts:
+        if part in ("", "."):
+            continue
+        if os.path.exists(folder / part):
+            folder = folder / part
+            continue
+        try:
+            alike = sorted(entry for entry in os.listdir(folder) if entry.lower() == part.lower())
+        except OSError:
+            return None
+        if not alike:
+            return None
+        folder = folder / alike[0]
+    return folder if os.path.isfile(folder) else None
+
+
+def _text(raw: bytes) -> str:
+    return os.fsdecode(raw.strip())
+
+
+def _of_obj(folder: Path, data: bytes) -> Iterator[Path]:
+    for raw in dict.fromkeys(_MTLLIB.findall(data)):
+        line = _text(raw)
+        # One file whose name has spaces, else several files.
+        whole = find_side_file(folder, line)
+        libraries = [whole] if whole else [find_side_file(folder, word) for word in line.split()]
+        for library in filter(None, libraries):
+            yield library
+            with suppress(OSError):
+                yield from _of_mtl(library.parent, library.read_bytes())
+
+
+def _of_mtl(folder: Path, data: bytes) -> Iterator[Path]:
+    for raw in dict.fromkeys(_MAP.findall(data)):
+        if file := find_side_file(folder, split_map_options(_text(raw))[1]):
+            yield file
+
+
+def _of_ply(folder: Path, data: bytes) -> Iterator[Path]:
+    for raw in _PLY_TEXTURE.findall(data[:_PLY_HEADER].partition(b"end_header")[0]):
+        if file := find_side_file(folder, _text(raw)):
+            yield file
+
+
+def _of_dae(folder: Path, data: bytes) -> Iterator[Path]:
+    for raw in _DAE_IMAGE.findall(data):
+        if file := find_uri(folder, unescape(_text(raw))):
+            yield file
+
+
+def _of_gltf(folder: Path, data: bytes) -> Iterator[Path]:
+    try:
+        if data[:4] == _GLB_MAGIC:
+            data = data[_GLB_JSON : _GLB_JSON + struct.unpack_from("<I", data, 12)[0]]
+        tree = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, struct.error, RecursionError):
+        return
+    for uri in _uris(tree):
+        if file := find_uri(folder, uri):
+            yield file
+
+
+def _uris(tree: Any) -> Iterator[str]:
+    """Every `uri` of buffers and images, of either version of glTF and its extensions."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if isinstance(uri := node.get("uri"), str):
+                yield uri
+            stack += reversed(node.values())
+        elif isinstance(node, list):
+            stack += reversed(node)
+
+
+_NAMES: dict[str, Callable[[Path, bytes], Iterator[Path]]] = {
+    ".obj": _of_obj,
+    ".ply": _of_ply,
+    ".dae": _of_dae,
+    ".gltf": _of_gltf,
+    ".glb": _of_gltf,
+}
