@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ import numpy as np
 from . import commands_interop as interop
 from . import commands_results as results
 from . import config as configuration
-from .commands_shared import out_option, progress
+from .commands_shared import out_option, progress, solid_mesh, unit_mesh
 from .config import Config
 from .errors import ConfigError, OccnetError
 from .logs import say
-from .records import Mesh, Watertight
+from .records import Watertight
 from .seeds import rng
 from .storage.atomic import replacing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,32 @@ def _catalogue(args: argparse.Namespace, config: Config) -> None:
 
 def _watertight_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mesh", type=Path, help="raw mesh (OBJ, OFF, PLY, STL, GLB, …)")
-    parser.add_argument("--frame", choices=("source", "unit"), default="source", help="frame of the result")
+    parser.add_argument(
+        "--frame",
+        choices=("source", "unit"),
+        default="source",
+        help="source: the axes, scale and place of MESH; unit: the unit cube, y up; the file says which it is",
+    )
     out_option(parser, "closed mesh to write (OBJ, OFF, PLY, STL, GLB)")
 
 
 def _watertight(args: argparse.Namespace, config: Config) -> None:
+    from .geometry.normalise import to_source
     from .stages import watertight
-    from .storage.meshes import load_mesh, save_mesh
+    from .stages.audit import judge
+    from .storage.meshes import MeshFrame, load_mesh, read_frame, save_mesh
 
+    own = read_frame(args.mesh)
     source = load_mesh(args.mesh, config.dataset.up)
     closed = watertight.run(source, config.watertight, rng(config.seed, "watertight", args.mesh.stem))
-    mesh = closed.mesh
-    if args.frame == "source":
-        mesh = Mesh(mesh.vertices * closed.scale + closed.loc, mesh.faces)
-    save_mesh(mesh, args.out)
+    x, y, z = closed.loc.tolist()
+    up = "y" if args.frame == "unit" else own.up if own else config.dataset.up
+    frame = MeshFrame(args.frame, up, (x, y, z), closed.scale)
+    mesh = closed.mesh if args.frame == "unit" else to_source(closed.mesh, closed.loc, closed.scale)
+    save_mesh(mesh, args.out, frame=frame)
+    status, reason = judge({"watertight": closed.audit}, config.audit)
+    if status != "ok":
+        logger.warning("%s: %s", args.out, reason)
     say(json.dumps(closed.audit, indent=2, default=float))
 
 
@@ -83,24 +98,18 @@ def _points_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _points(args: argparse.Namespace, config: Config) -> None:
-    from .geometry.normalise import unit_cube
-    from .geometry.repair import soundness
     from .stages import points
-    from .storage.meshes import load_mesh
 
-    mesh, loc, scale = unit_cube(load_mesh(args.mesh, config.dataset.up))
-    if not soundness(mesh).closed:
-        raise OccnetError(
-            "is not closed", path=args.mesh, hint=f"run `occnet watertight {args.mesh} -o …` first"
-        )
-    closed = Watertight(mesh, loc, scale)
+    unit = solid_mesh(args.mesh, config)
+    closed = Watertight(unit.mesh, unit.loc, unit.scale)
     samples = points.run(closed, config.points, rng(config.seed, "points", args.mesh.stem))
     arrays = {
         name: getattr(samples, name) for name in ("points", "occupancies", "surface", "normals", "voxels")
     }
     with replacing(args.out) as temporary, temporary.open("wb") as file:
-        np.savez(file, loc=loc, scale=scale, **arrays)
-    say(f"{args.out}: {len(samples.points)} points, {samples.occupancies.mean():.4f} of them inside")
+        np.savez(file, loc=unit.loc, scale=np.float64(unit.scale), **arrays)
+    inside = f"{len(samples.points)} points, {samples.occupancies.mean():.4f} of them inside"
+    say(f"{args.out}: {inside}; {unit.describe(config)}")
 
 
 def _views_options(parser: argparse.ArgumentParser) -> None:
@@ -111,12 +120,10 @@ def _views_options(parser: argparse.ArgumentParser) -> None:
 def _views(args: argparse.Namespace, config: Config) -> None:
     from PIL import Image
 
-    from .geometry.normalise import unit_cube
     from .stages import views
-    from .storage.meshes import load_mesh
 
-    mesh, _, _ = unit_cube(load_mesh(args.mesh, config.dataset.up))
-    result = views.run(mesh, config.views, rng(config.seed, "views", args.mesh.stem))
+    unit = unit_mesh(args.mesh, config)
+    result = views.run(unit.mesh, config.views, rng(config.seed, "views", args.mesh.stem))
     args.out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(progress(result.images, "writing")):
         with replacing(args.out / f"{index:02d}.png") as temporary:
@@ -124,7 +131,8 @@ def _views(args: argparse.Namespace, config: Config) -> None:
     with replacing(args.out / "cameras.npz") as temporary, temporary.open("wb") as file:
         cameras: dict[str, Any] = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
         np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
-    say(f"{args.out}: {len(result.images)} views by {result.audit.get('renderer', 'auto')}")
+    renderer = result.audit.get("renderer", "auto")
+    say(f"{args.out}: {len(result.images)} views by {renderer}; {unit.describe(config)}")
 
 
 def _pack_options(parser: argparse.ArgumentParser) -> None:

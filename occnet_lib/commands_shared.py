@@ -3,11 +3,89 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Config
+from .errors import MeshError
+from .records import Mesh
+
+if TYPE_CHECKING:
+    from .storage.meshes import MeshFrame
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
+# Where a mesh in the unit frame ends: closing thickens it, at 32 samples by a tenth, or loses small parts.
+_MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
+
+
+class UnitMesh(NamedTuple):
+    """A mesh file in the unit frame.
+
+    Attributes:
+        mesh: unit frame.
+        loc, scale: (3,) and float; `x_source = scale * x_unit + loc`, the source frame being y-up.
+        frame: what the file says about its frame; None where it says nothing: its own box is the unit cube then.
+    """
+
+    mesh: Mesh
+    loc: NDArray[np.float64]
+    scale: float
+    frame: MeshFrame | None
+
+    def describe(self, config: Config) -> str:
+        """Which frame was taken, for the line that a command prints."""
+        if self.frame is None:
+            return f"frame: its own bounding box, {config.dataset.up} up (dataset.up)"
+        return f"frame: {self.frame.frame}, {self.frame.up} up, as the file says"
+
+
+def unit_mesh(path: Path, config: Config) -> UnitMesh:
+    """Read a mesh file and bring it into the unit frame: that of the raw mesh, where the file says it (`meshes.frame`).
+
+    Raises:
+        MeshError: as `load_mesh`; the frame that the file says does not fit its vertices.
+    """
+    from .geometry.normalise import to_unit, unit_cube
+    from .storage.meshes import load_mesh, read_frame
+
+    mesh, frame = load_mesh(path, config.dataset.up), read_frame(path)
+    if frame is None:
+        return UnitMesh(*unit_cube(mesh), None)
+    if frame.frame == "source" and frame.up != config.dataset.up:
+        text = "%s is %s up, as it says itself, though dataset.up is %s: other files are turned otherwise"
+        logger.warning(text, path, frame.up, config.dataset.up)
+    loc, scale = np.array(frame.loc), frame.scale
+    vertices = to_unit(mesh.vertices, loc, scale) if frame.frame == "source" else mesh.vertices
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    far = max(-low.min(), high.max()) > _MOST_EXTENT or (high - low).max() < _LEAST_EDGE
+    if frame.frame != "camera" and far:
+        hint = f"was it changed since? remove `{frame.text()}` from it, and its own bounding box counts"
+        raise MeshError("its vertices are not where its header says they are", path=path, hint=hint)
+    return UnitMesh(Mesh(vertices, mesh.faces, mesh.colors, mesh.texturing, mesh.unread), loc, scale, frame)
+
+
+def solid_mesh(path: Path, config: Config) -> UnitMesh:
+    """As `unit_mesh`, of a mesh that must be closed; one whose faces point inward is turned, with a warning.
+
+    Raises:
+        MeshError: it is not closed.
+    """
+    from .geometry.solid import as_solid
+
+    unit = unit_mesh(path, config)
+    solid = as_solid(unit.mesh)
+    if solid.open:
+        hint = f"run `occnet watertight {path} -o …` first"
+        raise MeshError(solid.note, path=path, hint=hint)
+    if solid.note:
+        logger.warning("%s %s", path, solid.note)
+    return unit._replace(mesh=solid.mesh)
 
 
 def out_option(parser: argparse.ArgumentParser, text: str) -> None:

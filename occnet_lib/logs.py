@@ -23,6 +23,9 @@ def configure(log: Path | None, verbose: bool = False) -> None:
         file.setFormatter(logging.Formatter(FORMAT))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.getLogger("matplotlib").setLevel(
+        logging.WARNING
+    )  # at its first import it reports the fonts it has
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _unraisable
 

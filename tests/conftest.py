@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -27,3 +28,16 @@ def real_data() -> Path:
     if not (folder / "dev").is_dir():
         pytest.skip(f"no real meshes at {folder}; set OCCNET_REAL_DATA")
     return folder
+
+
+@pytest.fixture
+def keep_logging():
+    """`logs.configure` sets up the root logger of a process; give pytest's back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)

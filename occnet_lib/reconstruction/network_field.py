@@ -133,7 +133,8 @@ class Reconstructor:
             # The shape's own cube stands in the camera's frame at an angle that nobody knows.
             box=BOX_OF_ANY_TURN if turned else BOX,
         )
-        return replace(result, seconds=seconds | result.seconds)
+        frame: Literal["unit", "camera"] = "camera" if turned else "unit"
+        return replace(result, seconds=seconds | result.seconds, frame=frame)
 
     def together(
         self,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, MeshError
 from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.records import Mesh, Status
-from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.storage.meshes import MeshFrame, save_mesh
 
 from . import extract
 from .mise import Field, Grid, mise
@@ -37,7 +37,8 @@ class Reconstruction:
     """What came of a field.
 
     Attributes:
-        mesh: closed, outward, unit frame; without faces where the field has no surface.
+        mesh: closed, outward, in `frame`; without faces where the field has no surface.
+        frame: unit; or camera (x right, y up, z towards the camera), of a `frame: camera` model whose camera is unknown.
         status: ok, or failed where there is no surface.
         reason: why it failed.
         seconds: CPU seconds by step.
@@ -56,9 +57,10 @@ class Reconstruction:
     loss_after: float = float("nan")
     refined: bool = False
     normals: NDArray[np.float32] | None = None
+    frame: Literal["unit", "camera"] = "unit"
 
     def save(self, path: str | Path) -> None:
-        """Write the mesh with its normals as OBJ, PLY, GLB, STL or OFF, told by the suffix (storage.meshes).
+        """Write the mesh with its normals and its frame as OBJ, PLY, GLB, STL or OFF, by its suffix (storage.meshes).
 
         Raises:
             MeshError: there is no mesh, or the suffix cannot be written.
@@ -66,7 +68,7 @@ class Reconstruction:
         """
         if len(self.mesh.faces) == 0:
             raise MeshError(self.reason or "there is no surface", path=path)
-        save_mesh(self.mesh, path, self.normals)
+        save_mesh(self.mesh, path, self.normals, MeshFrame(self.frame))
 
 
 def reconstruct(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -17,17 +16,7 @@ from occnet_lib.storage.tables import write_rows
 STAGES = ("watertight", "points", "views", "pack", "train", "reconstruct", "evaluate", "analyse", "report")
 
 
-@pytest.fixture(autouse=True)
-def _keep_logging():
-    """`logs.configure` sets up the root logger of a process; give pytest's back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
+pytestmark = pytest.mark.usefixtures("keep_logging")
 
 
 def test_help_lists_every_stage(capsys):

@@ -1,8 +1,20 @@
 """Mesh files in and out; whatever is wrong with a file ends as a `MeshError` of one line."""
 
+from .frame import MeshFrame, Up, read_frame
 from .read import digest, load_mesh
 from .side_files import side_files
 from .suffixes import SUFFIXES, known_suffix
 from .write import WRITABLE, save_mesh
 
-__all__ = ["SUFFIXES", "WRITABLE", "digest", "known_suffix", "load_mesh", "save_mesh", "side_files"]
+__all__ = [
+    "SUFFIXES",
+    "WRITABLE",
+    "MeshFrame",
+    "Up",
+    "digest",
+    "known_suffix",
+    "load_mesh",
+    "read_frame",
+    "save_mesh",
+    "side_files",
+]

@@ -8,13 +8,13 @@ import stat
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from occnet_lib.errors import MeshError
 from occnet_lib.records import Mesh
 
+from .frame import TURNS, Up, read_frame
 from .gltf import read_gltf
 from .off import read_off
 from .parts import FileContents, join
@@ -29,17 +29,10 @@ MAX_NONFINITE = 0.05
 
 _CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
 
-# Rotations that turn the up axis to +y.
-_TURNS = {
-    "x": np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
-    "y": np.eye(3),
-    "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
-}
-
 _READERS = {".off": read_off, ".glb": read_gltf, ".gltf": read_gltf}
 
 
-def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
+def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
     """Read a mesh file as one mesh in the source frame.
 
     All parts of a scene are put together in their places; polygons are divided into triangles;
@@ -50,13 +43,15 @@ def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
 
     Args:
         path: a file with one of `SUFFIXES`.
-        up: the file's up axis, turned to +y.
+        up: the file's up axis, turned to +y. A file written by occnet says its own (`frame`), which counts.
 
     Raises:
         MeshError: the file is missing, of unknown kind, unreadable, without faces or without extent.
     """
     path = Path(path)
     _check_file(path)
+    if frame := read_frame(path):
+        up = frame.up
     contents = _read(path)
     if not contents.parts:
         raise MeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
@@ -64,7 +59,7 @@ def load_mesh(path: str | Path, up: Literal["x", "y", "z"] = "y") -> Mesh:
     for line in mesh.unread:
         logger.warning("%s: %s", path, line)
     with np.errstate(invalid="ignore"):  # infinite coordinates are handled below
-        mesh = replace(mesh, vertices=mesh.vertices @ _TURNS[up].T)
+        mesh = replace(mesh, vertices=mesh.vertices @ TURNS[up].T)
     return _checked(mesh, path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,32 @@ from occnet_lib.geometry.textures import bake
 from occnet_lib.records import Mesh
 from occnet_lib.storage.atomic import replacing
 
+from .frame import TURNS, MeshFrame, marked
+
+logger = logging.getLogger(__name__)
+
 WRITABLE = (".obj", ".ply", ".off", ".stl", ".glb")
 
+_DECIMALS = {".obj": 8, ".off": 10}  # of numbers in text formats, at the least
+_MOST_ROUNDING = 1e-5  # of a mesh's extent, by the number format of its file, that is not worth a warning
 
-def save_mesh(mesh: Mesh, path: str | Path, normals: NDArray[np.floating] | None = None) -> None:
-    """Write a mesh as OBJ, PLY, OFF, STL or GLB, told by the suffix, atomically.
+
+def save_mesh(
+    mesh: Mesh,
+    path: str | Path,
+    normals: NDArray[np.floating] | None = None,
+    frame: MeshFrame | None = None,
+) -> None:
+    """Write a mesh as OBJ, PLY, OFF, STL or GLB, as its suffix says, atomically.
 
     Colours, and vertex normals (V, 3) where they are given, are written to OBJ, PLY and GLB. Textures become vertex
     colours.
+
+    Args:
+        mesh: y-up.
+        path: file to write.
+        normals: (V, 3) unit vertex normals.
+        frame: written into the file, whose vertices and normals are turned from y-up to its up axis.
 
     Raises:
         MeshError: a suffix that cannot be written.
@@ -41,11 +61,42 @@ def save_mesh(mesh: Mesh, path: str | Path, normals: NDArray[np.floating] | None
         values = srgb_to_linear(mesh.colors) if suffix == ".glb" else mesh.colors
         rgba = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
         colors = np.round(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
+    turn = TURNS[frame.up if frame else "y"]
     file_mesh = trimesh.Trimesh(
-        mesh.vertices, mesh.faces, vertex_colors=colors, vertex_normals=normals, process=False
+        mesh.vertices @ turn,
+        mesh.faces,
+        vertex_colors=colors,
+        vertex_normals=None if normals is None else normals @ turn,
+        process=False,
     )
     flag = {".ply": "vertex_normal", ".obj": "include_normals", ".glb": "include_normals"}
-    told: dict[str, Any] = {flag[suffix]: normals is not None} if suffix in flag else {}
-    data: Any = file_mesh.export(file_type=suffix[1:], **told)
+    options: dict[str, Any] = {flag[suffix]: normals is not None} if suffix in flag else {}
+    if suffix in _DECIMALS:
+        options["digits"] = _decimals(mesh, _DECIMALS[suffix])
+    else:
+        _check_float32(mesh, path)
+    data: Any = file_mesh.export(file_type=suffix[1:], **options)
+    data = data.encode() if isinstance(data, str) else data
     with replacing(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        temporary.write_bytes(marked(data, suffix, frame) if frame else data)
+
+
+def _decimals(mesh: Mesh, least: int) -> int:
+    """Decimal places of a text format that keep the shape of a small mesh, too: to 1e-9 of its extent."""
+    extent = _extent(mesh)
+    return least if extent <= 0 else max(least, 9 - math.floor(math.log10(extent)))
+
+
+def _check_float32(mesh: Mesh, path: Path) -> None:
+    """Warn of a mesh so far from the origin that float32, in which binary formats hold vertices, spoils its shape."""
+    extent = _extent(mesh)
+    if extent <= 0:
+        return
+    error = float(np.spacing(np.float32(np.abs(mesh.vertices).max()))) / 2.0 / extent
+    if error > _MOST_ROUNDING:
+        text = "%s: so far from the origin, float32 rounds vertices by %.2g of the extent; write .obj or .off"
+        logger.warning(text, path, error)
+
+
+def _extent(mesh: Mesh) -> float:
+    return float(np.ptp(mesh.vertices, axis=0).max()) if len(mesh.vertices) else 0.0

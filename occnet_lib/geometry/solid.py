@@ -1,0 +1,127 @@
+"""A user's mesh as a solid: vertices joined, faces wound outward, and a reason where it does not bound one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.components import compact, label_faces
+from occnet_lib.geometry.repair import Soundness, edge_keys, separate, soundness
+from occnet_lib.records import Mesh
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A mesh and whether it bounds a solid.
+
+    Attributes:
+        mesh: the same surface; where it is closed, with one vertex a place, wound outward.
+        open: why it does not bound a solid; empty where it does.
+        turned: how many faces were turned to be outward.
+    """
+
+    mesh: Mesh
+    open: str = ""
+    turned: int = 0
+
+    @property
+    def note(self) -> str:
+        """What a user must know about the mesh; empty where all is well."""
+        if self.open:
+            return f"is not closed ({self.open})"
+        if self.turned:
+            return f"has faces that point inward: {self.turned} of {len(self.mesh.faces)}, which were turned"
+        return ""
+
+
+def as_solid(mesh: Mesh) -> Solid:
+    """Join vertices at the same place where that closes the mesh, and wind its faces outward.
+
+    Formats without shared vertices (STL) and exporters that repeat vertices at seams leave a closed surface in pieces.
+    Faces are wound alike across every edge, then each piece outward, or inward where it bounds a hollow of others.
+
+    Args:
+        mesh: any triangles.
+    """
+    if len(mesh.faces) == 0:
+        return Solid(mesh, "it has no faces")
+    sound = soundness(mesh)
+    if sound.boundary_edges or sound.nonmanifold_edges:
+        joined = _joined(mesh)
+        mesh, sound = min((mesh, sound), (joined, soundness(joined)), key=lambda pair: _faults(pair[1]))
+    if _faults(sound):
+        return Solid(mesh, _reason(sound))
+    flip = _unlike(mesh) if sound.flipped_edges else np.zeros(len(mesh.faces), dtype=bool)
+    if flip is None:
+        return Solid(mesh, "its faces have no common outside, as those of a Möbius strip")
+    flip ^= _inward(_turned(mesh, flip))
+    return Solid(_turned(mesh, flip), turned=int(flip.sum()))
+
+
+def _faults(sound: Soundness) -> int:
+    return sound.boundary_edges + sound.nonmanifold_edges
+
+
+def _reason(sound: Soundness) -> str:
+    counts = {"edges of one face": sound.boundary_edges, "of three or more": sound.nonmanifold_edges}
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+def _turned(mesh: Mesh, flip: NDArray[np.bool_]) -> Mesh:
+    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
+    return Mesh(mesh.vertices, np.ascontiguousarray(faces, dtype=np.int32))
+
+
+def _joined(mesh: Mesh) -> Mesh:
+    """The mesh with one vertex a place, faces without area left out; parted where it only touches itself."""
+    places, number = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = number.reshape(-1)[mesh.faces].astype(np.int32)
+    a, b, c = faces.T
+    joined = Mesh(places, faces[(a != b) & (b != c) & (c != a)])
+    sound = soundness(joined)
+    return separate(joined) if sound.nonmanifold_edges and not sound.boundary_edges else joined
+
+
+def _unlike(mesh: Mesh) -> NDArray[np.bool_] | None:
+    """Which faces (F,) are to be turned so that all of a piece are wound alike; None where there is no such choice.
+
+    Components of the orientation double cover: every face is there with both windings, and joined across its edges
+    with those windings of its neighbours that fit.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(mesh.faces)
+    key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
+    first, second = np.argsort(key, kind="stable").reshape(-1, 2).T
+    unlike = upwards[first] == upwards[second]
+    one, two = first % count, second % count
+    start = np.concatenate([one, one + count])
+    end = np.concatenate([two + count * unlike, two + count * ~unlike])
+    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * count, 2 * count))
+    _, label = connected_components(graph, directed=False)
+    as_is, turned = label[:count], label[count:]
+    if (as_is == turned).any():
+        return None
+    flip: NDArray[np.bool_] = as_is > turned
+    return flip
+
+
+def _inward(mesh: Mesh) -> NDArray[np.bool_]:
+    """Faces (F,) of the pieces of a closed mesh, wound alike, that point into the solid."""
+    from occnet_lib.geometry.occupancy import contains
+
+    count, of_face = label_faces(mesh)
+    centred = mesh.triangles - mesh.vertices.mean(axis=0)
+    parts = np.einsum("ij,ij->i", centred[:, 0], np.cross(centred[:, 1], centred[:, 2]))
+    volume = np.bincount(of_face, weights=parts, minlength=count)
+    wrong = volume < 0
+    if count > 1:
+        for piece in np.flatnonzero(wrong):
+            others = compact(Mesh(mesh.vertices, mesh.faces[of_face != piece]))
+            corner = mesh.vertices[mesh.faces[of_face == piece][0, :1]]
+            wrong[piece] = not contains(others, corner)[0]  # a hollow's surface points inward rightly
+    inward: NDArray[np.bool_] = wrong[of_face]
+    return inward

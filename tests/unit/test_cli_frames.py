@@ -1,0 +1,161 @@
+"""The commands on files stay in one frame: what a file says of itself, up axes, the chain from raw mesh to points."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from occnet_lib import cli
+from occnet_lib.errors import MeshError
+from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.reconstruction.reconstruct import Reconstruction
+from occnet_lib.records import Mesh, Views
+from occnet_lib.stages.views import silhouette_agreement
+from occnet_lib.storage.meshes import WRITABLE, MeshFrame, load_mesh, read_frame, save_mesh
+from occnet_lib.storage.reconstructions import write_ply
+
+pytestmark = pytest.mark.usefixtures("keep_logging")
+
+SMALL = """
+dataset: {{up: {up}}}
+watertight: {{resolution: 48, views: 30, image_size: 128, max_faces: 1500}}
+points: {{uniform: 1000, surface: 5000}}
+views: {{count: 3, image_size: 64}}
+evaluate: {{surface: 2000}}
+"""
+
+
+def stairs() -> trimesh.Trimesh:
+    """Three steps of one width: another shape along each axis, and in each of its mirror images."""
+    steps = [trimesh.creation.box(extents=(1.0, 2.0, height)) for height in (1.0, 2.0, 4.0)]
+    for i, (step, height) in enumerate(zip(steps, (1.0, 2.0, 4.0), strict=True)):
+        step.apply_translation((i + 10.0, 3.0 + 0.5 * i, height / 2.0 - 20.0))
+    return trimesh.util.concatenate(steps)
+
+
+@pytest.fixture
+def occnet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(up, *words):
+        (tmp_path / f"{up}.yaml").write_text(SMALL.format(up=up))
+        return cli.main([*words, "--config", f"{up}.yaml"])
+
+    return run
+
+
+def views_of(folder) -> tuple[Views, np.ndarray]:
+    """The views that a command wrote, and which of their pixels are not background."""
+    images = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+    arrays = np.load(folder / "cameras.npz")
+    cameras = arrays["camera_mat"], arrays["world_mat"], arrays["loc"], float(arrays["scale"])
+    return Views(images, *cameras), (images < 255).any(axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("frame", "suffix"), [("source", ".ply"), ("source", ".stl"), ("unit", ".glb")])
+@pytest.mark.parametrize("up", ["x", "y", "z"])
+def test_points_of_the_chain_lie_in_the_silhouettes_whatever_axis_is_up(up, frame, suffix, occnet, tmp_path):
+    stairs().export(tmp_path / "raw.stl")
+    assert occnet(up, "watertight", "raw.stl", "--frame", frame, "-o", f"closed{suffix}") == 0
+    assert occnet(up, "points", f"closed{suffix}", "-o", "points.npz") == 0
+    assert occnet(up, "views", "raw.stl", "-o", "views") == 0
+    views, coverage = views_of(tmp_path / "views")
+    samples = np.load("points.npz")
+    inside, covered = silhouette_agreement(views, coverage, samples["surface"].astype(np.float64))
+    assert inside > 0.999
+    assert covered > 0.99
+    _, loc, scale = unit_cube(load_mesh("raw.stl", up))
+    np.testing.assert_allclose(samples["loc"], loc, rtol=1e-7)
+    np.testing.assert_allclose(samples["scale"], scale, rtol=1e-7)
+    if frame == "source":  # the file's own axes, scale and place, for any program
+        box = trimesh.load(tmp_path / f"closed{suffix}").bounds
+        np.testing.assert_allclose(box, stairs().bounds, atol=0.15)
+
+
+def test_another_up_axis_of_the_configuration_turns_no_file_of_occnet(occnet, capsys):
+    stairs().export("raw.stl")
+    assert occnet("z", "watertight", "raw.stl", "-o", "closed.ply") == 0
+    assert occnet("z", "points", "closed.ply", "-o", "a.npz") == 0
+    assert "dataset.up" not in capsys.readouterr().err
+    assert occnet("y", "points", "closed.ply", "-o", "b.npz") == 0
+    assert "dataset.up is y" in capsys.readouterr().err
+    assert np.array_equal(np.load("a.npz")["surface"], np.load("b.npz")["surface"])
+    assert occnet("y", "watertight", "closed.ply", "-o", "again.ply") == 0
+    assert read_frame("again.ply").up == "z"
+
+
+def test_a_file_that_was_changed_after_its_frame_was_written_is_refused(occnet, tmp_path, capsys):
+    mesh = trimesh.creation.icosphere(2)
+    save_mesh(Mesh(mesh.vertices * 1000.0, mesh.faces), "a.obj", frame=MeshFrame("unit"))
+    assert occnet("y", "points", "a.obj", "-o", "a.npz") == 1
+    assert "not where its header says" in capsys.readouterr().err
+    (tmp_path / "a.obj").write_text(
+        (tmp_path / "a.obj").read_text().replace("unit y 0.0 0.0", "unit y nan 0.0")
+    )
+    assert occnet("y", "points", "a.obj", "-o", "a.npz") == 1
+    assert "cannot be read" in capsys.readouterr().err
+    (tmp_path / "a.obj").write_text((tmp_path / "a.obj").read_text().replace("# occnet", "# was"))
+    assert occnet("y", "points", "a.obj", "-o", "a.npz") == 0
+
+
+@given(
+    frame=st.sampled_from(["source", "unit", "camera"]),
+    up=st.sampled_from(["x", "y", "z"]),
+    loc=st.tuples(*[st.floats(-1e6, 1e6)] * 3),
+    scale=st.floats(1e-6, 1e6),
+)
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("suffix", WRITABLE)
+def test_a_frame_is_read_as_it_was_written(suffix, frame, up, loc, scale, tmp_path_factory):
+    path = tmp_path_factory.mktemp("frame") / f"a{suffix}"
+    mesh = trimesh.creation.box(extents=(1.0, 2.0, 3.0))
+    written = MeshFrame(frame, up, loc, scale)
+    save_mesh(Mesh(mesh.vertices, mesh.faces), path, frame=written)
+    found = read_frame(path)
+    assert (found.frame, found.up) == (frame, up)
+    precision = 1e-8 if suffix == ".stl" else 0  # whose header has room for nine digits
+    np.testing.assert_allclose([*found.loc, found.scale], [*loc, scale], rtol=precision)
+    for other in ("x", "y", "z"):
+        assert np.array_equal(load_mesh(path, other).triangles, mesh.triangles)
+    packed = path.with_suffix(f"{suffix}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert suffix == ".glb" or read_frame(packed) == found
+    loaded = trimesh.load(path, process=False)  # other programs read the file as before
+    assert len(loaded.to_mesh().faces if isinstance(loaded, trimesh.Scene) else loaded.faces) == 12
+
+
+def test_files_of_others_say_no_frame(tmp_path):
+    path = tmp_path / "a.obj"
+    path.write_text("# made with occnet, a source of meshes\n# occnet rocks\nv 0 0 0\n")
+    assert read_frame(path) is None
+    path.write_text("# occnet source w 0 0 0 1\n")
+    with pytest.raises(MeshError, match="cannot be read"):
+        read_frame(path)
+
+
+def test_coordinates_far_from_the_origin_are_warned_about(tmp_path, caplog):
+    mesh = trimesh.creation.box()
+    far = Mesh(mesh.vertices + 4e6, mesh.faces)
+    save_mesh(far, tmp_path / "a.ply")
+    assert "far from the origin" in caplog.text
+    caplog.clear()
+    save_mesh(far, tmp_path / "a.obj")
+    assert not caplog.text
+    assert np.array_equal(load_mesh(tmp_path / "a.obj").triangles, far.triangles)
+    save_mesh(Mesh(mesh.vertices * 1e-6, mesh.faces), tmp_path / "small.obj")
+    np.testing.assert_allclose(load_mesh(tmp_path / "small.obj").vertices, mesh.vertices * 1e-6, rtol=1e-6)
+
+
+def test_a_mesh_of_a_photo_says_in_which_frame_it_is(tmp_path):
+    mesh = trimesh.creation.box()
+    for frame in ("unit", "camera"):
+        Reconstruction(Mesh(mesh.vertices, mesh.faces), frame=frame).save(tmp_path / "a.ply")
+        assert read_frame(tmp_path / "a.ply") == MeshFrame(frame)
+    write_ply(tmp_path / "b.ply", Mesh(mesh.vertices, mesh.faces))  # those of the workflow
+    assert read_frame(tmp_path / "b.ply") == MeshFrame("unit")
