@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 for success, 1 for a fault that one line explains, 2 for a wrong command line."""
-    args = parser().parse_args(argv)
+    args = _with_home(parser().parse_args(argv))
     args.log = logs.of_task(args.log)
     logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
     try:
@@ -68,6 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _with_home(args: argparse.Namespace) -> argparse.Namespace:
+    """`~` in paths, which a shell leaves to the program in `--out=~/mesh.ply`."""
+
+    def expanded(value: object) -> object:
+        if isinstance(value, list):
+            return [expanded(item) for item in value]
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+    return argparse.Namespace(**{name: expanded(value) for name, value in vars(args).items()})
+
+
 def _record(error: Exception) -> logging.LogRecord:
     info = (type(error), error, error.__traceback__)
     return logging.LogRecord(__name__, logging.ERROR, __file__, 0, "uncaught exception", None, info)
@@ -76,7 +88,10 @@ def _record(error: Exception) -> logging.LogRecord:
 def _fail(args: argparse.Namespace, text: str) -> int:
     sys.stderr.write(f"occnet: {text}\n")
     if args.log is not None:
-        with suppress(OSError), args.log.open("a", encoding="utf-8") as file:  # the disk may be full
+        with (
+            suppress(OSError),
+            args.log.open("a", encoding="utf-8", errors="replace") as file,
+        ):  # the disk may be full
             file.write(f"occnet: {text}\n")
     return 1
 

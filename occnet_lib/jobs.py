@@ -10,7 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -209,9 +209,20 @@ def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str,
     return treat(keys, config, config.dataset_root, shapes, process=partial(process, force=True))
 
 
+def _as_snakemake_reads(id: str) -> str:
+    """What comes of `--config shape=<id>`: Snakemake takes whatever Python reads as a number for one (00012, 1e5)."""
+    for number in (int, float):
+        with suppress(ValueError):
+            return str(number(id))
+    return id
+
+
 def _named(path: Path, name: str) -> list[ShapeKey]:
     keys = catalogue_of(path)
-    found = [key for key in keys if name in (key.id, key.name)]
+    found = [key for key in keys if name in (key.id, key.name, _as_snakemake_reads(key.id))]
+    if len({key.id for key in found}) > 1:
+        names = ", ".join(f"shape={key.name}" for key in found)
+        raise OccnetError(f"{name!r} may mean several shapes", hint=f"write one of {names}")
     if not found:
         import difflib
 

@@ -19,7 +19,7 @@ def configure(log: Path | None, verbose: bool = False) -> None:
     handlers: list[logging.Handler] = [terminal]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = _File(log, mode="w", encoding="utf-8")
+        file = _File(log, mode="w", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter(FORMAT))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
@@ -33,7 +33,7 @@ def configure(log: Path | None, verbose: bool = False) -> None:
 def join(log: Path | None) -> None:
     """Add to a log that another process has begun (none: warnings alone are said, on the terminal)."""
     if log is not None:
-        file = _File(log, mode="a", encoding="utf-8")
+        file = _File(log, mode="a", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter(FORMAT))
         logging.basicConfig(level=logging.INFO, handlers=[file], force=True)
 
@@ -58,5 +58,5 @@ def _unraisable(fault: sys.UnraisableHookArgs) -> None:
 
 def say(text: str) -> None:
     """A line for the person at the terminal; results of a command go to standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Natural, Section, Share
+from .base import Count, Natural, Section, Share, UserPath
 
 
 class Split(Section):
@@ -25,7 +25,7 @@ class Split(Section):
 class Dataset(Section):
     """The folder of raw meshes and how it is divided."""
 
-    root: str = Field(
+    root: UserPath = Field(
         "demo", description="folder of raw meshes, or `demo` for the bundled generator's shapes"
     )
     categories: list[str] = Field([], description="categories (folder names) to use; empty: all")

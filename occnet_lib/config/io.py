@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,10 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key `{name}`; {did_you_mean}allowed here: {', '.join(known)}"
     message = first["msg"].removeprefix("Value error, ")
     text = f"key `{name}`: {message[:1].lower()}{message[1:]}"
-    if isinstance(first["input"], str | int | float | bool | None):
+    if isinstance(first["input"], str | int | float | bool | date | None):
         text += f", got {first['input']!r}"
+        if first["type"] == "string_type" and first["input"] is not None:
+            text += f'; write it in quotes: "{_written(first["input"])}"'
         if first["type"] == "literal_error":
             allowed = (
                 str(first.get("ctx", {}).get("expected", ""))
@@ -160,6 +163,14 @@ def _explain(error: ValidationError) -> str:
             close = difflib.get_close_matches(str(first["input"]), allowed, n=1)
             text += f"; did you mean {close[0]!r}?" if close else ""
     return text
+
+
+def _written(value: Any) -> str:
+    """What was probably written where YAML 1.1 understood `value`: 03001627 is octal to it, as of digits below 8."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        octal = f"{value:08o}"
+        return octal if len(octal) == 8 and octal.startswith("0") and value >= 8**6 else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _known_keys(parents: list[str]) -> list[str]:

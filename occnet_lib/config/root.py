@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
-from .base import Natural, Section
+from .base import Natural, Section, UserPath
 from .dataset import Dataset, Demo
 from .learning import PRESETS, Model, Train
 from .preprocess import Audit, Points, Preprocess, Views, Watertight
@@ -24,7 +24,7 @@ class Config(Section):
     """Everything that decides what a run computes; where it runs is a profile's matter."""
 
     seed: Natural = Field(0, description="random numbers come from (seed, stage, shape)")
-    results: str = Field("results", description="folder of everything that is made")
+    results: UserPath = Field("results", description="folder of everything that is made")
     dataset: Dataset = Field(Dataset(), description="raw meshes; a plain path is short for `root`")
     demo: Demo = Field(Demo(), description="the bundled generator, used when dataset.root is `demo`")
     preprocess: Preprocess = Field(Preprocess(), description="how shapes are processed")
@@ -63,6 +63,14 @@ class Config(Section):
                 [f"baseline_{kind}-{model}" for model in self.models] if by_code else [f"baseline_{kind}"]
             )
         return names
+
+    @field_validator("results")
+    @classmethod
+    def _no_pattern(cls, value: str) -> str:
+        # Snakemake reads paths of outputs as patterns with {wildcards}.
+        if not value.strip("/") or any(letter in value for letter in "{}\n"):
+            raise ValueError("must be the path of a folder without braces and line ends")
+        return value
 
     @field_validator("dataset", mode="before")
     @classmethod

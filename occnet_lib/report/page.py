@@ -37,7 +37,7 @@ def write_report(results: Path, config: Config, out: Path) -> None:
     """
     page = build(Results(Path(results), config))
     with replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def build(results: Results) -> str:

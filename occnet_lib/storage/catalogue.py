@@ -20,6 +20,7 @@ from occnet_lib.seeds import unit_hash
 
 from .atomic import replacing
 from .meshes import SUFFIXES
+from .tables import TEXT
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -82,7 +83,7 @@ def divided(
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
     """Write the catalogue as CSV, atomically."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([getattr(key, column) for column in COLUMNS] for key in keys)
@@ -95,7 +96,7 @@ def read_table(path: str | Path) -> list[ShapeKey]:
         DataError: the file is missing or is no catalogue.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, **TEXT) as file:
             rows = list(csv.reader(file))
     except FileNotFoundError as error:
         raise DataError("no such file", path=path, hint="run the stage that makes it: catalogue") from error

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import h5py
 import numpy as np
@@ -31,6 +31,14 @@ def reading(path: str | Path) -> Iterator[None]:
         raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
 
 
+def open_file(path: str | Path, mode: Literal["r", "r+", "w", "a"] = "r", **options: Any) -> h5py.File:
+    """Open a file without HDF5's own lock, which file systems without flock refuse.
+
+    It is not needed: files are written under a temporary name and renamed, and never change afterwards.
+    """
+    return h5py.File(path, mode, locking=False, **options)
+
+
 @contextlib.contextmanager
 def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
     """A new file. When the disk is full, only the error itself is told.
@@ -45,7 +53,7 @@ def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
             hook(kind, value, trace)
 
     sys.excepthook = quiet
-    with h5py.File(path, "w", **options) as file:
+    with open_file(path, "w", **options) as file:
         yield file
     sys.excepthook = hook  # not after an error, whose objects live on in its traceback
 
@@ -105,7 +113,7 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
     if not Path(path).is_file():
         raise DataError("no such file", path=path, hint="run the stage that makes it")
     with reading(path):
-        file = h5py.File(path, "r")
+        file = open_file(path)
     try:
         with reading(path):
             version = file.attrs.get("schema_version")

@@ -12,7 +12,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,7 +68,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     path = root / key.path
     if not path.is_file():
         raise DataError("no such file", path=path)
-    with hdf5.reading(path), h5py.File(path, "r") as file:
+    with hdf5.reading(path), hdf5.open_file(path) as file:
         exactly(file, ("images", *_GROUPS), path)
         images = file["images"][()]
         camera, inside, cloud = (
@@ -107,7 +106,8 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
         "points": inside,
         "pointcloud": cloud,
     }
-    with replacing(root / f"{key.category}_{key.id}.h5") as temporary, h5py.File(temporary, "w") as file:
+    path = root / f"{key.category}_{key.id}.h5"
+    with replacing(path) as temporary, hdf5.open_file(temporary, "w") as file:
         file["images"] = np.stack(images)
         for group, arrays in groups.items():
             for name, array in arrays.items():

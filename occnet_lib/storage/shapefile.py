@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -185,8 +186,10 @@ def read_views(path: str | Path) -> Views:
 def _write_header(file: h5py.File, record: ShapeRecord) -> None:
     file.attrs["schema_version"] = SCHEMA_VERSION
     file.attrs["category"], file.attrs["id"] = record.key.category, record.key.id
-    file.attrs["status"], file.attrs["reason"] = record.status, record.reason
-    file.attrs["stage"], file.attrs["source"] = record.stage, record.key.path
+    file.attrs["status"], file.attrs["stage"] = record.status, record.stage
+    for name, text in (("reason", record.reason), ("source", record.key.path)):
+        # Names of files need not be UTF-8; h5py reads what is not back as `os.fsdecode` does.
+        file.attrs.create(name, os.fsencode(text), dtype=h5py.string_dtype())
     file.attrs["source_digest"], file.attrs["digest"] = record.source_digest, record.digest
     file.attrs["occnet_version"], file.attrs["seed"] = __version__, record.seed
     file.attrs["seconds"] = json.dumps(record.seconds)

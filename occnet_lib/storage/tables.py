@@ -11,12 +11,15 @@ from occnet_lib.errors import DataError
 
 from .atomic import replacing
 
+# Names of files, which tables hold, need not be UTF-8.
+TEXT: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
     """Write rows; the columns are `columns`, then every key of the rows in order of first sight."""
     rows = list(rows)
     names = dict.fromkeys(columns) | dict.fromkeys(key for row in rows for key in row)
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
         writer = csv.DictWriter(file, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -29,7 +32,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         DataError: the file is missing or not text.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(**TEXT) as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read as a table: {error}", path=path) from None

@@ -9,6 +9,7 @@ import pytest
 
 from occnet_lib import cli, commands, jobs
 from occnet_lib.config import Config
+from occnet_lib.errors import OccnetError
 from occnet_lib.records import ShapeKey
 from occnet_lib.storage.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
@@ -26,6 +27,33 @@ def test_help_lists_every_stage(capsys):
     text = capsys.readouterr().out
     for stage in STAGES:
         assert f"\n    {stage}" in text
+
+
+def test_a_shape_is_named_by_what_snakemake_makes_of_its_id(tmp_path):
+    table = tmp_path / "shapes.csv"
+    ids = ("00000012", "1e5", "123_456", "chair", "7", "007")
+    write_table(table, [ShapeKey("abc", id, f"{id}.obj", "train", "train-000") for id in ids])
+    for name, id in [
+        ("12", "00000012"),
+        ("00000012", "00000012"),
+        ("100000.0", "1e5"),
+        ("123456", "123_456"),
+    ]:
+        assert [key.id for key in jobs._named(table, name)] == [id]
+    assert [key.id for key in jobs._named(table, "abc/7")] == ["7"]
+    assert [key.id for key in jobs._named(table, "chair")] == ["chair"]
+    with pytest.raises(OccnetError, match=r"several shapes \(write one of shape=abc/7, shape=abc/007\)"):
+        jobs._named(table, "7")
+    with pytest.raises(OccnetError, match=r"no shape 'chiar'.*did you mean"):
+        jobs._named(table, "chiar")
+
+
+def test_the_home_folder_in_a_path(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "meshes/chair").mkdir(parents=True)
+    (tmp_path / "meshes/chair/a.obj").write_text("x")
+    assert cli.main(["catalogue", "~/meshes", "--out=~/c.csv"]) == 0
+    assert (tmp_path / "c.csv").exists()
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)

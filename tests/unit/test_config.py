@@ -39,6 +39,8 @@ def test_config_yaml_is_the_defaults(project):
         ({"models": {"a": {"preset": ["best"]}}}, ["`models.a.preset`"]),
         ({"models": {"a/b": {}}}, ["`models`", "'a/b'"]),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
+        ({"results": "out/{name}"}, ["`results`", "without braces", "'out/{name}'"]),
+        ({"results": "/"}, ["`results`", "path of a folder"]),
     ],
 )
 def test_a_wrong_key_gives_one_line_that_names_it(values, parts):
@@ -53,6 +55,28 @@ def test_a_wrong_key_gives_one_line_that_names_it(values, parts):
 def test_a_path_is_short_for_the_dataset_root():
     assert check({"dataset": "some/meshes"}).dataset_root == "some/meshes"
     assert check({"dataset": "demo", "results": "out/"}).dataset_root == "out/demo"
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        *(("03001627", "03001627"), ("04256520", "04256520"), ("02101010", "02101010")),
+        *(("12", "12"), ("no", "false"), ("2020-01-02", "2020-01-02"), ("1.5", "1.5")),
+    ],
+)
+def test_a_category_that_yaml_reads_as_something_else_is_said_how_to_write(written, text):
+    values = yaml.safe_load(f"dataset: {{categories: [{written}]}}")
+    with pytest.raises(ConfigError, match=rf'`dataset\.categories\.0`.*write it in quotes: "{text}"'):
+        check(values)
+    quoted = yaml.safe_load(f'dataset: {{categories: ["{written}"]}}')
+    assert check(quoted).dataset.categories == [written]
+
+
+def test_the_home_folder_is_understood_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = check({"results": "~/out", "dataset": "~/meshes"})
+    assert (config.results, config.dataset_root) == ("/home/ada/out", "/home/ada/meshes")
+    assert check({"results": "out~"}).results == "out~"
 
 
 def test_overlays_change_leaves_and_null_leaves_a_model_out(project):

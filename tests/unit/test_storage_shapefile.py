@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.config import Points
 from occnet_lib.errors import DataError
-from occnet_lib.records import Watertight
+from occnet_lib.records import ShapeKey, Watertight
 from occnet_lib.stages import points
 from occnet_lib.storage import hdf5, shapefile
 from occnet_lib.storage.packing import PackedShape, write_shard
@@ -55,6 +58,33 @@ def test_round_trip(tmp_path: Path, sizes: dict[str, int]) -> None:
     assert status.key.name == key.name
     assert (status.status, status.seed, status.seconds) == ("ok", 7, {"points": 1.5})
     assert status.stages["points"] == StageEntry("digest of points 0", {"n": 0}, None, {"occupied": 0.1})
+
+
+def test_a_file_is_read_where_flock_does_not_work(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    write(path)
+    with path.open("rb") as held:  # HDF5's own lock fails as on a file system that has none
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(path, "r", locking=True)
+        assert shapefile.read_watertight(path).scale
+        hdf5.open_file(path).close()
+
+
+def test_only_one_place_opens_hdf5_files(project: Path) -> None:
+    opening = re.compile(r"h5py\.File\((?!buffer)")
+    files = {path.name for path in (project / "occnet_lib").rglob("*.py") if opening.search(path.read_text())}
+    assert files == {"hdf5.py"}
+
+
+def test_names_that_are_not_unicode_and_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    source = os.fsdecode(b"chair/m\xf6bel {1}\n'\".obj")
+    record = ShapeRecord(ShapeKey("chair", "a", source), "failed", reason=f"no such file: {source}")
+    shapefile.write(path, record)
+    read = shapefile.read_status(path)
+    assert read.key.path == source
+    assert read.reason == record.reason
 
 
 def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ rule analyse_statistics:
     message:
         "analyse: statistics of the data"
     shell:
-        f"{occnet('statistics')} --out {{output.table}}"
+        f"{occnet('statistics')} --out {{output.table:q}}"
 
 
 rule analyse_projections:
@@ -45,7 +45,7 @@ rule analyse_projections:
     message:
         "analyse: points projected onto their images"
     shell:
-        f"{occnet('projections')} --out {{output.figures}}"
+        f"{occnet('projections')} --out {{output.figures:q}}"
 
 
 rule analyse_embedding:
@@ -74,7 +74,7 @@ rule analyse_embedding:
     message:
         "analyse: t-SNE of the embeddings of {wildcards.model}"
     shell:
-        f"{occnet('embedding')} --checkpoint {{input.checkpoint}} --out {{output.table}}"
+        f"{occnet('embedding')} --checkpoint {{input.checkpoint:q}} --out {{output.table:q}}"
 
 
 rule analyse:

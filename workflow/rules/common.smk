@@ -1,10 +1,12 @@
 # Functions only: what the rules ask about the configuration, the catalogue and the files that are there.
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir).parent))
+PROJECT = str(Path(workflow.basedir).parent)
+sys.path.insert(0, PROJECT)
 
 from snakemake.exceptions import WorkflowError
 
@@ -41,17 +43,19 @@ wildcard_constraints:
 os.environ["OCCNET_PYTHON"] = (
     "python" if workflow.deployment_settings.deployment_method else sys.executable
 )
+# Jobs run in the working directory (-d), which need not be where the package is.
+if PROJECT not in (paths := os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PROJECT, *paths]))
 
 
 envvars:
     "OCCNET_PYTHON",
+    "PYTHONPATH",
 
 
 def occnet(job):
     """The shell command of one job; everything after it is the rule's own."""
-    return (
-        f'"$OCCNET_PYTHON" -m occnet_lib job {job} --config {CONFIG_FILE} --log {{log}}'
-    )
+    return f'"$OCCNET_PYTHON" -m occnet_lib job {job} --config {shlex.quote(CONFIG_FILE)} --log {{log:q}}'
 
 
 def begin():

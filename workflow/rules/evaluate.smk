@@ -27,7 +27,7 @@ rule evaluate_shard:
     message:
         "evaluate: shard {wildcards.shard} of {wildcards.model}"
     shell:
-        f"{occnet('evaluate')} --model {{wildcards.model}} --meshes {{input.meshes}} --pack {{input.shard}} --out {{output.table}}"
+        f"{occnet('evaluate')} --model {{wildcards.model:q}} --meshes {{input.meshes:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
 
 
 rule evaluate_views:
@@ -57,7 +57,7 @@ rule evaluate_views:
     message:
         "evaluate: views of shard {wildcards.shard} by {wildcards.model}"
     shell:
-        f"{occnet('evaluate_views')} --checkpoint {{input.checkpoint}} --model {{wildcards.model}} --pack {{input.shard}} --out {{output.table}}"
+        f"{occnet('evaluate_views')} --checkpoint {{input.checkpoint:q}} --model {{wildcards.model:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
 
 
 rule evaluate:
@@ -109,4 +109,4 @@ rule evaluate:
     message:
         "evaluate: tables over shapes, classes and models"
     shell:
-        f"{occnet('summarise')} --out {{output.models}}"
+        f"{occnet('summarise')} --out {{output.models:q}}"

@@ -26,4 +26,4 @@ rule import_shard:
     message:
         "import: shard {wildcards.shard}"
     shell:
-        f"{occnet('import')} --table {{input.table}} --shard {{wildcards.shard}} --pack {{output.pack}} --out {{output.table}}"
+        f"{occnet('import')} --table {{input.table:q}} --shard {{wildcards.shard:q}} --pack {{output.pack:q}} --out {{output.table:q}}"

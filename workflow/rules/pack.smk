@@ -20,7 +20,7 @@ rule pack_shard:
     message:
         "pack: shard {wildcards.shard}"
     shell:
-        f"{occnet('pack')} --table {{input.table}} --shapes {{params.shapes}} --out {{output.pack}}"
+        f"{occnet('pack')} --table {{input.table:q}} --shapes {{params.shapes:q}} --out {{output.pack:q}}"
 
 
 rule preprocess:

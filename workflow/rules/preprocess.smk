@@ -19,7 +19,7 @@ rule demo:
     message:
         "demo: making the bundled shapes"
     shell:
-        f"{occnet('demo')} --out {{output.done}}"
+        f"{occnet('demo')} --out {{output.done:q}}"
 
 
 checkpoint catalogue:
@@ -44,7 +44,7 @@ checkpoint catalogue:
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
-        f"{occnet('catalogue')} --out {{output.table}}"
+        f"{occnet('catalogue')} --out {{output.table:q}}"
 
 
 rule shape:
@@ -65,7 +65,7 @@ rule shape:
     message:
         "shape: {wildcards.category}/{wildcards.id}"
     shell:
-        f"{occnet('shape')} --table {{input.table}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
+        f"{occnet('shape')} --table {{input.table:q}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
 
 
 rule preprocess_shard:
@@ -99,7 +99,7 @@ rule preprocess_shard:
     message:
         "preprocess: shard {wildcards.shard}"
     shell:
-        f"{occnet('shard')} --table {{input.table}} --shard {{wildcards.shard}} --workers {{threads}} --shapes {{params.shapes}} --out {{output.table}}"
+        f"{occnet('shard')} --table {{input.table:q}} --shard {{wildcards.shard:q}} --workers {{threads}} --shapes {{params.shapes:q}} --out {{output.table:q}}"
 
 
 rule preprocess_table:
@@ -126,7 +126,7 @@ rule preprocess_table:
     message:
         "preprocess: one table of all shapes"
     shell:
-        f"{occnet('table')} --out {{output.table}}"
+        f"{occnet('table')} --out {{output.table:q}}"
 
 
 rule accept:
@@ -149,7 +149,7 @@ rule accept:
     message:
         "preprocess: at most {params.max_failed} of the shapes may have failed"
     shell:
-        f"{occnet('accept')} --table {{input.table}} --out {{output.accepted}}"
+        f"{occnet('accept')} --table {{input.table:q}} --out {{output.accepted:q}}"
 
 
 rule rerun:
@@ -170,4 +170,4 @@ rule rerun:
     message:
         "rerun: {params.shape}"
     shell:
-        f"{occnet('rerun')} --table {{params.table}} --shapes {{params.shapes}} --shape={{params.shape:q}}"
+        f"{occnet('rerun')} --table {{params.table:q}} --shapes {{params.shapes:q}} --shape={{params.shape:q}}"

@@ -27,7 +27,7 @@ rule reconstruct_shard:
     message:
         "reconstruct: shard {wildcards.shard} by {wildcards.model}"
     shell:
-        f"{occnet('reconstruct')} --checkpoint {{input.checkpoint}} --pack {{input.shard}} --out {{output.meshes}}"
+        f"{occnet('reconstruct')} --checkpoint {{input.checkpoint:q}} --pack {{input.shard:q}} --out {{output.meshes:q}}"
 
 
 rule index_pictures:
@@ -52,7 +52,7 @@ rule index_pictures:
     message:
         "reconstruct: features of all pictures, for the baseline nearest_image"
     shell:
-        f"{occnet('index_pictures')} --out {{output.index}}"
+        f"{occnet('index_pictures')} --out {{output.index:q}}"
 
 
 rule index_codes:
@@ -82,7 +82,7 @@ rule index_codes:
     message:
         "reconstruct: codes of pictures by {wildcards.model}, for its baselines"
     shell:
-        f"{occnet('index_codes')} --checkpoint {{input.checkpoint}} --out {{output.index}}"
+        f"{occnet('index_codes')} --checkpoint {{input.checkpoint:q}} --out {{output.index:q}}"
 
 
 rule clusters:
@@ -108,7 +108,7 @@ rule clusters:
     message:
         "reconstruct: clusters of the training shapes, for the baseline clustering"
     shell:
-        f"{occnet('clusters')} --out {{output.index}}"
+        f"{occnet('clusters')} --out {{output.index:q}}"
 
 
 rule baseline_shard:
@@ -137,7 +137,7 @@ rule baseline_shard:
     message:
         "reconstruct: shard {wildcards.test} by baseline {wildcards.baseline}"
     shell:
-        f"{occnet('baseline')} --kind {{wildcards.baseline}} --pack {{input.shard}} --out {{output.meshes}}"
+        f"{occnet('baseline')} --kind {{wildcards.baseline:q}} --pack {{input.shard:q}} --out {{output.meshes:q}}"
 
 
 rule reconstruct:

@@ -35,7 +35,7 @@ rule report:
     message:
         "report: {output.page}"
     shell:
-        f"{occnet('report')} --out {{output.page}}"
+        f"{occnet('report')} --out {{output.page:q}}"
 
 
 rule clean:
@@ -52,4 +52,4 @@ rule clean:
     message:
         "clean: removing {params.results}"
     shell:
-        "rm -rf {params.results:q} > {log} 2>&1"
+        "rm -rf {params.results:q} > {log:q} 2>&1"

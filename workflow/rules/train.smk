@@ -32,7 +32,7 @@ rule train_model:
     message:
         "train: model {wildcards.model}"
     shell:
-        f"{launched()}{occnet('train')} --model {{wildcards.model}} --threads {{threads}} --out {{output.best}}"
+        f"{launched()}{occnet('train')} --model {{wildcards.model:q}} --threads {{threads}} --out {{output.best:q}}"
 
 
 rule train:
