@@ -19,7 +19,8 @@ from occnet_lib.records import ShapeKey
 from occnet_lib.seeds import unit_hash
 
 from .atomic import replacing
-from .meshes import SUFFIXES
+from .meshes import SUFFIXES, known_suffix
+from .meshes.suffixes import stem
 from .tables import TEXT
 
 logger = logging.getLogger(__name__)
@@ -144,15 +145,15 @@ def _shapes_of(folder: Path) -> dict[str, str]:
         if entry.name.startswith("."):
             continue
         if not entry.is_dir():
-            if entry.name.lower().endswith(SUFFIXES):
-                files[Path(entry.name).stem].append(entry.name)
+            if known_suffix(entry.name):
+                files[stem(entry.name)].append(entry.name)
         elif path := _mesh_in(entry):
             places.append((entry.name, path))
         else:
             without += 1
-    ranked = {stem: _by_preference(names) for stem, names in files.items()}
+    ranked = {shape: _by_preference(names) for shape, names in files.items()}
     found: dict[str, str] = {}
-    for name, path in [*places, *((stem, names[0]) for stem, names in ranked.items())]:
+    for name, path in [*places, *((shape, names[0]) for shape, names in ranked.items())]:
         if (shape := file_name(name)) in found:
             raise DataError(f"shape {shape} occurs twice: {found[shape]} and {path}", path=folder)
         found[shape] = path
@@ -174,7 +175,7 @@ def _mesh_in(shape: os.DirEntry[str]) -> str | None:
         where = f"{shape.name}/models"
     if not meshes:
         return None
-    clear = len(meshes) == 1 or Path(meshes[0]).stem.lower() in _MODEL_STEMS
+    clear = len(meshes) == 1 or stem(meshes[0]).lower() in _MODEL_STEMS
     return f"{where}/{meshes[0]}" if clear else where
 
 
@@ -182,11 +183,11 @@ def _by_preference(names: Iterable[str]) -> list[str]:
     """The mesh files among `names`, those called model.* first, then in the order of `SUFFIXES`."""
 
     def rank(name: str) -> tuple[int, int, str]:
-        path = Path(name.lower())
-        stem = _MODEL_STEMS.index(path.stem) if path.stem in _MODEL_STEMS else len(_MODEL_STEMS)
-        return stem, SUFFIXES.index(path.suffix), name
+        of = stem(name).lower()
+        place = _MODEL_STEMS.index(of) if of in _MODEL_STEMS else len(_MODEL_STEMS)
+        return place, SUFFIXES.index(known_suffix(name)), name
 
-    return sorted((n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")), key=rank)
+    return sorted((n for n in names if known_suffix(n) and not n.startswith(".")), key=rank)
 
 
 def read_lists(folder: Path) -> dict[str, str]:

@@ -93,6 +93,11 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         scan(config(), tmp_path)
 
 
+def test_compressed_files_are_shapes(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.obj.gz", "a/1.PLY.gz", "a/2/model.stl.gz", "a/2/b.obj", "a/3.gz")
+    assert names(tmp_path) == {"a/1": "a/1.obj.gz", "a/2": "a/2/model.stl.gz"}
+
+
 def test_a_file_and_a_folder_of_one_id(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.obj", "a/1/model.obj")
     with pytest.raises(DataError, match=r"shape 1 occurs twice: 1/model\.obj and 1\.obj"):

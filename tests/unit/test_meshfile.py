@@ -107,6 +107,10 @@ def test_unknown_suffixes(tmp_path: Path) -> None:
         save_mesh(mesh, tmp_path / "a.xyz")
     with pytest.raises(MeshError, match=r"unknown kind of mesh file '\.xyz'.*\.obj"):
         load_mesh(obj(tmp_path, "v 0 0 0", "a.xyz"))
+    with pytest.raises(MeshError, match=r"\.fbx \(Autodesk FBX\) is not read \(.*Blender\)"):
+        load_mesh(obj(tmp_path, "Kaydara FBX Binary", "a.fbx"))
+    with pytest.raises(MeshError, match=r"\.zip \(an archive\) is not read \(unpack it\)"):
+        load_mesh(obj(tmp_path, "PK", "a.zip"))
 
 
 def test_materials_become_colors(tmp_path: Path) -> None:

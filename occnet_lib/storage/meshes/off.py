@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from . import polygons
 from .parts import FileContents, Part
+from .side_files import to_utf8
 
 _HEADER = re.compile(r"(ST)?(C)?(N)?OFF(\d*)", re.IGNORECASE)
 
 Words = list[list[str]]
 
 
-def read_off(path: Path) -> FileContents:
+def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like every reader
     """Read an ASCII OFF file.
 
     Colours of vertices (COFF) or faces are read where every vertex and face has a line of its own;
@@ -29,7 +30,7 @@ def read_off(path: Path) -> FileContents:
     Raises:
         ValueError, IndexError: no OFF file, fewer numbers than announced, a corner that is no vertex.
     """
-    text = path.read_text(errors="replace")
+    text = to_utf8(data).decode(errors="replace")
     lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
     header = _HEADER.fullmatch(lines[0][0]) if lines else None
     if header is None:
@@ -37,6 +38,8 @@ def read_off(path: Path) -> FileContents:
     # "OFF8 12 0": some files, ModelNet's among them, lack the line break behind the word.
     lines[0] = ([header[4]] if header[4] else []) + lines[0][1:]
     lines = lines if lines[0] else lines[1:]
+    if lines[0][:1] == ["BINARY"]:
+        raise ValueError("binary OFF is not supported; save it as ASCII")
     texture, colored, normal, _ = header.groups()
     width = 3 + (3 if normal else 0) + (4 if colored else 0) + (2 if texture else 0)
     words = list(itertools.chain.from_iterable(lines))
@@ -47,8 +50,13 @@ def read_off(path: Path) -> FileContents:
     else:
         rows, faces = _by_numbers(words[3:], vertex_count, face_count, width)
     vertices = np.array([row[:3] for row in rows], np.float64).reshape(-1, 3)
-    corners = [[int(word) for word in face[1 : 1 + int(face[0])]] for face in faces]
-    triangles, owners = polygons.divide(vertices, corners)
+    sizes = np.array([int(face[0]) for face in faces], np.int64)
+    if sizes.size and sizes.min() < 0:
+        raise ValueError("a face with a negative number of corners")
+    names = itertools.chain.from_iterable(face[1 : 1 + int(face[0])] for face in faces)
+    corners = np.array([int(name) for name in names], np.int64)
+    positions, owners = polygons.divide(vertices, corners, sizes)
+    triangles = corners[positions]
     at = 3 + (3 if normal else 0)
     of_vertices = _colors([row[at : at + 3] for row in rows]) if colored else None
     of_faces = _colors([face[1 + int(face[0]) :][:3] for face in faces])

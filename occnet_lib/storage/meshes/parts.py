@@ -18,14 +18,14 @@ class Part:
 
     Attributes:
         vertices: (V, 3) float64, the file's frame.
-        faces: (F, 3) int64.
+        faces: (F, 3) int32 or int64.
         colors: (V, 3) float32 sRGB in [0, 1], or None.
         uv: (F, 3, 2) float32 as in `records.Texturing`, or None.
         texture: image that all faces show where `uv` is set, multiplied with `colors`.
     """
 
     vertices: NDArray[np.float64]
-    faces: NDArray[np.int64]
+    faces: NDArray[np.integer]
     colors: NDArray[np.float32] | None = None
     uv: NDArray[np.float32] | None = None
     texture: Texture | None = None
@@ -57,7 +57,7 @@ def join(contents: FileContents) -> Mesh:
     """
     parts = contents.parts
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)]
+    faces = [part.faces + int(start) for part, start in zip(parts, starts, strict=False)]
     return Mesh(
         np.concatenate([part.vertices for part in parts]),
         np.concatenate(faces),

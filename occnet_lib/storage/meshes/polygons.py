@@ -3,48 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-_POLYGON_LINE = re.compile(rb"^[ \t]*f(?:[ \t]+[^\s\\]+){4}", re.MULTILINE)
-
-
-def split_concave_obj(data: bytes) -> bytes:
-    """Divide the concave polygons of an OBJ file into triangles; everything else stays as it is.
-
-    Loaders divide polygons into fans, which is wrong for most concave ones (the fan sticks out of them).
-
-    Args:
-        data: the file, in an encoding that contains ASCII.
-    """
-    data = re.sub(rb"\\\r?\n", b" ", data)
-    if not _POLYGON_LINE.search(data):
-        return data
-    lines = data.split(b"\n")
-    positions: list[list[bytes]] = []
-    by_size: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
-    for number, line in enumerate(lines):
-        words = line.split()
-        if not words or words[0] not in (b"v", b"f"):
-            continue
-        if words[0] == b"v":
-            positions.append(words[1:4])
-        elif len(words) > 4:
-            corners = [int(word.partition(b"/")[0]) for word in words[1:]]
-            by_size[len(corners)].append((number, [c - 1 if c > 0 else len(positions) + c for c in corners]))
-    vertices = np.array(positions, np.float64)
-    for polygons in by_size.values():
-        corners3d = vertices[np.array([corners for _, corners in polygons])]
-        for i in np.flatnonzero(~fan_fits(corners3d)):
-            number = polygons[i][0]
-            words = lines[number].split()[1:]
-            lines[number] = b"\n".join(
-                b"f " + b" ".join(words[k] for k in triangle) for triangle in triangulate(corners3d[i])
-            )
-    return b"\n".join(lines)
+_CHUNK = 100_000  # polygons looked at together, to hold little memory of large meshes
 
 
 def fan_fits(polygons: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -114,37 +77,40 @@ def _turn(a: NDArray[np.float64], b: NDArray[np.float64], p: NDArray[np.float64]
 
 
 def divide(
-    vertices: NDArray[np.float64], polygons: list[list[int]]
+    vertices: NDArray[np.float64], corners: NDArray[np.integer], sizes: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide polygons into triangles.
+    """Divide polygons into triangles, concave ones too.
 
     Args:
         vertices: (V, 3).
-        polygons: corner numbers of every face; those with fewer than three are left out.
+        corners: (C,) vertex numbers of all polygons, concatenated.
+        sizes: (P,) number of corners of each; polygons with fewer than three have no triangle.
 
     Returns:
-        (T, 3) triangles in the order of the polygons, and (T,) the polygon of each.
+        (T, 3) triangles as positions in `corners`, in the order of the polygons, and (T,) the polygon of each.
 
     Raises:
-        IndexError: a corner that is no vertex.
+        IndexError: a corner that is not a vertex.
     """
-    fits = np.ones(len(polygons), dtype=bool)
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for number, polygon in enumerate(polygons):
-        by_size[len(polygon)].append(number)
-    for size, numbers in by_size.items():
-        corners = np.array([polygons[number] for number in numbers], np.int64).reshape(-1, size)
-        if corners.size and (corners.min() < 0 or corners.max() >= len(vertices)):
-            raise IndexError(f"a face names a vertex outside 0..{len(vertices) - 1}")
-        if size > 3:
-            fits[numbers] = fan_fits(vertices[corners])
-    triangles: list[tuple[int, int, int]] = []
-    owners: list[int] = []
-    for number, polygon in enumerate(polygons):
-        if fits[number]:
-            parts = [(polygon[0], b, c) for b, c in itertools.pairwise(polygon[1:])]
-        else:
-            parts = [(polygon[a], polygon[b], polygon[c]) for a, b, c in triangulate(vertices[polygon])]
-        triangles += parts
-        owners += [number] * len(parts)
-    return np.array(triangles, np.int64).reshape(-1, 3), np.array(owners, np.int64)
+    if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
+        raise IndexError(f"a face names a vertex outside 0..{len(vertices) - 1}")
+    if (sizes == 3).all():
+        return np.arange(len(corners)).reshape(-1, 3), np.arange(len(sizes))
+    sizes = sizes.astype(np.int64)
+    counts = np.maximum(sizes - 2, 0)
+    owners = np.repeat(np.arange(len(sizes)), counts)
+    starts = np.cumsum(sizes) - sizes
+    first = np.cumsum(counts) - counts  # the first triangle of each polygon
+    step = np.arange(len(owners)) - first[owners]
+    fan = starts[owners]
+    triangles = np.stack([fan, fan + step + 1, fan + step + 2], axis=1)
+    for size in np.unique(sizes[sizes > 3]):
+        of_size = np.flatnonzero(sizes == size)
+        for at in range(0, len(of_size), _CHUNK):
+            numbers = of_size[at : at + _CHUNK]
+            polygons = vertices[corners[starts[numbers, None] + np.arange(size)]]
+            for i in np.flatnonzero(~fan_fits(polygons)):
+                number = numbers[i]
+                rows = slice(first[number], first[number] + size - 2)
+                triangles[rows] = starts[number] + np.array(triangulate(polygons[i]))
+    return triangles, owners

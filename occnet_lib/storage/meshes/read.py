@@ -6,6 +6,7 @@ import hashlib
 import logging
 import stat
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from occnet_lib.records import Mesh
 
 from .frame import TURNS, Up, read_frame
 from .gltf import read_gltf
+from .obj import read_obj
 from .off import read_off
+from .packed import content
 from .parts import FileContents, join
 from .side_files import side_files
-from .suffixes import SUFFIXES, known_suffix
+from .suffixes import SUFFIXES, known_suffix, unread_format
 from .trimesh_reader import read_by_trimesh
 
 logger = logging.getLogger(__name__)
@@ -29,7 +32,13 @@ MAX_NONFINITE = 0.05
 
 _CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
 
-_READERS = {".off": read_off, ".glb": read_gltf, ".gltf": read_gltf}
+# What reads a file of a kind: path, for files beside it and messages, and content.
+_READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
+    ".obj": read_obj,
+    ".off": read_off,
+    ".glb": lambda path, _: read_gltf(path),
+    ".gltf": lambda path, _: read_gltf(path),
+}
 
 
 def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
@@ -102,6 +111,9 @@ def _check_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         raise MeshError("not a regular file", path=path)
     if not known_suffix(path.name):
+        name, way_out = unread_format(path.name)
+        if name:
+            raise MeshError(f"{path.suffix} ({name}) is not read", path=path, hint=way_out)
         known = " ".join(SUFFIXES)
         raise MeshError(f"unknown kind of mesh file {path.suffix!r}", path=path, hint=f"known are {known}")
     try:
@@ -125,12 +137,12 @@ def _why_absent(path: Path) -> str:
 
 def _read(path: Path) -> FileContents:
     """The parts of a file that have faces."""
-    suffix = path.suffix.lower()
+    suffix = known_suffix(path.name)
     try:
         with warnings.catch_warnings():
             # The libraries warn about details of materials; what matters is checked afterwards.
             warnings.simplefilter("ignore")
-            contents = _READERS.get(suffix, read_by_trimesh)(path)
+            contents = _READERS.get(suffix.removesuffix(".gz"), read_by_trimesh)(path, content(path))
     except MeshError:
         raise
     except ImportError as error:

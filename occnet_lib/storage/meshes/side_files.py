@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
 import struct
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from .packed import decompress
 
 # Options of a texture statement in an MTL file and how many words each takes at most, of which those after
 # the first must be numbers (Wavefront, "Material library file").
@@ -27,6 +29,12 @@ _MTLLIB = re.compile(rb"(?:^|[\r\n])[ \t]*mtllib[ \t]+([^\r\n]+)")
 _MAP = re.compile(rb"(?:^|[\r\n])[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)[ \t]+([^\r\n]+)", re.IGNORECASE)
 _PLY_TEXTURE = re.compile(rb"[\r\n]comment TextureFile[ \t]+([^\r\n]+)")
 _DAE_IMAGE = re.compile(rb"<(?:\w+:)?(?:init_from|ref)(?:\s[^>]*)?>\s*([^<]+?)\s*</")
+# Where textures lie that are not where the file says, relative to its folder; the last one is that of Google's
+# Scanned Objects.
+TEXTURE_FOLDERS = (
+    *("textures", "texture", "images", "tex", "maps", "materials", "source"),
+    *("../textures", "../images", "../materials/textures"),
+)
 _PLY_HEADER = 65_536
 _GLB_MAGIC, _GLB_JSON = b"glTF", 20  # where the JSON part begins
 
@@ -54,8 +62,8 @@ def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
     if name.endswith(".gz"):
         name = name.removesuffix(".gz")
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError):
+            data = decompress(data)
+        except ValueError:
             return []
     names = _NAMES.get(os.path.splitext(name)[1])
     files = dict.fromkeys(names(path.parent, data)) if names else {}
@@ -65,23 +73,19 @@ def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
 def find_side_file(folder: Path, name: str) -> Path | None:
     """The file that `name`, as it stands in a file of `folder`, means; None where there is none.
 
-    Looked for as it is; with slashes for backslashes; in other case; by its last part alone beside the file that
-    names it, as paths of the machine where the file was made come along; and in `../materials/textures`, where
-    Google's Scanned Objects have theirs.
+    Looked for as it is; with slashes for backslashes; by its last part alone beside the file that names it, as
+    paths of the machine where the file was made come along; and by its last part in `TEXTURE_FOLDERS`. Upper and
+    lower case, Unicode forms and encodings of names (UTF-8, Windows) may differ.
     """
-    for text in _readings(name):
-        if os.path.isfile(folder / text):
-            return folder / text
-        slashed = text.replace("\\", "/")
-        last = slashed.rpartition("/")[2]
-        for base, parts in (
-            (folder, slashed.split("/")),
-            (folder, [last]),
-            (folder.parent / "materials" / "textures", [last]),
-        ):
-            if last and (path := _in_any_case(base, parts)):
-                return path
-    return None
+    name = name.strip().strip('"').replace("\0", "")
+    slashed = name.replace("\\", "/")
+    last = slashed.rpartition("/")[2]
+    if not last:
+        return None
+    if os.path.isfile(folder / name):
+        return folder / name
+    attempts = [slashed.split("/"), *([*base.split("/"), last] for base in (".", *TEXTURE_FOLDERS))]
+    return next((path for parts in attempts if (path := _in_any_case(folder, parts))), None)
 
 
 def find_uri(folder: Path, uri: str) -> Path | None:
@@ -123,21 +127,8 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _readings(name: str) -> Iterator[str]:
-    """`name`, and what it is if its bytes, which are not UTF-8, are those of Windows."""
-    name = name.strip().strip('"').replace("\0", "")
-    if not name:
-        return
-    yield name
-    raw = os.fsencode(name)
-    with suppress(UnicodeDecodeError):
-        raw.decode()
-        return
-    yield raw.decode("cp1252", "replace")
-
-
 def _in_any_case(folder: Path, parts: list[str]) -> Path | None:
-    """The file below a folder whose path is `parts`, but for upper and lower case."""
+    """The file below a folder whose path is `parts`, but for upper and lower case and encodings."""
     for part in parts:
         if part in ("", "."):
             continue
@@ -145,7 +136,7 @@ def _in_any_case(folder: Path, parts: list[str]) -> Path | None:
             folder = folder / part
             continue
         try:
-            alike = sorted(entry for entry in os.listdir(folder) if entry.lower() == part.lower())
+            alike = sorted(entry for entry in os.listdir(folder) if name_key(entry) == name_key(part))
         except OSError:
             return None
         if not alike:
@@ -154,24 +145,50 @@ def _in_any_case(folder: Path, parts: list[str]) -> Path | None:
     return folder if os.path.isfile(folder) else None
 
 
+def name_key(name: str) -> str:
+    """A string that is equal for names that differ by case, Unicode form or encoding alone."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8 are those of Windows
+        name = os.fsencode(name).decode("cp1252", "replace")
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _text(raw: bytes) -> str:
     return os.fsdecode(raw.strip())
 
 
-def _of_obj(folder: Path, data: bytes) -> Iterator[Path]:
-    for raw in dict.fromkeys(_MTLLIB.findall(data)):
+def obj_libraries(folder: Path, data: bytes) -> dict[str, Path | None]:
+    """MTL files that an OBJ file names, by their names; None for those that are not there.
+
+    A `mtllib` line holds one name, possibly with spaces, or several names.
+    """
+    files: dict[str, Path | None] = {}
+    for raw in dict.fromkeys(_MTLLIB.findall(to_utf8(data))):
         line = _text(raw)
-        # One file whose name has spaces, else several files.
-        whole = find_side_file(folder, line)
-        libraries = [whole] if whole else [find_side_file(folder, word) for word in line.split()]
-        for library in filter(None, libraries):
-            yield library
-            with suppress(OSError):
-                yield from _of_mtl(library.parent, library.read_bytes())
+        names = [line]
+        if len(re.findall(r"\.mtl\b", line, re.IGNORECASE)) > 1 and find_side_file(folder, line) is None:
+            names = re.findall(r'"[^"]+"|\S+', line)
+        files |= {name: find_side_file(folder, name) for name in names}
+    return files
+
+
+def to_utf8(data: bytes) -> bytes:
+    """Text without its byte-order mark; UTF-16 with such a mark becomes UTF-8."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace").encode("utf-8", "replace")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _of_obj(folder: Path, data: bytes) -> Iterator[Path]:
+    for library in filter(None, obj_libraries(folder, data).values()):
+        yield library
+        with suppress(OSError):
+            yield from _of_mtl(library.parent, library.read_bytes())
 
 
 def _of_mtl(folder: Path, data: bytes) -> Iterator[Path]:
-    for raw in dict.fromkeys(_MAP.findall(data)):
+    for raw in dict.fromkeys(_MAP.findall(to_utf8(data))):
         if file := find_side_file(folder, split_map_options(_text(raw))[1]):
             yield file
 

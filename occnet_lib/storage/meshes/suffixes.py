@@ -3,7 +3,38 @@
 from __future__ import annotations
 
 # In order of preference where a shape has several.
-SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae")
+SUFFIXES = (
+    *(".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae"),
+    *(".obj.gz", ".ply.gz", ".off.gz", ".stl.gz", ".dae.gz"),
+)
+
+_BLENDER = "convert it to GLB with Blender"
+
+# Formats of 3D models that are not read: name and way out.
+UNREAD_FORMATS = {
+    ".fbx": ("Autodesk FBX", _BLENDER),
+    **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), ("Universal Scene Description", _BLENDER)),
+    ".blend": ("Blender", "export it as GLB with Blender"),
+    ".3ds": ("Autodesk 3D Studio", _BLENDER),
+    ".max": ("Autodesk 3ds Max", "export it as GLB or OBJ with 3ds Max"),
+    **dict.fromkeys((".ma", ".mb"), ("Autodesk Maya", "export it as GLB or OBJ with Maya")),
+    ".c4d": ("Cinema 4D", "export it as GLB or OBJ with Cinema 4D"),
+    ".skp": ("SketchUp", "export it as COLLADA or OBJ with SketchUp"),
+    ".abc": ("Alembic", _BLENDER),
+    **dict.fromkeys((".x3d", ".wrl"), ("VRML or X3D", _BLENDER)),
+    **dict.fromkeys((".lwo", ".x"), ("a model in a format of another program", _BLENDER)),
+    **dict.fromkeys(
+        (".vtk", ".vtp", ".vtu", ".msh"), ("a mesh of a simulation", "convert it to PLY with meshio")
+    ),
+    **dict.fromkeys((".amf", ".dxf", ".ctm", ".drc"), ("a mesh format", "convert it to PLY with MeshLab")),
+    **dict.fromkeys((".pcd", ".las", ".laz", ".e57"), ("a point cloud", "reconstruct a surface first")),
+    **dict.fromkeys(
+        (".sldprt", ".sldasm", ".ipt", ".catpart", ".brep"), ("a CAD model", "export it as STEP")
+    ),
+    **dict.fromkeys(
+        (".zip", ".zae", ".7z", ".rar", ".tar", ".gz", ".xz", ".bz2"), ("an archive", "unpack it")
+    ),
+}
 
 
 def known_suffix(name: str) -> str:
@@ -14,6 +45,11 @@ def known_suffix(name: str) -> str:
     lower = name.lower()
     fitting = [suffix for suffix in SUFFIXES if lower.endswith(suffix) and len(lower) > len(suffix)]
     return max(fitting, key=len, default="")
+
+
+def unread_format(name: str) -> tuple[str, str]:
+    """Name and way out of a file of a format that is not read, empty if it is no format of 3D models."""
+    return UNREAD_FORMATS.get("." + name.lower().rpartition(".")[2], ("", ""))
 
 
 def stem(name: str) -> str:

@@ -7,21 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from . import polygons
 from .colors import part_of
 from .parts import FileContents
 
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
-
-def read_by_trimesh(path: Path) -> FileContents:
+def read_by_trimesh(path: Path, data: bytes | None = None) -> FileContents:
     """Read a file of a format that trimesh reads right."""
     import trimesh
 
     kind = path.suffix.lower()
-    data = path.read_bytes()
-    if kind == ".obj" and data[:2] not in _UTF16:
-        data = polygons.split_concave_obj(data)
+    data = path.read_bytes() if data is None else data
 
     # Textures and buffers may be links or, as ShapeNet's, in a folder beside.
     resolver = trimesh.resolvers.FilePathResolver(str(path), allow_anywhere=True)
