@@ -112,6 +112,30 @@ def _points(args: argparse.Namespace, config: Config) -> None:
     say(f"{args.out}: {inside}; {unit.describe(config)}")
 
 
+def _prepare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("mesh", type=Path, help="raw mesh (OBJ, OFF, PLY, STL, GLB, …)")
+    parser.add_argument("--edge", type=float, default=1.0, help="longest edge of the shape in the file")
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="up axis of the file")
+    out_option(parser, "NPZ file to write: the sets of section `samples` and the closed mesh")
+
+
+def _prepare(args: argparse.Namespace, config: Config) -> None:
+    from .stages import samples, watertight
+    from .storage.meshes import load_mesh
+    from .storage.vecset_formats import Frame, write_samples
+
+    if not config.samples.wanted:
+        hint = "give counts in section `samples`, as workflow/vecset.yaml: --config workflow/vecset.yaml"
+        raise ConfigError("no samples are asked for", hint=hint)
+    source = load_mesh(args.mesh, config.dataset.up)
+    stem = args.mesh.stem
+    closed = watertight.run(source, config.watertight, rng(config.seed, "watertight", stem))
+    drawn = samples.run(closed, config.samples, rng(config.seed, "samples", stem))
+    write_samples(args.out, closed, drawn, Frame(args.edge, args.up))
+    counts = ", ".join(f"{len(values.points)} {name}" for name, values in drawn.sets.items())
+    say(f"{args.out}: {counts}")
+
+
 def _views_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mesh", type=Path, help="raw mesh with its materials")
     out_option(parser, "folder to write: 00.png …, cameras.npz")
@@ -202,6 +226,11 @@ COMMANDS = {
     ),
     "points": Command(
         "sample occupancies, surface points and voxels of a closed mesh", _points_options, _points
+    ),
+    "prepare": Command(
+        "signed distances, surface points and sharp edges of a raw mesh in one file",
+        _prepare_options,
+        _prepare,
     ),
     "views": Command("render a raw mesh from 24 cameras (Choy et al. 2016)", _views_options, _views),
     "pack": Command("pack shape files into a shard for training", _pack_options, _pack),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from .commands_shared import out_option, progress
 from .config import Config
 from .errors import OccnetError
 from .logs import say
+
+# Keys of storage.vecset_formats.FORMATS, which is imported only when used.
+_VECSET = ("vecset", "vecsetx", "dora", "hunyuan", "ultrashape")
 
 
 def import_options(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +50,19 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     """Options of `occnet export`."""
     parser.add_argument("packs", type=Path, nargs="+", help="pack shards: all of the dataset")
     parser.add_argument(
-        "--layout", choices=("onet", "seed"), default="onet", help="seed: files <category>_<id>.h5"
+        "--format",
+        "--layout",
+        dest="layout",
+        choices=("onet", "seed", *_VECSET),
+        default="onet",
+        help="seed: files <category>_<id>.h5; the others are training codes for vector-set models",
     )
+    parser.add_argument(
+        "--edge",
+        type=float,
+        help="longest edge of a shape in the files of vector-set models (each has its own)",
+    )
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="up axis of these files")
     out_option(parser, "folder to write")
 
 
@@ -57,7 +72,17 @@ def export(args: argparse.Namespace, config: Config) -> None:
 
     if folders := [path for path in args.packs if path.is_dir()]:
         raise OccnetError("is a folder", path=folders[0], hint=f"give its shards: {folders[0]}/*.h5")
-    count = export_packs(args.packs, args.out, args.layout, lambda packs: progress(packs, "exporting shards"))
+    watch = partial(progress, title="exporting shards")
+    if args.layout in _VECSET:
+        from .storage.vecset import export_samples
+
+        count = export_samples(args.packs, args.out, args.layout, args.edge, args.up, watch)
+    elif args.edge is not None or args.up != "y":
+        raise OccnetError(
+            "--edge and --up belong to the formats of vector-set models", hint=", ".join(_VECSET)
+        )
+    else:
+        count = export_packs(args.packs, args.out, args.layout, watch)
     say(f"{args.out}: {count} shapes")
 
 

@@ -152,6 +152,35 @@ class PointSamples:
 
 
 @dataclass(frozen=True)
+class PointSet:
+    """Points with what is known of each, unit frame.
+
+    Attributes:
+        points: (N, 3) float16 or float32.
+        distance: (N,) of the same type: signed distance to the closed surface, negative inside; None where the
+            points are on the surface.
+        normals: (N, 3) of the same type: unit outward normals; None where the points are not on the surface.
+    """
+
+    points: NDArray[np.floating]
+    distance: NDArray[np.floating] | None = None
+    normals: NDArray[np.floating] | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sets of points for implicit 3D models (section `samples`).
+
+    Attributes:
+        sets: by name: uniform, near and sharp_near with distances; surface, curved and sharp with normals.
+        audit: as in `Watertight`.
+    """
+
+    sets: dict[str, PointSet]
+    audit: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Views:
     """Renderings of a shape and the cameras that took them (Choy et al. 2016).
 

@@ -13,6 +13,7 @@ VERSIONS = MappingProxyType(
         "watertight": 3,
         "points": 3,
         "views": 2,
+        "samples": 1,
         "pack": 3,
         "import": 1,
         "train": 5,

@@ -9,6 +9,7 @@ from .learning import Model, Train
 from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 from .root import Config
+from .samples import Samples
 
 __all__ = [
     "Analyse",
@@ -22,6 +23,7 @@ __all__ = [
     "Preprocess",
     "Reconstruct",
     "Report",
+    "Samples",
     "Section",
     "Split",
     "Train",

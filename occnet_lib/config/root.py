@@ -12,6 +12,7 @@ from .dataset import Dataset, Demo
 from .learning import PRESETS, Model, Train
 from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
+from .samples import Samples
 
 
 def _short_models(schema: JsonDict) -> None:
@@ -31,6 +32,10 @@ class Config(Section):
     watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
     points: Points = Field(Points(), description="occupancies, surface points, voxels")
     views: Views = Field(Views(), description="images and cameras")
+    samples: Samples = Field(
+        Samples(),
+        description="sets of points for implicit 3D models other than occupancy networks; none by default",
+    )
     audit: Audit = Field(Audit(), description="when a shape is suspicious")
     models: dict[str, Model] = Field(
         {"onet": Model()},

@@ -55,3 +55,26 @@ def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
     points = np.ascontiguousarray(points, dtype=np.float32)
     distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor.from_numpy(points), nthreads=1)
     return distance.numpy().astype(np.float64)
+
+
+def closest_faces(mesh: Mesh, points: ArrayLike) -> NDArray[np.int64]:
+    """(N,) int64 numbers of the faces nearest to points (N, 3)."""
+    import open3d as o3d
+
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    closest = raycasting_scene(mesh).compute_closest_points(o3d.core.Tensor.from_numpy(points), nthreads=1)
+    return closest["primitive_ids"].numpy().astype(np.int64)
+
+
+def signed_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
+    """Distance of points to a closed mesh, negative inside.
+
+    Args:
+        mesh: closed, in the frame of the points.
+        points: (N, 3), taken as float32.
+
+    Returns:
+        (N,) float64; its sign agrees with `contains` at every point.
+    """
+    distance = surface_distance(mesh, points)
+    return np.where(contains(mesh, points), -distance, distance)

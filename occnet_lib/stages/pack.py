@@ -57,4 +57,6 @@ class _ShapeFiles(Sequence[PackedShape]):
             return _ShapeFiles(self.pairs[i])
         key, path = self.pairs[i]
         closed, points = shapefile.read_watertight(path), shapefile.read_points(path)
-        return PackedShape(key, closed, points, shapefile.read_encoded_views(path))
+        has_samples = "samples" in shapefile.read_status(path, whole=False).stages
+        samples = shapefile.read_samples(path) if has_samples else None
+        return PackedShape(key, closed, points, shapefile.read_encoded_views(path), samples)

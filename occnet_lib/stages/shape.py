@@ -23,7 +23,7 @@ from occnet_lib.storage import meshes, shapefile
 from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.versions import VERSIONS
 
-from . import audit, points, views, watertight
+from . import audit, points, samples, views, watertight
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ _FIRST_COLUMNS = ("category", "id", "split", "status", "stage", "reason", "secon
 AUDIT = (
     "audit"  # the stage in which a shape failed that all stages made but that is too suspicious to be used
 )
+# The stage whose result each stage starts from.
+_AFTER = {"watertight": "", "points": "watertight", "views": "points", "samples": "points"}
 COLUMNS = (*_FIRST_COLUMNS, "seconds_load", *(f"seconds_{stage}" for stage in STAGES), "path")
 
 
@@ -116,12 +118,18 @@ def _plan(key: ShapeKey, config: Config, source: Path) -> dict[str, str]:
         plan = {"source": meshes.digest(source)}
     except MeshError:  # loading will say what is wrong
         plan = {"source": ""}
-    before = _digest(plan["source"], config.dataset.up, key.name, config.seed)
-    for stage in STAGES:
-        before = _digest(before, stage, VERSIONS[stage], _section(config, stage))
-        plan[stage] = before
-    plan["attempt"] = _digest(before, config.preprocess.time_limit)
+    start = _digest(plan["source"], config.dataset.up, key.name, config.seed)
+    for stage in _stages(config):
+        before = start if stage == "watertight" else plan[_AFTER[stage]]
+        plan[stage] = _digest(before, stage, VERSIONS[stage], _section(config, stage))
+    last = [plan[stage] for stage in ("views", "samples") if stage in plan]
+    plan["attempt"] = _digest(*last, config.preprocess.time_limit)
     return plan
+
+
+def _stages(config: Config) -> tuple[str, ...]:
+    """The stages that a shape goes through."""
+    return (*STAGES, "samples") if config.samples.wanted else STAGES
 
 
 def _section(config: Config, stage: str) -> dict[str, Any]:
@@ -147,7 +155,8 @@ def _existing(path: str | Path) -> ShapeRecord | None:
 def _is_current(record: ShapeRecord, plan: dict[str, str]) -> bool:
     if record.status == "failed" and record.stage != AUDIT:
         return record.digest == plan["attempt"]
-    return all(stage in record.stages and record.stages[stage].digest == plan[stage] for stage in STAGES)
+    wanted = {stage: plan[stage] for stage in plan if stage in _AFTER}
+    return {stage: entry.digest for stage, entry in record.stages.items()} == wanted
 
 
 def _judged(record: ShapeRecord, config: Config) -> ShapeRecord:
@@ -192,8 +201,8 @@ class _Attempt:
             if old is not None:
                 self._keep(old, old_path)
             mesh = self._timed("load", lambda: meshes.load_mesh(self.source, self.config.dataset.up))
-            for stage in STAGES:
-                if stage not in self.results:
+            for stage in _stages(self.config):
+                if stage not in self.entries:
                     self._make(stage, mesh)
         except (DependencyError, DataError):
             raise
@@ -209,16 +218,17 @@ class _Attempt:
         return _judged(self._record("ok", ""), self.config)
 
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
-        """Take over the stages that are unchanged: some first ones, as each depends on those before it."""
+        """Take over the stages that are unchanged; a stage's digest covers those that it depends on."""
         readers: dict[str, Callable[[str | Path], Result]] = {
             "watertight": shapefile.read_watertight,
             "points": shapefile.read_points,
         }
-        for stage, reader in readers.items():
+        for stage in _stages(self.config):
             if stage not in old.stages or old.stages[stage].digest != self.plan[stage]:
-                return
+                continue
             try:
-                self.results[stage] = reader(path)
+                if stage in readers:  # later stages need its result
+                    self.results[stage] = readers[stage](path)
             except DataError as error:
                 logger.warning("%s; made again from %s on", error, stage)
                 return
@@ -232,15 +242,17 @@ class _Attempt:
         self.entries[stage] = StageEntry(self.plan[stage], _section(self.config, stage), result)
 
     def _run_stage(self, stage: str, mesh: Mesh, rng: np.random.Generator) -> Result:
-        closed, samples = self.results.get("watertight"), self.results.get("points")
+        closed, sampled = self.results.get("watertight"), self.results.get("points")
         if stage == "watertight":
             return watertight.run(mesh, self.config.watertight, rng)
         assert isinstance(closed, Watertight)
         if stage == "points":
             return points.run(closed, self.config.points, rng)
+        if stage == "samples":
+            return samples.run(closed, self.config.samples, rng)
         unit = replace(mesh, vertices=to_unit(mesh.vertices, closed.loc, closed.scale))
         unit = thin_out(unit, 0.25 / self.config.views.image_size)  # well below a pixel
-        return views.run(unit, self.config.views, rng, getattr(samples, "surface", None))
+        return views.run(unit, self.config.views, rng, getattr(sampled, "surface", None))
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:
         self.stage = stage

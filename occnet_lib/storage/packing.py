@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.records import PointSamples, Samples, ShapeKey, Views, Watertight
 
 from . import hdf5, pointorder
 from .atomic import replacing
 from .png import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
+SAMPLES = "samples_"  # what the names of the datasets of `Samples` begin with
 _STRING = h5py.string_dtype()
 # What is read a shape at a time, and not in every step of training, is compressed; a checksum comes with it.
 _PACKED = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
@@ -41,6 +42,7 @@ class PackedShape:
     watertight: Watertight
     points: PointSamples
     views: EncodedViews
+    samples: Samples | None = None
 
     @staticmethod
     def of(key: ShapeKey, watertight: Watertight, points: PointSamples, views: Views) -> PackedShape:
@@ -123,6 +125,10 @@ def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
     if near is not None:
         rows["near_points"], rows["near_occupancies"] = near.points, hdf5.pack_bits(near.occupancies)
         rows["near_density"] = near.density
+    for name, values in (shape.samples.sets if shape.samples else {}).items():
+        for what in ("points", "distance", "normals"):
+            if (array := getattr(values, what)) is not None:
+                rows[f"{SAMPLES}{name}_{what}"] = array
     return {name: np.asarray(row) for name, row in rows.items()}
 
 

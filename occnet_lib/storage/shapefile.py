@@ -18,16 +18,27 @@ from numpy.typing import NDArray
 
 from occnet_lib import __version__
 from occnet_lib.errors import DataError
-from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Status, Views, Watertight
+from occnet_lib.records import (
+    Mesh,
+    NearSurface,
+    PointSamples,
+    PointSet,
+    Samples,
+    ShapeKey,
+    Status,
+    Views,
+    Watertight,
+)
 
 from . import hdf5, pointorder
 from .atomic import replacing
 from .png import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
-STAGES = ("watertight", "points", "views")
+STAGES = ("watertight", "points", "views")  # every usable shape has them
+OPTIONAL_STAGES = ("samples",)
 
-Result = Watertight | PointSamples | Views
+Result = Watertight | PointSamples | Views | Samples
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,9 @@ def read_status(path: str | Path, whole: bool = True) -> ShapeRecord:
             digest=attrs["digest"],
             seed=int(attrs["seed"]),
             seconds=json.loads(attrs["seconds"]),
-            stages={stage: _read_entry(file[stage]) for stage in STAGES if stage in file},
+            stages={
+                stage: _read_entry(file[stage]) for stage in (*STAGES, *OPTIONAL_STAGES) if stage in file
+            },
         )
 
 
@@ -157,6 +170,16 @@ def read_points(path: str | Path) -> PointSamples:
             surface_voxels=_read_voxels(group["surface_voxels"]) if "surface_voxels" in group else None,
             near=_read_near(group) if "near_points" in group else None,
         )
+
+
+def read_samples(path: str | Path) -> Samples:
+    """The sets of points of a shape file; raises as `read_watertight`."""
+    with _reading(path, "samples") as file:
+        group = file["samples"]
+        sets = {
+            name: PointSet(**{what: values[()] for what, values in group[name].items()}) for name in group
+        }
+        return Samples(sets, json.loads(group.attrs["audit"]))
 
 
 def read_encoded_views(path: str | Path) -> EncodedViews:
@@ -244,6 +267,13 @@ def _write_views(group: h5py.Group, result: Views) -> None:
         _store(group, name, getattr(views, name), "f8")
 
 
+def _write_samples(group: h5py.Group, result: Samples) -> None:
+    for name, values in result.sets.items():
+        for what in ("points", "distance", "normals"):
+            if (array := getattr(values, what)) is not None:
+                group[f"{name}/{what}"] = array  # random numbers, which compression would hardly make smaller
+
+
 def _write_images(group: h5py.Group, name: str, images: tuple[bytes, ...]) -> None:
     # PNG is compressed already.
     group[name] = np.frombuffer(b"".join(images), np.uint8)
@@ -259,6 +289,7 @@ _WRITERS: dict[str, Callable[[h5py.Group, Any], None]] = {
     "watertight": _write_watertight,
     "points": _write_points,
     "views": _write_views,
+    "samples": _write_samples,
 }
 
 

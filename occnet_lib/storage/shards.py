@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import DEPTH_STEP, Mesh, ShapeKey
+from occnet_lib.records import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
 from . import hdf5, png, pointorder
 from .handles import Handles
-from .packing import SCHEMA_VERSION, PackedShape, offsets_of, write_shard
+from .packing import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 from .png import EXTRA
 from .windows import Windows
 
@@ -182,6 +183,15 @@ class Shard:
                 return None
             edge = int(file["voxels"].attrs["resolution"])
             return hdf5.unpack_bits(file["surface_voxels"][i], edge**3).reshape(edge, edge, edge)
+
+    def samples(self, i: int) -> Samples:
+        """The sets of points of shape `i` for other implicit models (section `samples`); without any, no sets."""
+        sets: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
+        with self._reading() as file:
+            for dataset in sorted(name for name in file if name.startswith(SAMPLES)):
+                name, _, what = dataset.removeprefix(SAMPLES).rpartition("_")
+                sets[name][what] = file[dataset][i]
+        return Samples({name: PointSet(**values) for name, values in sets.items()})
 
     def image_bytes(self, i: int, view: int) -> bytes:
         """Bytes of one image: PNG, or JPEG where it was imported so."""

@@ -92,9 +92,10 @@ rule preprocess_shard:
         watertight=CONFIG.watertight.model_dump(),
         points=CONFIG.points.model_dump(),
         views=CONFIG.views.model_dump(),
+        samples=CONFIG.samples.model_dump(),
         audit=CONFIG.audit.model_dump(),
         members=members,
-        versions=versions("watertight", "points", "views"),
+        versions=versions("watertight", "points", "views", "samples"),
         shapes=f"{RESULTS}/preprocess/shapes",
     message:
         "preprocess: shard {wildcards.shard}"

@@ -1,0 +1,121 @@
+"""Sharp edges of a closed mesh and points on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.records import Mesh
+
+from .sampling import face_normals
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges between two faces of a mesh.
+
+    Attributes:
+        ends: (E, 2) int64 vertices of each edge.
+        faces: (E, 2) int64 the faces on its two sides.
+        angle: (E,) float64 angle between the faces' normals in radians: 0 where they are in one plane.
+        length: (E,) float64 in the unit of the mesh.
+    """
+
+    ends: NDArray[np.int64]
+    faces: NDArray[np.int64]
+    angle: NDArray[np.float64]
+    length: NDArray[np.float64]
+
+
+def edges_between_faces(mesh: Mesh) -> Edges:
+    """All edges that exactly two faces share; those of a face without area are left out."""
+    directed = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+    low, high = directed.min(axis=1), directed.max(axis=1)
+    order = np.argsort(low * len(mesh.vertices) + high, kind="stable")
+    key = (low * len(mesh.vertices) + high)[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    pairs = first[np.diff(first, append=len(key)) == 2]
+    sides = order[np.stack([pairs, pairs + 1], axis=1)]
+    normals, areas = face_normals(mesh)
+    faces = sides // 3
+    kept = (areas[faces] > 0).all(axis=1)
+    faces, ends = faces[kept], directed[sides[kept, 0]]
+    a, b = normals[faces[:, 0]], normals[faces[:, 1]]
+    # atan2 is exact near 0 and near pi, where arccos of a rounded dot product is not.
+    angle = np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.einsum("ek,ek->e", a, b))
+    length = np.linalg.norm(mesh.vertices[ends[:, 0]] - mesh.vertices[ends[:, 1]], axis=1)
+    return Edges(ends, faces, angle, length)
+
+
+def sharp_edges(mesh: Mesh, limit: float, scale: float) -> Edges:
+    """Edges at which the surface turns by more than a limit, seen at a scale.
+
+    An extracted and simplified mesh has thin faces whose normals mean nothing. An edge therefore counts only
+    if the surface `scale` away on its two sides turns by more than the limit, too.
+
+    Args:
+        mesh: closed.
+        limit: smallest angle between the normals in degrees.
+        scale: distance in the unit of the mesh; edges of parts that are thinner may be missed.
+    """
+    from .occupancy import closest_faces
+
+    edges = edges_between_faces(mesh)
+    edges = _selected(edges, edges.angle > np.radians(limit))
+    middle = mesh.vertices[edges.ends].mean(axis=1)
+    along = mesh.vertices[edges.ends[:, 1]] - mesh.vertices[edges.ends[:, 0]]
+    inward = [_inward(mesh, edges.faces[:, side], middle, along) for side in (0, 1)]
+    across = _unit(inward[0] - inward[1])
+    normals, _ = face_normals(mesh)
+    sides = [closest_faces(mesh, middle + sign * scale * across) for sign in (1.0, -1.0)]
+    a, b = normals[sides[0]], normals[sides[1]]
+    turned = np.einsum("ek,ek->e", a, b) < np.cos(np.radians(limit))
+    return _selected(edges, turned)
+
+
+def sample_edges(
+    mesh: Mesh, edges: Edges, count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points on edges, uniform by length.
+
+    Returns:
+        points (count, 3) float64 and unit normals (count, 3) float64, the mean of those of the two faces.
+    """
+    cumulative = np.cumsum(edges.length)
+    edge = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+    edge = np.minimum(edge, len(cumulative) - 1)
+    at = rng.random((count, 1))
+    ends = mesh.vertices[edges.ends[edge]]
+    normals, _ = face_normals(mesh)
+    return (1 - at) * ends[:, 0] + at * ends[:, 1], _unit(normals[edges.faces[edge]].sum(axis=1))
+
+
+def curvature_weights(mesh: Mesh) -> NDArray[np.float64]:
+    """(F,) integral of absolute mean curvature that each face carries: half of |angle| length / 2 of its edges.
+
+    The integral of mean curvature over an edge of a polyhedron is angle times length over 2 (Cohen-Steiner and
+    Morvan 2003, "Restricted Delaunay triangulations and normal cycle").
+    """
+    edges = edges_between_faces(mesh)
+    value = np.repeat(edges.angle * edges.length / 4.0, 2)
+    return np.bincount(edges.faces.ravel(), value, minlength=len(mesh.faces)).astype(np.float64)
+
+
+def _selected(edges: Edges, which: NDArray[np.bool_]) -> Edges:
+    return Edges(edges.ends[which], edges.faces[which], edges.angle[which], edges.length[which])
+
+
+def _inward(
+    mesh: Mesh, faces: NDArray[np.int64], middle: NDArray[np.float64], along: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(E, 3) unit vectors from each edge into a face, perpendicular to the edge."""
+    into = mesh.vertices[mesh.faces[faces]].mean(axis=1) - middle
+    axis = _unit(along)
+    return _unit(into - np.einsum("ek,ek->e", into, axis)[:, None] * axis)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1.0)
