@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from occnet_lib.evaluation.metrics import mesh_metrics, surface_metrics
+from occnet_lib.evaluation.metrics import measure, surface_metrics
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.reconstruction.extract import surface
@@ -81,7 +81,7 @@ def main() -> None:
             seconds(lambda mesh=mesh: contains(mesh, points), args.repeats),
             seconds(lambda mesh=mesh: sample_surface(mesh, n, rng), args.repeats),
             seconds(lambda d=drawn, m=drawn_normals: surface_metrics(d, m, on, normals), args.repeats),
-            seconds(lambda m=mesh: mesh_metrics(m, points, occupancies, on, normals, n, rng), args.repeats),
+            seconds(lambda m=mesh: measure(m, points, occupancies, on, normals, n, rng), args.repeats),
             seconds(lambda m=mesh: twin(m, points, on.astype(float), n, rng), args.repeats),
         ]
         print(

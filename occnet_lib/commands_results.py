@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import config as configuration
-from .commands_shared import out_option, progress
+from .commands_shared import UnitMesh, out_option, progress, solid_mesh, unit_mesh
 from .config import Config
-from .errors import ImageError, MeshError, OccnetError
+from .errors import EmptyMeshError, ImageError, MeshError, OccnetError
 from .logs import say
 from .records import Mesh
 from .seeds import rng
@@ -138,32 +138,56 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace, config: Config) -> None:
     """`occnet evaluate`."""
-    from .evaluation.metrics import compare
-    from .geometry.normalise import unit_cube
-    from .geometry.repair import soundness
-    from .storage.meshes import load_mesh
+    from .evaluation.metrics import NO_SURFACE, compare
 
-    truth, loc, scale = unit_cube(load_mesh(args.truth, config.dataset.up))
-    if not soundness(truth).closed:
-        raise OccnetError(
-            "is not closed", path=args.truth, hint=f"run `occnet watertight {args.truth} -o …` first"
-        )
-    predicted = load_mesh(args.prediction, config.dataset.up)
-    predicted = Mesh((predicted.vertices - loc) / scale, predicted.faces)
+    truth = solid_mesh(args.truth, config)
+    predicted = _prediction(args.prediction, truth, config)
+    if predicted is not None:
+        _warn_if_apart(args, predicted, truth.mesh)
+    drawing = rng(config.seed, "evaluate", args.truth.stem)
+    result = compare(predicted, truth.mesh, config.points, config.evaluate, drawing)
+    if result.note:
+        worst = ", which counts as the worst value of every metric" if result.note == NO_SURFACE else ""
+        logger.warning("%s %s%s", args.prediction, result.note, worst)
+    intervals = {name: list(interval) for name, interval in result.intervals.items()}
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)}," for name, value in result.values.items()]
+    lines += ['  "sampling_interval_95": {']
+    lines += [f"    {json.dumps(name)}: {json.dumps(interval)}," for name, interval in intervals.items()]
+    lines[-1] = lines[-1].rstrip(",")
+    say("\n".join(["{", *lines, "  }", "}"]))
+
+
+def _prediction(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
+    """The predicted mesh in the unit frame of the truth; None where it has no surface.
+
+    Where both files say their frames, these count; else the prediction is in the same frame as the truth.
+    """
+    from .geometry.normalise import to_unit
+    from .storage.meshes import load_mesh, read_frame
+
+    own = read_frame(path)
+    if own and own.frame == "camera":
+        logger.warning("%s is in the camera's frame, in which no true mesh is", path)
+    try:
+        if own and truth.frame:
+            return unit_mesh(path, config).mesh
+        mesh = load_mesh(path, truth.frame.up if truth.frame else config.dataset.up)
+    except EmptyMeshError as error:
+        logger.debug("%s", error)
+        return None
+    in_unit = truth.frame is not None and truth.frame.frame == "unit"
+    vertices = mesh.vertices if in_unit else to_unit(mesh.vertices, truth.loc, truth.scale)
+    return Mesh(vertices, mesh.faces)
+
+
+def _warn_if_apart(args: argparse.Namespace, predicted: Mesh, truth: Mesh) -> None:
     one, two = (
         np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
     )
     if np.abs(one - two).max() > _FAR_APART:
         text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
-        logger.warning(
-            text + "(`occnet watertight --frame unit` gives the one of predictions)",
-            args.prediction,
-            args.truth,
-        )
-    metrics = compare(
-        predicted, truth, config.points, config.evaluate, rng(config.seed, "evaluate", args.truth.stem)
-    )
-    say(json.dumps(metrics, indent=2))
+        hint = "(`occnet watertight --frame unit` gives the one of predictions)"
+        logger.warning(text + hint, args.prediction, args.truth)
 
 
 def analyse_options(parser: argparse.ArgumentParser) -> None:

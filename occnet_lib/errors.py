@@ -32,6 +32,10 @@ class MeshError(OccnetError):
     """A mesh that cannot be read or cannot be processed."""
 
 
+class EmptyMeshError(MeshError):
+    """A mesh file that is read without a fault and has no surface: no faces, no extent or no area."""
+
+
 class ImageError(OccnetError):
     """A photo that cannot be read or from which no object can be cut out."""
 

@@ -19,7 +19,7 @@ from occnet_lib.storage.reconstructions import read_mesh, read_status
 from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.tables import write_rows
 
-from .metrics import METRICS, ORIGINAL_METRICS, has_area, mesh_metrics, original_metrics, worst
+from .metrics import METRICS, NO_SURFACE, ORIGINAL_METRICS, has_area, measure, original_metrics
 
 LOG = logging.getLogger(__name__)
 COLUMNS = ("model", "category", "id", "status", "reason", *METRICS, *ORIGINAL_METRICS)
@@ -39,7 +39,8 @@ def evaluate_shard(
 ) -> list[dict[str, Any]]:
     """Measure the meshes of a folder against the true shapes of a shard; one row a shape of the shard.
 
-    A shape whose mesh is missing or empty has status `failed` and the worst value of every metric.
+    A shape whose mesh is missing or empty has status `failed` and the worst value of every metric; one whose mesh is
+    open, or was wound inward, has status `warn` with that as the reason.
 
     Args:
         reconstruct_dir: folder of storage.reconstructions.
@@ -62,12 +63,14 @@ def evaluate_shard(
     rows = []
     for i, key in enumerate(shard.keys):
         mesh = read_mesh(reconstruct_dir, key)
-        values, said = worst(), made.get(key.name, _NOT_MADE)
-        if mesh is not None and has_area(mesh):
-            drawing = seeds.rng(config.seed, "evaluate", key.name)
-            values = mesh_metrics(mesh, *shard.points(i), *shard.surface(i), config.evaluate.surface, drawing)
-        elif said["status"] != "failed":
-            said = {"status": "failed", "reason": "the mesh is missing or has no area"}
+        said = dict(made.get(key.name, _NOT_MADE))
+        drawing = seeds.rng(config.seed, "evaluate", key.name)
+        samples = *shard.points(i), *shard.surface(i)
+        values, note = measure(mesh, *samples, config.evaluate.surface, drawing)
+        if note and said["status"] != "failed":
+            status = "failed" if note == NO_SURFACE else "warn"
+            said = {"status": status, "reason": "; ".join(filter(None, (said["reason"], f"the mesh {note}")))}
+            LOG.warning("%s of %s: the mesh %s", key.name, model, note)
         row = {"model": model, "category": key.category, "id": key.id}
         row |= {name: said[name] for name in ("status", "reason")}
         original = _original(key, shard.frame(i), originals or {}, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from occnet_lib.records import Mesh
 F_SCORE_PERCENT = (0.5, 1, 2, 5, 10, 20)
 """Distances of the F-score in percent of the unit cube's edge (Tatarchenko et al. 2019 report 1 %)."""
 
+DRAWS = 10
+"""How often `compare` draws points and samples."""
+NO_SURFACE = "is missing or has no area"
+_STUDENT_T = 2.2622  # 97.5 % quantile with DRAWS - 1 degrees of freedom
 _WORST_DISTANCE = math.sqrt(3.0)
 METRICS = (
     "iou",
@@ -86,32 +91,42 @@ def surface_metrics(
     return values
 
 
-def mesh_metrics(
-    mesh: Mesh,
+def measure(
+    mesh: Mesh | None,
     points: NDArray[np.floating],
     occupancies: NDArray[np.bool_],
     surface: NDArray[np.floating],
     normals: NDArray[np.floating],
     samples: int,
     rng: np.random.Generator,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], str]:
     """All metrics of a predicted mesh, without any alignment.
 
     Args:
-        mesh: closed, unit frame, with area (`has_area`; what has none counts as `worst`).
+        mesh: unit frame. None, or one without area, counts as `worst`.
         points, occupancies: (N, 3) and (N,) bool, of the true shape.
         surface, normals: (M, 3) samples of the true surface.
         samples: how many points to draw on the predicted surface.
         rng: draws them.
 
-    Raises:
-        MeshError: the mesh has no area.
+    Returns:
+        values of `METRICS`, and why they mean less than they seem to (the mesh is empty, open or was wound inward);
+        empty where all is well.
     """
-    drawn, drawn_normals, _ = sample_surface(mesh, samples, rng)
-    overlap = iou(contains(mesh, points), occupancies)
-    return {"iou": overlap} | surface_metrics(
-        drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64)
+    from occnet_lib.geometry.solid import as_solid
+
+    if mesh is None or not has_area(mesh):
+        return worst(), NO_SURFACE
+    solid = as_solid(mesh)
+    drawn, drawn_normals, _ = sample_surface(solid.mesh, samples, rng)
+    overlap = iou(contains(solid.mesh, points), occupancies)
+    values = surface_metrics(drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64))
+    note = (
+        f"{solid.note}: an open mesh has no inside, so that its IoU means little"
+        if solid.open
+        else solid.note
     )
+    return {"iou": overlap} | values, note
 
 
 def original_metrics(mesh: Mesh, original: Mesh, samples: int, rng: np.random.Generator) -> dict[str, float]:
@@ -136,14 +151,29 @@ def original_metrics(mesh: Mesh, original: Mesh, samples: int, rng: np.random.Ge
     return {name: values[name.removesuffix("_original")] for name in ORIGINAL_METRICS}
 
 
+class Comparison(NamedTuple):
+    """One mesh against another.
+
+    Attributes:
+        values: means of all `METRICS` over `DRAWS` independent draws of points and samples.
+        intervals: 95 % intervals of these means by Student's t, which say how far they may be off because points are
+            drawn. Distances to a sampled surface are too long by about half of the samples' spacing in every draw.
+        note: as of `measure`.
+    """
+
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    note: str
+
+
 def compare(
-    predicted: Mesh, true: Mesh, points: Points, config: Evaluate, rng: np.random.Generator
-) -> dict[str, float]:
-    """All metrics of one mesh against another, both closed and in the unit frame; samples drawn here.
+    predicted: Mesh | None, true: Mesh, points: Points, config: Evaluate, rng: np.random.Generator
+) -> Comparison:
+    """All metrics of one mesh against another, both in the unit frame; samples drawn here.
 
     Args:
-        predicted: what is measured; without area it counts as `worst`.
-        true: what it is measured against.
+        predicted: as in `measure`.
+        true: what it is measured against, closed.
         points: the section `points`: number and padding of the IoU's points, number of true surface samples.
         config: the section `evaluate`: number of predicted surface samples.
         rng: draws all of them.
@@ -151,12 +181,23 @@ def compare(
     Raises:
         MeshError: the true mesh has no area.
     """
-    uniform = (rng.random((points.uniform, 3)) - 0.5) * (1.0 + points.padding)
-    surface, normals, _ = sample_surface(true, points.surface, rng)
-    if not has_area(predicted):
-        return worst()
-    occupancies = contains(true, uniform)
-    return mesh_metrics(predicted, uniform, occupancies, surface, normals, config.surface, rng)
+    if predicted is None or not has_area(predicted):
+        return Comparison(worst(), {name: (value, value) for name, value in worst().items()}, NO_SURFACE)
+    drawn, note = [], ""
+    for _ in range(DRAWS):
+        uniform = (rng.random((points.uniform, 3)) - 0.5) * (1.0 + points.padding)
+        surface, normals, _ = sample_surface(true, points.surface, rng)
+        values, note = measure(
+            predicted, uniform, contains(true, uniform), surface, normals, config.surface, rng
+        )
+        drawn.append([values[name] for name in METRICS])
+    mean, error = np.mean(drawn, axis=0), np.std(drawn, axis=0, ddof=1) / math.sqrt(DRAWS)
+    bounds = worst()
+    values, intervals = {}, {}
+    for name, value, half in zip(METRICS, mean.tolist(), (_STUDENT_T * error).tolist(), strict=True):
+        most = bounds[name] or 1.0  # what is not a distance is a share
+        values[name], intervals[name] = value, (max(value - half, 0.0), min(value + half, most))
+    return Comparison(values, intervals, note)
 
 
 def worst() -> dict[str, float]:

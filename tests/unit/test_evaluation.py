@@ -279,3 +279,19 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         (model,) = summarise(rows, config)["models"]
         hits += model["iou_low"] <= 0.5 <= model["iou_high"]
     assert 51 <= hits <= 60
+
+
+def test_open_and_inward_meshes_are_warned_of(shard, tmp_path, caplog):
+    ball = sphere(0.4)
+    cut = ball.faces[ball.vertices[ball.faces][:, :, 1].max(axis=1) < 0.2]
+    with writing(tmp_path / "made") as folder:
+        folder.add(ShapeKey("chair", "a"), Mesh(ball.vertices, cut))
+        folder.add(ShapeKey("chair", "b"), sphere(0.3))
+        folder.add(ShapeKey("table", "c"), Mesh(ball.vertices, ball.faces[:, ::-1]))
+    a, b, c = evaluate_shard(tmp_path / "made", shard, CONFIG, "net", tmp_path / "net.csv")
+    assert [row["status"] for row in (a, b, c)] == ["warn", "ok", "warn"]
+    assert "not closed" in a["reason"]
+    assert "IoU means little" in a["reason"]
+    assert "point inward" in c["reason"]
+    assert c["iou"] > 0.97
+    assert "chair/a" in caplog.text

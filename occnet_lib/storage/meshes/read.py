@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from occnet_lib.errors import MeshError
+from occnet_lib.errors import EmptyMeshError, MeshError
 from occnet_lib.records import Mesh
 
 from .frame import TURNS, Up, read_frame
@@ -55,7 +55,7 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
         up: the file's up axis, turned to +y. A file written by occnet says its own (`frame`), which counts.
 
     Raises:
-        MeshError: the file is missing, of unknown kind, unreadable, without faces or without extent.
+        MeshError: the file is missing, of unknown kind or unreadable; `EmptyMeshError`: it has no surface.
     """
     path = Path(path)
     _check_file(path)
@@ -63,7 +63,7 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
         up = frame.up
     contents = _read(path)
     if not contents.parts:
-        raise MeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
+        raise EmptyMeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
     mesh = join(contents)
     for line in mesh.unread:
         logger.warning("%s: %s", path, line)
@@ -185,9 +185,9 @@ def _check_extent(mesh: Mesh, path: Path) -> None:
     if not np.isfinite(extent):
         raise MeshError("coordinates too large for floating point numbers", path=path)
     if extent == 0:
-        raise MeshError("no extent: all vertices are at one place", path=path)
+        raise EmptyMeshError("no extent: all vertices are at one place", path=path)
     for start in range(0, len(mesh.faces), _CHUNK):  # the first one tells of almost any mesh
         a, b, c = np.moveaxis((mesh.vertices[mesh.faces[start : start + _CHUNK]] - low) / extent, 1, 0)
         if np.cross(b - a, c - a).any():
             return
-    raise MeshError("no area: every face is degenerate", path=path)
+    raise EmptyMeshError("no area: every face is degenerate", path=path)
