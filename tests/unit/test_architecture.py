@@ -42,6 +42,7 @@ EDGE = {
 HEAVY = {
     *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
     *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),
+    *("DracoPy", "meshopt"),
 }
 BANNED = {
     "geometry": {"torch", "lightning", "snakemake", "h5py"},

@@ -372,7 +372,7 @@ BAD = {
     "index_out_of_range.gltf": "vertex outside",
     "missing_bin.gltf": "BoxTextured0.bin",
     "no_root_node.gltf": "no faces",
-    "recursive_nodes.gltf": "no faces",
+    "recursive_nodes.gltf": "their own ancestors",
     "number_formats.obj": "no area",
     "face_in_group_name.obj": "no faces",
     "points_only.ply": "no faces",

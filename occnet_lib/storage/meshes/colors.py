@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb
+from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Texture
 
 from .parts import Part
@@ -16,14 +16,13 @@ from .parts import Part
 _UNSET = (102, 102, 102, 255)
 
 
-def part_of(vertices: NDArray[np.float64], faces: NDArray[np.int64], visual: Any, *, linear: bool) -> Part:
+def part_of(vertices: NDArray[np.float64], faces: NDArray[np.int64], visual: Any) -> Part:
     """A part with its looks.
 
     Args:
         vertices: (V, 3).
         faces: (F, 3).
         visual: trimesh's description of the part's looks.
-        linear: factors and vertex colours are linear light (glTF), textures never are.
 
     Returns:
         the part, its vertices once a face where colours belong to faces.
@@ -36,8 +35,8 @@ def part_of(vertices: NDArray[np.float64], faces: NDArray[np.int64], visual: Any
         return Part(vertices, faces, np.repeat(colors, 3, axis=0))
     if visual.kind == "vertex":
         colors = _bytes_to_float(visual.vertex_colors)
-        return Part(vertices, faces, linear_to_srgb(colors) if linear else colors)
-    return _with_material(vertices, faces, visual, linear)
+        return Part(vertices, faces, colors)
+    return _with_material(vertices, faces, visual)
 
 
 def _bytes_to_float(colors: Any) -> NDArray[np.float32]:
@@ -48,12 +47,10 @@ def _bytes_to_float(colors: Any) -> NDArray[np.float32]:
     return np.clip(np.nan_to_num(values, nan=DEFAULT_COLOR), 0.0, 1.0)
 
 
-def _with_material(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], visual: Any, linear: bool
-) -> Part:
+def _with_material(vertices: NDArray[np.float64], faces: NDArray[np.int64], visual: Any) -> Part:
     """Colour factor and texture of a material."""
     material = visual.material
-    # PBRMaterial (glTF, COLLADA) and SimpleMaterial (OBJ) name things differently.
+    # PBRMaterial (COLLADA) and SimpleMaterial name things differently.
     pbr = hasattr(material, "baseColorFactor")
     factor = material.baseColorFactor if pbr else material.diffuse
     image = getattr(material, "baseColorTexture" if pbr else "image", None)
@@ -65,12 +62,12 @@ def _with_material(
     ):
         return Part(vertices, faces)
     flat = np.ones(3, np.float32) if factor is None else _bytes_to_float(np.asarray(factor)[None])[0]
-    colors = np.tile(linear_to_srgb(flat) if linear else flat, (len(vertices), 1))
+    colors = np.tile(flat, (len(vertices), 1))
     uv = getattr(visual, "uv", None)
     if image is None or uv is None or len(uv) != len(vertices):
         return Part(vertices, faces, colors)
     pixels = np.asarray(image.convert("RGB"), np.uint8)
     down = np.array(uv, np.float32)[:, :2]
     down[:, 1] = 1 - down[:, 1]
-    # Outside glTF the texture takes the place of the colour: many exporters write black beside a texture.
-    return Part(vertices, faces, colors if linear else None, down[faces], Texture(pixels))
+    # The texture takes the place of the colour: many exporters write black beside a texture.
+    return Part(vertices, faces, None, down[faces], Texture(pixels))

@@ -12,27 +12,51 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_EDGE = 2048  # pixels; larger textures are reduced to it
+SMALL_EDGE = 512  # for the textures of a file that has many
 
-def read_pixels(source: Path | bytes) -> NDArray[np.uint8]:
+_MAX_PIXELS = 2**27  # 0.5 GB while an image is decoded
+
+
+def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.uint8]:
     """Pixels of an image file or of its bytes; transparency is dropped.
+
+    Args:
+        source: any format that Pillow reads.
+        max_edge: a larger image is reduced until its longer edge has as many pixels.
 
     Returns:
         (H, W, 3) uint8 sRGB, the first row at the top.
 
     Raises:
-        ValueError: not an image, damaged, or larger than Pillow's limit; the message is one short line.
+        ValueError: not an image, damaged, or too large; the message is one short line.
     """
     from PIL import Image
 
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
-            return _rgb(image)
+            if image.width * image.height <= _MAX_PIXELS:
+                return _reduced(image, max_edge)
+            size = f"{image.width} x {image.height}"
     except Image.UnidentifiedImageError as error:
         raise ValueError("not an image of a known format") from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ValueError("the image is too large") from error
     except Exception as error:  # decoders raise anything at all for a damaged file
         raise ValueError(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+    raise ValueError(f"the image is too large: {size} pixels")
+
+
+def _reduced(image: Image.Image, max_edge: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if max(image.size) <= max_edge:
+        return _rgb(image)
+    image.draft(None, (2 * max_edge, 2 * max_edge))  # a JPEG is decoded at a fraction, not below this size
+    pixels = Image.fromarray(_rgb(image))
+    scale = max_edge / max(pixels.size)
+    width, height = (max(1, round(edge * scale)) for edge in pixels.size)
+    return np.asarray(pixels.resize((width, height), Image.Resampling.BOX), np.uint8)
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -36,8 +36,8 @@ _CHUNK = 100_000  # faces looked at together, to hold little memory of large mes
 _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
     ".obj": read_obj,
     ".off": read_off,
-    ".glb": lambda path, _: read_gltf(path),
-    ".gltf": lambda path, _: read_gltf(path),
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
 }
 
 

@@ -33,5 +33,5 @@ def read_by_trimesh(path: Path, data: bytes | None = None) -> FileContents:
         faces = np.asarray(mesh.faces, np.int64)
         if np.linalg.det(transform[:3, :3]) < 0:
             faces = faces[:, ::-1]
-        contents.parts.append(part_of(vertices, faces, mesh.visual, linear=kind in (".glb", ".gltf")))
+        contents.parts.append(part_of(vertices, faces, mesh.visual))
     return contents

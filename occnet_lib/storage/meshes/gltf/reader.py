@@ -1,0 +1,153 @@
+"""Reading a glTF file as parts in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.storage.meshes.parts import FileContents, Part
+
+from .accessors import Accessors
+from .document import Document, extension
+from .extensions import check_required
+from .materials import Materials
+from .nodes import Matrix, Nodes
+from .primitives import POINTS_AND_LINES, Attributes, skin
+from .version1 import read_gltf1
+
+MAX_CORNERS = 2**27  # of all faces together: a small file can place one mesh a million times
+
+
+@dataclass(frozen=True)
+class _Primitive:
+    """A primitive before it is placed: a part in the frame of its mesh, and its attributes for skinning."""
+
+    part: Part
+    attributes: Attributes
+
+
+def read_gltf(path: Path, data: bytes | None = None) -> FileContents:
+    """Read a .gltf or .glb file.
+
+    Everything of the default scene (the first one where none is the default) is put in its place: instances,
+    skinned meshes as the file's joints stand, morph targets at their default weights. Points and lines have no
+    surface and are left out, which is reported.
+
+    Args:
+        path: the file, beside which others lie that it names.
+        data: its content, if it was read already.
+
+    Returns:
+        a part for each primitive and place. Colours are material × texture × vertex colours; a texture
+        that cannot be read counts as grey and is reported.
+
+    Raises:
+        MeshError: the file is cut off or malformed, or needs an extension that is not read.
+    """
+    document = Document(path, data)
+    version = str((document.tree.get("asset") or {}).get("version", "2.0"))
+    if version.startswith("1"):
+        return read_gltf1(document)
+    needed = str((document.tree.get("asset") or {}).get("minVersion", version))
+    if not needed.startswith("2"):
+        raise document.error(f"glTF version {needed} is not supported", "versions 1 and 2 are read")
+    check_required(document)
+    return _Reader(document).read()
+
+
+class _Reader:
+    """One reading of a file of version 2."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._accessors = Accessors(document)
+        self._materials = Materials(self._accessors)
+        self._nodes = Nodes(document)
+        self._meshes: dict[tuple[int, tuple[float, ...]], list[_Primitive]] = {}
+        self._corners = 0
+        self._unread: list[str] = []
+
+    def read(self) -> FileContents:
+        """All parts of the scene."""
+        parts = [part for node, transform in self._nodes.shown() for part in self._placed(node, transform)]
+        if "scene" not in self._document.tree and len(self._document.tree.get("scenes", [])) > 1:
+            self._unread.append("the file has several scenes and no default; only the first one is read")
+        return FileContents(parts, self._unread + self._materials.unread)
+
+    def _placed(self, node: dict[str, Any], transform: Matrix) -> Iterator[Part]:
+        """The parts of a node's mesh."""
+        primitives = self._mesh(node)
+        if "skin" in node:
+            if extension(node, "EXT_mesh_gpu_instancing") is not None:
+                raise self._document.error(
+                    "instances of a skinned mesh (EXT_mesh_gpu_instancing) are not defined"
+                )
+            joints = self._nodes.joints(self._accessors, node["skin"])
+            for primitive in primitives:
+                self._count(primitive.part)
+                yield self._skinned(primitive, joints)
+            return
+        for matrix in self._nodes.instances(self._accessors, node, transform):
+            for primitive in primitives:
+                self._count(primitive.part)
+                yield _moved(primitive.part, matrix)
+
+    def _mesh(self, node: dict[str, Any]) -> list[_Primitive]:
+        index = node["mesh"]
+        mesh = self._document.entry("meshes", index)
+        weights = tuple(float(weight) for weight in node.get("weights", mesh.get("weights", ())))
+        if (index, weights) not in self._meshes:
+            self._meshes[index, weights] = list(self._primitives(mesh, weights))
+        return self._meshes[index, weights]
+
+    def _primitives(self, mesh: dict[str, Any], weights: tuple[float, ...]) -> Iterator[_Primitive]:
+        for primitive in mesh["primitives"]:
+            if primitive.get("mode", 4) in POINTS_AND_LINES:
+                self._unread.append("points or lines are left out, they have no surface")
+                continue
+            attributes = Attributes(self._accessors, primitive, weights)
+            if "POSITION" not in attributes:
+                self._unread.append("a primitive without positions is left out")
+                continue
+            vertices = attributes.floats("POSITION", 3).astype(np.float64)
+            faces = attributes.faces(len(vertices))
+            colors = self._materials.colors(primitive, attributes, faces, len(vertices))
+            part = Part(vertices, faces, colors.colors, colors.uv, colors.texture)
+            yield _Primitive(part, attributes)
+
+    def _skinned(self, primitive: _Primitive, transforms: NDArray[np.float64]) -> Part:
+        part = primitive.part
+        joints, weights = primitive.attributes.influences()
+        if len(joints) != len(part.vertices) or weights.shape != joints.shape:
+            raise self._document.error("malformed glTF: not as many joints and weights as vertices")
+        if joints.size and (joints.min() < 0 or joints.max() >= len(transforms)):
+            raise self._document.error(f"a vertex names a joint outside 0..{len(transforms) - 1}")
+        vertices, mirrored = skin(part.vertices, joints, weights, transforms)
+        return _flipped(replace(part, vertices=vertices), mirrored[part.faces[:, 0]])
+
+    def _count(self, part: Part) -> None:
+        self._corners += part.faces.size
+        if self._corners > MAX_CORNERS:
+            raise self._document.error(f"more than {MAX_CORNERS // 3} faces with all instances")
+
+
+def _moved(part: Part, matrix: Matrix) -> Part:
+    """A part in its place; faces stay counter-clockwise where the transform mirrors."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        vertices = part.vertices @ matrix[:3, :3].T + matrix[:3, 3]
+        mirrors = np.linalg.det(matrix[:3, :3]) < 0
+    return _flipped(replace(part, vertices=vertices), np.full(len(part.faces), mirrors))
+
+
+def _flipped(part: Part, mirrored: NDArray[np.bool_]) -> Part:
+    """A part with the faces that are `mirrored` (F,) wound the other way round."""
+    if not mirrored.any():
+        return part
+    faces = np.where(mirrored[:, None], part.faces[:, ::-1], part.faces)
+    uv = None if part.uv is None else np.where(mirrored[:, None, None], part.uv[:, ::-1], part.uv)
+    return replace(part, faces=faces, uv=uv)
