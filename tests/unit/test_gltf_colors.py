@@ -14,7 +14,6 @@ from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.geometry.textures import bake, nearest_pixels
 from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import images, load_mesh
-from occnet_lib.storage.meshes.gltf import materials
 from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, encoded
 
 # Upper half of the image: red, green; lower half: blue, white.
@@ -346,7 +345,7 @@ def test_large_textures_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_many_textures_are_reduced_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(materials, "_BUDGET", 1000)
+    monkeypatch.setattr(images, "_BUDGET", 1000)
     file = GltfFile()
     for _ in range(2):
         texture = file.image(np.zeros((4, 600, 3), np.uint8))

@@ -15,7 +15,21 @@ if TYPE_CHECKING:
 MAX_EDGE = 2048  # pixels; larger textures are reduced to it
 SMALL_EDGE = 512  # for the textures of a file that has many
 
+_BUDGET = 2**26  # pixels of all textures of a file, beyond which they are reduced further
 _MAX_PIXELS = 2**27  # 0.5 GB while an image is decoded
+
+
+class ImageReader:
+    """Reads the textures of one mesh file; once they have many pixels together, further ones are reduced more."""
+
+    def __init__(self) -> None:
+        self._pixels = 0
+
+    def read(self, source: Path | bytes) -> NDArray[np.uint8]:
+        """As `read_pixels`."""
+        pixels = read_pixels(source, MAX_EDGE if self._pixels < _BUDGET else SMALL_EDGE)
+        self._pixels += pixels.shape[0] * pixels.shape[1]
+        return pixels
 
 
 def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.records import Texture, Wrap
 
-from .images import read_pixels
+from .images import ImageReader
 from .side_files import find_side_file, split_map_options, to_utf8
 
 
@@ -95,7 +95,7 @@ def parse_map(text: str, folder: Path) -> TextureMap:
     return TextureMap(folder, name, (scale[0], scale[1]), (offset[0], offset[1]), base, gain, clamp)
 
 
-def load_texture(of: TextureMap) -> Texture:
+def load_texture(of: TextureMap, images: ImageReader) -> Texture:
     """The image of a material.
 
     Raises:
@@ -104,7 +104,7 @@ def load_texture(of: TextureMap) -> Texture:
     path = find_side_file(of.folder, of.name)
     if path is None:
         raise ValueError("no such file")
-    pixels = read_pixels(path)
+    pixels = images.read(path)
     if (of.base, of.gain) != (0.0, 1.0):
         values = 255 * of.base + of.gain * np.arange(256)
         pixels = np.clip(np.round(values), 0, 255).astype(np.uint8)[pixels]

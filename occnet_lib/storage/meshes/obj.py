@@ -15,7 +15,8 @@ from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Texture
 
 from . import mtl, polygons
-from .parts import FileContents, Part
+from .images import ImageReader
+from .parts import FileContents, Part, compact
 from .side_files import name_key, obj_libraries, to_utf8
 
 # Statements that make faces which are not read here (free-form surfaces, old and new; other files).
@@ -33,6 +34,7 @@ class _Materials:
     unread: list[str] = field(default_factory=list)
     _by_name: dict[bytes, mtl.Material] = field(default_factory=dict)
     _by_key: dict[str, mtl.Material] = field(default_factory=dict)
+    _images: ImageReader = field(default_factory=ImageReader)
     _textures: dict[tuple[object, ...], Texture | None] = field(default_factory=dict)
 
     def load(self) -> None:
@@ -63,7 +65,7 @@ class _Materials:
         key = (of.folder, of.name, of.base, of.gain, of.clamp)
         if key not in self._textures:
             try:
-                self._textures[key] = mtl.load_texture(of)
+                self._textures[key] = mtl.load_texture(of, self._images)
             except ValueError as error:
                 self._textures[key] = None
                 self.unread.append(f"texture {of.name}: {error}")
@@ -177,7 +179,7 @@ def _parts(
         scale, offset = np.array([material.texture.scale, material.texture.offset], np.float32)
         shown = coordinates[there] * scale + offset
         shown[..., 1] = 1 - shown[..., 1]
-        parts.append(_compact(vertices, faces[there], None, shown, texture))
+        parts.append(compact(vertices, faces[there], None, shown, texture))
     if not there.all():
         count = int((~there).sum())
         materials.unread.append(f"{count} faces with a texture have no texture coordinates")
@@ -192,21 +194,6 @@ def _plain(
     color: NDArray[np.float32] | None,
 ) -> Part:
     if colors is None and color is not None:
-        part = _compact(vertices, faces, None)
+        part = compact(vertices, faces, None)
         return Part(part.vertices, part.faces, np.tile(color, (len(part.vertices), 1)))
-    return _compact(vertices, faces, colors)
-
-
-def _compact(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int32],
-    colors: NDArray[np.float32] | None,
-    uv: NDArray[np.float32] | None = None,
-    texture: Texture | None = None,
-) -> Part:
-    """A part with the vertices that it uses, where that saves memory."""
-    if 3 * len(faces) < len(vertices):
-        used, inverse = np.unique(faces, return_inverse=True)
-        faces = inverse.reshape(-1, 3).astype(np.int32)
-        vertices, colors = vertices[used], None if colors is None else colors[used]
-    return Part(vertices, faces, colors, uv, texture)
+    return compact(vertices, faces, colors)

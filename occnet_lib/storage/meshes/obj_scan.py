@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .numbers import integer, number, skip_space, word_end
+
 # Kinds of lines.
 _OTHER, _VERTEX, _UV, _FACE, _SKIPPED = 0, 1, 2, 3, 4
 _MISSING = np.iinfo(np.int32).min  # a corner without texture coordinates
@@ -67,26 +69,9 @@ def _line_end(text, start):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _skip_space(text, at, end):  # type: ignore[no-untyped-def]
-    while at < end and text[at] <= 32:
-        at += 1
-    return at
-
-
-@njit(cache=True)
-def _word_end(text, at, end):  # type: ignore[no-untyped-def]
-    """End of the word at `at`; a comment has no words."""
-    if at < end and text[at] == 35:
-        return at
-    while at < end and text[at] > 32:
-        at += 1
-    return at
-
-
-@njit(cache=True)
 def _kind(text, at, end):  # type: ignore[no-untyped-def]
     """Kind of the line whose first word is at `at`, and the end of that word."""
-    stop = _word_end(text, at, end)
+    stop = word_end(text, at, end)
     length = stop - at
     if length == 0:
         return _SKIPPED, stop
@@ -112,16 +97,16 @@ def _count(text):  # type: ignore[no-untyped-def]
     start = 0
     while start < len(text):
         end = _line_end(text, start)
-        at = _skip_space(text, start, end)
+        at = skip_space(text, start, end)
         kind, at = _kind(text, at, end)
         if kind in (_VERTEX, _FACE):
             words = 0
-            at = _skip_space(text, at, end)
-            stop = _word_end(text, at, end)
+            at = skip_space(text, at, end)
+            stop = word_end(text, at, end)
             while stop > at:
                 words += 1
-                at = _skip_space(text, stop, end)
-                stop = _word_end(text, at, end)
+                at = skip_space(text, stop, end)
+                stop = word_end(text, at, end)
             if kind == _VERTEX:
                 vertices += 1
                 if words >= 6:
@@ -145,14 +130,14 @@ def _fill(text, values, uv, corners, corner_uv, sizes, statements, at_face):  # 
     start = 0
     while start < len(text):
         end = _line_end(text, start)
-        word = _skip_space(text, start, end)
+        word = skip_space(text, start, end)
         kind, at = _kind(text, word, end)
         if kind in (_VERTEX, _UV):
             width = values.shape[1] if kind == _VERTEX else 2
             for k in range(width):
-                at = _skip_space(text, at, end)
-                stop = _word_end(text, at, end)
-                value, right = _number(text, at, stop)
+                at = skip_space(text, at, end)
+                stop = word_end(text, at, end)
+                value, right = number(text, at, stop)
                 if kind == _UV:
                     uv[texel, k] = value if right else 0.0
                 elif right:
@@ -165,21 +150,21 @@ def _fill(text, values, uv, corners, corner_uv, sizes, statements, at_face):  # 
             else:
                 texel += 1
         elif kind == _FACE:
-            at = _skip_space(text, at, end)
-            stop = _word_end(text, at, end)
+            at = skip_space(text, at, end)
+            stop = word_end(text, at, end)
             while stop > at:
-                index, k = _integer(text, at, stop)
+                index, k = integer(text, at, stop)
                 if k == at or (k < stop and text[k] != 47):
                     bad_face = start if bad_face < 0 else bad_face
                 corners[corner] = index - 1 if index > 0 else (vertex + index if index < 0 else -1)
                 if k < stop:
-                    index, k = _integer(text, k + 1, stop)
+                    index, k = integer(text, k + 1, stop)
                     if index != 0:
                         corner_uv[corner] = index - 1 if index > 0 else texel + index
                 corner += 1
                 sizes[face] += 1
-                at = _skip_space(text, stop, end)
-                stop = _word_end(text, at, end)
+                at = skip_space(text, stop, end)
+                stop = word_end(text, at, end)
             face += 1
         elif kind == _OTHER:
             statements[statement, 0], statements[statement, 1] = word, end
@@ -187,86 +172,3 @@ def _fill(text, values, uv, corners, corner_uv, sizes, statements, at_face):  # 
             statement += 1
         start = end + 1
     return malformed, bad_face
-
-
-@njit(cache=True)
-def _integer(text, at, end):  # type: ignore[no-untyped-def]
-    """Integer at `at` within ±(2^31 - 2), 0 for none, and where it ends."""
-    sign = 1
-    if at < end and (text[at] == 45 or text[at] == 43):
-        sign = -1 if text[at] == 45 else 1
-        if at + 1 >= end or not 48 <= text[at + 1] <= 57:
-            return 0, at
-        at += 1
-    value = 0
-    while at < end and 48 <= text[at] <= 57:
-        value = min(value * 10 + text[at] - 48, 2147483646)
-        at += 1
-    return sign * value, at
-
-
-@njit(cache=True)
-def _number(text, at, end):  # type: ignore[no-untyped-def]
-    """Number in text[at:end], within 1 unit in the last place of float64, and whether all of it is one."""
-    if at == end:
-        return np.nan, False
-    sign = 1.0
-    if text[at] == 45 or text[at] == 43:
-        sign = -1.0 if text[at] == 45 else 1.0
-        at += 1
-    mantissa, digits, exponent, any_digit = np.uint64(0), 0, 0, False
-    point = False
-    while at < end:
-        c = text[at]
-        if 48 <= c <= 57:
-            any_digit = True
-            if digits < 19:
-                mantissa = mantissa * np.uint64(10) + np.uint64(c - 48)
-                digits += 1 if mantissa > 0 else 0
-                exponent -= 1 if point else 0
-            elif not point:
-                exponent += 1
-        elif c == 46 and not point:
-            point = True
-        else:
-            break
-        at += 1
-    if not any_digit:
-        return _word_number(text, at, end, sign)
-    if at < end and (text[at] | 32) in (101, 100):  # e, or Fortran's d
-        power, stop = _integer(text, at + 1, end)
-        if stop == at + 1:
-            return np.nan, False
-        exponent += max(-100000, min(100000, power))
-        at = stop
-    if at < end:
-        # What Visual C++ writes for infinity and NaN: 1.#INF, 1.#QNAN.
-        return np.nan, text[at] == 35
-    return sign * _scaled(float(mantissa), exponent), True
-
-
-@njit(cache=True)
-def _word_number(text, at, end, sign):  # type: ignore[no-untyped-def]
-    """Infinity or NaN by name."""
-    if end - at >= 3:
-        a, b, c = text[at] | 32, text[at + 1] | 32, text[at + 2] | 32
-        if (a, b, c) == (105, 110, 102):
-            return sign * np.inf, True
-        if (a, b, c) == (110, 97, 110):
-            return np.nan, True
-    return np.nan, False
-
-
-@njit(cache=True)
-def _scaled(mantissa, exponent):  # type: ignore[no-untyped-def]
-    """mantissa · 10^exponent; powers of ten up to 22 are exact."""
-    while exponent < -22 and mantissa != 0.0:
-        mantissa /= 1e22
-        exponent += 22
-    while exponent > 22 and mantissa != 0.0 and mantissa < np.inf:
-        mantissa *= 1e22
-        exponent -= 22
-    power = 1.0
-    for _ in range(min(22, abs(exponent))):
-        power *= 10.0
-    return mantissa / power if exponent < 0 else mantissa * power

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Mesh, Texture, Texturing
 
+_LINES = 10  # of what could not be read, beyond which lines are counted
+
 
 @dataclass(frozen=True)
 class Part:
@@ -50,6 +52,21 @@ class FileContents:
     unread: list[str] = field(default_factory=list)
 
 
+def compact(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.integer],
+    colors: NDArray[np.float32] | None,
+    uv: NDArray[np.float32] | None = None,
+    texture: Texture | None = None,
+) -> Part:
+    """A part with the vertices that it uses, where that saves memory."""
+    if 3 * len(faces) < len(vertices):
+        used, inverse = np.unique(faces, return_inverse=True)
+        faces = inverse.reshape(-1, 3)
+        vertices, colors = vertices[used], None if colors is None else colors[used]
+    return Part(vertices, faces, colors, uv, texture)
+
+
 def join(contents: FileContents) -> Mesh:
     """All parts as one mesh.
 
@@ -63,8 +80,13 @@ def join(contents: FileContents) -> Mesh:
         np.concatenate(faces),
         _join_colors(parts),
         _join_textures(parts),
-        tuple(dict.fromkeys(contents.unread)),
+        _shortened(list(dict.fromkeys(contents.unread))),
     )
+
+
+def _shortened(lines: list[str]) -> tuple[str, ...]:
+    more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    return (*lines[:_LINES], *more)
 
 
 def _join_colors(parts: Sequence[Part]) -> NDArray[np.float32] | None:

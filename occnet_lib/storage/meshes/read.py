@@ -21,7 +21,9 @@ from .obj import read_obj
 from .off import read_off
 from .packed import content
 from .parts import FileContents, join
+from .ply import read_ply
 from .side_files import side_files
+from .stl import read_stl
 from .suffixes import SUFFIXES, known_suffix, unread_format
 from .trimesh_reader import read_by_trimesh
 
@@ -35,7 +37,9 @@ _CHUNK = 100_000  # faces looked at together, to hold little memory of large mes
 # What reads a file of a kind: path, for files beside it and messages, and content.
 _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
     ".obj": read_obj,
+    ".ply": read_ply,
     ".off": read_off,
+    ".stl": read_stl,
     ".glb": read_gltf,
     ".gltf": read_gltf,
 }

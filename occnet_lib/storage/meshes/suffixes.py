@@ -5,7 +5,7 @@ from __future__ import annotations
 # In order of preference where a shape has several.
 SUFFIXES = (
     *(".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae"),
-    *(".obj.gz", ".ply.gz", ".off.gz", ".stl.gz", ".dae.gz"),
+    *(".obj.gz", ".glb.gz", ".gltf.gz", ".ply.gz", ".off.gz", ".stl.gz", ".dae.gz"),
 )
 
 _BLENDER = "convert it to GLB with Blender"

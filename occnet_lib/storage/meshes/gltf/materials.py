@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
 from occnet_lib.records import Texture, Wrap
-from occnet_lib.storage.meshes.images import MAX_EDGE, SMALL_EDGE, read_pixels
+from occnet_lib.storage.meshes.images import ImageReader
 
 from .accessors import Accessors
 from .document import Document, extension
@@ -24,7 +24,6 @@ from .primitives import Attributes
 _WRAPS: dict[int, Wrap] = {33071: "clamp", 33648: "mirror", 10497: "repeat"}
 _KTX2 = b"\xabKTX 20\xbb\r\n\x1a\n"
 _IMAGE_EXTENSIONS = ("EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds", "KHR_texture_basisu")
-_BUDGET = 2**26  # pixels of all textures of a file, beyond which they are reduced further
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Materials:
         self._looks: dict[int, Look] = {}
         self._textures: dict[tuple[int, Wrap, Wrap], Texture] = {}
         self._pixels: dict[int, NDArray[np.uint8] | str] = {}
-        self._pixel_count = 0
+        self._images = ImageReader()
         self.unread: list[str] = []
 
     def colors(
@@ -154,10 +153,7 @@ class Materials:
         if source not in self._pixels:
             try:
                 data = self._image_data(self._document.entry("images", source))
-                edge = MAX_EDGE if self._pixel_count < _BUDGET else SMALL_EDGE
-                pixels = read_pixels(data, edge)
-                self._pixel_count += pixels.shape[0] * pixels.shape[1]
-                self._pixels[source] = pixels
+                self._pixels[source] = self._images.read(data)
             except ValueError as error:
                 self._pixels[source] = f"image {source}: {error}"
         return self._pixels[source]

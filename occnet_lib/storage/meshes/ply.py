@@ -1,0 +1,177 @@
+"""PLY files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.colors import DEFAULT_COLOR
+from occnet_lib.records import Texture
+
+from . import polygons
+from .images import ImageReader
+from .parts import FileContents, Part, compact
+from .ply_elements import Columns, Lists, read_elements
+from .side_files import find_side_file
+
+_COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
+_UV = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
+
+
+def read_ply(path: Path, data: bytes) -> FileContents:
+    """Read a PLY file: polygons and triangle strips with colours of vertices or faces, or textures.
+
+    A texture takes the place of colours, colours of vertices that of colours of faces.
+
+    Raises:
+        ValueError, IndexError: malformed, or a face corner that is not a vertex.
+    """
+    elements, comments = read_elements(data)
+    vertex, face = elements.get("vertex", {}), elements.get("face", {})
+    corners = next((v for k, v in face.items() if "vert" in k and isinstance(v, Lists)), None)
+    strips = _strips(elements.get("tristrips", {}))
+    if (corners is None or not len(corners.sizes)) and not len(strips):
+        return FileContents()
+    if any(name not in vertex for name in "xyz"):
+        raise ValueError("vertices without x, y and z")
+    vertices = _stack(vertex, ("x", "y", "z")).astype(np.float64)
+    colors = _colors(vertex)
+    contents = FileContents()
+    if len(strips):
+        if strips.min() < 0 or strips.max() >= len(vertices):
+            raise IndexError(f"a strip names a vertex outside 0..{len(vertices) - 1}")
+        contents.parts.append(Part(vertices, strips, colors))
+    if corners is None:
+        return contents
+    flat = _integers(corners.values)
+    positions, owners = polygons.divide(vertices, flat, corners.sizes)
+    faces = flat[positions]
+    plain = np.ones(len(faces), bool)
+    names = [words[1].strip() for text in comments if _is_texture(words := text.split(None, 1))]
+    uv = _texture_coordinates(vertex, face, flat, corners.sizes)
+    if names and uv is None:
+        contents.unread += [f"texture {name}: no texture coordinates" for name in names]
+    elif uv is not None:
+        shown = uv[positions]
+        shown[..., 1] = 1 - shown[..., 1]
+        images = ImageReader()
+        chosen = _integers(_column(face, "texnumber", len(corners.sizes)))[owners]
+        for number, name in enumerate(names):
+            of_texture = (chosen == number) & np.isfinite(shown).all(axis=(1, 2))
+            texture = _texture(path, name, images, contents.unread)
+            if texture is not None and of_texture.any():
+                part = compact(vertices, faces[of_texture], None, shown[of_texture], texture)
+                contents.parts.append(part)
+                plain &= ~of_texture
+    if plain.any():
+        of_faces = None if colors is not None else _colors(face)
+        contents.parts.append(_plain(vertices, faces[plain], colors, of_faces, owners[plain]))
+    return contents
+
+
+def _plain(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    colors: NDArray[np.float32] | None,
+    of_faces: NDArray[np.float32] | None,
+    owners: NDArray[np.int64],
+) -> Part:
+    """A part without a texture, its vertices once a face where colours belong to faces."""
+    if of_faces is None:
+        return Part(vertices, faces, colors)
+    number = np.arange(3 * len(faces)).reshape(-1, 3)
+    return Part(vertices[faces].reshape(-1, 3), number, np.repeat(of_faces[owners], 3, axis=0))
+
+
+def _is_texture(words: list[str]) -> bool:
+    return len(words) == 2 and words[0].lower() == "texturefile"
+
+
+def _texture(path: Path, name: str, images: ImageReader, unread: list[str]) -> Texture | None:
+    file = find_side_file(path.parent, name)
+    try:
+        if file is None:
+            raise ValueError("no such file")
+        return Texture(images.read(file))
+    except ValueError as error:
+        unread.append(f"texture {name}: {error}")
+        return None
+
+
+def _column(columns: Columns, name: str, rows: int) -> NDArray[Any]:
+    """A scalar property, zeros where there is none."""
+    values = columns.get(name)
+    return np.zeros(rows) if values is None or isinstance(values, Lists) else values
+
+
+def _stack(columns: Columns, names: tuple[str, ...]) -> NDArray[Any]:
+    """(N, len(names)) scalar properties."""
+    arrays = [columns[name] for name in names]
+    return np.stack([array for array in arrays if not isinstance(array, Lists)], axis=1)
+
+
+def _integers(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Values as integers, -1 for those that are none."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    whole = np.isfinite(values) & (np.abs(values) < 2**31)
+    return np.where(whole, values, -1).astype(np.int64)
+
+
+def _strips(columns: Columns) -> NDArray[np.int64]:
+    """(T, 3) triangles of strips, which -1 separates; every second triangle of a strip is turned around."""
+    lists = next((v for k, v in columns.items() if "vert" in k and isinstance(v, Lists)), None)
+    if lists is None:
+        return np.zeros((0, 3), np.int64)
+    ends = np.cumsum(lists.sizes)[:-1]
+    flat = np.insert(_integers(lists.values), ends, -1)
+    triangles = (
+        np.stack([flat[:-2], flat[1:-1], flat[2:]], axis=1) if len(flat) > 2 else np.zeros((0, 3), np.int64)
+    )
+    at = np.arange(len(flat))
+    start = np.maximum.accumulate(np.where(flat < 0, at + 1, 0))  # where the strip of each number begins
+    odd = (at - start)[: len(triangles)] % 2 == 1
+    triangles[odd] = triangles[odd][:, [1, 0, 2]]
+    return triangles[(triangles >= 0).all(axis=1)]
+
+
+def _colors(columns: Columns) -> NDArray[np.float32] | None:
+    """(N, 3) sRGB colours of vertices or faces."""
+    names = next((names for names in _COLORS if all(name in columns for name in names)), None)
+    if names is None or any(isinstance(columns[name], Lists) for name in names):
+        return None
+    values = _stack(columns, names)
+    if not len(values):
+        return None
+    if values.dtype.kind == "i" and values.dtype.itemsize == 1:
+        values = values.view(np.uint8)
+    floats = values.astype(np.float64) / _full_scale(values)
+    return np.clip(np.nan_to_num(floats, nan=DEFAULT_COLOR), 0, 1).astype(np.float32)
+
+
+def _full_scale(values: NDArray[Any]) -> float:
+    """What stands for 1 in colours of a type: of bytes 255; of floats and large integers as their values say."""
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind == "u" and size <= 2:
+        return 255.0 if size == 1 else 65535.0
+    highest = float(values[np.isfinite(values)].max(initial=0))
+    if kind in "iu" or highest > 2:
+        return 65535.0 if highest > 255 else 255.0
+    return 1.0
+
+
+def _texture_coordinates(
+    vertex: Columns, face: Columns, flat: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """(C, 2) coordinates of all face corners, v upwards, NaN where there are none; None without any."""
+    lists = face.get("texcoord")
+    if isinstance(lists, Lists) and len(lists.values):
+        uv = np.full((len(flat), 2), np.nan, np.float32)
+        whole = lists.sizes == 2 * sizes
+        uv[np.repeat(whole, sizes)] = lists.values[np.repeat(whole, lists.sizes)].reshape(-1, 2)
+        return uv
+    names = next((names for names in _UV if all(name in vertex for name in names)), None)
+    return None if names is None else _stack(vertex, names).astype(np.float32)[flat]

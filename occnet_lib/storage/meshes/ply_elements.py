@@ -1,0 +1,263 @@
+"""The elements of PLY files: header, text and binary data of either byte order, lists of any type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TYPES = {
+    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
+    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
+    **{"float": "f4", "double": "f8", "float16": "f2", "float32": "f4", "float64": "f8"},
+    **{"int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8"},
+}
+_HEADER_END = re.compile(rb"(?:^|[\r\n])[ \t]*end_header[ \t]*(\r\n|\n|\r)")
+_LONGEST_HEADER = 2**20
+_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A list property: `values` of all rows, concatenated, and their number in each row (both 1D)."""
+
+    values: NDArray[np.generic]
+    sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property of an element, `count` being the type of a list's length and empty without a list."""
+
+    name: str
+    type: str
+    count: str = ""
+
+
+@dataclass(frozen=True)
+class Element:
+    """A kind of element as the header announces it."""
+
+    name: str
+    rows: int
+    properties: list[Property] = field(default_factory=list)
+
+
+Columns = dict[str, "NDArray[np.generic] | Lists"]
+
+
+def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str]]:
+    """All elements of a PLY file.
+
+    Returns:
+        by element the columns by property; and the comments.
+
+    Raises:
+        ValueError: not a PLY file, a malformed header, less data than the header announces, or more
+            numbers in a text file.
+    """
+    match = _HEADER_END.search(data, 0, _LONGEST_HEADER)
+    if data[:3] != b"ply" or match is None:
+        raise ValueError("no header from `ply` to `end_header`")
+    header = data[: match.start()].decode("utf-8", "surrogateescape")
+    order, elements, comments = _parse_header(re.split(r"[\r\n]+", header))
+    source: _Text | _Binary
+    if order:
+        # Behind lines that end in CR alone, LF is the first byte of the data.
+        only_cr = data[3:4] == b"\r" and data[4:5] != b"\n" and match[1] == b"\r\n"
+        start = match.end() - 1 if only_cr else match.end()
+        source = _Binary(data, start, order)
+    else:
+        from .numbers import numbers_of  # numba takes half a second
+
+        source = _Text(numbers_of(data[match.end() :]))
+    tables = {element.name: source.read(element) for element in elements}
+    if isinstance(source, _Text) and source.at != len(source.numbers):
+        raise ValueError(f"{len(source.numbers) - source.at} numbers more than the header announces")
+    return tables, comments
+
+
+def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:
+    """Byte order (empty: text), elements and comments."""
+    order: str | None = None
+    elements: list[Element] = []
+    comments: list[str] = []
+    for line in lines[1:]:
+        words = line.split()
+        if not words or words[0] == "obj_info":
+            continue
+        try:
+            if words[0] == "comment":
+                comments.append(line.strip()[len("comment") :].strip())
+            elif words[0] == "format":
+                order = _ORDERS[words[1]]
+            elif words[0] == "element":
+                elements.append(Element(words[1], int(words[2])))
+            elif words[0] == "property" and words[1] == "list":
+                elements[-1].properties.append(Property(words[4], _TYPES[words[3]], _TYPES[words[2]]))
+            elif words[0] == "property":
+                elements[-1].properties.append(Property(words[2], _TYPES[words[1]]))
+            else:
+                raise KeyError(words[0])
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"malformed header line: {line.strip()[:60]}") from error
+    if order is None or any(element.rows < 0 for element in elements):
+        raise ValueError("malformed header: no format, or a negative number of elements")
+    return order, elements, comments
+
+
+class _Source:
+    """Data from `at` on, in units: bytes of a binary file, numbers of a text file."""
+
+    at: int
+    size: int
+
+    def read(self, element: Element) -> Columns:
+        """The columns of an element, which begins at `at`."""
+        lists = [p for p in element.properties if p.count]
+        least = sum(self.width(p.count or p.type) for p in element.properties)
+        if element.rows and (not least or element.rows > (self.size - self.at) // least):
+            room = (self.size - self.at) // max(1, least)
+            raise ValueError(
+                f"the header announces {element.rows} of {element.name}, there is room for {room}"
+            )
+        if not element.rows:
+            empty = np.zeros(0, np.int64)
+            return {p.name: Lists(empty, empty) if p.count else empty for p in element.properties}
+        if lists and (columns := self._of_equal_rows(element, self._first_sizes(element))):
+            return columns
+        return self._of_any_rows(element) if lists else self._of_equal_rows(element, {}) or {}
+
+    def _first_sizes(self, element: Element) -> dict[str, int]:
+        """Lengths of the lists of the first row."""
+        at, sizes = self.at, {}
+        for p in element.properties:
+            if p.count:
+                sizes[p.name] = self.length(at, p)
+                at += self.width(p.count) + sizes[p.name] * self.width(p.type)
+            else:
+                at += self.width(p.type)
+        return sizes
+
+    def _of_equal_rows(self, element: Element, sizes: dict[str, int]) -> Columns | None:
+        """Columns where all rows have lists of these lengths; None where they do not."""
+        stride = sum(
+            self.width(p.count) + sizes.get(p.name, 1) * self.width(p.type) for p in element.properties
+        )
+        rows = element.rows
+        if rows > (self.size - self.at) // stride:
+            return None
+        columns: Columns = {}
+        at = self.at
+        for p in element.properties:
+            length = sizes.get(p.name, 1)
+            if p.count:
+                if (self.table(at, rows, 1, stride, p.count) != length).any():
+                    return None
+                at += self.width(p.count)
+            table = self.table(at, rows, length, stride, p.type)
+            columns[p.name] = Lists(table.ravel(), np.full(rows, length)) if p.count else table[:, 0]
+            at += length * self.width(p.type)
+        self.at += rows * stride
+        return columns
+
+    def _of_any_rows(self, element: Element) -> Columns:
+        """Columns of rows with lists of different lengths."""
+        at = self.at
+        starts: list[list[int]] = [[] for _ in element.properties]
+        sizes: list[list[int]] = [[] for _ in element.properties]
+        steps = [(p, self.width(p.count), self.width(p.type)) for p in element.properties]
+        for row in range(element.rows):
+            for k, (p, count, width) in enumerate(steps):
+                length = 1
+                if p.count:
+                    length = self.length(at, p) if at + count <= self.size else -1
+                at += count
+                if length < 0 or at + length * width > self.size:
+                    raise ValueError(f"the data ends in row {row} of {element.rows} of {element.name}")
+                starts[k].append(at)
+                sizes[k].append(length)
+                at += length * width
+        columns: Columns = {}
+        for k, p in enumerate(element.properties):
+            lengths = np.array(sizes[k], np.int64)
+            first = np.repeat(np.array(starts[k], np.int64), lengths)
+            step = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            values = self.gather(first + step * self.width(p.type), p.type)
+            columns[p.name] = Lists(values, lengths) if p.count else values
+        self.at = at
+        return columns
+
+    def length(self, at: int, of: Property) -> int:
+        """Length of the list at a position."""
+        length = int(self.table(at, 1, 1, 1, of.count)[0, 0])
+        if not 0 <= length <= self.size:
+            raise ValueError(f"a list {of.name} of {length} values")
+        return length
+
+    def width(self, kind: str) -> int:
+        """Units that a value of a type takes; none for no type."""
+        raise NotImplementedError
+
+    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
+        """(rows, columns) values, each row `stride` units behind the one before."""
+        raise NotImplementedError
+
+    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
+        """Values at these positions."""
+        raise NotImplementedError
+
+
+class _Text(_Source):
+    """Numbers of a text file."""
+
+    def __init__(self, numbers: NDArray[np.float64]) -> None:
+        self.numbers, self.at, self.size = numbers, 0, len(numbers)
+
+    def width(self, kind: str) -> int:
+        return 1 if kind else 0
+
+    def length(self, at: int, of: Property) -> int:
+        value = self.numbers[at] if at < self.size else np.nan
+        if not 0 <= value <= self.size or value != int(value):
+            raise ValueError(f"a list {of.name} of {value:g} values")
+        return int(value)
+
+    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
+        step = self.numbers.itemsize
+        table = np.ndarray((rows, columns), np.float64, self.numbers, at * step, (stride * step, step))
+        return self._typed(table, kind)
+
+    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
+        return self._typed(self.numbers[places], kind)
+
+    @staticmethod
+    def _typed(values: NDArray[np.float64], kind: str) -> NDArray[np.generic]:
+        """Values of an integer type as such, unless the text has others."""
+        if kind[0] == "f":
+            return values
+        with np.errstate(invalid="ignore"):
+            integers = values.astype(kind)
+        return integers if (integers == values).all() else values
+
+
+class _Binary(_Source):
+    """Bytes of a binary file."""
+
+    def __init__(self, data: bytes, start: int, order: str) -> None:
+        self.data, self.at, self.size, self.order = data, start, len(data), order
+
+    def width(self, kind: str) -> int:
+        return int(kind[1:]) if kind else 0
+
+    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
+        kind = self.order + kind
+        return np.ndarray((rows, columns), kind, self.data, at, (stride, np.dtype(kind).itemsize))
+
+    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
+        dtype = np.dtype(self.order + kind)
+        raw = np.frombuffer(self.data, np.uint8)
+        return raw[places[:, None] + np.arange(dtype.itemsize)].reshape(-1).view(dtype)

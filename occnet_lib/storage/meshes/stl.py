@@ -1,0 +1,94 @@
+"""STL files, binary and text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .parts import FileContents, Part
+
+_HEADER = 84  # bytes: a text of 80 and the number of faces
+_FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_TEXT = re.compile(rb"[ \t\r\n]*solid\b", re.IGNORECASE)
+_NAME = re.compile(rb"(?:end)?solid\b[^\r\n]*?(?=\bfacet\s+normal\b|[\r\n]|\Z)", re.IGNORECASE)
+_CORNER = re.compile(rb"\bvertex\s+(\S+\s+\S+\s+\S+)", re.IGNORECASE)
+
+
+def read_stl(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like every reader
+    """Read an STL file, each face with vertices of its own.
+
+    Colours of binary files are read as VisCAM and as Materialise Magics write them.
+
+    Raises:
+        ValueError: the number of faces in a binary file's header does not fit the file's length; a text
+            file ends within a face or holds a malformed number.
+    """
+    return _read_text(data) if _is_text(data) else _read_binary(data)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file is text; headers of binary files may begin with `solid`, too."""
+    if len(data) >= _HEADER and len(data) == _HEADER + _FACE.itemsize * _announced(data):
+        return False
+    start = data[:2048]
+    return _TEXT.match(start) is not None and b"\0" not in start
+
+
+def _announced(data: bytes) -> int:
+    return int.from_bytes(data[80:84], "little")
+
+
+def _read_binary(data: bytes) -> FileContents:
+    if len(data) < _HEADER:
+        raise ValueError(f"{len(data)} bytes are neither text nor a binary file")
+    announced, rest = _announced(data), len(data) - _HEADER
+    room, over = divmod(rest, _FACE.itemsize)
+    count, contents = announced, FileContents()
+    if announced > room:
+        raise ValueError(f"the header announces {announced} faces, there is room for {room} in the file")
+    if announced == 0 and room and not over:  # of programs that cannot go back to the header
+        count = room
+        contents.unread.append(f"the header announces no faces; the {room} of the file were read")
+    elif rest > count * _FACE.itemsize:
+        surplus = rest - count * _FACE.itemsize
+        contents.unread.append(f"{surplus} bytes behind the last of {count} faces were not read")
+    faces = np.frombuffer(data, _FACE, count, _HEADER)
+    colors = _face_colors(faces["attribute"], data[:80])
+    contents.parts.append(_soup(faces["corners"].reshape(-1, 3).astype(np.float64), colors))
+    return contents
+
+
+def _soup(corners: NDArray[np.float64], of_faces: NDArray[np.float32] | None) -> Part:
+    colors = None if of_faces is None else np.repeat(of_faces, 3, axis=0)
+    return Part(corners, np.arange(len(corners)).reshape(-1, 3), colors)
+
+
+def _face_colors(attribute: NDArray[np.uint16], header: bytes) -> NDArray[np.float32] | None:
+    """(F, 3) colours of 5 bits each.
+
+    Magics says `COLOR=` and the colour of the whole in the header; a face has that where bit 15 is set, else red in
+    the low bits. VisCAM sets bit 15 where a face has a colour, blue in the low bits.
+    """
+    bits = np.stack([attribute >> shift & 31 for shift in (0, 5, 10)], axis=1).astype(np.float32)
+    bits /= 31
+    own = np.asarray(attribute >> 15, bool)
+    if (at := header.find(b"COLOR=")) >= 0 and len(header) >= at + 9:
+        whole = np.frombuffer(header, np.uint8, 3, at + 6).astype(np.float32) / 255
+        bits[own] = whole
+        return bits
+    return bits[:, ::-1].copy() if len(own) and own.all() else None
+
+
+def _read_text(data: bytes) -> FileContents:
+    from .numbers import numbers_of  # numba takes half a second
+
+    corners = _CORNER.findall(_NAME.sub(b"", data))  # names may hold any words
+    if len(corners) % 3:
+        raise ValueError("the file ends within a face, or has one without three corners")
+    contents = FileContents([_soup(numbers_of(b" ".join(corners)).reshape(-1, 3), None)])
+    if corners and b"endsolid" not in data[-1024:].lower():
+        contents.unread.append("the file ends without endsolid: faces may be missing")
+    return contents
