@@ -98,11 +98,10 @@ def _reconstruct_object(reconstructor: Reconstructor, photos: list[Path], out: P
     if result.status == "failed":
         raise MeshError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
     result.save(out)
-    wanted, faces = reconstructor.config.max_faces, len(result.mesh.faces)
-    if wanted and not reconstructor.config.max_error and faces > 1.1 * wanted:
-        logger.warning("%s has %d faces: %d would open the mesh or cost its shape", out, faces, wanted)
+    if result.reason:
+        logger.warning("%s: %s", out, result.reason)
     steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in result.seconds.items())
-    say(f"{out}: {faces} faces (CPU seconds: {steps})")
+    say(f"{out}: {len(result.mesh.faces)} faces (CPU seconds: {steps})")
 
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:

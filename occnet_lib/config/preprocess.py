@@ -129,3 +129,9 @@ class Audit(Section):
     repaired: Literal["ok", "warn", "failed"] = Field(
         "warn", description="what a shape is that had to be closed by force"
     )
+    faces: float = Field(
+        1.25,
+        ge=1.0,
+        description="times `watertight.max_faces`: a closed mesh that keeps more faces becomes `warn`, as fewer would "
+        "open it or cost its shape",
+    )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
+_MANY_FACES = 1.25  # times `max_faces` are worth a warning
 BOX_OF_ANY_TURN = BOX * 3**0.5  # edge of that which holds the same cube however it is turned
 
 
@@ -39,8 +40,8 @@ class Reconstruction:
     Attributes:
         mesh: closed, outward, in `frame`; without faces where the field has no surface.
         frame: unit; or camera (x right, y up, z towards the camera), of a `frame: camera` model whose camera is unknown.
-        status: ok, or failed where there is no surface.
-        reason: why it failed.
+        status: ok; warn where the mesh has many more faces than `max_faces`; failed where there is no surface.
+        reason: why it is not ok.
         seconds: CPU seconds by step.
         points: number of points at which the field was asked by MISE.
         loss_before, loss_after: of the refinement; not a number where there was none.
@@ -139,8 +140,11 @@ def reconstruct(
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
             directions = field_normals(refine_field, found.mesh, device)
+    reason = _too_many_faces(len(found.mesh.faces), config)
     return Reconstruction(
         mesh=found.mesh,
+        status="warn" if reason else "ok",
+        reason=reason,
         normals=directions,
         seconds=seconds,
         points=grid.evaluated,
@@ -148,6 +152,13 @@ def reconstruct(
         loss_after=found.loss_after,
         refined=found.kept,
     )
+
+
+def _too_many_faces(faces: int, config: Reconstruct) -> str:
+    """What to say of a mesh that could not be simplified to the faces wanted; empty where it could."""
+    if not config.max_faces or config.max_error or faces <= _MANY_FACES * config.max_faces:
+        return ""
+    return f"{faces} faces, more than reconstruct.max_faces {config.max_faces}: so few would open it or cost its shape"
 
 
 def _number(config: Reconstruct) -> float:

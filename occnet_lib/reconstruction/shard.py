@@ -52,6 +52,8 @@ def reconstruct_shard(
             for i, result in zip(some, results, strict=True):
                 key, values = shard.keys[i], _values(result, reconstructor.threshold, share)
                 folder.add(key, result.mesh, result.status, result.reason, **values)
+                if result.status == "warn":
+                    LOG.warning("%s: %s", key.name, result.reason)
                 LOG.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], share)
 
 

@@ -49,6 +49,10 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
         level = _LEVELS.index(config.repaired)
         if level:
             yield level, f"closed by force (audit.repaired: {config.repaired})"
+    ratio = closed.get("faces_ratio")
+    if ratio is not None and ratio > config.faces:
+        count = closed.get("faces_out")
+        yield 1, f"{count} faces, {ratio:.3g} times watertight.max_faces, above audit.faces {config.faces:g}"
     yield from _below(
         views.get("inside"), "{} of the closed surface in the silhouettes", "silhouette", config
     )

@@ -32,12 +32,12 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
 
     Returns:
         the closed mesh in the unit frame with vertices that float32 holds exactly. Its audit tells `faces_in`,
-        `faces_fused` (before simplification), `faces_out`, `closed`, `repaired`, `components_removed`,
-        `hollows_filled`, `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its
-        bounding box, that of the input being 1), `voxel` (spacing of the samples), `surface_error_{mean,p95,max}`
-        from the result to the input, `input_error_{mean,p95,max}` from the visible input to the result,
-        `hidden_share` of the input's area that lies inside, and of the rule flood `leak` (`leak.leaked_share`); all
-        lengths in the unit frame.
+        `faces_fused` (before simplification), `faces_out`, `faces_ratio` (to `max_faces`), `closed`, `repaired`,
+        `components_removed`, `hollows_filled`, `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio`
+        (longest edge of its bounding box, that of the input being 1), `voxel` (spacing of the samples),
+        `surface_error_{mean,p95,max}` from the result to the input, `input_error_{mean,p95,max}` from the visible
+        input to the result, `hidden_share` of the input's area that lies inside, and of the rule flood `leak`
+        (`leak.leaked_share`); all lengths in the unit frame.
 
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
@@ -58,6 +58,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         "faces_in": len(mesh.faces),
         "faces_fused": len(fused.faces),
         "faces_out": len(closed.faces),
+        "faces_ratio": len(closed.faces) / config.max_faces,
         "repaired": repaired,
         "components_removed": removed,
         "hollows_filled": filled,

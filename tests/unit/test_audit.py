@@ -90,6 +90,15 @@ def test_a_repair_is_what_the_configuration_says() -> None:
     assert judged(limits={"repaired": "ok"}, repaired=True)[0] == "ok"
 
 
+def test_more_faces_than_wanted_are_said_but_not_a_few_more() -> None:
+    assert judged(faces_ratio=1.2, faces_out=24_000) == ("ok", "")
+    status, reason = judged(faces_ratio=7.5, faces_out=150_000)
+    assert status == "warn"
+    assert reason == "150000 faces, 7.5 times watertight.max_faces, above audit.faces 1.25"
+    assert judged(faces_ratio=1e9, faces_out=10**9)[0] == "warn"
+    assert judged(limits={"faces": 10.0}, faces_ratio=7.5, faces_out=150_000)[0] == "ok"
+
+
 @pytest.mark.parametrize(
     "limits", [{"distance": (3, 2)}, {"edge": (-1, 2)}, {"silhouette": (0.9, 0.99)}, {"distance": 2}]
 )

@@ -119,6 +119,18 @@ def test_two_parts_become_one_closed_mesh_of_two_components():
     assert not result.refined
 
 
+@pytest.mark.parametrize(("max_faces", "status"), [(10, "warn"), (0, "ok"), (100_000, "ok")])
+def test_more_faces_than_wanted_are_said(max_faces, status):
+    def field(points):
+        centred = (points + 0.5) % 0.25 - 0.125  # 64 balls, of which none has fewer than four faces
+        return np.float32(0.08) - np.linalg.norm(centred, axis=1)
+
+    config = Reconstruct(resolution0=33, upsampling_steps=0, threshold=0.5, max_faces=max_faces)
+    result = reconstruct(field, config, rng=rng(), box=1.0)
+    assert result.status == status
+    assert result.reason.startswith(f"{len(result.mesh.faces)} faces, more than" if status == "warn" else "")
+
+
 def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
     def field(points: torch.Tensor) -> torch.Tensor:
         return 10 * (0.4 - points.norm(dim=1))

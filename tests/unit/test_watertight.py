@@ -153,6 +153,7 @@ def test_frame_and_audit_are_those_of_the_input() -> None:
     np.testing.assert_allclose(result.loc, [3, -2, 100])
     assert result.audit["faces_in"] == len(moved.faces)
     assert result.audit["faces_out"] == len(result.mesh.faces) <= COARSE.max_faces + 50
+    assert result.audit["faces_ratio"] == len(result.mesh.faces) / COARSE.max_faces
     assert result.audit["closed"] is True
     assert result.audit["components_removed"] == 0
     assert result.audit["hidden_share"] > 0  # the legs run into the seat
