@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import config as configuration
 from .commands_shared import UnitMesh, out_option, progress, solid_mesh, unit_mesh
@@ -17,8 +18,10 @@ from .errors import EmptyMeshError, ImageError, MeshError, OccnetError
 from .logs import say
 from .records import Mesh
 from .seeds import rng
+from .storage.atomic import replacing
 
 if TYPE_CHECKING:
+    from .reconstruction.cutout import MaskSource
     from .reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,20 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--refine", type=int, metavar="STEPS", help="steps of refinement; 0: none")
 
+    parser.add_argument(
+        "--mask",
+        default="auto",
+        choices=("auto", "alpha", "background"),
+        help="what separates the object: the image's transparency, or its plain background (auto: alpha if it "
+        "looks like a mask)",
+    )
+    parser.add_argument(
+        "--save-input",
+        type=Path,
+        metavar="PNG",
+        help="also write the image that the network sees; for several photos a folder",
+    )
+
 
 def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
     """The configuration with what the command line says about reconstruction."""
@@ -77,10 +94,12 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
     reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
     objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
     outs = _files(objects, args)
+    inputs = _input_files(args)
     failed = 0
     for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
         try:
-            _reconstruct_object(reconstructor, photos, out, config.seed)
+            images = [_load(photo, reconstructor, args.mask, inputs.get(photo)) for photo in photos]
+            _reconstruct_object(reconstructor, images, photos[0], out, config.seed)
         except (ImageError, MeshError) as error:
             if len(objects) == 1:
                 raise
@@ -90,13 +109,48 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
         raise OccnetError(f"{failed} of {len(objects)} photos gave no mesh", hint="the lines above say why")
 
 
-def _reconstruct_object(reconstructor: Reconstructor, photos: list[Path], out: Path, seed: int) -> None:
-    from .reconstruction.photo import load_photo
+def _load(
+    photo: Path, reconstructor: Reconstructor, mask: MaskSource, input_file: Path | None
+) -> NDArray[np.uint8]:
+    """The image of a photo for the network."""
+    from .reconstruction.photo import centred, load_photo
 
-    images = np.stack([load_photo(photo) for photo in photos])
-    result = reconstructor(images, rng(seed, "reconstruct", photos[0].stem), normals=True)
+    cutout = load_photo(photo, mask)
+    say(f"{photo}: object from {cutout.method}")
+    image = centred(cutout.image)
+    if input_file is not None:
+        from PIL import Image
+
+        with replacing(input_file) as temporary:
+            Image.fromarray(reconstructor.seen(image)).save(temporary, format="PNG")
+    return image
+
+
+def _input_files(args: argparse.Namespace) -> dict[Path, Path]:
+    """Where `--save-input` puts the image of each photo."""
+    out: Path | None = args.save_input
+    if out is None:
+        return {}
+    if out.suffix and not out.is_dir():
+        if out.suffix.lower() != ".png" or len(args.photos) > 1:
+            raise OccnetError(
+                f"expected one .png file for one photo, a folder for {len(args.photos)}",
+                path=out,
+                hint="--save-input seen.png, or --save-input folder",
+            )
+        return {args.photos[0]: out}
+    files = {photo: out / f"{photo.stem}.png" for photo in args.photos}
+    if len(set(files.values())) < len(files):
+        raise OccnetError("would hold two images of one name", path=out, hint="rename a photo")
+    return files
+
+
+def _reconstruct_object(
+    reconstructor: Reconstructor, images: list[NDArray[np.uint8]], photo: Path, out: Path, seed: int
+) -> None:
+    result = reconstructor(np.stack(images), rng(seed, "reconstruct", photo.stem), normals=True)
     if result.status == "failed":
-        raise MeshError(result.reason, path=photos[0], hint="lower --threshold or use another photo")
+        raise MeshError(result.reason, path=photo, hint="lower --threshold or use another photo")
     result.save(out)
     if result.reason:
         logger.warning("%s: %s", out, result.reason)

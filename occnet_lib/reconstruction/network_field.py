@@ -80,12 +80,27 @@ class Reconstructor:
         """(1, c_dim) of one picture."""
         import torch
 
+        with torch.inference_mode():
+            code = self._network.encode(self._input(image[None]))
+        return code.clone()
+
+    def _input(self, images: NDArray[np.uint8]) -> Tensor:
+        """(B, 3, size, size) of pictures (B, H, W, 3)."""
+        import torch
+
         from occnet_lib.networks.images import encoder_input
 
-        pixels = torch.as_tensor(np.ascontiguousarray(image), device=self.device)[None]
-        with torch.inference_mode():
-            code = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
-        return code.clone()
+        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
+        return encoder_input(pixels, self._options["train"]["image_size"])
+
+    def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the encoder sees of an image (H, W, 3): (size, size, 3) uint8 sRGB.
+
+        An encoder of silhouettes takes outline and darkness from it.
+        """
+        pixels = self._input(image[None])[0].permute(1, 2, 0) * 255.0
+        array: NDArray[np.uint8] = pixels.round().byte().cpu().numpy()
+        return array
 
     def __call__(
         self,
@@ -192,9 +207,6 @@ class Reconstructor:
         """
         import torch
 
-        from occnet_lib.networks.images import encoder_input
-
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
         turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
         at = torch.as_tensor(np.asarray(points, dtype=np.float32), device=self.device)
         at = at.expand(len(images), -1, -1)
@@ -202,7 +214,7 @@ class Reconstructor:
             1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
         )
         with torch.inference_mode():
-            codes = self._network.encode(encoder_input(pixels, self._options["train"]["image_size"]))
+            codes = self._network.encode(self._input(images))
             parts = [slice(k, k + step) for k in range(0, len(images), step)]
             found = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
             array: NDArray[np.float32] = torch.cat(found).float().cpu().numpy()

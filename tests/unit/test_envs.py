@@ -50,7 +50,8 @@ def test_every_direct_dependency_is_pinned(project):
         for line in (project / "envs" / "requirements.txt").read_text().splitlines()
     }
     direct = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    for requirement in [*direct["dependencies"], *direct["optional-dependencies"]["dev"]]:
+    extras = direct["optional-dependencies"]
+    for requirement in [*direct["dependencies"], *(pin for extra in extras.values() for pin in extra)]:
         name = requirement.split(";")[0].split(">=")[0].strip().lower().replace("_", "-")
         if name != "open3d":  # open3d-cpu is the same library on the platform of the pins
             assert name in pins, f"{name} is not in envs/requirements.txt"

@@ -1,15 +1,24 @@
-"""Photos: masks, plain backgrounds, margins, and what is refused."""
+"""Photos: files, masks, plain backgrounds, margins, and what is refused."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from occnet_lib.errors import ImageError
-from occnet_lib.reconstruction.photo import OBJECT_SHARE, load_photo
+from occnet_lib.reconstruction import image_file
+from occnet_lib.reconstruction import photo as photo_module
+from occnet_lib.reconstruction.photo import OBJECT_SHARE, centred
 
 RED = (200, 30, 40)
+
+
+def load_photo(path, size=137, mask="auto") -> np.ndarray:
+    return centred(photo_module.load_photo(path, mask).image, size)
 
 
 def picture(height=200, width=300, background=(255, 255, 255), box=(120, 60, 220, 140)) -> np.ndarray:
@@ -116,3 +125,190 @@ def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path):
     cut.write_bytes(cut.read_bytes()[:2000])
     with pytest.raises(ImageError, match="cannot be read"):
         load_photo(cut)
+
+
+CHAIR = (150, 90, 40)
+
+
+def chair(height=300, width=400) -> np.ndarray:
+    """(H, W) of a chair seen from its side."""
+    mask = np.zeros((height, width), bool)
+    mask[40:260, 140:175] = mask[150:170, 140:260] = mask[150:260, 240:260] = True
+    return mask
+
+
+def before(background, mask=None, noise=0.0) -> np.ndarray:
+    """A chair before a background, (H, W, 3) or a colour."""
+    mask = chair() if mask is None else mask
+    image = np.where(mask[..., None], np.array(CHAIR, float), np.asarray(background, float))
+    image = image + noise * np.random.default_rng(0).standard_normal(image.shape)
+    return image.clip(0, 255).round().astype(np.uint8)
+
+
+def blob(row, column, rows, columns, blur) -> np.ndarray:
+    """(300, 400) of a blurred ellipse of height 1."""
+    y, x = np.mgrid[:300, :400]
+    inside = ((y - row) / rows) ** 2 + ((x - column) / columns) ** 2 < 1
+    return gaussian_filter(inside.astype(float), blur)
+
+
+def method_of(path, mask="auto") -> str:
+    """How a photo of the chair was cut out, which must be right to a pixel or two."""
+    cutout = photo_module.load_photo(path, mask)
+    ys, xs = np.nonzero(cutout.image.min(axis=2) < 190)
+    height, width = np.ptp(ys) + 1, np.ptp(xs) + 1
+    assert abs(height - 220) <= 2
+    assert abs(width - 120) <= 2
+    white = (cutout.image > 240).all(axis=2).sum()
+    assert white == pytest.approx(cutout.image[..., 0].size - chair().sum(), rel=0.01)
+    return cutout.method
+
+
+def with_alpha(image, alpha) -> np.ndarray:
+    return np.dstack([image, np.broadcast_to(alpha, image.shape[:2]).round().astype(np.uint8)])
+
+
+def rounded(height=300, width=400, radius=20) -> np.ndarray:
+    """(H, W) opacity of a rectangle with rounded corners."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    dy = np.maximum(np.abs(y - height / 2) - (height / 2 - radius), 0)
+    dx = np.maximum(np.abs(x - width / 2) - (width / 2 - radius), 0)
+    return 255 * np.clip(radius - np.hypot(dy, dx) + 0.5, 0, 1)
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (225, 228, 235)])
+def test_an_alpha_channel_that_is_no_mask_does_not_count(tmp_path, background):
+    image, pixel = before(background), np.full((300, 400), 255)
+    pixel[120, 60] = 0
+    for alpha in (254, 200, pixel, rounded(), rounded(radius=45)):
+        assert "background" in method_of(save(tmp_path, with_alpha(image, alpha)))
+    # A window before its own soft shadow.
+    window = np.pad(rounded(), 50)
+    shadow = 120 * gaussian_filter(np.pad(np.ones((300, 400)), 50), 12)
+    around = np.where(window[..., None] >= 128, np.pad(image, ((50, 50), (50, 50), (0, 0))), 0)
+    path = save(tmp_path, with_alpha(around, np.maximum(window, shadow)))
+    assert "opaque rectangle" in method_of(path)
+
+
+def test_a_mask_is_taken_with_its_holes_and_without_its_soft_shadow(tmp_path):
+    clutter = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    image = np.where(chair()[..., None], np.array(CHAIR, np.uint8), clutter)
+    assert method_of(save(tmp_path, with_alpha(image, 255 * chair()))) == "alpha"
+    shadow = 160 * blob(260, 210, 15, 90, 6)
+    image = np.where(chair()[..., None], np.array(CHAIR, np.uint8), np.uint8(10))
+    alpha = np.maximum(255 * chair(), shadow)
+    assert method_of(save(tmp_path, with_alpha(image, alpha))) == "alpha, soft shadow removed"
+
+
+def test_an_opaque_rectangle_is_the_object_or_the_user_is_asked(tmp_path):
+    alpha = np.zeros((300, 400))
+    alpha[60:240, 100:300] = 255
+    face = np.full((300, 400, 3), CHAIR, np.uint8)
+    cutout = photo_module.load_photo(save(tmp_path, with_alpha(face, alpha)))
+    assert cutout.method == "alpha"
+    assert extent(cutout.image) == (100, 60, 300, 240)
+    face[100:200, 150:250] = 255
+    path = save(tmp_path, with_alpha(face, alpha))
+    with pytest.raises(ImageError, match=r"rectangle with something in it.*--mask alpha"):
+        photo_module.load_photo(path)
+    assert extent(photo_module.load_photo(path, "alpha").image) == (100, 60, 300, 240)
+    with pytest.raises(ImageError, match="no transparent background"):
+        photo_module.load_photo(save(tmp_path, before(255), "opaque.png"), "alpha")
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_vignettes_gradients_and_soft_shadows_are_background(tmp_path, noise):
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    white, blue = np.full((300, 400, 3), 240.0), np.full((300, 400, 3), (190.0, 205.0, 230.0))
+    vignette, gradient = 1 - 0.15 * (x**2 + y**2), 0.9 + 0.07 * y - 0.04 * x
+    shadow = 1 - 0.45 * blob(255, 220, 18, 95, 7)
+    for colour in (white, blue):
+        for shade in (vignette, gradient):
+            path = save(tmp_path, before(colour * shade[..., None], noise=noise))
+            assert method_of(path) == "plain background"
+        for shade in (shadow, shadow * vignette):
+            path = save(tmp_path, before(colour * shade[..., None], noise=noise))
+            assert method_of(path) == "plain background, soft shadow removed"
+    faint = 255.0 * (1 - 0.08 * blob(255, 220, 18, 95, 10))
+    path = save(tmp_path, before(np.repeat(faint[..., None], 3, 2)))
+    assert method_of(path) == "plain background, soft shadow removed"
+
+
+def test_what_a_shadow_cannot_be_told_from_is_refused(tmp_path):
+    # A grey chair as dark as its shadow, which flows into it.
+    grey = before(255 * (1 - 0.5 * blob(220, 200, 25, 110, 9))[..., None])
+    grey[chair()] = 140
+    with pytest.raises(ImageError, match="shadow cannot be distinguished"):
+        photo_module.load_photo(save(tmp_path, grey))
+    blurred = gaussian_filter(before(235), (9, 9, 0))
+    with pytest.raises(ImageError, match=r"blurred|hardly differs|no object"):
+        photo_module.load_photo(save(tmp_path, blurred))
+    pale = before(230, np.zeros((300, 400), bool), noise=3.0)
+    pale[chair()] -= 20
+    pale[200:225, 145:165] = 80
+    with pytest.raises(ImageError, match="hardly differs"):
+        photo_module.load_photo(save(tmp_path, pale))
+
+
+def test_a_thin_frame_is_cropped_and_a_wide_one_refused(tmp_path):
+    for colour in (0, 120):
+        thin = np.pad(before(255), ((8, 8), (8, 8), (0, 0)), constant_values=colour)
+        assert method_of(save(tmp_path, thin)) == "plain background, frame cropped"
+        wide = np.pad(before(255), ((70, 70), (70, 70), (0, 0)), constant_values=colour)
+        with pytest.raises(ImageError, match=r"framed picture.*crop the frame"):
+            photo_module.load_photo(save(tmp_path, wide))
+    line = before(250)
+    line[20:280, 60:340][[0, 1, -2, -1]] = line[20:280, 60:340][:, [0, 1, -2, -1]] = 30
+    with pytest.raises(ImageError, match="framed picture"):
+        photo_module.load_photo(save(tmp_path, line))
+
+
+def test_lines_before_a_plain_colour_are_not_plain(tmp_path):
+    grid = np.full((300, 400, 3), 58, np.uint8)
+    grid[::50], grid[:, ::50] = 180, 180
+    with pytest.raises(ImageError, match="not plain"):
+        photo_module.load_photo(save(tmp_path, before(grid)))
+
+
+def test_an_object_that_goes_on_beyond_the_photo_is_warned_of(tmp_path, caplog):
+    photo_module.load_photo(save(tmp_path, before(255)[:200]))
+    assert "touches the border" in caplog.text
+
+
+def test_a_white_background_stays_as_it_is(tmp_path):
+    image = before(255)
+    cutout = photo_module.load_photo(save(tmp_path, image))
+    assert cutout.unchanged
+    assert (cutout.image == image).all()
+    image[3:6, 3:6] = 0  # dirt
+    cutout = photo_module.load_photo(save(tmp_path, image))
+    assert not cutout.unchanged
+    assert (cutout.image == before(255)).all()
+
+
+def test_large_photos_are_reduced_and_white_means_white(tmp_path):
+    mask = chair().repeat(5, 0).repeat(5, 1)
+    for name in ("photo.png", "photo.jpg"):
+        image = image_file.read_image(save(tmp_path, before(230, mask), name))
+        assert max(image.shape) == image_file.WORKING_EDGE
+        assert image.shape[0] == 768
+    ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (8, 1))
+    for scale, kind in ((1, np.float32), (255, np.float32), (65535, np.uint16)):
+        path = tmp_path / "grey.tif"
+        Image.fromarray((ramp * scale).astype(kind)).save(path)
+        levels = image_file.read_image(path)[0, :, 0]
+        assert np.abs(levels - np.linspace(0, 255, 64)).max() <= 1
+    dark = tmp_path / "dark.png"
+    Image.fromarray(np.full((8, 8), 200, np.uint16)).save(dark)  # 16 bits, nearly black
+    assert image_file.read_image(dark).max(axis=2).min() == 255
+    assert image_file.read_image(dark)[..., :3].max() <= 1
+
+
+def test_heic_is_read_or_the_package_named(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "photo.heic"
+    heif.from_pillow(Image.fromarray(before(255))).save(path, quality=95)
+    assert "background" in method_of(path)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"HEIC image.*pip install pillow-heif"):
+        photo_module.load_photo(path)

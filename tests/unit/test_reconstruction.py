@@ -12,7 +12,7 @@ from occnet_lib import cli
 from occnet_lib.config import Config, Model, Reconstruct
 from occnet_lib.errors import ConfigError, DataError, MeshError
 from occnet_lib.geometry.repair import soundness
-from occnet_lib.networks.checkpoint import network_file, save_network
+from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.folded import MeanField
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.reconstruction.extract import surface, threshold_logit
@@ -625,6 +625,27 @@ def test_a_photo_that_fails_takes_no_other_along(checkpoint, tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()
     assert [name in line for line in said for name in ("broken.png", "missing.png")].count(True) == 2
     assert said[-1].startswith("occnet: 2 of 3 photos gave no mesh")
+
+
+def test_the_image_that_the_network_sees_can_be_kept(checkpoint, tmp_path, capsys):
+    from PIL import Image
+
+    for name in ("a", "b"):
+        Image.fromarray(PHOTO).save(tmp_path / f"{name}.png")
+    a, b = str(tmp_path / "a.png"), str(tmp_path / "b.png")
+    tail = ["--checkpoint", str(checkpoint), "--refine", "0", "--resolution", "32"]
+    command = ["reconstruct", a, *tail, "-o", str(tmp_path / "a.ply"), "--save-input"]
+    assert cli.main([*command, str(tmp_path / "seen.png")]) == 0
+    assert f"{a}: object from white background" in capsys.readouterr().out
+    seen = Image.open(tmp_path / "seen.png")
+    size = load_network(checkpoint)[1]["train"]["image_size"]
+    assert seen.size == (size, size)
+    assert 0.5 < (np.asarray(seen).min(axis=2) < 128).any(axis=0).mean() < 0.8
+    command = ["reconstruct", a, b, *tail, "-o", str(tmp_path / "out"), "--save-input"]
+    assert cli.main([*command, str(tmp_path / "seen.png")]) == 1
+    assert "a folder for 2" in capsys.readouterr().err
+    assert cli.main([*command, str(tmp_path / "seen")]) == 0
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["a.png", "b.png"]
 
 
 def test_three_lines_of_python(checkpoint, tmp_path):

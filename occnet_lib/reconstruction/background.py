@@ -1,0 +1,230 @@
+"""The plain background of a photo: its colour at every pixel, and soft shadows on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import ImageError
+
+FAINT, SHARP = 12.0, 30.0
+"""Largest channel difference from the background, of 255: below the first a pixel shows the background, above the
+second the object."""
+
+_PLAIN_FRACTION = 0.9  # of the border that must show the background
+_MANY_CROSSINGS = 4  # pieces of the border that do not: lines or clutter, not one object
+_SAMPLES = 8000  # pixels by which the colour is fitted
+_LIGHT = 40.0  # background colour below which no shadow could be seen
+_SAME_HUE = 0.08  # spread over the channels of a shadow's brightness relative to the background
+_DEEPEST = 0.15  # relative brightness of a shadow
+_GENTLE, _GENTLE_RATE = 8.0, 0.55  # see `_soft`
+_LEAST_SHADOW = 0.001  # of the image
+# Fractions above which a cut-out is refused; right ones had at most 0.22, 0.25 and 0.27, wrong ones more.
+_MOST_SEAM, _MOST_VAGUE, _MOST_BLURRED = 0.25, 0.5, 0.4
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the background of a photo would look like without the object.
+
+    Attributes:
+        colour: (H, W, 3) float32, sRGB of 255; in a shadow, that of the shadow.
+        difference: (H, W) float32, largest channel difference between the photo and `colour`.
+        shadow: (H, W), where there is a shadow with a soft edge.
+        is_white: whether nearly all of the border is exactly white.
+    """
+
+    colour: NDArray[np.float32]
+    difference: NDArray[np.float32]
+    shadow: NDArray[np.bool_]
+    is_white: bool
+
+
+def estimate_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Background:
+    """Estimate a plain background from the border of a photo.
+
+    The colour may vary as a polynomial of the position (a gradient, a vignette): one of degree 2 is fitted to the
+    border, robustly, then one of degree 4 to all pixels around that fit it.
+
+    Args:
+        colour: (H, W, 3) uint8 sRGB.
+        valid: (H, W), the pixels that exist.
+
+    Raises:
+        ImageError: the border does not show one smoothly varying colour.
+    """
+    from scipy import ndimage
+
+    pixels = colour.astype(np.float32)
+    border = valid & ~ndimage.binary_erosion(valid, iterations=2)
+    model = _fit(pixels, border, degree=2, robust=True)
+    unlike = border & (_difference(pixels, model) >= SHARP)
+    pieces = np.bincount(ndimage.label(unlike, np.ones((3, 3)))[0].ravel())[1:]
+    if unlike.sum() > (1 - _PLAIN_FRACTION) * border.sum() or (pieces >= 3).sum() >= _MANY_CROSSINGS:
+        raise ImageError("the background is not plain, or the object touches the border")
+    smooth = _smoothed(pixels)
+    around = connected(border & ~unlike, valid & (_difference(smooth, model) < FAINT))
+    for _ in range(2):
+        model = _fit(pixels, around, degree=4)
+        around = connected(border & ~unlike, valid & (_difference(smooth, model) < FAINT))
+    shadow = _shadow(smooth, model, around, valid)
+    if shadow.any():
+        model = _with_shadow(model, smooth, shadow, around)
+    white = (colour[border] == 255).all(axis=-1).mean() >= 0.95
+    return Background(model, _difference(pixels, model), shadow, bool(white))
+
+
+def doubt(colour: NDArray[np.uint8], background: Background, object_: NDArray[np.bool_]) -> str:
+    """Why an object that was cut out is probably not what is there, or an empty string.
+
+    Args:
+        colour: (H, W, 3) uint8 sRGB.
+        background: of `estimate_background`.
+        object_: (H, W), not empty.
+    """
+    from scipy import ndimage
+
+    reach = _reach(object_)
+    smooth = _smoothed(colour.astype(np.float32))
+    if background.shadow.any():
+        # Where a shadow's flood has entered the object, what is left of it are lines between the two.
+        around = ~object_ & ~background.shadow
+        seam = object_ & _near(around, reach) & _near(background.shadow, reach)
+        if seam.sum() > _MOST_SEAM * object_.sum():
+            return "a shadow cannot be distinguished from the object"
+    differs = (_difference(smooth, background.colour) >= FAINT) & ~background.shadow
+    vague = differs & ~ndimage.binary_dilation(object_, iterations=4)
+    if vague.sum() > _MOST_VAGUE * object_.sum():
+        return "the object hardly differs from the background, or the background is not plain"
+    outline = object_ & ~ndimage.binary_erosion(object_)
+    window = round(0.06 * max(object_.shape)) | 1
+    contrast = ndimage.maximum_filter(np.where(object_, background.difference, 0.0), window)
+    gradient = np.max([_gradient(smooth[..., k]) for k in range(3)], axis=0)
+    blurred = outline & (contrast > 2.5 * gradient)  # edges wider than 2.5 % of the image's
+    if blurred.sum() > _MOST_BLURRED * outline.sum():
+        return "the outline is blurred: a shadow, or an object out of focus"
+    return ""
+
+
+def _smoothed(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) with less noise."""
+    from scipy import ndimage
+
+    sigma = _sigma(pixels[..., 0])
+    return np.stack([ndimage.gaussian_filter(pixels[..., k], sigma) for k in range(3)], axis=-1)
+
+
+def _sigma(plane: NDArray[np.generic]) -> float:
+    """Standard deviation, in pixels, of the smoothing."""
+    return max(0.5, 0.003 * max(plane.shape))
+
+
+def _reach(plane: NDArray[np.generic]) -> int:
+    """Pixels to which smoothing carries an edge."""
+    return int(np.ceil(4 * _sigma(plane))) + 1
+
+
+def _near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Where a mask is at most so many pixels away."""
+    from scipy import ndimage
+
+    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask) <= reach
+    return near
+
+
+def _gradient(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of 255 per hundredth of the image's longer edge."""
+    from scipy import ndimage
+
+    gradient: NDArray[np.float32] = np.hypot(ndimage.sobel(plane, axis=0), ndimage.sobel(plane, axis=1))
+    return gradient * (max(plane.shape) / 800.0)  # Sobel's weights add up to 8
+
+
+def _difference(pixels: NDArray[np.float32], model: NDArray[np.float32]) -> NDArray[np.float32]:
+    difference: NDArray[np.float32] = np.abs(pixels - model).max(axis=-1)
+    return difference
+
+
+def _fit(
+    pixels: NDArray[np.float32], where: NDArray[np.bool_], degree: int, robust: bool = False
+) -> NDArray[np.float32]:
+    """(H, W, 3) polynomial of the position, fitted to some pixels; `robust`: by least absolute differences."""
+    height, width = where.shape
+    y, x = np.linspace(-1.0, 1.0, height), np.linspace(-1.0, 1.0, width)
+    powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    rows, columns = np.nonzero(where)
+    step = max(1, len(rows) // _SAMPLES)
+    rows, columns = rows[::step], columns[::step]
+    basis = np.stack([y[rows] ** i * x[columns] ** j for i, j in powers], axis=1)
+    values = pixels[rows, columns].astype(np.float64)
+    weights = np.ones(len(rows))
+    for _ in range(20 if robust else 1):
+        root = np.sqrt(weights)[:, None]
+        solution = np.linalg.lstsq(basis * root, values * root, rcond=None)[0]
+        weights = 1.0 / np.maximum(np.abs(values - basis @ solution).max(axis=1), 1.0)
+    coefficients = np.zeros((degree + 1, degree + 1, 3))
+    for (i, j), row in zip(powers, solution, strict=True):
+        coefficients[i, j] = row
+    y_powers, x_powers = np.vander(y, degree + 1, increasing=True), np.vander(x, degree + 1, increasing=True)
+    planes = [y_powers @ coefficients[..., k] @ x_powers.T for k in range(3)]
+    return np.stack(planes, axis=-1).clip(0.0, 255.0).astype(np.float32)
+
+
+def connected(seeds: NDArray[np.bool_], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The parts of a region that hold a seed."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(region)
+    kept = np.zeros(count + 1, bool)
+    kept[parts[seeds]] = True
+    kept[0] = False
+    whole: NDArray[np.bool_] = kept[parts]
+    return whole
+
+
+def _shadow(
+    smooth: NDArray[np.float32],
+    model: NDArray[np.float32],
+    around: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Where the background is darker, of its own hue, and goes over into the rest without an edge."""
+    if np.median(model[around].min(axis=-1)) < _LIGHT:
+        return np.zeros_like(around)
+    relative = smooth / np.maximum(model, 1.0)
+    same_hue = relative.max(axis=-1) - relative.min(axis=-1) < _SAME_HUE
+    shade = relative.mean(axis=-1)
+    like = valid & same_hue & (shade > _DEEPEST) & (shade < 1.02) & _soft(smooth, model)
+    shadow: NDArray[np.bool_] = connected(around, around | like) & ~around
+    return shadow if shadow.mean() >= _LEAST_SHADOW else np.zeros_like(shadow)
+
+
+def _soft(smooth: NDArray[np.float32], model: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where brightness changes so slowly that it may be a penumbra.
+
+    One of contrast C and width w (10 % to 90 %, in per cent of the image's edge) has its largest gradient, about
+    C / w, where it is C / 2 dark. With w = 4 that is half of the darkness there; at the edge of an object in focus
+    w is less than 1.
+    """
+    brightness = smooth.mean(axis=-1)
+    darkness = np.maximum(model.mean(axis=-1) - brightness, 0.0)
+    soft: NDArray[np.bool_] = _gradient(brightness) <= _GENTLE + _GENTLE_RATE * darkness
+    return soft
+
+
+def _with_shadow(
+    model: NDArray[np.float32],
+    smooth: NDArray[np.float32],
+    shadow: NDArray[np.bool_],
+    around: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """The background's colour with the shadow in it, also between the shadow and the object's edge."""
+    from scipy import ndimage
+
+    shaded = np.where(shadow[..., None], smooth, model)
+    distance, nearest = ndimage.distance_transform_edt(~shadow, return_indices=True)
+    rim = (distance <= _reach(shadow)) & ~shadow & ~around
+    shaded[rim] = smooth[tuple(axis[rim] for axis in nearest)]
+    return shaded

@@ -1,0 +1,89 @@
+"""Image files to pixels: orientation, HEIC, deep grey, and large photos in little memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from occnet_lib.errors import ImageError
+
+WORKING_EDGE = 1024
+"""Pixels along the longer edge to which larger images are reduced as they are read: an object that covers a
+quarter of such an image still has more pixels than the encoder sees of it."""
+
+_MOST_PIXELS = 64_000_000
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image, upright and reduced to at most `WORKING_EDGE`.
+
+    Args:
+        path: any file that Pillow reads; HEIC with the package pillow-heif. Of several frames the first is read.
+
+    Returns:
+        (H, W, 4) uint8 sRGB and opacity, which is 255 where the file has none.
+
+    Raises:
+        ImageError: the file is missing, broken, too large or not an image.
+    """
+    path = Path(path)
+    try:
+        _prepare_heif(path)
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ImageError(
+                    f"has {image.width} x {image.height} pixels, more than {_MOST_PIXELS:,}",
+                    path=path,
+                    hint="save it smaller",
+                )
+            return _pixels(image)
+    except FileNotFoundError as error:
+        raise ImageError("no such file", path=path) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError("cannot be read as an image", path=path, hint="PNG and JPEG are fine") from error
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+        top = 65535.0
+    else:
+        top = 0.0
+    if image.mode in ("P", "PA", "1") or "transparency" in image.info:
+        image = image.convert("RGBA")  # mixing indices, or a transparent colour with others, means nothing
+    # A JPEG is decoded at a fraction of its size.
+    image.thumbnail((WORKING_EDGE, WORKING_EDGE), Image.Resampling.BOX, reducing_gap=2.0)
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F"):
+        return _from_deep_grey(np.asarray(image, dtype=np.float64), top)
+    return np.array(image.convert("RGBA"), dtype=np.uint8)
+
+
+def _from_deep_grey(grey: NDArray[np.float64], top: float) -> NDArray[np.uint8]:
+    """(H, W, 4) of grey values that Pillow would clip at 255; `top` is white, 0: the least usual one that fits."""
+    grey = np.nan_to_num(grey, posinf=0.0, neginf=0.0)
+    largest = float(grey.max())
+    top = top or next((white for white in (1.0, 255.0, 65535.0) if largest <= white), largest)
+    level = np.clip(grey * (255.0 / top), 0, 255).round().astype(np.uint8)
+    return np.dstack([level, level, level, np.full_like(level, 255)])
+
+
+def _prepare_heif(path: Path) -> None:
+    """Let Pillow read HEIC if the file is one."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
+        return
+    try:
+        from pillow_heif import register_heif_opener  # an optional extra
+    except ImportError as error:
+        raise ImageError(
+            "is a HEIC image, which needs the package pillow-heif",
+            path=path,
+            hint="`pip install pillow-heif`, or save the photo as JPEG",
+        ) from error
+    register_heif_opener()
