@@ -30,7 +30,10 @@ class Dataset(Section):
     )
     categories: list[str] = Field([], description="categories (folder names) to use; empty: all")
     limit: Natural = Field(0, description="use at most this many shapes of each category; 0: all")
-    up: Literal["x", "y", "z"] = Field("y", description="up axis of the files; turned to +y on loading")
+    up: Literal["x", "y", "z"] = Field(
+        "y",
+        description="up axis of files that do not state their own (COLLADA, 3MF do); turned to +y on loading",
+    )
     split: Split = Field(Split(), description="used for categories without {train,val,test}.lst")
     shard_size: Count = Field(64, description="about this many shapes in one job and one pack file")
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Mesh, Texture, Texturing
 
+from .frame import Up
+
+MAX_CORNERS = 2**27  # of all faces together: a small file can place one mesh a million times
 _LINES = 10  # of what could not be read, beyond which lines are counted
 
 
@@ -46,10 +49,12 @@ class FileContents:
         parts: those that have faces, and possibly some that have none.
         unread: one line for each thing that the file holds or names and that could not be read; the
             shape gets the status `warn` with them. What makes the geometry wrong is an error instead.
+        up: the up axis that the file states or its format prescribes; it counts before `dataset.up`.
     """
 
     parts: list[Part] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    up: Up | None = None
 
 
 def compact(

@@ -15,6 +15,7 @@ import numpy as np
 from occnet_lib.errors import EmptyMeshError, MeshError
 from occnet_lib.records import Mesh
 
+from .dae import read_dae
 from .frame import TURNS, Up, read_frame
 from .gltf import read_gltf
 from .obj import read_obj
@@ -25,7 +26,6 @@ from .ply import read_ply
 from .side_files import side_files
 from .stl import read_stl
 from .suffixes import SUFFIXES, known_suffix, unread_format
-from .trimesh_reader import read_by_trimesh
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
     ".ply": read_ply,
     ".off": read_off,
     ".stl": read_stl,
+    ".dae": read_dae,
     ".glb": read_gltf,
     ".gltf": read_gltf,
 }
@@ -56,16 +57,20 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
 
     Args:
         path: a file with one of `SUFFIXES`.
-        up: the file's up axis, turned to +y. A file written by occnet says its own (`frame`), which counts.
+        up: the file's up axis, turned to +y. One that the file itself states counts before it: COLLADA's `up_axis`,
+            z in 3MF, and what occnet writes into its files (`frame`).
 
     Raises:
         MeshError: the file is missing, of unknown kind or unreadable; `EmptyMeshError`: it has no surface.
     """
     path = Path(path)
     _check_file(path)
+    contents = _read(path)
     if frame := read_frame(path):
         up = frame.up
-    contents = _read(path)
+    elif contents.up not in (None, up):
+        logger.info("%s: %s is up, as the file says (dataset.up: %s)", path, contents.up, up)
+        up = contents.up or up
     if not contents.parts:
         raise EmptyMeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
     mesh = join(contents)
@@ -146,12 +151,13 @@ def _read(path: Path) -> FileContents:
         with warnings.catch_warnings():
             # The libraries warn about details of materials; what matters is checked afterwards.
             warnings.simplefilter("ignore")
-            contents = _READERS.get(suffix.removesuffix(".gz"), read_by_trimesh)(path, content(path))
+            contents = _READERS[suffix.removesuffix(".gz")](path, content(path))
     except MeshError:
         raise
     except ImportError as error:
-        name = {".dae": "pycollada"}.get(suffix, error.name or "?")
-        raise MeshError(f"{suffix} needs a missing library", path=path, hint=f"pip install {name}") from error
+        raise MeshError(
+            f"{suffix} needs a missing library", path=path, hint=f"pip install {error.name}"
+        ) from error
     except MemoryError as error:
         raise MeshError("not enough memory to read it", path=path) from error
     except Exception as error:  # the loaders raise anything at all for a malformed file

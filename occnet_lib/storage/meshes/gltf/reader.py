@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.storage.meshes.parts import FileContents, Part
+from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part
 
 from .accessors import Accessors
 from .document import Document, extension
@@ -19,8 +19,6 @@ from .materials import Materials
 from .nodes import Matrix, Nodes
 from .primitives import POINTS_AND_LINES, Attributes, skin
 from .version1 import read_gltf1
-
-MAX_CORNERS = 2**27  # of all faces together: a small file can place one mesh a million times
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""Polygons of COLLADA geometries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.storage.meshes import polygons
+
+from .document import Document, children, descend, integers, numbers
+
+_POLYGONS = ("triangles", "polylist", "polygons", "trifans", "tristrips")
+Source = tuple[str, str, int, str]  # semantic, source, offset, set
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """Polygons with one material, as triangles.
+
+    Attributes:
+        positions: (V, 3) float64 of the whole geometry.
+        faces: (F, 3) indices into `positions`.
+        material: symbol that a scene binds to a material.
+        colors: (F, 3, 3) of the corners, or None.
+        uv: (F, 3, 2) of the corners by set, v upwards.
+    """
+
+    positions: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    material: str
+    colors: NDArray[np.float32] | None = None
+    uv: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def primitives(document: Document, geometry: Element) -> Iterator[Primitive]:
+    """The polygons of a geometry; lines are skipped.
+
+    Raises:
+        MeshError, ValueError, IndexError: malformed, or with surfaces that are not polygons.
+    """
+    mesh = geometry.find("mesh")
+    if mesh is None:
+        kind = next((child.tag for child in geometry if child.tag not in ("asset", "extra")), "nothing")
+        if kind == "spline":
+            return
+        raise document.error(f"geometry {geometry.get('id')} is of the kind {kind}, which is not read")
+    for primitive in children(mesh, *_POLYGONS):
+        inputs = _inputs(document, primitive)
+        stride = 1 + max((offset for _, _, offset, _ in inputs), default=0)
+        corners, sizes = _corners(document, primitive, stride)
+        place = next((i for i in inputs if i[0] == "POSITION"), None)
+        if not len(corners) or place is None:
+            continue
+        positions = _values(document, place[1], 3)
+        at, _ = polygons.divide(positions, corners[:, place[2]], sizes)
+        faces = corners[:, place[2]][at]
+        uv: dict[str, NDArray[np.float32]] = {}
+        colors = None
+        for semantic, source, offset, number in inputs:
+            if semantic == "TEXCOORD" and number not in uv:
+                uv[number] = _at(_values(document, source, 2), corners[:, offset][at])
+            elif semantic == "COLOR" and colors is None:
+                colors = np.clip(_at(_values(document, source, 3), corners[:, offset][at]), 0, 1)
+        yield Primitive(positions, faces, primitive.get("material", ""), colors, uv)
+
+
+def _at(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    if index.size and (index.min() < 0 or index.max() >= len(values)):
+        raise IndexError(f"an index outside 0..{len(values) - 1}")
+    return np.nan_to_num(values[index]).astype(np.float32)
+
+
+def _inputs(document: Document, primitive: Element) -> list[Source]:
+    """The inputs of a primitive, with those of its `vertices` in their place."""
+    sources: list[Source] = []
+    for item in primitive.findall("input"):
+        semantic, source = item.get("semantic", ""), item.get("source", "")
+        offset, number = int(item.get("offset", "0")), item.get("set", "0")
+        if not 0 <= offset < 64:
+            raise ValueError(f"an input with the offset {offset}")
+        if semantic == "VERTEX":
+            inner = document.target(source).findall("input")
+            sources += [(i.get("semantic", ""), i.get("source", ""), offset, "0") for i in inner]
+        else:
+            sources.append((semantic, source, offset, number))
+    return sources
+
+
+def _values(document: Document, url: str, width: int) -> NDArray[np.float64]:
+    """(N, width) values of a source."""
+    source = document.target(url)
+    if source.tag == "vertices":
+        return _values(document, _inputs(document, source)[0][1], width)
+    accessor = descend(source, "technique_common", "accessor")
+    array = source.find("float_array")
+    if accessor is not None and array is None:
+        array = document.find(accessor.get("source", ""))
+    values = numbers(array)
+    stride, start = width, 0
+    if accessor is not None:
+        stride, start = int(accessor.get("stride", "1")), int(accessor.get("offset", "0"))
+    if stride < 1 or start < 0:
+        raise ValueError(f"a source with the stride {stride} and the offset {start}")
+    rows = (len(values) - start) // stride
+    if accessor is not None and int(accessor.get("count", "0")) > rows:
+        raise ValueError(f"a source of {accessor.get('count')} values has {rows}")
+    table = values[start : start + max(0, rows) * stride].reshape(-1, stride)[:, :width]
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
+
+
+def _corners(
+    document: Document, primitive: Element, stride: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(C, stride) indices of the corners of all polygons, and how many each polygon has."""
+    lists = [integers(p) for p in primitive.findall("p")]
+    if primitive.find("ph") is not None:
+        raise document.error("polygons with holes (<ph>) are not read")
+    if any(len(indices) % stride for indices in lists):
+        raise ValueError(f"<p> of a <{primitive.tag}> is cut off")
+    tables = [indices.reshape(-1, stride) for indices in lists]
+    if primitive.tag in ("trifans", "tristrips"):
+        tables = [_fan_or_strip(table, primitive.tag == "trifans") for table in tables]
+    corners = np.concatenate(tables) if tables else np.zeros((0, stride), np.int64)
+    if primitive.tag == "polygons":
+        sizes = np.array([len(table) for table in tables], np.int64)
+    elif primitive.tag == "polylist":
+        sizes = integers(primitive.find("vcount"))
+    else:
+        sizes = np.full(len(corners) // 3, 3)
+    if (len(sizes) and sizes.min() < 0) or sizes.sum() != len(corners):
+        raise ValueError(f"{len(corners)} corners in a <{primitive.tag}> whose counts say {sizes.sum()}")
+    return corners, sizes
+
+
+def _fan_or_strip(table: NDArray[np.int64], fan: bool) -> NDArray[np.int64]:
+    """Corners of the single triangles; every second one of a strip is turned around."""
+    count = max(0, len(table) - 2)
+    number = np.arange(count)
+    odd = number % 2
+    first, second = (np.zeros_like(number), number + 1) if fan else (number + odd, number + 1 - odd)
+    return table[np.stack([first, second, number + 2], axis=1).ravel()]

@@ -1,0 +1,179 @@
+"""The scene of COLLADA files: nodes with their transforms, geometries, skins."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.storage.meshes.frame import Up
+from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, compact
+
+from .document import Document, children, descend
+from .geometry import Primitive, primitives
+from .materials import Look, Materials
+from .skins import posed
+from .transforms import matrix_of
+
+logger = logging.getLogger(__name__)
+
+_DEEPEST = 200  # nodes below one another
+_MOST_NODES = 1_000_000  # that instances of nodes make of a small file
+
+
+def read_dae(path: Path, data: bytes) -> FileContents:
+    """Read a COLLADA file in its own units and axes; `up` is the axis that it states.
+
+    A texture takes the place of a material's colour and of vertex colours, vertex colours that of the colour. Opacity
+    is not used, lines are skipped.
+
+    Raises:
+        MeshError, ValueError, IndexError: malformed, or with geometry that is not read (other files, polygons with
+            holes, morph targets).
+    """
+    return _Reader(Document(path, data)).read()
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._materials = Materials(document)
+        self._geometries: dict[str, list[Primitive]] = {}
+        self._parts: list[Part] = []
+        self._worlds: dict[Element, NDArray[np.float64]] = {}
+        self._skins: list[Element] = []
+        self._nodes = self._corners = 0
+
+    def read(self) -> FileContents:
+        scenes = list(self._roots())
+        for scene in scenes:
+            for node in scene.findall("node"):
+                self._node(node, np.eye(4), 0)
+        for instance in self._skins:
+            self._controller(instance)
+        if not scenes:
+            for geometry in self._document.root.iter("geometry"):
+                self._geometry(geometry, np.eye(4), {})
+        if any(True for tag in ("lines", "linestrips") for _ in self._document.root.iter(tag)):
+            logger.info("%s: lines are skipped, they have no surface", self._document.path)
+        stated = descend(self._document.root, "asset", "up_axis")
+        letter = ((stated.text if stated is not None else "") or "").strip()[:1].lower()
+        up: Up | None = letter if letter in get_args(Up) else None  # type: ignore[assignment]
+        return FileContents(self._parts, self._document.unread, up)
+
+    def _roots(self) -> Iterator[Element]:
+        """The visual scene that is shown; the first where the file names none."""
+        shown = descend(self._document.root, "scene", "instance_visual_scene")
+        if shown is not None:
+            yield self._document.target(shown.get("url"))
+        elif (first := next(self._document.root.iter("visual_scene"), None)) is not None:
+            yield first
+
+    def _node(self, node: Element, outer: NDArray[np.float64], depth: int) -> None:
+        self._nodes += 1
+        if depth > _DEEPEST or self._nodes > _MOST_NODES:
+            raise self._document.error("malformed COLLADA: nodes in a circle, or too many instances of nodes")
+        matrix = outer @ matrix_of(node)
+        self._worlds.setdefault(node, matrix)
+        for child in node:
+            if child.tag == "node":
+                self._node(child, matrix, depth + 1)
+            elif child.tag == "instance_node":
+                self._node(self._document.target(child.get("url")), matrix, depth + 1)
+            elif child.tag == "instance_geometry":
+                geometry = self._document.target(child.get("url"))
+                self._geometry(geometry, matrix, _bindings(child))
+            elif child.tag == "instance_controller":
+                self._skins.append(child)  # its joints may come later
+
+    def _controller(self, instance: Element) -> None:
+        """A skinned geometry, whose node's own transform does not count."""
+        controller = self._document.target(instance.get("url"))
+        skin = controller.find("skin")
+        if skin is None:
+            raise self._document.error(f"morph targets ({controller.get('id')}) are not read")
+        geometry = self._document.target(skin.get("source"))
+        if geometry.tag != "geometry":
+            raise self._document.error(f"a skin over {geometry.tag} {geometry.get('id')} is not read")
+        for primitive in self._primitives(geometry):
+            vertices = posed(self._document, instance, skin, primitive.positions, self._worlds)
+            self._add(primitive, vertices, _bindings(instance))
+
+    def _geometry(self, geometry: Element, matrix: NDArray[np.float64], bound: dict[str, Element]) -> None:
+        for primitive in self._primitives(geometry):
+            with np.errstate(invalid="ignore", over="ignore"):
+                vertices = primitive.positions @ matrix[:3, :3].T + matrix[:3, 3]
+            self._add(primitive, vertices, bound, mirrored=np.linalg.det(matrix[:3, :3]) < 0)
+
+    def _primitives(self, geometry: Element) -> list[Primitive]:
+        name = geometry.get("id", "")
+        if name not in self._geometries:
+            self._geometries[name] = list(primitives(self._document, geometry))
+        return self._geometries[name]
+
+    def _add(
+        self,
+        primitive: Primitive,
+        vertices: NDArray[np.float64],
+        bound: dict[str, Element],
+        mirrored: bool = False,
+    ) -> None:
+        self._corners += primitive.faces.size
+        if self._corners > MAX_CORNERS:
+            raise self._document.error(f"more than {MAX_CORNERS // 3} faces with all instances")
+        instance = bound.get(primitive.material)
+        look = Look()
+        if instance is not None:
+            look = self._materials.look(instance.get("target", ""))
+        elif primitive.material and self._document.find(primitive.material) is not None:
+            look = self._materials.look(f"#{primitive.material}")
+        uv = self._uv(primitive, look, instance)
+        part = _part(primitive, vertices, look, uv)
+        self._parts.append(_reversed(part) if mirrored else part)
+
+    def _uv(self, primitive: Primitive, look: Look, instance: Element | None) -> NDArray[np.float32] | None:
+        """(F, 3, 2) coordinates for the texture of a look, v downwards."""
+        if look.texture is None:
+            return None
+        if not primitive.uv:
+            self._document.unread.append(
+                f"{len(primitive.faces)} faces with a texture have no texture coordinates"
+            )
+            return None
+        inputs = () if instance is None else children(instance, "bind_vertex_input")
+        number = next((i.get("input_set", "0") for i in inputs if i.get("semantic") == look.texcoord), "")
+        uv = primitive.uv.get(number, next(iter(primitive.uv.values())))
+        return np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1)
+
+
+def _bindings(instance: Element) -> dict[str, Element]:
+    """The `instance_material` of each symbol."""
+    technique = descend(instance, "bind_material", "technique_common")
+    if technique is None:
+        return {}
+    return {item.get("symbol", ""): item for item in technique.findall("instance_material")}
+
+
+def _part(
+    primitive: Primitive, vertices: NDArray[np.float64], look: Look, uv: NDArray[np.float32] | None
+) -> Part:
+    if uv is not None:
+        return compact(vertices, primitive.faces, None, uv, look.texture)
+    if primitive.colors is not None:
+        number = np.arange(primitive.faces.size).reshape(-1, 3)
+        return Part(vertices[primitive.faces].reshape(-1, 3), number, primitive.colors.reshape(-1, 3))
+    part = compact(vertices, primitive.faces, None)
+    if look.color is None:
+        return part
+    return Part(part.vertices, part.faces, np.tile(look.color, (len(part.vertices), 1)))
+
+
+def _reversed(part: Part) -> Part:
+    """The same with faces wound the other way."""
+    uv = None if part.uv is None else part.uv[:, ::-1]
+    return Part(part.vertices, part.faces[:, ::-1], part.colors, uv, part.texture)
