@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.records import Mesh
-from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.storage.meshes import digest, load_mesh
 from occnet_lib.storage.meshes.gltf import reader
 from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, cube_file
 
@@ -131,7 +132,8 @@ def test_a_morph_target_moves_by_its_default_weight(tmp_path: Path) -> None:
         top = np.flatnonzero(CUBE[:, 1] > 0).tolist()
         higher = sparse(file, top, np.tile([0.0, 4.0, 0.0], (4, 1)))
         wider = file.accessor((CUBE * [1, 0, 0]).astype("<f4"))
-        primitive["targets"] = [{"POSITION": higher}, {"NORMAL": 0}, {"POSITION": wider}]
+        nothing = file.add("accessors", {"componentType": 5126, "type": "VEC3", "count": 8})
+        primitive["targets"] = [{"POSITION": higher}, {"POSITION": nothing}, {"POSITION": wider}]
         file.node(mesh=file.mesh(primitive, weights=[0.5, 1.0, 0.0]), **node)
         return file
 
@@ -555,6 +557,19 @@ def test_counts_that_lie_allocate_nothing(tmp_path: Path) -> None:
     assert "whole number was expected" in faults(file, tmp_path)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_vertices_and_faces_without_data_are_not_zeros(tmp_path: Path, number: int) -> None:
+    file = cube_file()
+    del file.tree["accessors"][number]["bufferView"]
+    assert f"accessor {number} has no data" in faults(file, tmp_path)
+
+
+def test_items_that_overlap(tmp_path: Path) -> None:
+    file = cube_file()
+    file.tree["bufferViews"][0]["byteStride"] = 8
+    assert "items of 12 bytes, 8 apart" in faults(file, tmp_path)
+
+
 def test_sparse_places_outside(tmp_path: Path) -> None:
     file = GltfFile()
     file.node(mesh=file.mesh(file.primitive(sparse(file, [8], CUBE[:1]), CUBE_FACES)))
@@ -609,6 +624,9 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     with open(bytes(tmp_path) + b"/" + name, "wb") as stream:
         stream.write(file.blob)
     assert volume(load_mesh(tmp_path / "m.gltf")) == pytest.approx(1)
+    before = digest(tmp_path / "m.gltf")
+    Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(file.blob + b"more")
+    assert digest(tmp_path / "m.gltf") != before
 
 
 @pytest.mark.real

@@ -209,7 +209,7 @@ def _of_gltf(folder: Path, data: bytes) -> Iterator[Path]:
     try:
         if data[:4] == _GLB_MAGIC:
             data = data[_GLB_JSON : _GLB_JSON + struct.unpack_from("<I", data, 12)[0]]
-        tree = json.loads(data.decode("utf-8-sig"))
+        tree = json.loads(data.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, struct.error, RecursionError):
         return
     for uri in _uris(tree):

@@ -29,8 +29,13 @@ class Accessors:
         self.document = document
         self._decoded: dict[int, memoryview] = {}
 
-    def raw(self, index: Any) -> NDArray[Any]:
+    def raw(self, index: Any, may_be_zero: bool = False) -> NDArray[Any]:
         """The items of an accessor as stored.
+
+        Args:
+            index: of the accessor.
+            may_be_zero: whether an accessor without any data stands for zeros. That is what the standard says,
+                but vertices or faces without data are those of an extension that is not read.
 
         Returns:
             (count, width) array of the component type; it may be a view of the file's data.
@@ -50,6 +55,8 @@ class Accessors:
         changes = self._sparse(index, sparse, dtype, width, count) if sparse is not None else None
         if "bufferView" in accessor:
             items = self._items(f"accessor {index}", accessor, dtype, width, count)
+        elif changes is None and not may_be_zero:
+            raise self.document.error(f"accessor {index} has no data")
         else:
             if count > _ZEROS + _ZEROS_PER_BYTE * self.document.size_loaded():
                 raise self.document.error(f"accessor {index} declares {count} items without data")
@@ -59,20 +66,22 @@ class Accessors:
             items[changes[0]] = changes[1]
         return items
 
-    def floats(self, index: Any, normalized: bool | None = None) -> NDArray[np.floating]:
+    def floats(
+        self, index: Any, normalized: bool | None = None, may_be_zero: bool = False
+    ) -> NDArray[np.floating]:
         """The items of an accessor as numbers.
 
         Args:
             index: of the accessor.
             normalized: whether integers are fractions; by default what the accessor says.
+            may_be_zero: as in `raw`.
 
         Returns:
             (count, width) float32 for stored floats, float64 for integers.
         """
         accessor = self.document.entry("accessors", index)
-        return as_floats(
-            self.raw(index), bool(accessor.get("normalized")) if normalized is None else normalized
-        )
+        fractions = bool(accessor.get("normalized")) if normalized is None else normalized
+        return as_floats(self.raw(index, may_be_zero), fractions)
 
     def view(self, index: Any) -> tuple[memoryview, int]:
         """The bytes of a buffer view, decompressed, and its stride (0: items are packed tightly).
@@ -103,6 +112,8 @@ class Accessors:
         data, stride = self.view(where["bufferView"])
         start, size = integer(where.get("byteOffset", 0)), dtype.itemsize * width
         stride = stride or size
+        if stride < size:
+            raise self.document.error(f"{what} has items of {size} bytes, {stride} apart")
         if count and start + stride * (count - 1) + size > len(data):
             raise self.document.error(
                 f"{what} needs {start + stride * (count - 1) + size} bytes, its buffer view has {len(data)}"

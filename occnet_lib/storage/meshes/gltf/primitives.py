@@ -59,7 +59,7 @@ class Attributes:
         values = self._checked(semantic, as_floats(self.raw(semantic), fractions), width)
         for weight, target in self._morphs:
             if semantic in target:
-                change = self._accessors.floats(target[semantic], normalized)
+                change = self._accessors.floats(target[semantic], normalized, may_be_zero=True)
                 values = values + weight * self._checked(semantic, change, width, len(values))
         return values
 
