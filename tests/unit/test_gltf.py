@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import struct
@@ -482,6 +483,39 @@ def test_later_versions(tmp_path: Path, asset: dict[str, str]) -> None:
         assert volume(read(file, tmp_path)) == pytest.approx(1)
     else:
         assert "version 3.0 is not supported" in faults(file, tmp_path)
+
+
+def test_version_1_is_read_but_for_its_textures(tmp_path: Path) -> None:
+    blob = SQUARE.astype("<f4").tobytes() + SQUARE_FACES.astype("<u2").tobytes()
+    view = {"buffer": "data", "byteOffset": 0, "byteLength": 48, "target": 34962}
+    accessor = {"bufferView": "v", "byteOffset": 0, "byteStride": 12, "componentType": 5126, "count": 4}
+    primitive = {"attributes": {"POSITION": "p"}, "indices": "i", "material": "red", "mode": 4}
+    uri = "data:application/octet-stream;base64," + base64.b64encode(blob).decode()
+    tree = {
+        "asset": {"version": "1.0"},
+        "scene": "s",
+        "scenes": {"s": {"nodes": ["n"]}},
+        "nodes": {"n": {"meshes": ["m"], "translation": [0, 0, 3]}},
+        "meshes": {"m": {"primitives": [primitive]}},
+        "materials": {"red": {"values": {"diffuse": [1, 0, 0, 1]}}},
+        "textures": {"t": {"source": "x"}},
+        "accessors": {
+            "p": accessor | {"type": "VEC3"},
+            "i": {"bufferView": "f", "byteOffset": 0, "componentType": 5123, "count": 6, "type": "SCALAR"},
+        },
+        "bufferViews": {"v": view, "f": view | {"byteOffset": 48, "byteLength": 12, "target": 34963}},
+        "buffers": {"data": {"uri": uri, "byteLength": len(blob), "type": "arraybuffer"}},
+    }
+    (tmp_path / "m.gltf").write_text(json.dumps(tree))
+    mesh = load_mesh(tmp_path / "m.gltf")
+    assert len(mesh.faces) == 2
+    assert mesh.vertices.min(axis=0).tolist() == [0, 0, 3]
+    assert mesh.vertices.max(axis=0).tolist() == [1, 1, 3]
+    assert mesh.unread == ("textures of glTF 1.0 are not read; convert the file to glTF 2.0",)
+    del tree["asset"]
+    (tmp_path / "m.gltf").write_text(json.dumps(tree))
+    with pytest.raises(MeshError, match=r"glTF 1\.0 file cannot be read .*convert it"):
+        load_mesh(tmp_path / "m.gltf")
 
 
 def test_only_the_default_scene_is_read(tmp_path: Path) -> None:

@@ -269,6 +269,8 @@ KTX2 = b"\xabKTX 20\xbb\r\n\x1a\n" + bytes(200)
         ({"uri": "wood.png"}, "there is no file wood.png"),
         ({"uri": "data:image/png;base64,AAAA"}, "not an image of a known format"),
         ({"uri": "https://example.org/wood.png"}, "there is no file https"),
+        ({"uri": "a\nb.png"}, "there is no file a b.png"),
+        ({"uri": "a" * 5000}, "aaa cannot be read .File name too long.|there is no file aaa"),
         ({"bufferView": 99}, r"refers to bufferViews\[99\]"),
         ({}, "bufferView"),
         (KTX2, "KTX2 images .KHR_texture_basisu. are not read"),
@@ -293,6 +295,7 @@ def test_a_texture_that_cannot_be_read_is_grey_and_reported(
     assert mesh.unread[0].startswith("texture 0 is not shown: ")
     assert re.search(reason, mesh.unread[0])
     assert "\n" not in mesh.unread[0]
+    assert len(mesh.unread[0]) < 400
     grey = ((DEFAULT_COLOR + 0.055) / 1.055) ** 2.4
     np.testing.assert_allclose(colors(mesh), np.tile(srgb([grey, grey / 2, grey]), (4, 1)), atol=1e-5)
 
@@ -385,6 +388,27 @@ def test_the_same_colours_as_trimesh_on_files_that_both_read(real_data: Path) ->
         both = [np.unique(rows.round(2), axis=0, return_counts=True) for rows in (ours, np.vstack(theirs))]
         assert both[0][1].tolist() == both[1][1].tolist()
         np.testing.assert_allclose(both[0][0], both[1][0], atol=0.021)
+
+
+def test_an_obj_file_and_the_glb_that_trimesh_makes_of_it_show_the_same(tmp_path: Path) -> None:
+    import trimesh
+
+    (tmp_path / "t.png").write_bytes(encoded(QUARTERS))
+    (tmp_path / "m.mtl").write_text("newmtl t\nKd 1 1 1\nmap_Kd t.png\n")
+    text = "mtllib m.mtl\nusemtl t\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+    text += "vt 0.1 0.1\nvt 0.9 0.1\nvt 0.9 0.9\nvt 0.1 0.9\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
+    (tmp_path / "m.obj").write_text(text)
+    trimesh.load_scene(tmp_path / "m.obj").export(tmp_path / "m.glb")
+    for path in (tmp_path / "m.obj", tmp_path / "m.glb"):
+        mesh = bake(load_mesh(path))
+        assert mesh.colors is not None
+        shown = {
+            (*place, *color)
+            for place, color in zip(
+                mesh.vertices[:, :2].round().tolist(), mesh.colors.round().tolist(), strict=True
+            )
+        }
+        assert shown == {(0, 0, 0, 0, 1), (1, 0, 1, 1, 1), (1, 1, 0, 1, 0), (0, 1, 1, 0, 0)}, path
 
 
 def test_a_coloured_cube_with_instances(tmp_path: Path) -> None:

@@ -89,7 +89,10 @@ class Document:
             head, _, body = uri.partition(",")
             raw = unquote_to_bytes(body)
             return base64.b64decode(raw + b"=" * (-len(raw) % 4)) if head.endswith(";base64") else raw
-        path = find_uri(self.path.parent, uri)
+        try:
+            path = find_uri(self.path.parent, uri)
+        except OSError as error:  # e.g. a name that is too long
+            raise ValueError(f"{uri[:200]} cannot be read ({error.strerror})") from error
         if path is None:
             raise ValueError(f"there is no file {uri[:200]}")
         return path

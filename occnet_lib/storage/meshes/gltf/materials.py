@@ -124,7 +124,8 @@ class Materials:
         number = info.get("index")
         texture = self._texture(number)
         if isinstance(texture, str):
-            self.unread.append(f"texture {number} is not shown: {texture}")
+            reason = " ".join(texture.split())[:300]  # a file's own names may have line breaks
+            self.unread.append(f"texture {number} is not shown: {reason}")
             return Look(factor * _grey())
         transform = extension(info, "KHR_texture_transform")
         uv_set = (transform or {}).get("texCoord", info.get("texCoord", 0))

@@ -48,10 +48,12 @@ def read_gltf(path: Path, data: bytes | None = None) -> FileContents:
         MeshError: the file is cut off or malformed, or needs an extension that is not read.
     """
     document = Document(path, data)
-    version = str((document.tree.get("asset") or {}).get("version", "2.0"))
+    asset = document.tree.get("asset") or {}
+    # Version 1 has objects where version 2 has arrays, and may leave its version out.
+    version = str(asset.get("version", "1.0" if isinstance(document.tree.get("meshes"), dict) else "2.0"))
     if version.startswith("1"):
         return read_gltf1(document)
-    needed = str((document.tree.get("asset") or {}).get("minVersion", version))
+    needed = str(asset.get("minVersion", version))
     if not needed.startswith("2"):
         raise document.error(f"glTF version {needed} is not supported", "versions 1 and 2 are read")
     check_required(document)

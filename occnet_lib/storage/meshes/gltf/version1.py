@@ -16,7 +16,7 @@ def read_gltf1(document: Document) -> FileContents:
     Textures are not read, which is reported.
 
     Raises:
-        MeshError: a compressed file, which Assimp cannot read.
+        MeshError: Assimp reads nothing of it, or it is compressed.
     """
     if document.path.suffix.lower() == ".gz":
         raise document.error("compressed glTF 1.0 is not supported", "decompress it: gunzip")
@@ -24,6 +24,8 @@ def read_gltf1(document: Document) -> FileContents:
 
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         model = open3d.io.read_triangle_model(str(document.path))  # type: ignore[arg-type]  # wrong stubs
+    if not model.meshes:
+        raise document.error("this glTF 1.0 file cannot be read", "convert it to glTF 2.0")
     contents = FileContents()
     for info in model.meshes:
         vertices = np.asarray(info.mesh.vertices, np.float64)
