@@ -305,7 +305,7 @@ def test_small_files_cannot_become_large(tmp_path: Path, monkeypatch: pytest.Mon
         f"<node id='n{i}'>" + f"<instance_node url='#n{i + 1}'/>" * 2 + "</node>" for i in range(40)
     )
     nodes = doubling + f"<node id='n40'>{GEOMETRY}</node>"
-    monkeypatch.setattr(reader, "_MOST_NODES", 1000)
+    monkeypatch.setattr(reader, "MAX_INSTANCES", 1000)
     with pytest.raises(MeshError, match="too many instances"):
         load(tmp_path, box() + scene(nodes))
     monkeypatch.setattr(reader, "MAX_CORNERS", 100)

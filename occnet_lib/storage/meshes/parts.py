@@ -14,6 +14,7 @@ from occnet_lib.records import Mesh, Texture, Texturing
 from .frame import Up
 
 MAX_CORNERS = 2**27  # of all faces together: a small file can place one mesh a million times
+MAX_INSTANCES = 1_000_000  # of nodes of a scene: a few lines can place one 2^40 times
 _LINES = 10  # of what could not be read, beyond which lines are counted
 
 
@@ -70,6 +71,12 @@ def compact(
         faces = inverse.reshape(-1, 3)
         vertices, colors = vertices[used], None if colors is None else colors[used]
     return Part(vertices, faces, colors, uv, texture)
+
+
+def turned(part: Part) -> Part:
+    """A part with its faces wound the other way, as after a reflection."""
+    uv = None if part.uv is None else part.uv[:, ::-1]
+    return Part(part.vertices, part.faces[:, ::-1], part.colors, uv, part.texture)
 
 
 def join(contents: FileContents) -> Mesh:

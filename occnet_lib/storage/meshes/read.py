@@ -24,8 +24,10 @@ from .packed import content
 from .parts import FileContents, join
 from .ply import read_ply
 from .side_files import side_files
+from .step import read_step
 from .stl import read_stl
 from .suffixes import SUFFIXES, known_suffix, unread_format
+from .threemf import read_3mf
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
     ".off": read_off,
     ".stl": read_stl,
     ".dae": read_dae,
+    ".3mf": read_3mf,
+    **dict.fromkeys((".step", ".stp", ".iges", ".igs"), read_step),
     ".glb": read_gltf,
     ".gltf": read_gltf,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 # In order of preference where a shape has several.
 SUFFIXES = (
-    *(".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae"),
+    *(".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae", ".3mf"),
+    *(".step", ".stp", ".iges", ".igs"),
     *(".obj.gz", ".glb.gz", ".gltf.gz", ".ply.gz", ".off.gz", ".stl.gz", ".dae.gz"),
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.storage.meshes.frame import Up
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, compact
+from occnet_lib.storage.meshes.parts import MAX_CORNERS, MAX_INSTANCES, FileContents, Part, compact, turned
 
 from .document import Document, children, descend
 from .geometry import Primitive, primitives
@@ -23,7 +23,6 @@ from .transforms import matrix_of
 logger = logging.getLogger(__name__)
 
 _DEEPEST = 200  # nodes below one another
-_MOST_NODES = 1_000_000  # that instances of nodes make of a small file
 
 
 def read_dae(path: Path, data: bytes) -> FileContents:
@@ -76,7 +75,7 @@ class _Reader:
 
     def _node(self, node: Element, outer: NDArray[np.float64], depth: int) -> None:
         self._nodes += 1
-        if depth > _DEEPEST or self._nodes > _MOST_NODES:
+        if depth > _DEEPEST or self._nodes > MAX_INSTANCES:
             raise self._document.error("malformed COLLADA: nodes in a circle, or too many instances of nodes")
         matrix = outer @ matrix_of(node)
         self._worlds.setdefault(node, matrix)
@@ -134,7 +133,7 @@ class _Reader:
             look = self._materials.look(f"#{primitive.material}")
         uv = self._uv(primitive, look, instance)
         part = _part(primitive, vertices, look, uv)
-        self._parts.append(_reversed(part) if mirrored else part)
+        self._parts.append(turned(part) if mirrored else part)
 
     def _uv(self, primitive: Primitive, look: Look, instance: Element | None) -> NDArray[np.float32] | None:
         """(F, 3, 2) coordinates for the texture of a look, v downwards."""
@@ -171,9 +170,3 @@ def _part(
     if look.color is None:
         return part
     return Part(part.vertices, part.faces, np.tile(look.color, (len(part.vertices), 1)))
-
-
-def _reversed(part: Part) -> Part:
-    """The same with faces wound the other way."""
-    uv = None if part.uv is None else part.uv[:, ::-1]
-    return Part(part.vertices, part.faces[:, ::-1], part.colors, uv, part.texture)

@@ -1,0 +1,5 @@
+"""3MF files."""
+
+from .reader import read_3mf
+
+__all__ = ["read_3mf"]
