@@ -12,7 +12,7 @@ VERSIONS = MappingProxyType(
         "demo": 2,
         "watertight": 3,
         "points": 3,
-        "views": 2,
+        "views": 3,
         "samples": 1,
         "pack": 3,
         "import": 1,

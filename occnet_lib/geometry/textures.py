@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.records import Mesh, Texture, Wrap
 
-from .colors import linear_to_srgb, srgb_to_linear
+from .colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
 
 
 def nearest_pixels(texture: Texture, uv: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -31,12 +31,15 @@ def nearest_pixels(texture: Texture, uv: NDArray[np.floating]) -> NDArray[np.uin
 def bake(mesh: Mesh) -> Mesh:
     """The mesh with its textures sampled at the vertices, as vertex colours; unchanged without textures.
 
-    A vertex has the mean of its faces' corners.
+    A vertex has the mean of its faces' corners, in linear light. What a texture shows between vertices is lost:
+    this is for meshes finer than their textures, and for files that hold vertex colours only.
     """
     texturing = mesh.texturing
     if texturing is None:
         return mesh
     corners = np.ones((len(mesh.faces), 3, 3), np.float32)
+    if mesh.colors is None:
+        corners[texturing.index < 0] = srgb_to_linear(np.array(DEFAULT_COLOR, np.float32))
     for number, texture in enumerate(texturing.textures):
         of = texturing.index == number
         corners[of] = srgb_to_linear(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Views
 from occnet_lib.geometry.colors import DEFAULT_COLOR
-from occnet_lib.geometry.textures import bake
 from occnet_lib.records import Mesh
 
 from .maps import maps
+from .surface_colors import SurfaceColors, varying_faces
 
 # Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy's, y up): each adds energy (1 + n·l) / 2. Choy's
 # energy is 0.7; less keeps white faces from vanishing in the white background.
@@ -33,8 +33,12 @@ def render_views(
     Both sides of every face are drawn. Faces are shaded flat, by two soft lamps above and a light at
     the camera, and anti-aliased by a box filter over `supersampling`² samples a pixel.
 
+    A sample has the colour of its own point on the face: vertex colours are interpolated and textures
+    filtered for the sample's footprint, and both are multiplied, in linear light (as glTF 2.0 defines
+    it; other formats leave it open). The light multiplies the result's sRGB values.
+
     Args:
-        mesh: view frame; grey where it has no colours.
+        mesh: view frame; grey where it has neither colours nor textures.
         camera_mat: (V, 3, 3) float64 intrinsics in pixels.
         world_mat: (V, 3, 4) float64 extrinsics, view frame to camera.
         config: `image_size`, `supersampling`, `renderer` and `extra`.
@@ -46,7 +50,6 @@ def render_views(
     Raises:
         DependencyError: the renderer asked for does not work here.
     """
-    mesh = bake(mesh)
     size, samples = config.image_size, config.supersampling
     renderer, face_ids = choose_renderer(config.renderer, samples * size)
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
@@ -54,8 +57,10 @@ def render_views(
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
     extra: dict[str, list[NDArray[Any]]] = {name: [] for name in config.extra}
     centre = samples // 2  # the sample at a pixel's centre, or where four meet there one of them
+    varies = varying_faces(mesh)
+    colors = SurfaceColors(mesh, varies) if varies.any() else None
     for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
-        images[view] = box_filter(shaded(mesh, ids, world_mat[view]), samples)
+        images[view] = box_filter(shaded(mesh, ids, fine_mat[view], world_mat[view], colors), samples)
         coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
         cameras = camera_mat[view], world_mat[view]
         found = maps(config.extra, mesh, ids[centre::samples, centre::samples], coverage[view], *cameras)
@@ -96,13 +101,21 @@ def block_sums(image: NDArray[np.uint8], samples: int) -> NDArray[np.uint32]:
     return sums
 
 
-def shaded(mesh: Mesh, ids: NDArray[np.int32], world_mat: NDArray[np.float64]) -> NDArray[np.uint8]:
+def shaded(
+    mesh: Mesh,
+    ids: NDArray[np.int32],
+    camera_mat: NDArray[np.float64],
+    world_mat: NDArray[np.float64],
+    colors: SurfaceColors | None,
+) -> NDArray[np.uint8]:
     """Colour the faces that are seen.
 
     Args:
         mesh: view frame.
         ids: (H, W) number of the face seen by every sample, -1 where there is none.
+        camera_mat: (3, 3) intrinsics in samples.
         world_mat: (3, 4) the camera.
+        colors: of the faces whose colour varies; None where all have one colour each.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -125,4 +138,9 @@ def shaded(mesh: Mesh, ids: NDArray[np.int32], world_mat: NDArray[np.float64]) -
     albedo = DEFAULT_COLOR if mesh.colors is None else mesh.colors[faces].mean(axis=1, dtype=np.float64)
     table = np.full((len(marks), 3), 255, np.uint8)
     table[numbers] = np.round(255 * np.clip(albedo * light[:, None], 0.0, 1.0))
-    return table[ids]
+    image = table[ids]
+    if colors is not None:
+        of_face = np.zeros(len(mesh.faces))
+        of_face[numbers] = light
+        colors.paint(image, ids, of_face, camera_mat, world_mat)
+    return image

@@ -1,0 +1,89 @@
+"""Colours that vary within faces: textures and interpolated vertex colours, seen at every sample's own point."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.colors import srgb_to_linear
+from occnet_lib.records import Mesh, Texture
+
+_FARTHEST = 1e6  # texture coordinates beyond say nothing in float32
+_WHITE = Texture(np.full((1, 1, 3), 255, np.uint8))
+
+
+def varying_faces(mesh: Mesh) -> NDArray[np.bool_]:
+    """(F,) which faces show more than one colour, or may do so: textured ones, and those of unequal corners."""
+    varies = np.zeros(len(mesh.faces), dtype=bool)
+    if mesh.colors is not None:
+        a, b, c = (mesh.colors[corner] for corner in mesh.faces.T)
+        varies = ((a != b) | (b != c)).any(axis=1)
+    if mesh.texturing is not None:
+        varies |= mesh.texturing.index >= 0
+    return varies
+
+
+class SurfaceColors:
+    """What colours the points of a mesh have; made once for all its views."""
+
+    def __init__(self, mesh: Mesh, varies: NDArray[np.bool_]) -> None:
+        """Filter the textures.
+
+        Args:
+            mesh: view frame.
+            varies: (F,) as of `varying_faces`.
+        """
+        from .mipmaps import Pyramid, frozen  # numba takes half a second
+
+        textures: tuple[Texture, ...] = ()
+        uv, texture = np.zeros((len(mesh.faces), 3, 2), np.float32), np.full(len(mesh.faces), -1, np.int32)
+        if mesh.texturing is not None:
+            textures, texture = mesh.texturing.textures, mesh.texturing.index
+            uv = np.clip(np.nan_to_num(mesh.texturing.uv, posinf=0.0, neginf=0.0), -_FARTHEST, _FARTHEST)
+        colors = np.ones(mesh.vertices.shape, np.float32) if mesh.colors is None else mesh.colors
+        self._varies = np.append(varies, False)  # face -1 is the background
+        # Small integers are sorted fastest.
+        small = np.min_scalar_type(len(textures))
+        self._pyramid = np.where(texture < 0, len(textures), texture).astype(small)
+        self._pyramids = [Pyramid.of(texture) for texture in (*textures, _WHITE)]
+        self._mesh = (
+            frozen(mesh.vertices, np.float64),
+            frozen(mesh.faces, np.int32),
+            frozen(srgb_to_linear(colors), np.float32),
+            frozen(uv, np.float32),
+        )
+
+    def paint(
+        self,
+        image: NDArray[np.uint8],
+        ids: NDArray[np.int32],
+        light: NDArray[np.float64],
+        camera_mat: NDArray[np.float64],
+        world_mat: NDArray[np.float64],
+    ) -> None:
+        """Colour the samples that see faces whose colour varies.
+
+        Args:
+            image: (H, W, 3) uint8 sRGB, contiguous; changed there.
+            ids: (H, W) number of the face seen at every sample's centre, -1 where there is none.
+            light: (F,) what sRGB values are multiplied with.
+            camera_mat: (3, 3) intrinsics in samples.
+            world_mat: (3, 4) extrinsics, view frame to camera.
+        """
+        from .mipmaps import frozen, paint
+
+        flat = frozen(ids.ravel(), np.int32)
+        samples = np.flatnonzero(self._varies[flat])
+        pyramid = self._pyramid[flat[samples]]
+        order = np.argsort(pyramid, kind="stable")
+        samples, starts = samples[order], np.searchsorted(pyramid[order], np.arange(len(self._pyramids) + 1))
+        rotation, translation = world_mat[:, :3], world_mat[:, 3]
+        camera = (
+            frozen(-rotation.T @ translation, np.float64),
+            frozen(rotation.T @ np.linalg.inv(camera_mat), np.float64),
+        )
+        lit, out = frozen(light, np.float64), image.reshape(-1, 3)
+        for number, one in enumerate(self._pyramids):
+            chosen = frozen(samples[starts[number] : starts[number + 1]], np.int64)
+            if len(chosen):
+                paint(chosen, flat, ids.shape[1], self._mesh, lit, camera, one.arrays, out)
