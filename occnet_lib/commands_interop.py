@@ -37,11 +37,13 @@ def import_shard(args: argparse.Namespace, config: Config) -> str:
     """Pack the shapes of a shard of a dataset that holds points and pictures already."""
     from .storage.catalogue import read_table
     from .storage.onet_packs import import_shard as write
+    from .storage.onet_packs import log_warnings
     from .storage.tables import write_rows
 
     keys = [key for key in read_table(args.table) if key.shard == args.shard]
     rows = write(Path(config.dataset_root), keys, args.pack)
     write_rows(args.out, rows)
+    log_warnings(rows)
     good = sum(row["status"] != "failed" for row in rows)
     return f"import: {args.shard}: {good} of {len(rows)} shapes"
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .arrays import tensor_of
 from .decoders import AffineDecoder, CbnDecoder, FcDecoder
 from .positional_encoding import encode
 from .precision import multiplies_bf16
@@ -55,7 +56,7 @@ class Field(ABC):
             level: the surface's logit. Only logits near it need then be exact: those off by more than `margin` come
                 from bfloat16 where that is faster, so that signs are those of float32.
         """
-        at = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float32)).to(self.device)
+        at = tensor_of(np.asarray(points, dtype=np.float32), self.device)
         with torch.no_grad():
             if level is None or self.margin is None:
                 logits = self(at)

@@ -73,8 +73,10 @@ class Reconstructor:
     def _folded(self, code: Tensor, rotation: NDArray[np.floating]) -> FoldedDecoder:
         import torch
 
+        from occnet_lib.networks.arrays import tensor_of
+
         chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
-        return self._network.fold(code, chunk, torch.as_tensor(rotation, dtype=torch.float32))
+        return self._network.fold(code, chunk, tensor_of(rotation, dtype=torch.float32))
 
     def _code(self, image: NDArray[np.uint8]) -> Tensor:
         """(1, c_dim) of one picture."""
@@ -86,12 +88,10 @@ class Reconstructor:
 
     def _input(self, images: NDArray[np.uint8]) -> Tensor:
         """(B, 3, size, size) of pictures (B, H, W, 3)."""
-        import torch
-
+        from occnet_lib.networks.arrays import tensor_of
         from occnet_lib.networks.images import encoder_input
 
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=self.device)
-        return encoder_input(pixels, self._options["train"]["image_size"])
+        return encoder_input(tensor_of(images, self.device), self._options["train"]["image_size"])
 
     def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What the encoder sees of an image (H, W, 3): (size, size, 3) uint8 sRGB.
@@ -168,8 +168,10 @@ class Reconstructor:
         """
         import torch
 
+        from occnet_lib.networks.arrays import tensor_of
+
         config, seconds, level = self.config, dict[str, float](), threshold_logit(self.threshold)
-        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
+        turns = tensor_of(rotations, self.device, torch.float32)
         with timed(seconds, "encode"):
             codes = [self._code(image) for image in images]
         with timed(seconds, "mise"):
@@ -207,8 +209,10 @@ class Reconstructor:
         """
         import torch
 
-        turns = torch.as_tensor(rotations, dtype=torch.float32, device=self.device)
-        at = torch.as_tensor(np.asarray(points, dtype=np.float32), device=self.device)
+        from occnet_lib.networks.arrays import tensor_of
+
+        turns = tensor_of(rotations, self.device, torch.float32)
+        at = tensor_of(np.asarray(points, dtype=np.float32), self.device)
         at = at.expand(len(images), -1, -1)
         step = max(
             1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
@@ -260,6 +264,7 @@ def encoder_features(
     """
     import torch
 
+    from occnet_lib.networks.arrays import tensor_of
     from occnet_lib.networks.checkpoint import load_network
     from occnet_lib.networks.images import encoder_input
 
@@ -267,7 +272,7 @@ def encoder_features(
     network, options = load_network(checkpoint, device)
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = torch.as_tensor(np.ascontiguousarray(images), device=device)
+        pixels = tensor_of(images, device)
         with torch.inference_mode():
             codes = network.encode(encoder_input(pixels, options["train"]["image_size"]))
         return np.asarray(codes.float().cpu().numpy())

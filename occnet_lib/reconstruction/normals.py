@@ -27,7 +27,9 @@ def field_normals(field: Sloped, mesh: Mesh, device: str = "cpu") -> NDArray[np.
     """
     import torch
 
-    points = torch.as_tensor(mesh.vertices, dtype=torch.float32, device=device)
+    from occnet_lib.networks.arrays import tensor_of
+
+    points = tensor_of(mesh.vertices, device, torch.float32)
     outward = -field(points)[1].cpu().numpy()
     length = np.linalg.norm(outward, axis=1, keepdims=True)
     outward = outward / np.where(length > 0, length, 1.0)

@@ -92,11 +92,13 @@ def refine(
     """
     import torch
 
+    from occnet_lib.networks.arrays import tensor_of
+
     if steps == 0 or len(mesh.faces) == 0:
         return Refined(mesh, float("nan"), float("nan"), False, 0)
-    start = torch.as_tensor(mesh.vertices, dtype=torch.float32, device=device)
-    faces = torch.as_tensor(mesh.faces, dtype=torch.int64, device=device)
-    fixed = torch.as_tensor(rng.dirichlet([0.5] * 3, len(faces)), dtype=torch.float32, device=device)
+    start = tensor_of(mesh.vertices, device, torch.float32)
+    faces = tensor_of(mesh.faces, device, torch.int64)
+    fixed = tensor_of(rng.dirichlet([0.5] * 3, len(faces)), device, torch.float32)
     before = _loss(field, start, faces, fixed, threshold, normal_weight).value
     first, reach = rng.random((len(faces), 2)), rate * _shortest_edges(start, faces)
     vertices, held = start, 0

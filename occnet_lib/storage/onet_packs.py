@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,6 +26,10 @@ COLUMNS = ("category", "id", "split", "shard", "status", "reason")
 _MIXED = (
     "files <category>_<id>.h5 are often made with the images in the order of the directory: image i may not be "
     "what camera i sees; training is not affected, projections and poses are"
+)
+_NOT_UNIFORM = (
+    "points are not uniform: with them IoU is not that of volumes, and the threshold chosen on the validation set "
+    "belongs to their distribution; neither compares with values from uniform points"
 )
 
 
@@ -81,8 +85,8 @@ def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dic
         path: file to write.
 
     Returns:
-        A row a shape: category, id, split, shard, status (ok; warn: its points were brought into random order;
-        failed), reason.
+        A row a shape: category, id, split, shard, status (ok; warn: its points were brought into random order, or are
+        not uniform; failed), reason.
 
     Raises:
         DataError: no known layout, a full disk.
@@ -125,10 +129,7 @@ def import_packs(
     for shard in watch(sorted(by_shard)):
         rows += import_shard(folder, by_shard[shard], packs / f"{shard}.h5")
     rows.sort(key=lambda row: (row["category"], row["id"]))
-    if warned := [row for row in rows if row["status"] == "warn"]:
-        text = "%d of %d shapes, as %s/%s: %s"
-        first = warned[0]
-        logger.warning(text, len(warned), len(rows), first["category"], first["id"], first["reason"])
+    log_warnings(rows)
     write_rows(packs / "shapes.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
@@ -138,6 +139,16 @@ def import_packs(
     if len(failed) == len(rows):
         raise DataError("no shape could be read", path=folder, hint=f"{packs / 'shapes.csv'} says why")
     return len(rows) - len(failed), len(rows)
+
+
+def log_warnings(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Log what is to be known about imported shapes: each reason once, with a count and an example."""
+    warned: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["status"] == "warn":
+            warned[row["reason"]].append(f"{row['category']}/{row['id']}")
+    for reason, names in warned.items():
+        logger.warning("%d of %d shapes, as %s: %s", len(names), len(rows), names[0], reason)
 
 
 def _readable(
@@ -153,10 +164,15 @@ def _readable(
             if shapes and _sizes(shape) != _sizes(shapes[0]):
                 sizes = f"{_sizes(shape)} instead of {_sizes(shapes[0])}"
                 raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
+            reasons = []
             if not pointorder.every_run_is_alike(shape.points.points, shape.points.occupancies):
-                status, reason = "warn", "points were not in random order, and are now"
-                logger.info("%s: %s", key.name, reason)
+                reasons.append("points were not in random order, and are now")
                 shape = replace(shape, points=_mixed(shape.points))
+            if not pointorder.is_uniform(shape.points.points):
+                reasons.append(_NOT_UNIFORM)
+            if reasons:
+                status, reason = "warn", "; ".join(reasons)
+                logger.info("%s: %s", key.name, reason)
             shapes.append(shape)
         except DataError as error:
             status, reason = "failed", str(error)
@@ -234,6 +250,16 @@ def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
     for category, splits in sorted(lists.items()):
         for split, ids in splits.items():
             _write_text(folder / category / f"{split}.lst", "\n".join(sorted(ids)))
+    empty = [
+        f"{category}/{split}.lst"
+        for category, splits in lists.items()
+        for split in SPLITS
+        if not splits[split]
+    ]
+    if empty:
+        text = "%d lists are empty, as %s: ONet's generate.py and eval_meshes.py stop at one; %s"
+        hint = "name the categories that have shapes in the split under data.classes of its configuration"
+        logger.warning(text, len(empty), min(empty), hint)
     about = {category: {"id": category, "name": category} for category in sorted(lists)}
     _write_text(folder / "metadata.yaml", json.dumps(about, indent=4))
 

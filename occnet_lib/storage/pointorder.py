@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
 _RUN, _SHORTEST_RUN = 2048, 64  # points
+_CELLS = 4  # along an edge
 _FAR, _CHANCE = 8.0, 4.0  # standard errors, and points where the occupied ones are few
 
 
@@ -49,6 +50,26 @@ def every_run_is_alike(points: NDArray[np.float16], occupancies: NDArray[np.bool
     runs = numbers[: len(numbers) // run * run].reshape(-1, run, numbers.shape[1])
     away = np.abs(runs.mean(axis=1) - numbers.mean(axis=0))
     return bool((away <= _FAR * numbers.std(axis=0) / np.sqrt(run) + _CHANCE / run).all())
+
+
+def is_uniform(points: NDArray[np.float16]) -> bool:
+    """Whether points may be uniform in their own bounding box: counts in its 4³ cells, by Pearson's chi-squared.
+
+    What is eight standard deviations off is not. Fewer than 4,096 points say nothing.
+
+    Args:
+        points: (N, 3) float16.
+    """
+    cells = _CELLS**3
+    if len(points) < 64 * cells:
+        return True
+    at = points.astype(np.float64)
+    low, extent = at.min(axis=0), np.ptp(at, axis=0)
+    index = (_CELLS * (at - low) / np.where(extent > 0, extent, 1.0)).astype(np.int64).clip(0, _CELLS - 1)
+    counts = np.bincount(index @ [_CELLS**2, _CELLS, 1], minlength=cells)
+    expected = len(points) / cells
+    chi_squared = float(((counts - expected) ** 2).sum() / expected)
+    return chi_squared <= cells - 1 + _FAR * (2.0 * (cells - 1)) ** 0.5
 
 
 def encode(points: NDArray[np.float16]) -> NDArray[np.int16]:

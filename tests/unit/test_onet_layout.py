@@ -281,6 +281,35 @@ def test_points_in_order_are_shuffled_and_the_table_says_so(
     assert {point.tobytes(): bool(bit) for point, bit in zip(mixed, inside, strict=True)} == label
 
 
+def test_points_that_are_not_uniform_are_imported_and_said(tmp_path: Path, caplog) -> None:
+    _, closed, samples, views = records(0, 6_000)
+    rng = np.random.default_rng(0)
+    near = samples.surface[rng.integers(len(samples.surface), size=3_000)] + rng.normal(0, 0.02, (3_000, 3))
+    mixture = samples.points.copy()
+    mixture[rng.permutation(6_000)[:3_000]] = near  # as sample_mesh.py --points_uniform_ratio .5, shuffled
+    shapes = [
+        PackedShape.of(ShapeKey("c", name), closed, replace(samples, points=points), views)
+        for name, points in (("uniform", samples.points), ("mixture", mixture))
+    ]
+    write_shard(tmp_path / "train-000.h5", shapes, "train-000", "train")
+    export_packs([tmp_path / "train-000.h5"], tmp_path / "onet")
+    assert import_packs(tmp_path / "onet", tmp_path / "back", CONFIG) == (2, 2)
+    rows = {row["id"]: row for row in read_rows(tmp_path / "back" / "shapes.csv")}
+    assert (rows["uniform"]["status"], rows["mixture"]["status"]) == ("ok", "warn")
+    assert "IoU is not that of volumes" in rows["mixture"]["reason"]
+    assert "1 of 2 shapes, as c/mixture: points are not uniform" in caplog.text
+    np.testing.assert_array_equal(Shard(tmp_path / "back" / "train-000.h5").points(0)[0], mixture)
+
+
+def test_empty_lists_are_warned_of(exported: Path, packs, tmp_path: Path, caplog) -> None:
+    assert "lists are empty" not in caplog.text
+    export_packs(packs[:2], tmp_path / "two")
+    assert (tmp_path / "two" / "03001627" / "test.lst").read_bytes() == b""
+    assert (
+        "1 lists are empty, as 03001627/test.lst: ONet's generate.py and eval_meshes.py stop" in caplog.text
+    )
+
+
 def rewrite(path: Path, **changed: np.ndarray | None) -> None:
     """Write a file anew with other arrays; None takes one away."""
     arrays = read_npz(path) | changed

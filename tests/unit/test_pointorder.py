@@ -118,3 +118,25 @@ def test_shuffled_rows_come_back(count: int) -> None:
 def test_order_of_files_that_exist_stays() -> None:
     """A change of the shuffle would mix up the points of every file there is."""
     assert pointorder.shuffled(np.arange(10)).tolist() == [2, 4, 6, 8, 5, 1, 7, 0, 9, 3]
+
+
+@given(
+    count=st.sampled_from([100, 5_000, 100_000]),
+    low=st.tuples(*[st.floats(-2, 1)] * 3),
+    edge=st.tuples(*[st.floats(0.1, 3)] * 3),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=30, deadline=None)
+def test_uniform_points_of_any_box_are_uniform(count, low, edge, seed):
+    points = np.random.default_rng(seed).random((count, 3)) * edge + low
+    assert pointorder.is_uniform(points.astype(np.float16))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_points_near_a_surface_are_not_uniform(share):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.55, 0.55, (100_000, 3))
+    near = rng.normal(size=(int(share * len(points)), 3))
+    near *= 0.3 / np.linalg.norm(near, axis=1, keepdims=True)
+    points[: len(near)] = near + rng.normal(0, 0.01, near.shape)
+    assert not pointorder.is_uniform(points.astype(np.float16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,34 @@ def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint
     fixed = Reconstructor(checkpoint, SMALL.model_copy(update={"threshold": 0.2}))
     assert fixed.threshold == 0.2
     assert volume(fixed(image, rng()).mesh) > volume(result.mesh)
+
+
+def test_arrays_that_cannot_be_written_to_are_taken_without_a_warning(checkpoint):
+    """As numpy.asarray gives them of Pillow's images; torch would warn, once a process."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    reconstructor, turn, points = (
+        Reconstructor(checkpoint, SMALL),
+        np.eye(3, dtype=np.float32),
+        np.zeros((5, 3), "f4"),
+    )
+    images = np.full((2, 40, 40, 3), 200, np.uint8)
+    for array in (images, turn, points):
+        array.setflags(write=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mesh = reconstructor(images[0], rng(), turn, normals=True).mesh
+            mesh.vertices.setflags(write=False)
+            reconstructor.together(list(images), [rng(), rng()], np.stack([turn, turn]))
+            assert reconstructor.logits(images, np.broadcast_to(turn, (2, 3, 3)), points).shape == (2, 5)
+            assert reconstructor.field(images[0], turn).on_array(points).shape == (5,)
+            assert encoder_features(checkpoint)(images).shape == (2, MODEL.c_dim)
+            assert (
+                field_normals(reconstructor.field(images[0]).with_gradient, mesh).shape == mesh.vertices.shape
+            )
+    finally:
+        torch.set_warn_always(before)
 
 
 def test_a_model_of_the_cameras_frame_gives_meshes_of_the_unit_frame(tmp_path):
