@@ -15,6 +15,7 @@ import numpy as np
 from . import commands_interop as interop
 from . import commands_results as results
 from . import config as configuration
+from .api import files, models, shapes
 from .commands_shared import out_option, progress, solid_mesh, unit_mesh
 from .config import Config
 from .errors import ConfigError, OccnetError
@@ -73,19 +74,12 @@ def _watertight_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _watertight(args: argparse.Namespace, config: Config) -> None:
-    from .geometry.normalise import to_source
-    from .stages import watertight
     from .stages.audit import judge
-    from .storage.meshes import MeshFrame, load_mesh, read_frame, save_mesh
+    from .storage.meshes import read_frame
 
     own = read_frame(args.mesh)
-    source = load_mesh(args.mesh, config.dataset.up)
-    closed = watertight.run(source, config.watertight, rng(config.seed, "watertight", args.mesh.stem))
-    x, y, z = closed.loc.tolist()
-    up = "y" if args.frame == "unit" else own.up if own else config.dataset.up
-    frame = MeshFrame(args.frame, up, (x, y, z), closed.scale)
-    mesh = closed.mesh if args.frame == "unit" else to_source(closed.mesh, closed.loc, closed.scale)
-    save_mesh(mesh, args.out, frame=frame)
+    closed = shapes.watertight(args.mesh, config)
+    files.save_mesh(closed, args.out, frame=args.frame, up=own.up if own else config.dataset.up)
     status, reason = judge({"watertight": closed.audit}, config.audit)
     if status != "ok":
         logger.warning("%s: %s", args.out, reason)
@@ -98,11 +92,9 @@ def _points_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _points(args: argparse.Namespace, config: Config) -> None:
-    from .stages import points
-
     unit = solid_mesh(args.mesh, config)
     closed = Watertight(unit.mesh, unit.loc, unit.scale)
-    samples = points.run(closed, config.points, rng(config.seed, "points", args.mesh.stem))
+    samples = shapes.sample_points(closed, config, name=args.mesh.stem)
     arrays = {
         name: getattr(samples, name) for name in ("points", "occupancies", "surface", "normals", "voxels")
     }
@@ -120,17 +112,13 @@ def _prepare_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace, config: Config) -> None:
-    from .stages import samples, watertight
-    from .storage.meshes import load_mesh
     from .storage.vecset_formats import Frame, write_samples
 
     if not config.samples.wanted:
         hint = "give counts in section `samples`, as workflow/vecset.yaml: --config workflow/vecset.yaml"
         raise ConfigError("no samples are asked for", hint=hint)
-    source = load_mesh(args.mesh, config.dataset.up)
-    stem = args.mesh.stem
-    closed = watertight.run(source, config.watertight, rng(config.seed, "watertight", stem))
-    drawn = samples.run(closed, config.samples, rng(config.seed, "samples", stem))
+    closed = shapes.watertight(args.mesh, config)
+    drawn = shapes.sample_sets(closed, config, name=args.mesh.stem)
     write_samples(args.out, closed, drawn, Frame(args.edge, args.up))
     counts = ", ".join(f"{len(values.points)} {name}" for name, values in drawn.sets.items())
     say(f"{args.out}: {counts}")
@@ -186,20 +174,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, config: Config) -> None:
-    from .storage.shards import check
-    from .training.train import train
-
-    if args.model not in config.models:
-        raise ConfigError(f"no model {args.model!r}; the configuration has {', '.join(config.models)}")
-    split = {name: sorted(args.packs.glob(f"{name}-*.h5")) for name in ("train", "val")}
-    if not split["train"]:
-        raise OccnetError(
-            "holds no train-*.h5", path=args.packs, hint="make some: `snakemake --cores 2 preprocess`"
-        )
-    for path in (*split["train"], *split["val"]):
-        check(path)
-    train(config, args.model, split["train"], split["val"], args.out)
-    say(f"{args.out / 'best.ckpt'}")
+    say(str(models.train(args.packs, args.out, config, model=args.model)))
 
 
 def _config_options(parser: argparse.ArgumentParser) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import config as configuration
-from .commands_shared import UnitMesh, out_option, progress, solid_mesh, unit_mesh
+from .api import models
+from .commands_shared import out_option, progress
 from .config import Config
-from .errors import EmptyMeshError, ImageError, MeshError, OccnetError
+from .errors import ImageError, MeshError, OccnetError
 from .logs import say
-from .records import Mesh
 from .seeds import rng
 from .storage.atomic import replacing
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
-_FAR_APART = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
 
 
 def reconstruct_options(parser: argparse.ArgumentParser) -> None:
@@ -191,14 +190,9 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace, config: Config) -> None:
     """`occnet evaluate`."""
-    from .evaluation.metrics import NO_SURFACE, compare
+    from .evaluation.metrics import NO_SURFACE
 
-    truth = solid_mesh(args.truth, config)
-    predicted = _prediction(args.prediction, truth, config)
-    if predicted is not None:
-        _warn_if_apart(args, predicted, truth.mesh)
-    drawing = rng(config.seed, "evaluate", args.truth.stem)
-    result = compare(predicted, truth.mesh, config.points, config.evaluate, drawing)
+    result = models.evaluate(args.prediction, args.truth, config)
     if result.note:
         worst = ", which counts as the worst value of every metric" if result.note == NO_SURFACE else ""
         logger.warning("%s %s%s", args.prediction, result.note, worst)
@@ -208,39 +202,6 @@ def evaluate(args: argparse.Namespace, config: Config) -> None:
     lines += [f"    {json.dumps(name)}: {json.dumps(interval)}," for name, interval in intervals.items()]
     lines[-1] = lines[-1].rstrip(",")
     say("\n".join(["{", *lines, "  }", "}"]))
-
-
-def _prediction(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
-    """The predicted mesh in the unit frame of the truth; None where it has no surface.
-
-    Where both files say their frames, these count; else the prediction is in the same frame as the truth.
-    """
-    from .geometry.normalise import to_unit
-    from .storage.meshes import load_mesh, read_frame
-
-    own = read_frame(path)
-    if own and own.frame == "camera":
-        logger.warning("%s is in the camera's frame, in which no true mesh is", path)
-    try:
-        if own and truth.frame:
-            return unit_mesh(path, config).mesh
-        mesh = load_mesh(path, truth.frame.up if truth.frame else config.dataset.up)
-    except EmptyMeshError as error:
-        logger.debug("%s", error)
-        return None
-    in_unit = truth.frame is not None and truth.frame.frame == "unit"
-    vertices = mesh.vertices if in_unit else to_unit(mesh.vertices, truth.loc, truth.scale)
-    return Mesh(vertices, mesh.faces)
-
-
-def _warn_if_apart(args: argparse.Namespace, predicted: Mesh, truth: Mesh) -> None:
-    one, two = (
-        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
-    )
-    if np.abs(one - two).max() > _FAR_APART:
-        text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
-        hint = "(`occnet watertight --frame unit` gives the one of predictions)"
-        logger.warning(text + hint, args.prediction, args.truth)
 
 
 def analyse_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What commands on files have in common."""
+"""What the commands on files and the Python functions (api) have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config
-from .errors import MeshError
+from .errors import EmptyMeshError, MeshError
 from .records import Mesh
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Where a mesh in the unit frame ends: closing thickens it, at 32 samples by a tenth, or loses small parts.
 _MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
+_FAR_APART = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
 
 
 class UnitMesh(NamedTuple):
@@ -76,16 +77,55 @@ def solid_mesh(path: Path, config: Config) -> UnitMesh:
     Raises:
         MeshError: it is not closed.
     """
+    return solid_unit_mesh(unit_mesh(path, config), path)
+
+
+def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
+    """As `solid_mesh`, of a mesh that was read already; `source` names it in messages."""
     from .geometry.solid import as_solid
 
-    unit = unit_mesh(path, config)
     solid = as_solid(unit.mesh)
     if solid.open:
-        hint = f"run `occnet watertight {path} -o …` first"
-        raise MeshError(solid.note, path=path, hint=hint)
+        command = f"run `occnet watertight {source} -o …` first"
+        hint = command if isinstance(source, Path) else "close it with `watertight` first"
+        raise MeshError(solid.note, path=source, hint=hint)
     if solid.note:
-        logger.warning("%s %s", path, solid.note)
+        logger.warning("%s %s", source, solid.note)
     return unit._replace(mesh=solid.mesh)
+
+
+def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
+    """The predicted mesh in the unit frame of the truth; None where it has no surface.
+
+    Where both files say their frames, these count; else the prediction is in the same frame as the truth.
+    """
+    from .geometry.normalise import to_unit
+    from .storage.meshes import load_mesh, read_frame
+
+    own = read_frame(path)
+    if own and own.frame == "camera":
+        logger.warning("%s is in the camera's frame, in which no true mesh is", path)
+    try:
+        if own and truth.frame:
+            return unit_mesh(path, config).mesh
+        mesh = load_mesh(path, truth.frame.up if truth.frame else config.dataset.up)
+    except EmptyMeshError as error:
+        logger.debug("%s", error)
+        return None
+    in_unit = truth.frame is not None and truth.frame.frame == "unit"
+    vertices = mesh.vertices if in_unit else to_unit(mesh.vertices, truth.loc, truth.scale)
+    return Mesh(vertices, mesh.faces)
+
+
+def warn_if_apart(name: str, predicted: Mesh, true_name: str, truth: Mesh) -> None:
+    """Warn of a prediction and a ground truth whose bounding boxes differ by more than two frames of one shape do."""
+    one, two = (
+        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
+    )
+    if np.abs(one - two).max() > _FAR_APART:
+        text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
+        hint = "(`occnet watertight --frame unit` gives the one of predictions)"
+        logger.warning(text + hint, name, true_name)
 
 
 def out_option(parser: argparse.ArgumentParser, text: str) -> None:

@@ -53,7 +53,10 @@ def load_photo(path: str | Path, mask: MaskSource = "auto") -> Cutout:
 
 
 def mesh_of_photo(
-    photo: str | Path | Sequence[str | Path], checkpoint: str | Path, config: Config | None = None
+    photo: str | Path | Sequence[str | Path],
+    checkpoint: str | Path,
+    config: Config | None = None,
+    mask: MaskSource = "auto",
 ) -> Reconstruction:
     """A photo, or several of one object, to a closed mesh with vertex normals.
 
@@ -61,6 +64,7 @@ def mesh_of_photo(
         photo: file, or files whose logits are averaged; see `load_photo`.
         checkpoint: best.ckpt of a training run.
         config: `reconstruct` and `seed` are used.
+        mask: as in `load_photo`.
 
     Returns:
         The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` where the network
@@ -74,7 +78,7 @@ def mesh_of_photo(
 
     config = config or Config()
     photos = [photo] if isinstance(photo, str | Path) else list(photo)
-    images = np.stack([centred(load_photo(path).image) for path in photos])
+    images = np.stack([centred(load_photo(path, mask).image) for path in photos])
     drawing = seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem)
     return Reconstructor(checkpoint, config.reconstruct)(images, drawing, normals=True)
 

@@ -36,7 +36,7 @@ ALLOWED = {
     "report": BASE | {"geometry", "storage", "rendering"},
 }
 EDGE = {
-    *("cli", "jobs", "jobs_files", "jobs_results", "__main__", "__init__"),
+    *("api", "cli", "jobs", "jobs_files", "jobs_results", "__main__", "__init__"),
     *("commands", "commands_interop", "commands_results", "commands_shared"),
 }
 HEAVY = {

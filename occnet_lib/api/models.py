@@ -1,0 +1,170 @@
+"""Training, reconstruction and evaluation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from occnet_lib.commands_shared import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_apart
+from occnet_lib.config import Config
+from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.records import Mesh, Watertight
+from occnet_lib.seeds import rng
+
+from .files import PathLike
+from .shapes import stem
+
+if TYPE_CHECKING:
+    from occnet_lib.evaluation.metrics import Comparison
+    from occnet_lib.reconstruction.cutout import MaskSource
+    from occnet_lib.reconstruction.reconstruct import Reconstruction
+
+logger = logging.getLogger(__name__)
+
+
+def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model: str = "onet") -> Path:
+    """Train a network, or continue the run in `out`.
+
+    Args:
+        packs: folder with `train-*.h5` and `val-*.h5`.
+        out: folder for checkpoints and curves.
+        config: `models`, section `train` and `seed` are used.
+        model: which entry of `config.models`.
+
+    Returns:
+        path of `best.ckpt`.
+
+    Raises:
+        ConfigError: `config.models` has no such entry.
+        OccnetError: the folder has no training shards, or one of them is damaged.
+
+    >>> occnet.train("meshes", "run")
+    Traceback (most recent call last):
+    occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
+    """
+    from occnet_lib.storage.shards import check
+
+    config, packs, out = config or Config(), Path(packs), Path(out)
+    if model not in config.models:
+        raise ConfigError(f"no model {model!r}; the configuration has {', '.join(config.models)}")
+    split = {name: sorted(packs.glob(f"{name}-*.h5")) for name in ("train", "val")}
+    if not split["train"]:
+        hint = "make some: `snakemake --cores 2 preprocess`"
+        raise OccnetError("holds no train-*.h5", path=packs, hint=hint)
+    for path in (*split["train"], *split["val"]):
+        check(path)
+    from occnet_lib.training.train import train as run  # torch, once the input is known to be right
+
+    run(config, model, split["train"], split["val"], out)
+    return out / "best.ckpt"
+
+
+def reconstruct(
+    photo: PathLike | Sequence[PathLike],
+    checkpoint: PathLike,
+    config: Config | None = None,
+    *,
+    mask: MaskSource = "auto",
+) -> Reconstruction:
+    """Turn a photo into a closed mesh: MISE, marching cubes, simplification, refinement.
+
+    Args:
+        photo: image file of one object on a plain or transparent background; or several of the same object, whose logits
+            are averaged.
+        checkpoint: `best.ckpt` of a training run.
+        config: section `reconstruct` and `seed` are used.
+        mask: what separates the object: `alpha`, `background`, or `auto` (docs/photos.md).
+
+    Returns:
+        `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
+        `status` is `failed`, and the mesh empty, where the network sees no surface; `reason` says so.
+
+    Raises:
+        ImageError: the photo is unreadable, or its background cannot be removed.
+        DataError: the checkpoint is missing or damaged.
+
+    >>> result = occnet.reconstruct("photo.png", "best.ckpt", config)
+    >>> result.status, result.frame, result.normals.shape == result.mesh.vertices.shape
+    ('ok', 'unit', True)
+    >>> occnet.save_mesh(result, "mesh.glb")
+    """
+    from occnet_lib.reconstruction.photo import mesh_of_photo
+
+    return mesh_of_photo(photo, checkpoint, config, mask)
+
+
+def evaluate(
+    prediction: Mesh | Reconstruction | PathLike,
+    truth: Mesh | Watertight | PathLike,
+    config: Config | None = None,
+    *,
+    name: str = "",
+) -> Comparison:
+    """Measure a mesh against the ground truth: IoU, Chamfer-L1, normal consistency, F-scores.
+
+    No alignment is made. Lengths are in units of the ground truth's longest edge.
+
+    Args:
+        prediction: in the frame of the ground truth; of a `Watertight` that is the unit frame. A reconstruction is in the
+            unit frame. Of two files that state their frames, these count.
+        truth: closed ground truth.
+        config: sections `points` and `evaluate` (numbers of samples) and `seed` are used.
+        name: see the module; for a file the stem of the ground truth.
+
+    Returns:
+        `values` and 95 % sampling `intervals` of every metric; `note`: why the values mean less than they seem to.
+        An empty prediction has the worst value of every metric.
+
+    Raises:
+        MeshError: the ground truth is open or has no area, or a file is unreadable.
+
+    >>> mesh = occnet.load_mesh("cube.obj")
+    >>> result = occnet.evaluate(mesh, mesh, config)
+    >>> result.values["iou"], result.values["chamfer_l1"] < 0.05  # 1,000 samples each: their spacing
+    (1.0, True)
+    """
+    from occnet_lib.evaluation.metrics import compare
+
+    config = config or Config()
+    true = _ground_truth(truth, config)
+    predicted = (
+        prediction_mesh(Path(prediction), true, config)
+        if isinstance(prediction, str | Path)
+        else _in_unit_frame(prediction, true)
+    )
+    if predicted is not None and len(predicted.faces):
+        warn_if_apart(_label(prediction, "prediction"), predicted, _label(truth, "ground truth"), true.mesh)
+    drawing = rng(config.seed, "evaluate", name or stem(truth))
+    return compare(predicted, true.mesh, config.points, config.evaluate, drawing)
+
+
+def _ground_truth(truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:
+    """The ground truth in the unit frame; its `frame` is that of meshes compared with it, None: the source."""
+    from occnet_lib.geometry.normalise import unit_cube
+    from occnet_lib.storage.meshes import MeshFrame
+
+    if isinstance(truth, Watertight):
+        x, y, z = truth.loc.tolist()
+        frame = MeshFrame("unit", "y", (x, y, z), truth.scale)
+        return solid_unit_mesh(UnitMesh(truth.mesh, truth.loc, truth.scale, frame), "ground truth")
+    if isinstance(truth, Mesh):
+        return solid_unit_mesh(UnitMesh(*unit_cube(truth), None), "ground truth")
+    return solid_mesh(Path(truth), config)
+
+
+def _in_unit_frame(prediction: Mesh | Reconstruction, true: UnitMesh) -> Mesh:
+    from occnet_lib.geometry.normalise import to_unit
+
+    if not isinstance(prediction, Mesh):
+        if prediction.frame == "camera":
+            logger.warning("the reconstruction is in the camera's frame, the ground truth in its own")
+        return prediction.mesh
+    if true.frame is not None and true.frame.frame == "unit":
+        return prediction
+    return Mesh(to_unit(prediction.vertices, true.loc, true.scale), prediction.faces)
+
+
+def _label(source: object, otherwise: str) -> str:
+    return str(source) if isinstance(source, str | Path) else otherwise
