@@ -50,6 +50,17 @@ def crossed_cells(inside: np.ndarray) -> np.ndarray:
     return stacked.any(axis=0) & ~stacked.all(axis=0)
 
 
+def along(points: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Products of (N, 3) points with a direction (3,), or (N, K) with (3, K), each by itself.
+
+    The last bits of a matrix product depend on how many points there are, for kernels of some processors.
+    """
+    x, y, z = points.T
+    if direction.ndim == 1:
+        return x * direction[0] + y * direction[1] + z * direction[2]
+    return x[:, None] * direction[0] + y[:, None] * direction[1] + z[:, None] * direction[2]
+
+
 def balls(centres, radii):
     """Union of balls as a field whose value is about ten times the distance."""
 
@@ -65,7 +76,7 @@ def waves(seed: int):
     rng = np.random.default_rng(seed)
     frequency = rng.normal(0, 9, (6, 3)).astype(np.float32)
     phase = rng.uniform(0, 6.3, 6).astype(np.float32)
-    return lambda points: np.sin(points @ frequency.T + phase).sum(axis=1) - np.float32(1.5)
+    return lambda points: np.sin(along(points, frequency.T) + phase).sum(axis=1) - np.float32(1.5)
 
 
 class Counted:
@@ -190,7 +201,7 @@ def test_a_sheet_thinner_than_a_coarse_cell_is_as_on_the_dense_grid(offset, half
     normal = np.float32([1.0, *tilt]) / np.float32(np.sqrt(1 + tilt[0] ** 2 + tilt[1] ** 2))
 
     def field(points):
-        sheet = np.float32(half) - np.abs(points @ normal - np.float32(offset))
+        sheet = np.float32(half) - np.abs(along(points, normal) - np.float32(offset))
         hub = np.float32(0.1) - np.linalg.norm(points - normal * np.float32(offset), axis=1)
         within = np.float32(0.4) - np.abs(points).max(axis=1)
         return 10 * np.minimum(np.maximum(sheet, hub), within)
