@@ -16,7 +16,10 @@ from .errors import OccnetError
 from .storage.tables import read_rows
 
 # Snakemake's messages that come with every job and say nothing that the progress line does not.
-_CHATTER = ("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint")
+_CHATTER = (
+    *("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint"),
+    "Cannot restore ",  # an output of train_model that was not there before a first training failed
+)
 _CHATTER_EVENTS = ("job_finished", "progress", "group_info")
 _COUNTED_RULES = ("preprocess_shard", "pack_shard")
 

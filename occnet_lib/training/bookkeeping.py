@@ -64,7 +64,12 @@ class Bookkeeping(Callback):
     @override
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors only."""
-        return {"digest": self._digest, "rows": self._rows, "best": self._best}
+        return {
+            "digest": self._digest,
+            "rows": self._rows,
+            "best": self._best,
+            "steps": self._train.steps,
+        }
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

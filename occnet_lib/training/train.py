@@ -16,7 +16,7 @@ from occnet_lib.config import Config, Train
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import read_plain
 
-from . import options
+from . import kept, options
 from .bookkeeping import Bookkeeping
 from .data_module import DeviceLoader, TrainingLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
@@ -43,8 +43,8 @@ def train(
     Writes into `out_dir`: best.ckpt (the network with the highest validation IoU, see
     `networks.checkpoint.load_network`), last.ckpt (the state to go on from, every `checkpoint_every`
     steps), metrics.csv, options.json and tensorboard/. A run that was killed goes on from last.ckpt, on the
-    CPU to the very same weights; one with another configuration or other data begins anew. The process keeps from then
-    on the memory that it frees (`memory`).
+    CPU to the very same weights; one with another configuration or other data begins anew, and what was there is kept in
+    `out_dir`/kept-001 (`kept`). The process keeps from then on the memory that it frees (`memory`).
 
     Args:
         config: `models[model_name]`, `train` and `seed` are used. With `train.devices` above 1 a script that
@@ -92,6 +92,8 @@ def _train(
         _remove_unfinished(folder)
     state = _state_to_resume(folder / "last.ckpt", digest) if resume else None
     first = int(state["global_step"]) if state else 0
+    if first_process:
+        _keep_old_run(folder, state, digest, section.steps)
 
     torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
     graphs = device == "cuda" and section.devices * section.nodes == 1
@@ -181,6 +183,16 @@ def _state_to_resume(path: Path, digest: str) -> dict[str, Any] | None:
         return None
     _log.info("training goes on from step %d", step)
     return state
+
+
+def _keep_old_run(folder: Path, state: dict[str, Any] | None, digest: str, steps: int) -> None:
+    """Keep aside the run in the folder unless it goes on, and a finished one that goes on to more steps."""
+    if state is None:
+        kept.move_aside(folder, digest, steps)
+        return
+    planned = state["callbacks"][Bookkeeping.__qualname__].get("steps")
+    if planned is not None and planned <= state["global_step"] < steps:
+        kept.copy_aside(folder)
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -242,6 +242,7 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
     train(configuration(**EVERYTHING, checkpoint_every=3, cache="gpu"), "small", *pack, tmp_path)
     assert_equal_runs(whole, tmp_path)
     assert not (tmp_path / ".last.123.ckpt").exists()
+    assert kept_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("options", [{"cache": "gpu"}, {"cache": "none", "workers": 1}])
@@ -307,6 +308,7 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
     train(config, "small", *pack, killed)
     train(config, "small", *pack, tmp_path / "whole")
     assert_equal_runs(tmp_path / "whole", killed)
+    assert kept_in(killed) == []
 
 
 @pytest.mark.slow
@@ -408,13 +410,79 @@ def test_another_configuration_begins_anew(pack, tmp_path, caplog):
     assert torch.equal(first["decoder.fc_p.weight"], state_of(tmp_path)["decoder.fc_p.weight"])
 
 
+NAMES = ["best.ckpt", "last.ckpt", "metrics.csv", "options.json", "tensorboard"]
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in NAMES[:-1]}
+
+
+def kept_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("kept-*"))
+
+
+def test_a_finished_run_is_kept_aside_when_other_settings_begin(pack, tmp_path, caplog):
+    one, other = configuration(steps=2), configuration(steps=2, learning_rate=1e-2)
+    train(one, "small", *pack, tmp_path)
+    first = contents_of(tmp_path)
+    train(other, "small", *pack, tmp_path)
+    assert f"is kept in {tmp_path / 'kept-001'}" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "kept-001").iterdir()) == NAMES
+    assert contents_of(tmp_path / "kept-001") == first
+    second = contents_of(tmp_path)
+    train(one, "small", *pack, tmp_path, resume=False)
+    assert contents_of(tmp_path / "kept-002") == second
+    assert kept_in(tmp_path) == ["kept-001", "kept-002"]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        train(one, "small", *pack, tmp_path / "kept-001")
+    assert "trained already" in caplog.text
+
+
+def test_a_kept_run_is_whole_where_its_outputs_were_removed(pack, tmp_path):
+    """Workflow managers remove the outputs of a job before it runs; last.ckpt holds what was in them."""
+    train(configuration(steps=2), "small", *pack, tmp_path)
+    network, rows = state_of(tmp_path), (tmp_path / "metrics.csv").read_bytes()
+    for name in ("best.ckpt", "metrics.csv", "options.json"):
+        (tmp_path / name).unlink()
+    train(configuration(steps=2, ema=0.5), "small", *pack, tmp_path)
+    kept = state_of(tmp_path / "kept-001")
+    assert all(torch.equal(network[name], kept[name]) for name in network)
+    assert (tmp_path / "kept-001" / "metrics.csv").read_bytes() == rows
+
+
+def test_a_network_without_a_state_is_kept_and_what_is_kept_is_not_kept_twice(pack, tmp_path):
+    train(configuration(steps=2), "small", *pack, tmp_path)
+    (tmp_path / "last.ckpt").unlink()  # to save room
+    best = (tmp_path / "best.ckpt").read_bytes()
+    train(configuration(steps=2), "small", *pack, tmp_path)
+    assert (tmp_path / "kept-001" / "best.ckpt").read_bytes() == best
+    (tmp_path / "last.ckpt").unlink()
+    (tmp_path / "best.ckpt").write_bytes(best)  # as restored after a run that failed
+    train(configuration(steps=2, learning_rate=1e-2), "small", *pack, tmp_path)
+    assert kept_in(tmp_path) == ["kept-001"]
+
+
+def test_a_run_killed_before_its_first_state_is_begun_again(pack, tmp_path):
+    config = configuration(steps=4, validate_every=1, checkpoint_every=4)
+    train(config, "small", *pack, tmp_path)
+    (tmp_path / "last.ckpt").unlink()
+    lines = (tmp_path / "metrics.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.csv").write_text("".join(lines[:3]))
+    train(config, "small", *pack, tmp_path)
+    assert kept_in(tmp_path) == []
+
+
 def test_a_constant_rate_can_be_prolonged(pack, tmp_path, caplog):
     train(configuration(steps=2, schedule="constant"), "small", *pack, tmp_path / "a")
+    finished = contents_of(tmp_path / "a")
     train(configuration(steps=4, schedule="constant"), "small", *pack, tmp_path / "a")
     assert "anew" not in caplog.text
+    assert contents_of(tmp_path / "a" / "kept-001") == finished
     train(configuration(steps=4, schedule="constant", validate_every=2), "small", *pack, tmp_path / "b")
     weights = [state_of(tmp_path / name, "last.ckpt")["network.decoder.fc_p.weight"] for name in "ab"]
     assert torch.equal(*weights)
+    assert kept_in(tmp_path / "b") == []
 
 
 def test_without_validation_the_last_network_is_the_best(pack, tmp_path, caplog):

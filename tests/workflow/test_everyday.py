@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import zipfile
 
 import pytest
 import yaml
 
-from .checkout import contents, make_checkout, write_meshes
+from .checkout import Checkout, contents, make_checkout, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -56,6 +58,30 @@ def test_a_training_on_several_nodes_is_started_by_slurm(finished):
         config.write_text(before)
     started = text.count("srun --kill-on-bad-exit=1 --ntasks=4 --ntasks-per-node=2 ")
     assert started == 2, text[-6000:]  # a model each
+
+
+def test_a_finished_training_outlives_a_change_of_settings_and_a_failure(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "changed", symlinks=True)
+    other = Checkout(tmp_path / "changed")
+    folder = other.results / "train" / "tiny"
+    files = ("best.ckpt", "last.ckpt", "metrics.csv", "options.json")
+    before = {name: (folder / name).read_bytes() for name in files}
+    assert other.jobs("train") == {}
+    config = yaml.safe_load((other.path / "tiny.yaml").read_text())
+
+    def change(**section):
+        (other.path / "tiny.yaml").write_text(yaml.safe_dump(config | {"train": config["train"] | section}))
+
+    change(learning_rate=1e30)  # the loss is soon not finite
+    text = other.snakemake(str(folder.relative_to(other.path) / "best.ckpt"), check=False)
+    assert "not finite" in text, text[-6000:]
+    assert {name: (folder / "kept-001" / name).read_bytes() for name in files} == before
+    assert (folder / "best.ckpt").read_bytes() == before["best.ckpt"]
+    change(learning_rate=2e-3)
+    other.snakemake(str(folder.relative_to(other.path) / "best.ckpt"))
+    assert (folder / "best.ckpt").read_bytes() != before["best.ckpt"]
+    assert {name: (folder / "kept-001" / name).read_bytes() for name in files} == before
+    assert json.loads((folder / "options.json").read_text())["config"]["train"]["learning_rate"] == 2e-3
 
 
 def test_snakemakes_own_report(finished, tmp_path):

@@ -6,9 +6,10 @@ rule train_model:
         accepted=ancient(f"{RESULTS}/preprocess/accepted.json"),
         shards=over(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
     output:
-        best=f"{RESULTS}/train/{{model}}/best.ckpt",
-        metrics=f"{RESULTS}/train/{{model}}/metrics.csv",
-        options=f"{RESULTS}/train/{{model}}/options.json",
+        # Not removed before the job, which keeps another run's files aside (training.kept).
+        best=update(f"{RESULTS}/train/{{model}}/best.ckpt"),
+        metrics=update(f"{RESULTS}/train/{{model}}/metrics.csv"),
+        options=update(f"{RESULTS}/train/{{model}}/options.json"),
     log:
         f"{RESULTS}/logs/train/{{model}}.log",
     benchmark:

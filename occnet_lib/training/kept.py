@@ -1,0 +1,102 @@
+"""A finished run is never overwritten: what is to begin in its folder keeps it aside first."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from occnet_lib.errors import DataError
+from occnet_lib.networks.checkpoint import read_plain, save_network
+from occnet_lib.storage.tables import read_rows, write_rows
+
+from .bookkeeping import Bookkeeping
+from .record import COLUMNS
+
+_log = logging.getLogger(__name__)
+
+# last.ckpt goes last: as long as it is there, a run that was killed while moving is still known to be another one.
+_FILES = ("tensorboard", "options.json", "metrics.csv", "best.ckpt", "last.ckpt")
+
+
+def move_aside(folder: Path, digest: str, steps: int) -> None:
+    """Move the run that is in a folder into its subfolder `kept-001` (or the next number) and log where it is.
+
+    Files that only its last.ckpt holds any more are made again. Nothing is moved where there is no network, where it is
+    kept already, or where the very run that begins was killed before its first last.ckpt.
+
+    Args:
+        folder: of the run.
+        digest, steps: of the run that begins.
+    """
+    _restore(folder)
+    there = [folder / name for name in _FILES if (folder / name).exists()]
+    if not {"best.ckpt", "last.ckpt"} & {path.name for path in there}:
+        return
+    if _is_kept(folder) or _is_beginning_of(folder, digest, steps):
+        return
+    kept = _new_folder(folder)
+    for path in there:
+        path.rename(kept / path.name)
+    _log.warning("the run that was in %s is kept in %s", folder, kept)
+
+
+def copy_aside(folder: Path) -> None:
+    """Copy a finished run that is to be prolonged, which may replace its best network; its curves go on."""
+    if _is_kept(folder):
+        return
+    kept = _new_folder(folder)
+    for path in (folder / name for name in _FILES[1:]):
+        if path.exists():
+            shutil.copy2(path, kept / path.name)
+    _log.warning("the run in %s goes on; what it was is kept in %s", folder, kept)
+
+
+def _new_folder(folder: Path) -> Path:
+    number = max((int(path.name[5:]) for path in _kept(folder)), default=0) + 1
+    kept = folder / f"kept-{number:03d}"
+    kept.mkdir()
+    return kept
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("kept-*") if path.name[5:].isdigit()]
+
+
+def _is_kept(folder: Path) -> bool:
+    """Whether the network in the folder is the same as a kept one, and so is the state to go on from, if any."""
+    names = [name for name in ("best.ckpt", "last.ckpt") if (folder / name).exists()]
+    return any(
+        all(
+            (kept / name).exists() and filecmp.cmp(folder / name, kept / name, shallow=False)
+            for name in names
+        )
+        for kept in _kept(folder)
+    )
+
+
+def _is_beginning_of(folder: Path, digest: str, steps: int) -> bool:
+    """Whether the files are of a run with the same digest that did not come to its first last.ckpt."""
+    if (folder / "last.ckpt").exists():
+        return False
+    try:
+        settings = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+        done = max((int(row["step"]) for row in read_rows(folder / "metrics.csv")), default=0)
+    except (OSError, ValueError, KeyError, DataError):
+        return False
+    return settings.get("digest") == digest and done < steps
+
+
+def _restore(folder: Path) -> None:
+    """Make best.ckpt and metrics.csv from last.ckpt where they are missing, as Snakemake removes outputs of a rule."""
+    try:
+        state: dict[str, Any] = read_plain(folder / "last.ckpt")["callbacks"][Bookkeeping.__qualname__]
+    except (DataError, KeyError, TypeError):
+        return
+    if not (folder / "metrics.csv").exists():
+        write_rows(folder / "metrics.csv", state["rows"], COLUMNS)
+    if not (folder / "best.ckpt").exists() and state["best"] is not None:
+        save_network(folder / "best.ckpt", state["best"])
