@@ -17,7 +17,7 @@ from . import commands_results as results
 from . import config as configuration
 from .api import files, models, shapes
 from .commands_shared import out_option, progress, solid_mesh, unit_mesh
-from .config import Config
+from .config import Config, check, merge
 from .errors import ConfigError, OccnetError
 from .logs import say
 from .records import Watertight
@@ -126,6 +126,11 @@ def _prepare(args: argparse.Namespace, config: Config) -> None:
 
 def _views_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mesh", type=Path, help="raw mesh with its materials")
+    parser.add_argument(
+        "--protocol",
+        choices=("choy", "everyday"),
+        help="cameras and light: Choy et al. 2016, or everyday photos (default: as configured)",
+    )
     out_option(parser, "folder to write: 00.png …, cameras.npz")
 
 
@@ -135,6 +140,8 @@ def _views(args: argparse.Namespace, config: Config) -> None:
     from .stages import views
 
     unit = unit_mesh(args.mesh, config)
+    if args.protocol:
+        config = check(merge(config.model_dump(), {"views": {"protocol": args.protocol}}))
     result = views.run(unit.mesh, config.views, rng(config.seed, "views", args.mesh.stem))
     args.out.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(progress(result.images, "writing")):
@@ -144,7 +151,9 @@ def _views(args: argparse.Namespace, config: Config) -> None:
         cameras: dict[str, Any] = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
         np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
     renderer = result.audit.get("renderer", "auto")
-    say(f"{args.out}: {len(result.images)} views by {renderer}; {unit.describe(config)}")
+    say(
+        f"{args.out}: {len(result.images)} views ({config.views.protocol}) by {renderer}; {unit.describe(config)}"
+    )
 
 
 def _pack_options(parser: argparse.ArgumentParser) -> None:
@@ -207,7 +216,7 @@ COMMANDS = {
         _prepare_options,
         _prepare,
     ),
-    "views": Command("render a raw mesh from 24 cameras (Choy et al. 2016)", _views_options, _views),
+    "views": Command("render a raw mesh from 24 cameras", _views_options, _views),
     "pack": Command("pack shape files into a shard for training", _pack_options, _pack),
     "train": Command("train a network on pack shards", _train_options, _train),
     "reconstruct": Command("photo to closed mesh", results.reconstruct_options, results.reconstruct),

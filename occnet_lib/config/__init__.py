@@ -6,7 +6,7 @@ from .base import Section
 from .dataset import Dataset, Demo, Split
 from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
 from .learning import Model, Train
-from .preprocess import Audit, Points, Preprocess, Views, Watertight
+from .preprocess import Audit, Everyday, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 from .root import Config
 from .samples import Samples
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "Demo",
     "Evaluate",
+    "Everyday",
     "Model",
     "Points",
     "Preprocess",

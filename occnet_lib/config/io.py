@@ -106,12 +106,16 @@ def to_markdown() -> str:
 
 
 def _table(prefix: str, fields: list[tuple[str, Any]]) -> list[str]:
-    lines = ["", "| key | default | meaning |", "|---|---|---|"]
+    return ["", "| key | default | meaning |", "|---|---|---|", *_rows(prefix, fields)]
+
+
+def _rows(prefix: str, fields: list[tuple[str, Any]]) -> Iterator[str]:
     for name, field in fields:
-        default = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
-        meaning = str(field.description).replace("|", "\\|")
-        lines.append(f"| `{prefix}{name}` | `{json.dumps(default)}` | {meaning} |")
-    return lines
+        if isinstance(field.default, BaseModel):
+            yield from _rows(f"{prefix}{name}.", list(type(field.default).model_fields.items()))
+        else:
+            meaning = str(field.description).replace("|", "\\|")
+            yield f"| `{prefix}{name}` | `{json.dumps(field.default)}` | {meaning} |"
 
 
 def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:

@@ -77,8 +77,42 @@ class Points(Section):
     )
 
 
+class Everyday(Section):
+    """Cameras as people hold them, in light that varies: what `views.protocol: everyday` draws uniformly, per view."""
+
+    elevation: tuple[float, float] = Field((-10.0, 60.0), description="degrees")
+    lens: tuple[Positive, Positive] = Field(
+        (24.0, 85.0), description="focal length in mm on 36 mm (full frame); uniform in its logarithm"
+    )
+    fill: tuple[Positive, Positive] = Field(
+        (0.5, 0.95),
+        description="longer side of the object's bounding box in the image, as a fraction of the edge",
+    )
+    roll: float = Field(5.0, ge=0.0, le=180.0, description="degrees, either way")
+    paint: Share = Field(
+        0.0,
+        description="probability of a view in which each material has a random colour in place of its own",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Everyday:
+        for name, (low, high) in (("elevation", self.elevation), ("lens", self.lens), ("fill", self.fill)):
+            if low > high:
+                raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
+        if not -90.0 <= self.elevation[0] <= self.elevation[1] <= 90.0:
+            raise ValueError("elevation must be within -90 and 90 degrees")
+        if self.fill[1] > 1.0:
+            raise ValueError("fill must be at most 1, or the object leaves the image")
+        return self
+
+
 class Views(Section):
-    """Renderings by the protocol of Choy et al. 2016 (3D-R2N2)."""
+    """Renderings: by the protocol of Choy et al. 2016 (3D-R2N2), or as everyday photos."""
+
+    protocol: Literal["choy", "everyday"] = Field(
+        "choy",
+        description="choy: ShapeNet's renderings, by focal, elevation and distance below; everyday: `views.everyday`",
+    )
 
     count: Count = Field(24, description="images a shape")
     image_size: Count = Field(137, description="pixels along an image's edge")
@@ -95,6 +129,19 @@ class Views(Section):
     extra: tuple[Literal["depth", "mask", "normals"], ...] = Field(
         (), description="what to store of a view beside the image: some of depth, mask, normals"
     )
+
+    everyday: Everyday = Field(Everyday(), description="cameras and light of the protocol everyday")
+
+    @model_validator(mode="after")
+    def _depth_fits(self) -> Views:
+        # With all of the object's diagonal across the image, and half of it nearer than its centre.
+        farthest = 0.5 + self.everyday.lens[1] / 36.0 / self.everyday.fill[0]
+        if "depth" in self.extra and self.protocol == "everyday" and farthest > 3.5:
+            raise ValueError(
+                f"cameras stand up to {farthest:.2f} away, and depth is stored up to 4: lower everyday.lens"
+                f" below {36 * 3 * self.everyday.fill[0]:g}, or raise everyday.fill"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cameras_stand_outside(self) -> Views:

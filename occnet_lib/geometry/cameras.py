@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from occnet_lib.config import Views
+    from occnet_lib.config import Everyday, Views
+
+_FULL_FRAME = 36.0  # mm along the edge of the image, for focal lengths in mm
+_NEAREST = 0.4  # least depth of the object before an everyday camera; the object's diagonal is 1
 
 CHOY_IMAGE_SIZE = 137  # the image edge for which `Views.focal` is given
 _GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
@@ -107,6 +110,86 @@ def choy_cameras(
     distance = config.max_distance * rng.uniform(*config.distance, n)
     camera_mat = np.repeat(intrinsics(config.image_size, config.focal)[None], n, axis=0)
     return camera_mat, look_at_origin(choy_centre(azimuth, elevation, distance))
+
+
+def everyday_cameras(
+    vertices: NDArray[np.float64], n: int, rng: np.random.Generator, config: Everyday, image_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw n cameras as people hold them.
+
+    Azimuth is uniform in [0°, 360°); elevation, roll and the fraction of the image's edge that the object's
+    projection fills are uniform in the ranges of the configuration, the focal length is so in its logarithm. The
+    longer side of the projection's bounding box is exactly that fraction, and the box is up to half of the free margin
+    away from the middle of the image. Where a part would be nearer to the camera than 0.4 (thin things seen along
+    their length), the focal length is the longest; if that is not enough, the object fills less.
+
+    Args:
+        vertices: (N, 3) of the object, view frame: its bounding box has the diagonal 1 and the centre 0.
+        n: number of cameras.
+        rng: generator.
+        config: the ranges.
+        image_size: pixels along the image's edge.
+
+    Returns:
+        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `records.Views`.
+    """
+    azimuth, elevation = rng.uniform(0.0, 360.0, n), rng.uniform(*config.elevation, n)
+    roll = np.radians(rng.uniform(-config.roll, config.roll, n))
+    lens = np.exp(rng.uniform(math.log(config.lens[0]), math.log(config.lens[1]), n))
+    fill = rng.uniform(*config.fill, n)
+    middle = rng.uniform(-0.25, 0.25, (n, 2)) * (1.0 - fill)[:, None]
+    turn = np.zeros((n, 3, 3))
+    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(roll)
+    turn[:, 1, 0], turn[:, 2, 2] = np.sin(roll), 1.0
+    turn[:, 0, 1] = -turn[:, 1, 0]
+    rotation = turn @ orthonormal_frames(-choy_centre(azimuth, elevation, np.ones(n)))
+    window = middle[:, :, None] + 0.5 * fill[:, None, None] * np.array([-1.0, 1.0])
+    nearest = -_support(vertices, -rotation[:, 2])
+    tangents = window * (_FULL_FRAME / lens)[:, None, None]
+    depth = _translation(vertices, rotation, tangents, np.zeros(n))[:, 2]
+    lens[depth + nearest < _NEAREST] = config.lens[1]
+    tangents = window * (_FULL_FRAME / lens)[:, None, None]
+    translation = _translation(vertices, rotation, tangents, _NEAREST - nearest)
+    camera_mat = np.stack([intrinsics(image_size, CHOY_IMAGE_SIZE * mm / _FULL_FRAME) for mm in lens])
+    return camera_mat, np.concatenate([rotation, translation[:, :, None]], axis=2)
+
+
+def _translation(
+    vertices: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    window: NDArray[np.float64],
+    least_depth: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Translations that bring an object as near as it fits into a window of the image.
+
+    A point p of the object is on the inner side of a window's lower end l where x + t_x >= l (z + t_z), which is
+    linear in t; so all points are where the extreme one in one direction is.
+
+    Args:
+        vertices: (N, 3) of the object.
+        rotation: (n, 3, 3) of the cameras.
+        window: (n, 2, 2) lower and upper end along the image's two axes, as tangents x / z.
+        least_depth: (n,) least t_z.
+
+    Returns:
+        (n, 3) float64; along the axis with room to spare, the object's two distances are equal.
+    """
+    low, high = window[:, :, 0], window[:, :, 1]
+    across, ahead = rotation[:, :2], rotation[:, 2:]
+    beyond_low = _support(vertices, low[:, :, None] * ahead - across)
+    beyond_high = _support(vertices, across - high[:, :, None] * ahead)
+    depth = np.maximum(((beyond_low + beyond_high) / (high - low)).max(axis=1), least_depth)[:, None]
+    sideways = 0.5 * (low * depth + beyond_low + high * depth - beyond_high)
+    return np.concatenate([sideways, depth], axis=1)
+
+
+def _support(vertices: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) largest products of any vertex (N, 3) with each of the directions (..., 3)."""
+    columns = directions.reshape(-1, 3).T
+    largest = np.full(columns.shape[1], -np.inf)
+    for start in range(0, len(vertices), 8192):
+        np.maximum(largest, (vertices[start : start + 8192] @ columns).max(axis=0), out=largest)
+    return largest.reshape(directions.shape[:-1])
 
 
 def project(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,24 @@ from occnet_lib.config import Views
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Mesh
 
+from .looks import Look, choy_look
 from .maps import maps
 from .surface_colors import SurfaceColors, varying_faces
-
-# Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy's, y up): each adds energy (1 + n·l) / 2. Choy's
-# energy is 0.7; less keeps white faces from vanishing in the white background.
-_LAMPS = np.array([[0.0, 2.0, 2.0], [0.0, 2.0, -2.0]]) / np.sqrt(8.0)
-_ENERGY = 0.57
-# Share of the light that comes from the camera: without it upright faces would all look the same.
-_HEADLIGHT = 0.3
 
 FaceIds = Callable[[Mesh, NDArray[np.float64], NDArray[np.float64], int], Iterator[NDArray[np.int32]]]
 
 
 def render_views(
-    mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], config: Views
+    mesh: Mesh,
+    camera_mat: NDArray[np.float64],
+    world_mat: NDArray[np.float64],
+    config: Views,
+    looks: Sequence[Look] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], dict[str, NDArray[Any]], str]:
     """Render a mesh from several cameras on a white background.
 
-    Both sides of every face are drawn. Faces are shaded flat, by two soft lamps above and a light at
-    the camera, and anti-aliased by a box filter over `supersampling`² samples a pixel.
+    Both sides of every face are drawn. Faces are shaded flat and anti-aliased by a box filter over
+    `supersampling`² samples a pixel.
 
     A sample has the colour of its own point on the face: vertex colours are interpolated and textures
     filtered for the sample's footprint, and both are multiplied, in linear light (as glTF 2.0 defines
@@ -42,6 +40,7 @@ def render_views(
         camera_mat: (V, 3, 3) float64 intrinsics in pixels.
         world_mat: (V, 3, 4) float64 extrinsics, view frame to camera.
         config: `image_size`, `supersampling`, `renderer` and `extra`.
+        looks: V of them, light and paint of each view; `choy_look` without.
 
     Returns:
         images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the share of a pixel that the mesh
@@ -57,10 +56,13 @@ def render_views(
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
     extra: dict[str, list[NDArray[Any]]] = {name: [] for name in config.extra}
     centre = samples // 2  # the sample at a pixel's centre, or where four meet there one of them
+    looks = [choy_look()] * len(camera_mat) if looks is None else looks
     varies = varying_faces(mesh)
     colors = SurfaceColors(mesh, varies) if varies.any() else None
     for view, ids in enumerate(face_ids(mesh, fine_mat, world_mat, samples * size)):
-        images[view] = box_filter(shaded(mesh, ids, fine_mat[view], world_mat[view], colors), samples)
+        images[view] = box_filter(
+            shaded(mesh, ids, fine_mat[view], world_mat[view], looks[view], colors), samples
+        )
         coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
         cameras = camera_mat[view], world_mat[view]
         found = maps(config.extra, mesh, ids[centre::samples, centre::samples], coverage[view], *cameras)
@@ -106,6 +108,7 @@ def shaded(
     ids: NDArray[np.int32],
     camera_mat: NDArray[np.float64],
     world_mat: NDArray[np.float64],
+    look: Look,
     colors: SurfaceColors | None,
 ) -> NDArray[np.uint8]:
     """Colour the faces that are seen.
@@ -115,6 +118,7 @@ def shaded(
         ids: (H, W) number of the face seen by every sample, -1 where there is none.
         camera_mat: (3, 3) intrinsics in samples.
         world_mat: (3, 4) the camera.
+        look: light and paint.
         colors: of the faces whose colour varies; None where all have one colour each.
 
     Returns:
@@ -131,15 +135,18 @@ def shaded(
     camera = -world_mat[:, :3].T @ world_mat[:, 3]
     # Of both normals of a face the one counts that is on the camera's side.
     normals[np.einsum("fk,fk->f", normals, camera - a) < 0] *= -1.0
-    lamps = _ENERGY * (0.5 * (1.0 + normals @ _LAMPS.T)).sum(axis=1)
     # As from far away, so that the triangles of one plane look alike.
     facing = np.abs(normals @ (camera / np.linalg.norm(camera)))
-    light = lamps * (1.0 - _HEADLIGHT + _HEADLIGHT * facing)
-    albedo = DEFAULT_COLOR if mesh.colors is None else mesh.colors[faces].mean(axis=1, dtype=np.float64)
+    light = look.lights.on(normals, facing)
+    albedo: Any = DEFAULT_COLOR
+    if look.paint is not None:
+        albedo = look.paint[numbers]
+    elif mesh.colors is not None:
+        albedo = mesh.colors[faces].mean(axis=1, dtype=np.float64)
     table = np.full((len(marks), 3), 255, np.uint8)
     table[numbers] = np.round(255 * np.clip(albedo * light[:, None], 0.0, 1.0))
     image = table[ids]
-    if colors is not None:
+    if colors is not None and look.paint is None:
         of_face = np.zeros(len(mesh.faces))
         of_face[numbers] = light
         colors.paint(image, ids, of_face, camera_mat, world_mat)

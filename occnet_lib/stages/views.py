@@ -1,4 +1,4 @@
-"""Views stage: raw mesh to renderings by the protocol of Choy et al. 2016 (3D-R2N2)."""
+"""Views stage: raw mesh to renderings, by the protocol of Choy et al. 2016 (3D-R2N2) or as everyday photos."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Views as ViewsConfig
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.cameras import choy_cameras, project
+from occnet_lib.geometry.cameras import choy_cameras, everyday_cameras, project
 from occnet_lib.records import Mesh, Views
+from occnet_lib.rendering.looks import everyday_looks
 from occnet_lib.rendering.views import render_views
 
 # Surface points that enter the audit: so many that they leave no pixel of a silhouette without one beside it.
@@ -43,9 +44,17 @@ def run(
     """
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     scale, loc = 1.0 / float(np.linalg.norm(high - low)), np.zeros(3)
-    camera_mat, world_mat = choy_cameras(config.count, rng, config)
     in_view = replace(mesh, vertices=scale * mesh.vertices + loc)
-    images, coverage, extra, renderer = render_views(in_view, camera_mat, world_mat, config)
+    if config.protocol == "everyday":
+        ranges = config.everyday
+        camera_mat, world_mat = everyday_cameras(
+            in_view.vertices, config.count, rng, ranges, config.image_size
+        )
+        looks = everyday_looks(in_view, config.count, rng, ranges.paint)
+    else:
+        camera_mat, world_mat = choy_cameras(config.count, rng, config)
+        looks = None
+    images, coverage, extra, renderer = render_views(in_view, camera_mat, world_mat, config, looks)
     if not coverage.any(axis=(1, 2)).all():
         raise MeshError("the mesh is too thin or too small to be seen in every view")
     views = Views(images, camera_mat, world_mat, loc, scale, extra=extra)

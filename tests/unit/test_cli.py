@@ -79,6 +79,10 @@ TETRAHEDRON = "v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 
         (["pack", ".", "-o", "out.h5"], ["holds no <category>/<id>.h5"]),
         (["analyse", ".", "-o", "out"], ["holds no pack shards"]),
         (["views", "solid.obj", "-o", "wrong.yaml"], ["wrong.yaml", "file exists"]),
+        (
+            ["views", "solid.obj", "-o", "out", "--config", "depth.yaml", "--protocol", "everyday"],
+            ["`views`", "depth is stored up to 4", "everyday.lens below 54"],
+        ),
         (["evaluate", "solid.obj", "open.obj"], ["open.obj", "is not closed", "occnet watertight"]),
         (["config", "--config", "wrong.yaml"], ["`sed`", "did you mean `seed`"]),
     ],
@@ -86,6 +90,7 @@ TETRAHEDRON = "v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 
 def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.yaml").write_text("sed: 1\n")
+    (tmp_path / "depth.yaml").write_text("views: {extra: [depth]}\n")
     (tmp_path / "solid.obj").write_text(TETRAHEDRON)
     (tmp_path / "open.obj").write_text(TETRAHEDRON.replace("f 1 4 3\n", ""))
     assert cli.main(arguments) == 1
@@ -197,6 +202,10 @@ def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
     assert cli.main(["watertight", str(raw), "-o", str(closed), "--config", str(small)]) == 0
     assert cli.main(["points", str(closed), "-o", str(samples), "--config", str(small)]) == 0
     assert cli.main(["views", str(raw), "-o", str(tmp_path / "views"), "--config", str(small)]) == 0
+    photos = ["--protocol", "everyday", "-o", str(tmp_path / "photos")]
+    assert cli.main(["views", str(raw), *photos, "--config", str(small)]) == 0
+    lenses = np.load(tmp_path / "photos" / "cameras.npz")["camera_mat"][:, 0, 0]
+    assert len(set(lenses)) == 3
     arrays = np.load(samples)
     coarse = 2 * 2.0 / 64  # two voxels, in the units of the file
     np.testing.assert_allclose(arrays["loc"], [6.0, 1.0, 1.0], atol=coarse)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import Everyday, Views
 from occnet_lib.geometry.cameras import (
     choy_cameras,
     choy_centre,
+    everyday_cameras,
     golden_spiral,
     intrinsics,
     look_at_origin,
@@ -114,3 +118,80 @@ def test_random_rotation_is_proper_and_drawn() -> None:
     np.testing.assert_allclose(drawn.mean(axis=0), 0.0, atol=0.12)
     one, two = (random_spiral(10, np.random.default_rng(s)) for s in (3, 3))
     assert np.array_equal(one, two)
+
+
+def angles(
+    world_mat: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Azimuth, elevation (of the viewing direction, seen from the object) and roll in degrees."""
+    right, back = world_mat[:, 0, :3], -world_mat[:, 2, :3]
+    down = world_mat[:, 1, :3]
+    azimuth = np.degrees(np.arctan2(back[:, 2], back[:, 0])) % 360
+    return azimuth, np.degrees(np.arcsin(back[:, 1])), np.degrees(np.arctan2(right[:, 1], -down[:, 1]))
+
+
+def test_everyday_cameras_follow_their_ranges() -> None:
+    vertices = np.random.default_rng(0).uniform(-1, 1, (50, 3)) * [0.25, 0.4, 0.2]
+    camera_mat, world_mat = everyday_cameras(vertices, 600, np.random.default_rng(0), Everyday(), 137)
+    rotation = world_mat[:, :, :3]
+    np.testing.assert_allclose(
+        rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (600, 1, 1)), atol=1e-12
+    )
+    np.testing.assert_allclose(np.linalg.det(rotation), 1.0)
+    azimuth, elevation, roll = angles(world_mat)
+    assert np.histogram(azimuth, bins=8, range=(0, 360))[0].min() > 40
+    assert -10 - 1e-9 <= elevation.min() < -8
+    assert 58 < elevation.max() <= 60 + 1e-9
+    assert -5 - 1e-9 <= roll.min() < -4.5
+    assert 4.5 < roll.max() <= 5 + 1e-9
+    lens = camera_mat[:, 0, 0] / 137 * 36
+    assert 24 - 1e-9 <= lens.min() < 25
+    assert 82 < lens.max() <= 85 + 1e-9
+    assert 0.3 < np.mean(lens < np.sqrt(24 * 85)) < 0.6
+    np.testing.assert_array_equal(camera_mat[:, :2, 2], 68.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    extent=st.tuples(*[st.floats(0.1, 1.0)] * 3),
+    seed=st.integers(0, 2**32 - 1),
+    size=st.sampled_from([64, 137, 224]),
+    ranges=st.sampled_from(
+        [{}, {"fill": (0.3, 1.0), "roll": 180.0, "elevation": (-90.0, 90.0)}, {"lens": (14.0, 20.0)}]
+    ),
+)
+def test_everyday_cameras_see_the_whole_object_as_large_as_wanted(
+    extent: tuple[float, float, float], seed: int, size: int, ranges: dict[str, Any]
+) -> None:
+    rng, config = np.random.default_rng(seed), Everyday.model_validate(ranges)
+    vertices = rng.uniform(-1, 1, (30, 3)) * extent
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    vertices = (vertices - (low + high) / 2) / np.linalg.norm(high - low)
+    camera_mat, world_mat = everyday_cameras(vertices, 8, rng, config, size)
+    for K, W in zip(camera_mat, world_mat, strict=True):
+        uv, depth = project(vertices, K, W, np.zeros(3), 1.0)
+        assert depth.min() >= 0.4 - 1e-9
+        assert uv.min() >= -1e-9
+        assert uv.max() <= size + 1e-9
+        fill = np.ptp(uv, axis=0).max() / size
+        assert fill <= config.fill[1] + 1e-9
+        if depth.min() > 0.4 + 1e-9:
+            assert fill >= config.fill[0] - 1e-9
+        middle = (uv.min(axis=0) + uv.max(axis=0)) / 2 / size - 0.5
+        assert np.abs(middle[np.argmax(np.ptp(uv, axis=0))]) <= 0.25 * (1 - config.fill[0]) + 1e-9
+
+
+def test_of_things_seen_along_their_length_everyday_cameras_keep_a_distance() -> None:
+    rod = (np.indices((2, 2, 2)).reshape(3, -1).T - 0.5) * [0.999, 0.02, 0.02]
+    along = Everyday(elevation=(0.0, 0.0), roll=0.0, fill=(0.9, 0.95))
+    camera_mat, world_mat = everyday_cameras(rod, 300, np.random.default_rng(0), along, 100)
+    azimuth, _, _ = angles(world_mat)
+    end_on = np.abs((azimuth + 90) % 180 - 90) < 2
+    assert 0 < end_on.sum() < 30
+    for k in range(300):
+        uv, depth = project(rod, camera_mat[k], world_mat[k], np.zeros(3), 1.0)
+        assert depth.min() >= 0.4 - 1e-9
+        fill = np.ptp(uv, axis=0).max() / 100
+        assert (fill < 0.9) if end_on[k] else (fill <= 0.95 + 1e-9)
+        if end_on[k]:
+            assert camera_mat[k, 0, 0] == pytest.approx(85 / 36 * 100)

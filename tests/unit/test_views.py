@@ -125,6 +125,67 @@ def test_cameras_that_cannot_be(values: dict[str, Any]) -> None:
         config(**values)
 
 
+def test_everyday_views_stand_in_their_silhouettes_and_repeat() -> None:
+    surface, *_ = sample_surface(STRETCHED, 6000, np.random.default_rng(1))
+    red = replace(STRETCHED, colors=np.tile(np.float32([0.9, 0.1, 0.1]), (6, 1)))
+    everyday: dict[str, Any] = {"protocol": "everyday", "count": 12}
+    result = run(red, surface=surface, **everyday)
+    assert result.audit["inside"] == 1.0
+    assert result.audit["covered"] > 0.97
+    again, other = run(red, **everyday), run(red, seed=1, **everyday)
+    np.testing.assert_array_equal(result.images, again.images)
+    np.testing.assert_array_equal(result.world_mat, again.world_mat)
+    assert not np.array_equal(result.world_mat, other.world_mat)
+    for image in result.images:
+        seen = (image < 255).any(axis=-1)
+        longest = max(np.ptp(np.flatnonzero(seen.any(axis=axis))) + 1 for axis in (0, 1))
+        assert 0.5 * 64 - 2 <= longest <= 0.95 * 64 + 2
+        assert not seen[[0, -1]].any()
+        assert not seen[:, [0, -1]].any()
+    # Lights differ: so does the brightness of what is red throughout.
+    brightness = [image[(image < 250).any(axis=-1)].mean() for image in result.images]
+    assert np.ptp(brightness) > 15
+
+
+def test_paint_replaces_colors_in_its_fraction_of_views() -> None:
+    red = replace(STRETCHED, colors=np.tile(np.float32([0.9, 0.0, 0.0]), (6, 1)))
+    kept, some = (
+        run(red, protocol="everyday", count=40, everyday={"paint": paint}).images for paint in (0.0, 0.5)
+    )
+
+    def plain(image: Any) -> bool:
+        """Nothing but shades of red, and its mixtures with white."""
+        return bool((np.abs(image[..., 1].astype(int) - image[..., 2]) <= 1).all())
+
+    assert all(plain(image) for image in kept)
+    assert 10 <= sum(plain(image) for image in some) <= 30
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"elevation": (30.0, 20.0)},
+        {"elevation": (0.0, 100.0)},
+        {"lens": (85.0, 24.0)},
+        {"fill": (0.5, 1.1)},
+        {"fill": (0.0, 0.5)},
+        {"roll": -1.0},
+        {"paint": 2.0},
+    ],
+)
+def test_everyday_ranges_that_cannot_be(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        config(everyday=values)
+
+
+def test_depth_of_everyday_views_fits_its_sixteen_bits() -> None:
+    with pytest.raises(ValidationError, match=r"lower everyday.lens below 54"):
+        config(protocol="everyday", extra=("depth",))
+    config(extra=("depth",))
+    result = run(protocol="everyday", count=24, extra=("depth",), everyday={"lens": (24.0, 54.0)})
+    assert 0 < result.extra["depth"].max() < 2**16 - 1
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["chair/kenney_chairDesk/model.obj", "car/pm_sedan/model.obj"])
 def test_real_meshes_stand_in_their_silhouettes(real_data: Path, name: str) -> None:
