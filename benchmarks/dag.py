@@ -251,6 +251,9 @@ def print_scale(shapes: int, shard_size: int) -> None:
         rows.append(("no-op preprocess", idle))
         next((folder / "results/preprocess/shapes").glob("*/*.h5")).unlink()
         rows.append(("-n, one shape lost", snakemake(folder, "-n", *data, "preprocess")))
+        next((folder / "meshes").glob("*/*/model.obj")).touch()
+        rows.append(("-n, one mesh touched", snakemake(folder, "-n", *data, "preprocess")))
+        rows.append(("catalogue once more", snakemake(folder, *data, "results/catalogue/shapes.csv")))
     for what, (wall, cpu, megabytes) in rows:
         print(
             f"{shapes:>7} {what:<22} {wall:>7.1f} {cpu:>7.1f} {megabytes:>8.0f} {1000 * cpu / shapes:>11.2f}"

@@ -43,10 +43,15 @@ def demo(args: argparse.Namespace, config: Config) -> str:
 
 def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
-    from .storage.catalogue import scan, write_table
-    from .storage.onet_packs import foreign_shapes
+    from .storage import sources
+    from .storage.catalogue import write_table
+    from .storage.onet_packs import shapes_of
 
-    keys = foreign_shapes(config, config.dataset_root) or scan(config, config.dataset_root)
+    keys = shapes_of(config, config.dataset_root)
+    tables = (Path(config.results) / "preprocess" / "shards").glob("*.csv")
+    table = args.out.with_name("sources.csv")
+    root = Path(config.dataset_root)
+    sources.update(table, root, keys, lambda: sources.digests_of(tables), config.results)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))

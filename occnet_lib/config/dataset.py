@@ -28,6 +28,10 @@ class Dataset(Section):
     root: UserPath = Field(
         "demo", description="folder of raw meshes, or `demo` for the bundled generator's shapes"
     )
+    table: UserPath = Field(
+        "",
+        description="CSV file with columns id and category, split or both, of the shapes to use; in `root` or a path",
+    )
     categories: list[str] = Field([], description="categories (folder names) to use; empty: all")
     limit: Natural = Field(0, description="use at most this many shapes of each category; 0: all")
     up: Literal["x", "y", "z"] = Field(

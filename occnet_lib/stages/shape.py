@@ -35,7 +35,13 @@ AUDIT = (
 )
 # The stage whose result each stage starts from.
 _AFTER = {"watertight": "", "points": "watertight", "views": "points", "samples": "points"}
-COLUMNS = (*_FIRST_COLUMNS, "seconds_load", *(f"seconds_{stage}" for stage in STAGES), "path")
+COLUMNS = (
+    *_FIRST_COLUMNS,
+    "seconds_load",
+    *(f"seconds_{stage}" for stage in STAGES),
+    "path",
+    "source_digest",
+)
 
 
 def process(
@@ -106,6 +112,7 @@ def row(record: ShapeRecord, key: ShapeKey, out_path: str | Path) -> dict[str, A
         "seconds": round(sum(record.seconds.values()), 3),
         **{f"seconds_{stage}": round(seconds, 3) for stage, seconds in record.seconds.items()},
         "path": str(out_path),
+        "source_digest": record.source_digest,
     }
     for stage, entry in record.stages.items():
         values |= {f"{stage}_{name}": value for name, value in _audit(entry).items()}

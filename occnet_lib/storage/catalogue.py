@@ -1,49 +1,39 @@
-"""Which shapes there are: finding them in a folder, dividing them into splits and shards."""
+"""The catalogue: a table of all shapes of a dataset with their splits and shards."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import logging
 import os
-import re
-import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.records import ShapeKey
-from occnet_lib.seeds import unit_hash
 
+from . import layouts
 from .atomic import replacing
-from .meshes import SUFFIXES, known_suffix
-from .meshes.suffixes import stem
+from .listing import Listing, Place
+from .names import file_name
+from .splits import by_table, limited, split_shapes, table_of, with_shards
 from .tables import TEXT
 
 logger = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
 COLUMNS = ("category", "id", "path", "split", "shard")
-_LAYOUTS = (
-    "<category>/<id>/models/model_normalized.obj (ShapeNetCore v2), <category>/<id>/model.obj (v1), "
-    "<category>/<id>/<one mesh file>, <category>/<id>.<suffix>, with a suffix of " + " ".join(SUFFIXES)
-)
-_MODEL_STEMS = ("model_normalized", "model")
-Finder = Callable[[Path], dict[str, str]]
 
 
-def scan(config: Config, root: str | Path, find: Finder | None = None) -> list[ShapeKey]:
+def scan(config: Config, root: str | Path, listing: Listing | None = None) -> list[ShapeKey]:
     """All shapes below a folder, sorted by name, with split and shard.
 
-    A folder with several mesh files of which none is called model.* stays in the list, with the
-    folder as its path, so that it is reported as failed instead of left out silently.
+    A folder with several mesh files of which none is called model.*, and a link that leads nowhere, stay in the
+    list, so that they are reported as failed instead of left out silently.
 
     Args:
         config: `seed` and the section `dataset`.
-        root: folder with one folder a category.
-        find: what a category's folder holds: path relative to it by id; by default mesh files.
+        root: folder in one of `layouts.LAYOUTS`.
+        listing: where the shapes lie; by default the mesh files of the folder.
 
     Returns:
         Keys whose `path` is relative to `root`.
@@ -55,31 +45,54 @@ def scan(config: Config, root: str | Path, find: Finder | None = None) -> list[S
     root = Path(root)
     if not root.is_dir():
         raise DataError("no such folder", path=root, hint="set dataset=… to the folder of raw meshes")
-    keys: list[ShapeKey] = []
-    for folder in _category_folders(root, config.dataset.categories):
-        category = file_name(folder.name)
-        found = (find or _shapes_of)(folder)
-        chosen = divided(config, category, found, read_lists(folder))
-        keys += [replace(key, path=f"{folder.name}/{key.path}") for key in chosen]
+    table = table_of(config, root)
+    if listing is None:
+        wanted = () if table else config.dataset.categories
+        listing = layouts.find(root, wanted, named=table is not None, results=config.results)
+    places, notes = listing.places, listing.warnings()
+    if listing.modelnet and config.dataset.up == "y":
+        notes.append("ModelNet's own meshes have z up; if these have, too, set dataset.up: z")
+    if table:
+        places, more = by_table(table, places)
+        notes += more
+    if not places:
+        raise DataError(
+            "; ".join(["no shapes found", *notes]), path=root, hint=f"looked for {layouts.LAYOUTS}"
+        )
+    for note in notes:
+        logger.warning("%s", note)
+    by_name = _by_name(root, _wanted(root, places, config.dataset.categories))
+    splits = split_shapes(config, root, by_name, bool(table and table.split))
+    by_category: dict[str, list[ShapeKey]] = defaultdict(list)
+    for name, split in splits.items():
+        category, id = name.split("/")
+        by_category[category].append(ShapeKey(category, id, by_name[name].path, split))
+    keys = [key for category in by_category.values() for key in limited(config, category)]
     if not keys:
-        raise DataError("no shapes found", path=root, hint=f"looked for {_LAYOUTS}")
-    _refuse_single_category(root, keys)
+        raise DataError("no shape is in a list", path=root, hint="see the warnings above")
     return with_shards(config, sorted(keys, key=lambda key: key.name))
 
 
-def divided(
-    config: Config, category: str, found: Mapping[str, str], listed: Mapping[str, str]
-) -> list[ShapeKey]:
-    """A category's shapes with their splits, as far as `dataset.limit` lets them in.
+def _wanted(root: Path, places: list[Place], categories: Iterable[str]) -> list[Place]:
+    """The places of some categories; of all if none is named."""
+    wanted = set(categories)
+    there = {place.category for place in places}
+    if absent := wanted - there - {file_name(name) for name in there}:
+        hint = "there are: " + ", ".join(sorted(there))
+        raise DataError(f"no category {', '.join(sorted(absent))}", path=root, hint=hint)
+    return [p for p in places if not wanted or p.category in wanted or file_name(p.category) in wanted]
 
-    Args:
-        config: `seed` and the section `dataset`.
-        category: its name.
-        found: path by id.
-        listed: split by id; empty: a shape's split is drawn by its name.
-    """
-    splits = _splits(config, category, found, listed)
-    return _limited(config, [ShapeKey(category, i, found[i], split) for i, split in splits.items()])
+
+def _by_name(root: Path, places: Iterable[Place]) -> dict[str, Place]:
+    """Places by `<category>/<id>`."""
+    by_name: dict[str, Place] = {}
+    for place in places:
+        id = file_name(place.name)
+        other = by_name.setdefault(f"{file_name(place.category)}/{id}", place)
+        if other is not place:
+            first, second = (os.path.relpath(p.path, place.folder or ".") for p in (other, place))
+            raise DataError(f"shape {id} occurs twice: {first} and {second}", path=root / place.folder)
+    return by_name
 
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
@@ -109,160 +122,3 @@ def read_table(path: str | Path) -> list[ShapeKey]:
         if len(row) != len(COLUMNS):
             raise DataError(f"line {number} has {len(row)} columns instead of {len(COLUMNS)}", path=path)
     return [ShapeKey(*row) for row in rows[1:]]
-
-
-def file_name(name: str) -> str:
-    """A name that is safe in files, shells and workflow wildcards; most names are returned as they are.
-
-    Other names lose their accents, get `_` for everything but ASCII letters, digits, `.`, `_`, `+`
-    and `-`, and end in twelve hexadecimal digits of a hash of the name, so that they stay different.
-    """
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,119}", name):
-        return name
-    ascii_only = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    cleaned = re.sub(r"[^A-Za-z0-9._+-]+", "_", ascii_only).lstrip(".-+")[:100]
-    digest = hashlib.blake2b(os.fsencode(name), digest_size=6).hexdigest()
-    return f"{cleaned or 'shape'}-{digest}"
-
-
-def _category_folders(root: Path, wanted: Sequence[str]) -> list[Path]:
-    there = sorted(
-        Path(entry.path) for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
-    )
-    absent = set(wanted) - {folder.name for folder in there}
-    if absent:
-        hint = "there are: " + (", ".join(folder.name for folder in there) or "none")
-        raise DataError(f"no category {', '.join(sorted(absent))}", path=root, hint=hint)
-    return [folder for folder in there if not wanted or folder.name in wanted]
-
-
-def _shapes_of(folder: Path) -> dict[str, str]:
-    """Path relative to the category's folder by id."""
-    files: dict[str, list[str]] = defaultdict(list)
-    places: list[tuple[str, str]] = []
-    without = 0
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_dir():
-            if known_suffix(entry.name):
-                files[stem(entry.name)].append(entry.name)
-        elif path := _mesh_in(entry):
-            places.append((entry.name, path))
-        else:
-            without += 1
-    ranked = {shape: _by_preference(names) for shape, names in files.items()}
-    found: dict[str, str] = {}
-    for name, path in [*places, *((shape, names[0]) for shape, names in ranked.items())]:
-        if (shape := file_name(name)) in found:
-            raise DataError(f"shape {shape} occurs twice: {found[shape]} and {path}", path=folder)
-        found[shape] = path
-    if without:
-        logger.warning("%s: %d folders without a mesh file left out", folder, without)
-    if several := [names for names in ranked.values() if len(names) > 1]:
-        text = "%s: %d shapes are there in several files, of which the first is taken, as of %s"
-        logger.warning(text, folder, len(several), ", ".join(several[0]))
-    return found
-
-
-def _mesh_in(shape: os.DirEntry[str]) -> str | None:
-    """Path of a shape folder's mesh file, relative to the category's folder; None if there is none."""
-    entries = {entry.name: entry for entry in os.scandir(shape.path)}
-    meshes = _by_preference(entries)
-    where = shape.name
-    if not meshes and "models" in entries and entries["models"].is_dir():
-        meshes = _by_preference(os.listdir(entries["models"].path))
-        where = f"{shape.name}/models"
-    if not meshes:
-        return None
-    clear = len(meshes) == 1 or stem(meshes[0]).lower() in _MODEL_STEMS
-    return f"{where}/{meshes[0]}" if clear else where
-
-
-def _by_preference(names: Iterable[str]) -> list[str]:
-    """The mesh files among `names`, those called model.* first, then in the order of `SUFFIXES`."""
-
-    def rank(name: str) -> tuple[int, int, str]:
-        of = stem(name).lower()
-        place = _MODEL_STEMS.index(of) if of in _MODEL_STEMS else len(_MODEL_STEMS)
-        return place, SUFFIXES.index(known_suffix(name)), name
-
-    return sorted((n for n in names if known_suffix(n) and not n.startswith(".")), key=rank)
-
-
-def read_lists(folder: Path) -> dict[str, str]:
-    """Split by id from {train,val,test}.lst of a folder; empty if there are none.
-
-    Raises:
-        DataError: a list cannot be read, or a shape is in two of them.
-    """
-    split_of: dict[str, str] = {}
-    for split in SPLITS:
-        path = folder / f"{split}.lst"
-        if not path.is_file():
-            continue
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot be read: {error}", path=path) from error
-        for line in filter(None, map(str.strip, lines)):
-            shape = file_name(line)
-            if split_of.setdefault(shape, split) != split:
-                raise DataError(f"shape {line} is in {split_of[shape]}.lst and in {split}.lst", path=folder)
-    return split_of
-
-
-def _splits(
-    config: Config, category: str, found: Mapping[str, str], listed: Mapping[str, str]
-) -> dict[str, str]:
-    """Split by id, of the shapes that have one."""
-    if not listed:
-        return {shape: _drawn_split(config, f"{category}/{shape}") for shape in found}
-    for shapes, what in (
-        (listed.keys() - found, "listed but not there"),
-        (found.keys() - listed, "in no list"),
-    ):
-        if shapes:
-            example = min(shapes)
-            logger.warning("%s: %d shapes %s left out, as %s", category, len(shapes), what, example)
-    return {shape: listed[shape] for shape in found if shape in listed}
-
-
-def _drawn_split(config: Config, name: str) -> str:
-    share, drawn = config.dataset.split, unit_hash(config.seed, "split", name)
-    if drawn < share.test:
-        return "test"
-    return "val" if drawn < share.test + share.val else "train"
-
-
-def _limited(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
-    """At most `dataset.limit` of them, drawn by their names (the first ones are often alike)."""
-    if not config.dataset.limit:
-        return keys
-    return sorted(keys, key=lambda key: unit_hash(config.seed, "limit", key.name))[: config.dataset.limit]
-
-
-def _refuse_single_category(root: Path, keys: list[ShapeKey]) -> None:
-    """Catch a folder of shapes that was given where a folder of categories belongs."""
-    if all(key.id in _MODEL_STEMS or key.id == "models" for key in keys):
-        hint = "one level more is needed: <category>/<id>/model.obj"
-        raise DataError("the folders below look like shapes, not like categories", path=root, hint=hint)
-
-
-def with_shards(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
-    """Shards named `<split>-<number>`.
-
-    There are 2^k of a split and a shape's is told by a hash of its name: a new shape moves no other,
-    but where 2^k doubles, and then every shard is divided in two.
-    """
-    sizes: dict[str, int] = defaultdict(int)
-    for key in keys:
-        sizes[key.split] += 1
-    counts = {
-        split: 1 << (-(-size // config.dataset.shard_size) - 1).bit_length() for split, size in sizes.items()
-    }
-    return [replace(key, shard=f"{key.split}-{_shard(config, key, counts[key.split]):03d}") for key in keys]
-
-
-def _shard(config: Config, key: ShapeKey, count: int) -> int:
-    return int(unit_hash(config.seed, "shard", key.name) * count)

@@ -24,7 +24,9 @@ from occnet_lib.records import Mesh, PointSamples, ShapeKey, Watertight
 
 from . import hdf5, onet_binvox, png
 from .atomic import replacing
-from .catalogue import file_name, scan
+from .catalogue import scan
+from .layouts import category_folders
+from .listing import Listing, Place
 from .onet_npz import exactly, read_npz, write_npz
 from .png import EncodedViews
 from .shards import PackedShape, Shard
@@ -45,12 +47,13 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
     Raises:
         DataError: the folder holds no such shape, or a shape is in two lists.
     """
-    return scan(config, root, _shape_folders)
-
-
-def _shape_folders(category: Path) -> dict[str, str]:
-    folders = (folder for folder in category.iterdir() if (folder / "points.npz").is_file())
-    return {file_name(folder.name): folder.name for folder in folders}
+    places = [
+        Place(category, shape.name, f"{category}/{shape.name}", category)
+        for category in category_folders(root, config.dataset.categories)
+        for shape in sorted((root / category).iterdir())
+        if (shape / "points.npz").is_file()
+    ]
+    return scan(config, root, Listing(places))
 
 
 def read_shape(root: Path, key: ShapeKey) -> PackedShape:

@@ -16,7 +16,8 @@ from occnet_lib.records import PointSamples, ShapeKey
 
 from . import onet, onet_seed, pointorder
 from .atomic import replacing
-from .catalogue import SPLITS
+from .catalogue import scan
+from .layouts import SPLITS
 from .shards import PackedShape, Shard, check, write_shard
 from .tables import write_rows
 
@@ -66,14 +67,14 @@ def foreign_layout(root: str | Path) -> Layout | None:
         return None
 
 
-def foreign_shapes(config: Config, root: str | Path) -> list[ShapeKey] | None:
-    """The shapes of such a dataset, with split and shard; None where `root` is none.
+def shapes_of(config: Config, root: str | Path) -> list[ShapeKey]:
+    """The shapes of a dataset of either kind, with split and shard.
 
     Raises:
-        DataError: a shape is in two lists.
+        DataError: as `catalogue.scan`.
     """
     layout = foreign_layout(root)
-    return None if layout is None else _SOURCES[layout].shapes_below(config, Path(root))
+    return scan(config, root) if layout is None else _SOURCES[layout].shapes_below(config, Path(root))
 
 
 def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dict[str, Any]]:

@@ -21,10 +21,10 @@ from occnet_lib.records import ShapeKey
 
 from . import hdf5, onet, png
 from .atomic import replacing
-from .catalogue import divided, read_lists, with_shards
 from .onet_npz import exactly
 from .png import EncodedViews
 from .shards import PackedShape, Shard
+from .splits import drawn_split, limited, read_lists, with_shards
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,16 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
         if splits and not here:
             logger.warning("%s: %d shapes in no list left out", category, len(found[category]))
         else:
-            keys += divided(config, category, found[category], here)
+            paths = {id: path for id, path in found[category].items() if not splits or id in here}
+            if left := len(found[category]) - len(paths):
+                logger.warning("%s: %d shapes in no list left out", category, left)
+            keys += limited(
+                config,
+                [
+                    ShapeKey(category, id, path, here.get(id) or drawn_split(config, f"{category}/{id}"))
+                    for id, path in paths.items()
+                ],
+            )
     return with_shards(config, sorted(keys, key=lambda key: key.name))
 
 

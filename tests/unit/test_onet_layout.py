@@ -32,7 +32,7 @@ from occnet_lib.report.results import Results
 from occnet_lib.storage import onet, onet_binvox
 from occnet_lib.storage.catalogue import write_table
 from occnet_lib.storage.onet_npz import read_npz, write_npz
-from occnet_lib.storage.onet_packs import export_packs, foreign_shapes, import_packs
+from occnet_lib.storage.onet_packs import export_packs, import_packs, shapes_of
 from occnet_lib.storage.reconstructions import read_status
 from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -266,7 +266,7 @@ def test_points_in_order_are_shuffled_and_the_table_says_so(
     config = Config.model_validate(
         {"dataset": {"root": str(tmp_path / "onet")}, "results": str(tmp_path / "results")}
     )
-    write_table(tmp_path / "shapes.csv", foreign_shapes(config, tmp_path / "onet"))
+    write_table(tmp_path / "shapes.csv", shapes_of(config, tmp_path / "onet"))
     args = Namespace(
         table=tmp_path / "shapes.csv", shard="train-000", pack=tmp_path / "p.h5", out=tmp_path / "p.csv"
     )

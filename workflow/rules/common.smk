@@ -1,4 +1,5 @@
 # Functions only: what the rules ask about the configuration, the catalogue and the files that are there.
+import logging
 import os
 import shlex
 import sys
@@ -48,7 +49,11 @@ if PROJECT not in (paths := os.environ.get("PYTHONPATH", "").split(os.pathsep)):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PROJECT, *paths]))
 
 
+os.environ.setdefault("OCCNET_DATASET_STATE", "")
+
+
 envvars:
+    "OCCNET_DATASET_STATE",
     "OCCNET_PYTHON",
     "PYTHONPATH",
 
@@ -94,20 +99,35 @@ def growing(megabytes):
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
 
 
+@cache
 def dataset_state():
-    """What the catalogue depends on in the folder of raw meshes: a category's list of shapes changes its mtime."""
+    """The state of the dataset: which shapes it has, and names, sizes and times of the files of each.
+
+    Looked at once a run: the jobs that Snakemake starts on other machines get it in their environment.
+    """
+    from occnet_lib.storage.onet_packs import shapes_of
+    from occnet_lib.storage.sources import signatures
+
     if CONFIG.is_demo:
         return ""
-    root = Path(ROOT)
-    if not root.is_dir():
+    if not workflow.is_main_process and os.environ["OCCNET_DATASET_STATE"]:
+        return os.environ["OCCNET_DATASET_STATE"]
+    if not Path(ROOT).is_dir():
         raise WorkflowError(
             f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
         )
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    lists = sorted(path for folder in folders for path in folder.glob("*.lst"))
-    return digest(
-        [(str(path), path.stat().st_mtime_ns) for path in [root, *folders, *lists]]
-    )
+    library = logging.getLogger("occnet_lib")
+    library.setLevel(logging.ERROR)  # the catalogue's job says what is to be said
+    try:
+        keys = shapes_of(CONFIG, ROOT)
+        seen = signatures(ROOT, keys, RESULTS)
+    except OccnetError as error:
+        raise WorkflowError(str(error)) from None
+    finally:
+        library.setLevel(logging.NOTSET)
+    state = digest([(key.name, key.path, key.split, seen[key.name]) for key in keys])
+    os.environ["OCCNET_DATASET_STATE"] = state
+    return state
 
 
 @cache
@@ -143,18 +163,8 @@ def foreign_data():
 IMPORTED = foreign_data()
 
 
-def foreign_files(wildcards):
-    """The file of each shape's points, or of the shape."""
-    paths = [f"{ROOT}/{key.path}" for key in catalogue()[wildcards.shard]]
-    return [path if path.endswith(".h5") else f"{path}/points.npz" for path in paths]
-
-
 def shape_file(key):
     return f"{RESULTS}/preprocess/shapes/{key.category}/{key.id}.h5"
-
-
-def raw_meshes(wildcards):
-    return [f"{ROOT}/{key.path}" for key in catalogue()[wildcards.shard]]
 
 
 def changed_shapes(wildcards):
@@ -178,9 +188,23 @@ def changed_shapes(wildcards):
     return sorted(map(str, changed))
 
 
+@cache
+def versions_at(path, mtime_ns):
+    from occnet_lib.storage.sources import read_versions
+
+    return read_versions(path)
+
+
 def members(wildcards):
-    """A short name for who is in a shard and where each comes from."""
-    return digest([(key.name, key.path) for key in catalogue()[wildcards.shard]])
+    """A short name for who is in a shard, where each comes from, and which version of its files is there.
+
+    The files themselves are no inputs: one that is missing is its shape's failure, not the shard's, and one that is
+    newer need not have another content.
+    """
+    keys = catalogue()[wildcards.shard]
+    path = Path(f"{RESULTS}/catalogue/sources.csv")
+    versions = versions_at(path, path.stat().st_mtime_ns) if path.exists() else {}
+    return digest([(key.name, key.path, versions.get(key.name, "")) for key in keys])
 
 
 def over(pattern, *splits, **values):

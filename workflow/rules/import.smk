@@ -7,7 +7,6 @@ rule import_shard:
     """All shapes of one shard of a dataset that holds points and pictures already."""
     input:
         table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
-        files=foreign_files,
     output:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
         pack=f"{RESULTS}/pack/{{shard}}.h5",

@@ -40,7 +40,7 @@ checkpoint catalogue:
     params:
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
-        state=dataset_state(),
+        state=lambda wildcards: dataset_state(),
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
@@ -72,7 +72,6 @@ rule preprocess_shard:
     """All shapes of one shard."""
     input:
         table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
-        meshes=raw_meshes,
         changed=changed_shapes,
     output:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",

@@ -53,6 +53,11 @@ def unread_format(name: str) -> tuple[str, str]:
     return UNREAD_FORMATS.get("." + name.lower().rpartition(".")[2], ("", ""))
 
 
+def preference(name: str) -> int:
+    """Rank of a mesh file among those of one shape, by its suffix; the lowest is taken."""
+    return SUFFIXES.index(known_suffix(name))
+
+
 def stem(name: str) -> str:
     """The name without the suffix of a mesh file, else without what follows its last dot."""
     if suffix := known_suffix(name):

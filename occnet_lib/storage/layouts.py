@@ -1,0 +1,277 @@
+"""Where the mesh files of a dataset lie: the layouts that are understood, and what is not taken."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from occnet_lib.errors import DataError
+
+from .listing import COMPANIONS, UNCATEGORISED, Listing, Place, kind
+from .meshes.suffixes import SUFFIXES, known_suffix, preference, stem
+
+SPLITS = ("train", "val", "test")
+LAYOUTS = (
+    "<category>/<id>/models/model_normalized.obj (ShapeNetCore v2), <category>/<id>/model.obj (v1), "
+    "<category>/<id>/<one mesh file>, <category>/<id>.<suffix>, <category>/{train,test}/<id>.off (ModelNet), "
+    "<id>/meshes/model.obj (Google Scanned Objects), glbs/<number>-<number>/<id>.glb (Objaverse), "
+    "<id>.<suffix> in one folder, with a suffix of " + " ".join(SUFFIXES)
+)
+_MODEL_STEMS = ("model_normalized", "model")
+_MESH_FOLDERS = ("models", "meshes")  # of a shape
+_CHUNK = re.compile(r"\d{3}-\d{3}")  # folder of Objaverse
+_DEEP = 10_000  # files below a folder without shapes that are looked at
+
+
+def find(
+    root: Path, wanted: Sequence[str] = (), named: bool = False, results: str | Path | None = None
+) -> Listing:
+    """The shapes below a folder.
+
+    Args:
+        root: a folder in one of `LAYOUTS`.
+        wanted: only these categories, as far as folders are categories; empty: all.
+        named: shapes get their categories from elsewhere, so that a folder of shapes needs no categories.
+        results: a folder that is no category, though it may lie in `root`.
+
+    Raises:
+        DataError: a folder cannot be read, a wanted category is not there, or the layout is not understood.
+    """
+    folders, files = _entries(root)
+    if results is not None:
+        folders = [folder for folder in folders if os.path.realpath(folder.path) != os.path.realpath(results)]
+    chunks = _objaverse(root, folders)
+    if chunks is not None:
+        listing = Listing()
+        for chunk in chunks:
+            _flat(root, chunk, *_entries(root / chunk), listing)
+        return listing
+    there = [folder.name for folder in folders]
+    listing = _by_category(root, there if not wanted or UNCATEGORISED in wanted else wanted)
+    shapes = {place.name for place in listing.places}
+    if shapes and shapes <= {*_MODEL_STEMS, *_MESH_FOLDERS}:
+        if not named and not shapes <= {"meshes"}:
+            hint = "one level more is needed: <category>/<id>/model.obj; or give categories by dataset.table"
+            raise DataError("the folders below look like shapes, not like categories", path=root, hint=hint)
+        listing = Listing()
+        _shapes_in(root, "", folders, files, listing)
+        return listing
+    _refuse_folders_of_shapes(root, listing)
+    loose = Listing()
+    _flat(root, "", [], files, loose)
+    if not listing.places and loose.places:
+        loose.skipped += listing.skipped
+        loose.deep += listing.deep
+        return loose
+    listing.skipped += loose.skipped
+    listing.deep += [place.path for place in loose.places]  # beside the categories
+    return listing
+
+
+def _refuse_folders_of_shapes(root: Path, listing: Listing) -> None:
+    """Catch meshes that lie one level deeper than shapes do, each of which would be a part of one failed shape."""
+    if not listing.places or not all((root / place.path).is_dir() for place in listing.places):
+        return
+    first = listing.places[0]
+    text = (
+        f"every folder of a shape holds several mesh files, of which none is called model.*, as {first.path}"
+    )
+    hint = f"if they are shapes, <category>/<id>.obj is needed: set dataset.root to {root / first.folder}"
+    if {place.category for place in listing.places} <= set(SPLITS):
+        hint = "splits are folders of a category, as ModelNet has them: <category>/{train,test}/<id>.off"
+    raise DataError(text, path=root, hint=hint)
+
+
+def category_folders(root: Path, wanted: Sequence[str] = ()) -> list[str]:
+    """Names of the folders below `root`, or of those that are wanted.
+
+    Raises:
+        DataError: one is not there, or is a link that leads nowhere.
+    """
+    names = [folder.name for folder in _entries(root)[0]]
+    absent = set(wanted) - set(names)
+    if absent:
+        hint = "there are: " + (", ".join(names) or "none")
+        raise DataError(f"no category {', '.join(sorted(absent))}", path=root, hint=hint)
+    chosen = [name for name in names if not wanted or name in wanted]
+    for name in chosen:
+        if not os.path.exists(root / name):
+            text = f"{name} is a link to {os.readlink(root / name)}, which is not there"
+            raise DataError(text, path=root, hint="mount it, or remove the link")
+    return chosen
+
+
+def _by_category(root: Path, categories: Sequence[str]) -> Listing:
+    listing = Listing()
+    for category in category_folders(root, categories) if categories else ():
+        inside, files = _entries(root / category)
+        if split_folders := _modelnet(inside):
+            _take_splits(root / category, split_folders, listing)
+            listing.modelnet = True
+            inside = [entry for entry in inside if entry not in split_folders]
+        _shapes_in(root, category, inside, files, listing)
+    return listing
+
+
+def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """Folders and files by name, without hidden ones. A link to nowhere that has no suffix stands for a folder."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=folder) from error
+    folders: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    for entry in entries:
+        if not entry.name.startswith("."):
+            (folders if _is_folder(entry) else files).append(entry)
+    return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        if entry.is_dir():
+            return True
+        return entry.is_symlink() and not os.path.exists(entry.path) and "." not in entry.name
+    except OSError:  # a link to itself
+        return "." not in entry.name
+
+
+def _objaverse(root: Path, folders: Sequence[os.DirEntry[str]]) -> list[str] | None:
+    """The chunks `000-023` of Objaverse, relative to the root, where it has them; also below `glbs`."""
+    names = [folder.name for folder in folders]
+    if names and all(map(_CHUNK.fullmatch, names)):
+        return names
+    if "glbs" in names:
+        inner = [folder.name for folder in _entries(root / "glbs")[0]]
+        if inner and all(map(_CHUNK.fullmatch, inner)):
+            return [f"glbs/{name}" for name in inner]
+    return None
+
+
+def _modelnet(inside: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Folders train, val and test of a category, if they hold mesh files of several shapes."""
+    split_folders = [entry for entry in inside if entry.name in SPLITS]
+    if len(split_folders) < 2 and len(split_folders) != len(inside):
+        return []
+    for entry in split_folders:
+        if not any(known_suffix(file.name) for file in _entries(Path(entry.path))[1]):
+            return []
+    return split_folders
+
+
+def _take_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], listing: Listing) -> None:
+    """Shapes of ModelNet's layout; of a name in two splits the split becomes part of both names."""
+    by_split = {}
+    for entry in split_folders:
+        part = Listing()
+        inside = _entries(Path(entry.path))
+        _flat(Path(entry.path), "", *inside, part)
+        by_split[entry.name] = part
+        listing.skipped += part.skipped
+        listing.notes += part.notes
+        listing.deep += [f"{category.name}/{entry.name}/{path}" for path in part.deep]
+    counts = Counter(place.name for part in by_split.values() for place in part.places)
+    for split, part in by_split.items():
+        for place in part.places:
+            name = place.name if counts[place.name] == 1 else f"{split}_{place.name}"
+            path = f"{category.name}/{split}/{place.path}"
+            listing.places.append(Place(category.name, name, path, category.name, split))
+
+
+def _shapes_in(
+    root: Path,
+    category: str,
+    folders: Iterable[os.DirEntry[str]],
+    files: Iterable[os.DirEntry[str]],
+    listing: Listing,
+) -> None:
+    """Add the shapes of a category's folder (or of the root): a folder each, or a file each."""
+    word, prefix = category or UNCATEGORISED, f"{category}/" if category else ""
+    without = 0
+    for entry in folders:
+        path = _mesh_in(entry)
+        if path is not None:
+            listing.places.append(Place(word, entry.name, prefix + path, category))
+        elif not _left_out(root, prefix + entry.name, listing):
+            without += 1
+    _flat(root, category, [], files, listing, word)
+    if without:
+        listing.notes.append(f"{root / category}: {without} folders without a mesh file left out")
+
+
+def _left_out(root: Path, folder: str, listing: Listing) -> bool:
+    """Count what a folder that is no shape holds; whether it is only of textures and the like."""
+    kinds = set()
+    for number, file in enumerate(_files_below(root / folder)):
+        if number == _DEEP:
+            break
+        if known_suffix(file):
+            listing.deep.append(os.path.relpath(file, root))
+        else:
+            listing.skip(file)
+        kinds.add(kind(file))
+    return bool(kinds) and kinds <= COMPANIONS
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(place, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _flat(
+    root: Path,
+    folder: str,
+    folders: Iterable[os.DirEntry[str]],
+    files: Iterable[os.DirEntry[str]],
+    listing: Listing,
+    category: str = UNCATEGORISED,
+) -> None:
+    """Add the mesh files of one folder, a shape each; folders in it hold no shape."""
+    prefix = f"{folder}/" if folder else ""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for entry in files:
+        if known_suffix(entry.name):
+            by_stem[stem(entry.name)].append(entry.name)
+        else:
+            listing.skip(entry.name)
+    for entry in folders:
+        _left_out(root, prefix + entry.name, listing)
+    ranked = {name: _by_preference(names) for name, names in by_stem.items()}
+    listing.places += [
+        Place(category, name, prefix + names[0], folder) for name, names in sorted(ranked.items())
+    ]
+    if several := [names for names in ranked.values() if len(names) > 1]:
+        text = "shapes are there in several files, of which the first is taken, as of"
+        listing.notes.append(f"{root / folder}: {len(several)} {text} {', '.join(several[0])}")
+
+
+def _mesh_in(shape: os.DirEntry[str]) -> str | None:
+    """Path of a shape folder's mesh file, relative to the folder it is in; None if there is none."""
+    where = shape.name
+    try:
+        names = os.listdir(shape.path)
+        meshes = _by_preference(names)
+        for inner in _MESH_FOLDERS:
+            if not meshes and inner in names and os.path.isdir(os.path.join(shape.path, inner)):
+                where = f"{shape.name}/{inner}"
+                meshes = _by_preference(os.listdir(os.path.join(shape.path, inner)))
+    except OSError:  # reading it will say why
+        return where
+    if not meshes:
+        return None
+    return f"{where}/{meshes[0]}" if len(meshes) == 1 or stem(meshes[0]).lower() in _MODEL_STEMS else where
+
+
+def _by_preference(names: Iterable[str]) -> list[str]:
+    """The mesh files among `names`, those called model.* first, then in the order of `SUFFIXES`."""
+
+    def rank(name: str) -> tuple[int, int, str]:
+        base = stem(name).lower()
+        first = _MODEL_STEMS.index(base) if base in _MODEL_STEMS else len(_MODEL_STEMS)
+        return first, preference(name), name
+
+    return sorted((n for n in names if known_suffix(n) and not n.startswith(".")), key=rank)

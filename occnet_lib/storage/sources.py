@@ -1,0 +1,219 @@
+"""The state of the raw files of every shape: what tells that a shape has to be made again.
+
+A *signature* is of the names, sizes and times of the files that may matter to a shape, and so is cheap. A *version*
+is the signature at which the content last changed: where a signature is another one but the content the same (a
+file that was touched or copied), the version stays, and so does everything that was made of the shape.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from occnet_lib.errors import DataError, MeshError
+from occnet_lib.records import ShapeKey
+
+from .atomic import replacing
+from .listing import ABOUT, kind
+from .meshes import digest
+from .meshes.suffixes import known_suffix
+from .names import file_name
+from .tables import TEXT, read_rows
+
+logger = logging.getLogger(__name__)
+COLUMNS = ("category", "id", "signature", "version")
+# Mesh files without side files (see `meshes.side_files`).
+_ALONE = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")
+_READERS = 8  # threads that read files, which is waiting for a disk
+
+
+def signatures(
+    root: str | Path, keys: Iterable[ShapeKey], results: str | Path | None = None
+) -> dict[str, str]:
+    """The signature of every shape, by name.
+
+    It covers the mesh file; all files below the shape's own folder, if it has one; and, where the kind of mesh file
+    may name others, all files below `root` that may be materials, buffers or textures and are in no shape's own
+    folder. Size and both times of a file count (the time of its inode's change cannot be set, so that a file moved
+    in is seen whatever its date), and where the root is.
+
+    Args:
+        root: folder of the dataset.
+        keys: its shapes.
+        results: a folder that is no part of the dataset, though it may lie below `root`.
+    """
+    root = Path(root)
+    keys = list(keys)
+    own = _own_folders(keys)
+    apart = set(own.values())
+    if results is not None:
+        apart.add(os.path.relpath(os.path.realpath(results), os.path.realpath(root)))
+    place = os.path.realpath(root)
+    shared: str | None = None
+    result = {}
+    for key in keys:
+        lines = [place, key.path, _stat(root / key.path)]
+        if key.name in own:
+            lines += _below(os.path.join(root, own[key.name]))
+        if not key.path.lower().removesuffix(".gz").endswith(_ALONE):
+            if shared is None:
+                shared = _hash(_below(str(root), apart, _may_be_named))
+            lines.append(shared)
+        result[key.name] = _hash(lines)
+    return result
+
+
+def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
+    """By name, the folder, relative to the root, that holds the files of this shape alone; of those that have one."""
+    owners: dict[str, str] = {}
+    for key in keys:
+        parts = key.path.split("/")
+        for end in range(len(parts), 0, -1):
+            if file_name(parts[end - 1]) == key.id and (end < len(parts) or not known_suffix(parts[-1])):
+                owners.setdefault("/".join(parts[:end]), key.name)
+                break
+    for key in keys:  # a category's folder may be called as one of its shapes
+        above = key.path
+        while above:
+            if owners.get(above, key.name) != key.name:
+                del owners[above]
+            above = above.rpartition("/")[0]
+    return {name: folder for folder, name in owners.items()}
+
+
+def _may_be_named(name: str) -> bool:
+    """Whether a file may be a material, a buffer or a texture."""
+    return not known_suffix(name) and kind(name) not in ABOUT
+
+
+def _below(
+    folder: str,
+    without: set[str] | frozenset[str] = frozenset(),
+    counts: Callable[[str], bool] = lambda _: True,
+) -> list[str]:
+    """Names and states of the files below a folder that count, in order; folders in `without` are left out."""
+    lines: list[str] = []
+    seen: set[tuple[int, int]] = set()
+
+    def walk(place: str, relative: str) -> None:
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:
+            lines.append(f"{relative}\0{error.errno}")
+            return
+        for entry in entries:
+            name = f"{relative}{entry.name}"
+            if entry.name.startswith(".") or name in without:
+                continue
+            if _is_folder(entry, seen):
+                walk(entry.path, f"{name}/")
+            elif counts(entry.name):
+                lines.append(f"{name}\0{_stat(entry)}")
+
+    walk(folder, "")
+    return lines
+
+
+def _is_folder(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
+    """Whether to go into an entry; into a linked folder once."""
+    try:
+        if not entry.is_dir():
+            return False
+        if entry.is_symlink():
+            where = entry.stat()
+            if (where.st_dev, where.st_ino) in seen:
+                return False
+            seen.add((where.st_dev, where.st_ino))
+    except OSError:
+        return False
+    return True
+
+
+def _stat(file: Path | os.DirEntry[str]) -> str:
+    try:
+        state = file.stat()
+    except OSError as error:
+        return str(error.errno)
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+
+
+def _hash(lines: Iterable[str]) -> str:
+    value = hashlib.blake2b(digest_size=8)
+    for line in lines:
+        value.update(line.encode("utf-8", "surrogateescape") + b"\0\0")
+    return value.hexdigest()
+
+
+def read_versions(path: str | Path) -> dict[str, str]:
+    """Version by shape; empty where there is no such table."""
+    return {name: version for name, (_, version) in _read(Path(path)).items()}
+
+
+def _read(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.exists():
+        return {}
+    with suppress(DataError, KeyError):
+        return {f"{r['category']}/{r['id']}": (r["signature"], r["version"]) for r in read_rows(path)}
+    return {}
+
+
+def update(
+    path: Path,
+    root: Path,
+    keys: Sequence[ShapeKey],
+    made: Callable[[], Mapping[str, str]],
+    results: str | Path | None = None,
+) -> None:
+    """Bring the table of signatures and versions up to date.
+
+    Args:
+        path: the table, `results/catalogue/sources.csv`.
+        root: folder of the dataset.
+        keys: its shapes.
+        made: gives the digest (`meshes.digest`) of what each shape was last made of; called only where signatures
+            have changed, when the files of these shapes are read.
+        results: as for `signatures`.
+    """
+    now, before = signatures(root, keys, results), _read(path)
+    versions = {name: before[name][1] if before.get(name, ("", ""))[0] == now[name] else "" for name in now}
+    doubtful = [key for key in keys if not versions[key.name] and key.name in before]
+    digests = made() if doubtful else {}
+    doubtful = [key for key in doubtful if key.name in digests]
+    if doubtful:
+        logger.info("reading the files of %d shapes, whose dates have changed", len(doubtful))
+    with ThreadPoolExecutor(_READERS) as pool:
+        for key, content in zip(doubtful, pool.map(lambda key: content_of(root, key), doubtful), strict=True):
+            if content == digests[key.name]:
+                versions[key.name] = before[key.name][1]
+    with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for key in keys:
+            name = key.name
+            writer.writerow((key.category, key.id, now[name], versions[name] or now[name]))
+
+
+def content_of(root: Path, key: ShapeKey) -> str:
+    """The digest of a shape's mesh file and of the files that it names; empty where it cannot be read."""
+    try:
+        return digest(root / key.path)
+    except MeshError:  # loading will say what is wrong
+        return ""
+
+
+def digests_of(tables: Iterable[Path]) -> dict[str, str]:
+    """Source digest by shape, of shards' tables; the newest counts, as a shape may have been in another shard."""
+    digests: dict[str, str] = {}
+    for table in sorted(tables, key=lambda path: path.stat().st_mtime_ns):
+        with suppress(DataError):
+            rows = read_rows(table)
+            digests |= {
+                f"{r['category']}/{r['id']}": r["source_digest"] for r in rows if "source_digest" in r
+            }
+    return digests
