@@ -175,7 +175,7 @@ def _readable(
                 status, reason = "warn", "; ".join(reasons)
                 logger.info("%s: %s", key.name, reason)
             shapes.append(shape)
-        except DataError as error:
+        except (DataError, OSError) as error:
             status, reason = "failed", str(error)
             logger.info("%s left out: %s", key.name, reason)
         row = {name: getattr(key, name) for name in COLUMNS[:4]}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import zipfile
 
 import pytest
 import yaml
+import yte
 
 from .checkout import Checkout, contents, make_checkout, write_meshes
 
@@ -44,6 +46,26 @@ def test_the_slurm_profile_sends_every_rule_that_asks_for_a_gpu_to_the_partition
     profile = yaml.safe_load((project / "workflow/profiles/slurm/config.yaml").read_text())
     assert "train_model" in asking
     assert {rule: {"slurm_partition": "gpu"} for rule in asking} == profile["set-resources"]
+
+
+@pytest.mark.parametrize(
+    ("words", "cores"),
+    [
+        (["report"], "all"),
+        (["-n", "preprocess", "--config", "seed=1"], "all"),
+        (["-j", "4", "report"], None),
+        (["--jobs=4", "report"], None),
+        (["--profile", "slurm", "train"], None),
+        (["--executor=slurm", "train"], None),
+    ],
+)
+def test_all_cores_are_taken_where_nothing_else_is_said(project, monkeypatch, words, cores):
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["snakemake", *words])
+    with (project / "workflow/profiles/default/config.yaml").open() as file:
+        profile = yte.process_yaml(file, require_use_yte=True)
+    assert profile.get("cores") == cores
+    assert profile["scheduler"] == "greedy"
 
 
 def test_a_training_on_several_nodes_is_started_by_slurm(finished):

@@ -99,11 +99,10 @@ def growing(megabytes):
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
 
 
-@cache
 def dataset_state():
     """The state of the dataset: which shapes it has, and names, sizes and times of the files of each.
 
-    Looked at once a run: the jobs that Snakemake starts on other machines get it in their environment.
+    Looked at once a run, by its main process: those that it starts on other machines get it in their environment.
     """
     from occnet_lib.storage.onet_packs import shapes_of
     from occnet_lib.storage.sources import signatures

@@ -40,7 +40,7 @@ checkpoint catalogue:
     params:
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
-        state=lambda wildcards: dataset_state(),
+        state=dataset_state(),
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
