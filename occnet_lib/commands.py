@@ -55,9 +55,10 @@ def _catalogue_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _catalogue(args: argparse.Namespace, config: Config) -> None:
-    from .storage.catalogue import scan, write_table
+    from .api.datasets import list_shapes
+    from .storage.catalogue import write_table
 
-    keys = scan(config, args.folder)
+    keys = list_shapes(args.folder, config)
     write_table(args.out, keys)
     say(f"{args.out}: {len(keys)} shapes")
 

@@ -32,9 +32,9 @@ def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey
     >>> [(shape.name, shape.path) for shape in occnet.list_shapes("meshes")]
     [('box/cube', 'box/cube.obj')]
     """
-    from occnet_lib.storage.catalogue import scan
+    from occnet_lib.storage.onet_packs import shapes_of
 
-    return scan(config or Config(), Path(folder))
+    return shapes_of(config or Config(), Path(folder))
 
 
 def write_pack(
