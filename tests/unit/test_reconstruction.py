@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from occnet_lib.reconstruction.network_field import (
 )
 from occnet_lib.reconstruction.normals import field_normals
 from occnet_lib.reconstruction.photo import mesh_of_photo
-from occnet_lib.reconstruction.reconstruct import Reconstruction, reconstruct
+from occnet_lib.reconstruction.reconstruct import BOX, Reconstruction, reconstruct
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.reconstructions import (
@@ -36,9 +37,9 @@ from occnet_lib.storage.reconstructions import (
     write_ply,
     writing,
 )
-from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 
-from .torch_fields import sloped
+from .torch_fields import between, sloped
 
 
 def ball(radius: float, centre=(0, 0, 0)):
@@ -433,8 +434,14 @@ def test_shapes_of_a_shard_asked_together_are_those_asked_alone(tmp_path):
     torch.nn.init.zeros_(network.decoder.fc_out.bias)
     save_network(checkpoint, network_file(network.state_dict(), options))
     shard = shard_file(tmp_path / "test-000.h5", ["a", "b", "c"])
+    # No logit of the finest grid is so near to the level that rounding decides its sign.
+    axis = BOX * (np.arange(33, dtype=np.float32) / np.float32(32) - np.float32(0.5))
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    reconstructor, packed = Reconstructor(checkpoint, AS_EXTRACTED), Shard(shard)
+    fields = [reconstructor.field(packed.image(i, 0), packed.camera(i, 0)[1][:, :3]) for i in range(3)]
+    level = between(np.concatenate([field.on_array(grid) for field in fields]))
     for batch in (1, 2):
-        config = AS_EXTRACTED.model_copy(update={"batch": batch})
+        config = AS_EXTRACTED.model_copy(update={"batch": batch, "threshold": 1 / (1 + math.exp(-level))})
         reconstruct_shard(checkpoint, shard, config, tmp_path / str(batch), seed=3)
     alone, together = (read_status(tmp_path / name) for name in "12")
     assert [row["points"] for row in alone.values()] == [row["points"] for row in together.values()]

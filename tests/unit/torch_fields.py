@@ -1,9 +1,10 @@
-"""Analytic fields of tensors as refinement asks them: with their derivative."""
+"""Analytic fields of tensors as refinement asks them: with their derivative; levels that rounding does not reach."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,3 +20,16 @@ def sloped(field: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor
         return values.detach(), gradient
 
     return asked
+
+
+def between(values: np.ndarray) -> float:
+    """A level that no value is near, about as many values being above as below it.
+
+    Which side a value is on is then not decided by its last bits, which depend on the processor and on how many points
+    are evaluated at once.
+    """
+    ordered = np.sort(values, axis=None)
+    middle = ordered[int(0.45 * len(ordered)) : int(0.55 * len(ordered)) + 2]
+    gap = int(np.argmax(np.diff(middle)))
+    assert middle[gap + 1] - middle[gap] > 1e-4
+    return float(middle[gap] + middle[gap + 1]) / 2.0
