@@ -76,11 +76,10 @@ def _watertight_options(parser: argparse.ArgumentParser) -> None:
 
 def _watertight(args: argparse.Namespace, config: Config) -> None:
     from .stages.audit import judge
-    from .storage.meshes import read_frame
 
-    own = read_frame(args.mesh)
-    closed = shapes.watertight(args.mesh, config)
-    files.save_mesh(closed, args.out, frame=args.frame, up=own.up if own else config.dataset.up)
+    source = files.load_mesh(args.mesh, config.dataset.up)
+    closed = shapes.watertight(source, config, name=args.mesh.stem)
+    files.save_mesh(closed, args.out, frame=args.frame, up=source.up)
     status, reason = judge({"watertight": closed.audit}, config.audit)
     if status != "ok":
         logger.warning("%s: %s", args.out, reason)

@@ -59,7 +59,9 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     if frame is None:
         return UnitMesh(*unit_cube(mesh), None)
     if frame.frame == "source" and frame.up != config.dataset.up:
-        text = "%s is %s up, as it says itself, though dataset.up is %s: other files are turned otherwise"
+        text = (
+            "%s is %s up, as it says itself, not %s (dataset.up): views agree if its raw mesh is read so, too"
+        )
         logger.warning(text, path, frame.up, config.dataset.up)
     loc, scale = np.array(frame.loc), frame.scale
     vertices = to_unit(mesh.vertices, loc, scale) if frame.frame == "source" else mesh.vertices

@@ -61,6 +61,7 @@ class Mesh:
         colors: (V, 3) float32 sRGB in [0, 1], or None where the file has none.
         texturing: textures, whose colour is multiplied with `colors` in linear light; None without.
         unread: one line for each part of the file (texture, material, vertex colours) that could not be read.
+        up: the up axis in the file, which was turned to +y.
     """
 
     vertices: NDArray[np.float64]
@@ -68,6 +69,7 @@ class Mesh:
     colors: NDArray[np.float32] | None = None
     texturing: Texturing | None = None
     unread: tuple[str, ...] = ()
+    up: Literal["x", "y", "z"] = "y"
 
     @property
     def triangles(self) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,30 @@ points: {{uniform: 1000, surface: 5000}}
 views: {{count: 3, image_size: 64}}
 evaluate: {{surface: 2000}}
 """
+
+DAE = """<?xml version="1.0"?>
+<COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
+<asset><unit meter="1"/><up_axis>Z_UP</up_axis></asset>
+<library_geometries><geometry id="g"><mesh>
+<source id="p"><float_array id="a" count="{count}">{source}</float_array>
+<technique_common><accessor source="#a" count="{count}" stride="3"><param name="X" type="float"/>
+<param name="Y" type="float"/><param name="Z" type="float"/></accessor></technique_common></source>
+<vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
+<triangles count="1"><input semantic="VERTEX" source="#v" offset="0"/><p>{corners}</p></triangles>
+</mesh></geometry></library_geometries>
+<library_visual_scenes><visual_scene id="s"><node><instance_geometry url="#g"/></node></visual_scene>
+</library_visual_scenes><scene><instance_visual_scene url="#s"/></scene></COLLADA>
+"""
+
+PACKAGE = "http://schemas.openxmlformats.org/package/2006/"
+CORE_3MF = "http://schemas.microsoft.com/3dmanufacturing/2013/01"
+CONTENT_TYPES = f"""<Types xmlns="{PACKAGE}content-types">
+<Default Extension="model" ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/></Types>"""
+RELATIONSHIPS = f"""<Relationships xmlns="{PACKAGE}relationships">
+<Relationship Target="/3D/3dmodel.model" Id="a" Type="{CORE_3MF}/3dmodel"/></Relationships>"""
+MODEL_3MF = """<model unit="meter" xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02">
+<resources><object id="1" type="model"><mesh><vertices>{vertices}</vertices><triangles>{faces}</triangles></mesh>
+</object></resources><build><item objectid="1"/></build></model>"""
 
 
 def stairs() -> trimesh.Trimesh:
@@ -84,10 +110,32 @@ def test_another_up_axis_of_the_configuration_turns_no_file_of_occnet(occnet, ca
     assert occnet("z", "points", "closed.ply", "-o", "a.npz") == 0
     assert "dataset.up" not in capsys.readouterr().err
     assert occnet("y", "points", "closed.ply", "-o", "b.npz") == 0
-    assert "dataset.up is y" in capsys.readouterr().err
+    assert "not y (dataset.up)" in capsys.readouterr().err
     assert np.array_equal(np.load("a.npz")["surface"], np.load("b.npz")["surface"])
     assert occnet("y", "watertight", "closed.ply", "-o", "again.ply") == 0
     assert read_frame("again.ply").up == "z"
+
+
+@pytest.mark.parametrize("suffix", [".3mf", ".dae"])
+def test_the_source_frame_of_a_file_that_states_its_up_axis_is_that_of_the_file(suffix, occnet):
+    """z in 3MF and as this COLLADA file says, whatever dataset.up is."""
+    if suffix == ".3mf":
+        vertices = "".join('<vertex x="{:.3f}" y="{:.3f}" z="{:.3f}"/>'.format(*v) for v in stairs().vertices)
+        faces = "".join('<triangle v1="{}" v2="{}" v3="{}"/>'.format(*f) for f in stairs().faces)
+        with zipfile.ZipFile("raw.3mf", "w") as file:
+            file.writestr("[Content_Types].xml", CONTENT_TYPES)
+            file.writestr("_rels/.rels", RELATIONSHIPS)
+            file.writestr("3D/3dmodel.model", MODEL_3MF.format(vertices=vertices, faces=faces))
+    else:
+        source = " ".join(f"{x:.3f}" for x in stairs().vertices.ravel())
+        corners = " ".join(map(str, stairs().faces.ravel()))
+        Path("raw.dae").write_text(
+            DAE.format(count=3 * len(stairs().vertices), source=source, corners=corners)
+        )
+    assert occnet("y", "watertight", f"raw{suffix}", "-o", "closed.ply") == 0
+    assert read_frame("closed.ply").up == "z"
+    np.testing.assert_allclose(trimesh.load("closed.ply").bounds, stairs().bounds, atol=0.15)
+    assert load_mesh(f"raw{suffix}").up == "z"
 
 
 def test_a_file_that_was_changed_after_its_frame_was_written_is_refused(occnet, tmp_path, capsys):

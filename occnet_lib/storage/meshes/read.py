@@ -81,7 +81,7 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
     for line in mesh.unread:
         logger.warning("%s: %s", path, line)
     with np.errstate(invalid="ignore"):  # infinite coordinates are handled below
-        mesh = replace(mesh, vertices=mesh.vertices @ TURNS[up].T)
+        mesh = replace(mesh, vertices=mesh.vertices @ TURNS[up].T, up=up)
     return _checked(mesh, path)
 
 
