@@ -51,11 +51,14 @@ def catalogue(args: argparse.Namespace, config: Config) -> str:
     tables = (Path(config.results) / "preprocess" / "shards").glob("*.csv")
     table = args.out.with_name("sources.csv")
     root = Path(config.dataset_root)
-    sources.update(table, root, keys, lambda: sources.digests_of(tables), config.results)
+    read, changed = sources.update(table, root, keys, lambda: sources.digests_of(tables), config.results)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
-    return f"catalogue: {len(keys)} shapes ({counts}) of {len({key.category for key in keys})} categories"
+    dates = f"; {changed} of {read} shapes with other dates have changed" if read else ""
+    return (
+        f"catalogue: {len(keys)} shapes ({counts}) of {len({key.category for key in keys})} categories{dates}"
+    )
 
 
 def shape(args: argparse.Namespace, config: Config) -> str:

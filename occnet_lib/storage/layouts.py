@@ -51,9 +51,9 @@ def find(
         return listing
     there = [folder.name for folder in folders]
     listing = _by_category(root, there if not wanted or UNCATEGORISED in wanted else wanted)
-    shapes = {place.name for place in listing.places}
-    if shapes and shapes <= {*_MODEL_STEMS, *_MESH_FOLDERS}:
-        if not named and not shapes <= {"meshes"}:
+    if _are_shapes(listing):
+        scanned = all(place.path.split("/")[1:-1] == ["meshes"] for place in listing.places)
+        if not named and not scanned:
             hint = "one level more is needed: <category>/<id>/model.obj; or give categories by dataset.table"
             raise DataError("the folders below look like shapes, not like categories", path=root, hint=hint)
         listing = Listing()
@@ -69,6 +69,12 @@ def find(
     listing.skipped += loose.skipped
     listing.deep += [place.path for place in loose.places]  # beside the categories
     return listing
+
+
+def _are_shapes(listing: Listing) -> bool:
+    """Whether what was taken for categories are shapes, as all that is below them is called model or models."""
+    names = {place.name for place in listing.places}
+    return bool(names) and names <= {*_MODEL_STEMS, *_MESH_FOLDERS}
 
 
 def _refuse_folders_of_shapes(root: Path, listing: Listing) -> None:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "signature", "version")
 # Mesh files without side files (see `meshes.side_files`).
 _ALONE = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")
+_MANY = 1000  # shapes whose reading is worth a line on the terminal
 _READERS = 8  # threads that read files, which is waiting for a disk
 
 
@@ -169,7 +170,7 @@ def update(
     keys: Sequence[ShapeKey],
     made: Callable[[], Mapping[str, str]],
     results: str | Path | None = None,
-) -> None:
+) -> tuple[int, int]:
     """Bring the table of signatures and versions up to date.
 
     Args:
@@ -179,6 +180,9 @@ def update(
         made: gives the digest (`meshes.digest`) of what each shape was last made of; called only where signatures
             have changed, when the files of these shapes are read.
         results: as for `signatures`.
+
+    Returns:
+        how many shapes were read, and how many of them have another content.
     """
     now, before = signatures(root, keys, results), _read(path)
     versions = {name: before[name][1] if before.get(name, ("", ""))[0] == now[name] else "" for name in now}
@@ -186,7 +190,8 @@ def update(
     digests = made() if doubtful else {}
     doubtful = [key for key in doubtful if key.name in digests]
     if doubtful:
-        logger.info("reading the files of %d shapes, whose dates have changed", len(doubtful))
+        level = logging.WARNING if len(doubtful) > _MANY else logging.INFO
+        logger.log(level, "reading the files of %d shapes, whose dates have changed", len(doubtful))
     with ThreadPoolExecutor(_READERS) as pool:
         for key, content in zip(doubtful, pool.map(lambda key: content_of(root, key), doubtful), strict=True):
             if content == digests[key.name]:
@@ -197,6 +202,7 @@ def update(
         for key in keys:
             name = key.name
             writer.writerow((key.category, key.id, now[name], versions[name] or now[name]))
+    return len(doubtful), sum(not versions[key.name] for key in doubtful)
 
 
 def content_of(root: Path, key: ShapeKey) -> str:

@@ -69,6 +69,14 @@ def test_google_scanned_objects_in_categories(tmp_path: Path) -> None:
     assert names(tmp_path) == {"mug/a": "mug/a/meshes/model.obj", "mug/b": "mug/b/meshes/model.obj"}
 
 
+def test_a_file_called_meshes_is_no_scanned_object(tmp_path: Path) -> None:
+    touch(tmp_path, "chair/meshes.obj")
+    with pytest.raises(DataError, match="one level more"):
+        scan(config(), tmp_path)
+    touch(tmp_path, "chair/a.obj")
+    assert list(names(tmp_path)) == ["chair/a", "chair/meshes"]
+
+
 @pytest.mark.parametrize("above", ["", "glbs/"])
 def test_objaverse(tmp_path: Path, above: str) -> None:
     touch(tmp_path, f"{above}000-023/1a.glb", f"{above}000-023/2b.glb", f"{above}000-111/3c.glb")

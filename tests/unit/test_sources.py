@@ -142,6 +142,15 @@ class TestVersions:
         os.utime(root / "own/a/model.obj")
         assert changed(before, self.update(root, {})) == {"own/a"}
 
+    def test_what_was_read_and_what_has_changed_is_counted(self, root: Path) -> None:
+        table, keys = root.parent / "sources.csv", keys_of(root)
+        made = {key.name: content_of(root, key) for key in keys}
+        assert sources.update(table, root, keys, lambda: made) == (0, 0)
+        assert sources.update(table, root, keys, lambda: pytest.fail("nothing is read")) == (0, 0)
+        write(root / "own/b/models/model.obj", FACE + "#")
+        os.utime(root / "flat/e.stl")
+        assert sources.update(table, root, keys, lambda: made) == (2, 1)
+
     def test_back_to_what_is_made(self, root: Path) -> None:
         before = self.update(root, {})
         made = {key.name: content_of(root, key) for key in keys_of(root)}
