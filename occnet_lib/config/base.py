@@ -12,7 +12,18 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
-UserPath = Annotated[str, AfterValidator(os.path.expanduser)]  # of a file or folder; `~` is the home folder
+
+
+def _user_path(value: str) -> str:
+    """A path with `~` expanded. Paths of the configuration are written to JSON, which holds Unicode alone."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8: rename it, or give a link to it with another name") from None
+    return os.path.expanduser(value)
+
+
+UserPath = Annotated[str, AfterValidator(_user_path)]  # of a file or folder
 
 
 class Section(BaseModel):

@@ -79,6 +79,14 @@ def test_the_home_folder_is_understood_in_every_path(monkeypatch):
     assert check({"results": "out~"}).results == "out~"
 
 
+@pytest.mark.parametrize(
+    "values", [{"results": "o\udcf6"}, {"dataset": "d\udcf6"}, {"dataset": {"table": "\udcf6"}}]
+)
+def test_a_path_that_is_not_unicode_is_refused(values):
+    with pytest.raises(ConfigError, match="is not UTF-8: rename it"):
+        check(values)
+
+
 def test_overlays_change_leaves_and_null_leaves_a_model_out(project):
     demo = load(project / "config.yaml", project / "workflow" / "demo.yaml")
     assert "onet" not in demo.models
