@@ -37,10 +37,10 @@ DAE = """<?xml version="1.0"?>
 <asset><unit meter="1"/><up_axis>Z_UP</up_axis></asset>
 <library_geometries><geometry id="g"><mesh>
 <source id="p"><float_array id="a" count="{count}">{source}</float_array>
-<technique_common><accessor source="#a" count="{count}" stride="3"><param name="X" type="float"/>
+<technique_common><accessor source="#a" count="{points}" stride="3"><param name="X" type="float"/>
 <param name="Y" type="float"/><param name="Z" type="float"/></accessor></technique_common></source>
 <vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
-<triangles count="1"><input semantic="VERTEX" source="#v" offset="0"/><p>{corners}</p></triangles>
+<triangles count="{triangles}"><input semantic="VERTEX" source="#v" offset="0"/><p>{corners}</p></triangles>
 </mesh></geometry></library_geometries>
 <library_visual_scenes><visual_scene id="s"><node><instance_geometry url="#g"/></node></visual_scene>
 </library_visual_scenes><scene><instance_visual_scene url="#s"/></scene></COLLADA>
@@ -129,9 +129,9 @@ def test_the_source_frame_of_a_file_that_states_its_up_axis_is_that_of_the_file(
     else:
         source = " ".join(f"{x:.3f}" for x in stairs().vertices.ravel())
         corners = " ".join(map(str, stairs().faces.ravel()))
-        Path("raw.dae").write_text(
-            DAE.format(count=3 * len(stairs().vertices), source=source, corners=corners)
-        )
+        sizes = {"points": len(stairs().vertices), "triangles": len(stairs().faces)}
+        text = DAE.format(count=3 * sizes["points"], source=source, corners=corners, **sizes)
+        Path("raw.dae").write_text(text)
     assert occnet("y", "watertight", f"raw{suffix}", "-o", "closed.ply") == 0
     assert read_frame("closed.ply").up == "z"
     np.testing.assert_allclose(trimesh.load("closed.ply").bounds, stairs().bounds, atol=0.15)
