@@ -21,7 +21,7 @@ class OccnetError(Exception):
         self.message, self.path, self.hint = message, path, hint
         where = f"{path}: " if path is not None else ""
         text = f"{where}{message}" + (f" ({hint})" if hint else "")
-        super().__init__(" ".join(text.split()))
+        super().__init__(one_line(text))
 
 
 class ConfigError(OccnetError):
@@ -46,3 +46,14 @@ class DataError(OccnetError):
 
 class DependencyError(OccnetError):
     """A library or system package that the asked-for work needs and that is not there."""
+
+
+def one_line(text: str) -> str:
+    """Text as one line that every file and terminal takes: white space as blanks, control characters as escapes.
+
+    Bytes of file names that are not UTF-8 stay as `os.fsdecode` has them.
+    """
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in line)

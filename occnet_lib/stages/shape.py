@@ -15,7 +15,7 @@ import numpy as np
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError
+from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
 from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
@@ -92,7 +92,7 @@ def fail(
 ) -> dict[str, Any]:
     """Record that a shape failed in a way that its own process could not record (time limit, crash)."""
     plan = _plan(key, config, Path(root) / key.path)
-    record = _record(key, config, plan, status="failed", stage=stage, reason=reason)
+    record = _record(key, config, plan, status="failed", stage=stage, reason=one_line(reason))
     shapefile.write(out_path, record)
     return row(record, key, out_path)
 
@@ -272,7 +272,7 @@ class _Attempt:
             self.seconds[stage] = time.process_time() - started
 
     def _failed(self, reason: str) -> ShapeRecord:
-        reason = " ".join(reason.split())
+        reason = one_line(reason)
         logger.warning("%s: failed in %s: %s", self.key.name, self.stage, reason)
         return self._record("failed", reason, stage=self.stage)
 

@@ -433,3 +433,18 @@ def test_workers_end_with_a_parent_that_was_killed(root: Path, tmp_path: Path) -
     while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_words_of_a_malformed_file_can_be_recorded(root: Path, tmp_path: Path) -> None:
+    """Zeros, escapes of terminals and bytes that are not text stand in reasons as escapes, on one line."""
+    header = b"ply\nformat ascii 1.0\nelement vertex 3\nproperty flo\0at\x1b[31m \xff\xf0x\nend_header\n"
+    (root / "solid" / "bad.ply").write_bytes(header)
+    good = (root / "solid" / "a.obj").read_bytes()
+    (root / "solid" / "odd.obj").write_bytes(b"mtllib \x1b\0\xff.mtl\n" + good)
+    keys = [key("bad", ".ply"), key("odd")]
+    bad, odd = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "rows.csv")
+    assert "\0" not in bad["reason"]
+    assert r"malformed header line: property flo\x00at\x1b[31m" in bad["reason"]
+    assert (odd["status"], odd["reason"]) == ("warn", "materials \\x1b\\x00\udcff.mtl: no such file")
+    for row in (bad, odd):
+        assert shapefile.read_status(row["path"]).reason == row["reason"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.errors import one_line
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.records import Mesh, Texture, Texturing
 
@@ -92,7 +93,7 @@ def join(contents: FileContents) -> Mesh:
         np.concatenate(faces),
         _join_colors(parts),
         _join_textures(parts),
-        _shortened(list(dict.fromkeys(contents.unread))),
+        _shortened(list(dict.fromkeys(map(one_line, contents.unread)))),
     )
 
 
