@@ -36,6 +36,7 @@ from benchmarks.fuzz_seeds import Files, archive, seeds
 from occnet_lib.config import Config
 from occnet_lib.records import ShapeKey
 from occnet_lib.stages import shape, shard
+from occnet_lib.storage.meshes import isolated
 
 TIME_LIMIT = 30.0  # CPU seconds
 MOST_MEMORY = 1500.0  # MB of a worker, which has 500 before it reads a file
@@ -73,8 +74,10 @@ class Result:
 
     @property
     def outcome(self) -> str:
-        """`read`, the stage that refused it, or what must not happen: crash, time limit, unexpected, several lines."""
+        """What became of the file; what must not is `crash`, `time limit`, `unexpected`, `several lines`, `memory`."""
         reason = str(self.row["reason"])
+        if "its library" in reason:
+            return "library hung" if "took more" in reason else "library crashed"
         if "crashed with" in reason or "process was killed" in reason or "process ended" in reason:
             return "crash"
         if "time_limit" in reason:
@@ -90,7 +93,7 @@ class Result:
     @property
     def bad(self) -> bool:
         """Whether this must not happen."""
-        return self.outcome != "read" and not self.outcome.startswith("refused")
+        return not self.outcome.startswith(("read", "refused", "library"))
 
 
 def main() -> None:
@@ -143,7 +146,8 @@ def fuzz(
 
 def process(*args: Any, **options: Any) -> dict[str, Any]:
     """As `stages.shape.process`, with the peak memory of the worker during this shape."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    isolated.CPU_SECONDS = 10
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory starts again
     row = shape.process(*args, **options)
     lines = Path("/proc/self/status").read_text().splitlines()
     return row | {"peak_mb": next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))}
@@ -313,7 +317,7 @@ def report(results: list[Result], seconds: float) -> None:
     print(f"{len(results)} files in {seconds:.0f} s\n\n{'kind':14s}" + "".join(f"{o:>24s}" for o in outcomes))
     for kind, counts in [*by_kind.items(), ("all", sum(by_kind.values(), Counter()))]:
         print(f"{kind:14s}" + "".join(f"{counts[outcome]:24d}" for outcome in outcomes))
-    reasons = Counter(_class_of(r) for r in results if r.outcome.startswith("refused"))
+    reasons = Counter(_class_of(r) for r in results if r.outcome.startswith(("refused", "library")))
     print("\nreasons of refusals, without names and numbers:")
     for reason, count in reasons.most_common(40):
         print(f"{count:6d}  {reason}")

@@ -42,7 +42,8 @@ class UnitMesh(NamedTuple):
     def describe(self, config: Config) -> str:
         """Which frame was taken, for the line that a command prints."""
         if self.frame is None:
-            return f"frame: its own bounding box, {config.dataset.up} up (dataset.up)"
+            why = "dataset.up" if self.mesh.up == config.dataset.up else "as the file says"
+            return f"frame: its own bounding box, {self.mesh.up} up ({why})"
         return f"frame: {self.frame.frame}, {self.frame.up} up, as the file says"
 
 

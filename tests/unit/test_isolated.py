@@ -30,6 +30,6 @@ def test_crashes_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         call_isolated(signal.raise_signal, signal.SIGSEGV)
     with pytest.raises(ValueError, match="ended with code 3"):
         call_isolated(os._exit, 3)
-    monkeypatch.setattr(isolated, "_CPU_SECONDS", 1)
+    monkeypatch.setattr(isolated, "CPU_SECONDS", 1)
     with pytest.raises(ValueError, match="took more than 1 seconds"):
-        call_isolated(exec, "import resource as r; r.setrlimit(r.RLIMIT_CPU, (1, 2))\nwhile True: pass")
+        call_isolated(exec, "while True: pass")

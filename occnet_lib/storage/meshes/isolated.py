@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_CPU_SECONDS = 120  # the time limit of a shape counts its own process alone
+CPU_SECONDS = 120  # the time limit of a shape counts its own process alone
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|\*+")
 
@@ -36,7 +36,7 @@ def call_isolated(function: Callable[..., T], *arguments: Any) -> tuple[T, list[
         out = Path(folder) / "result"
         done = subprocess.run(
             [sys.executable, "-c", f"from {__name__} import answer; answer()", str(out)],
-            input=pickle.dumps((function, arguments)),
+            input=pickle.dumps((CPU_SECONDS, function, arguments)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -54,7 +54,7 @@ def call_isolated(function: Callable[..., T], *arguments: Any) -> tuple[T, list[
 
 def _how_it_ended(code: int, lines: list[str]) -> str:
     if code == -signal.SIGXCPU:
-        return f"its library took more than {_CPU_SECONDS} seconds"
+        return f"its library took more than {CPU_SECONDS} seconds"
     if code < 0:
         return f"its library crashed with {signal.Signals(-code).name}"
     return f"its library ended with code {code}: {lines[-1] if lines else ''}"
@@ -62,12 +62,12 @@ def _how_it_ended(code: int, lines: list[str]) -> str:
 
 def answer() -> None:
     """The new process: function and arguments come from the standard input, the result goes to a file."""
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS + 5))  # first SIGXCPU, then SIGKILL
+    seconds, function, arguments = pickle.load(sys.stdin.buffer)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))  # first SIGXCPU, then SIGKILL
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    function, arguments = pickle.load(sys.stdin.buffer)
     try:
         result = True, function(*arguments)
     except Exception as error:

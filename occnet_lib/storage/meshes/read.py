@@ -73,7 +73,7 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
     if frame := read_frame(path):
         up = frame.up
     elif contents.up not in (None, up):
-        logger.info("%s: %s is up, as the file says (dataset.up: %s)", path, contents.up, up)
+        logger.warning("%s: %s is up, as the file says, though dataset.up is %s", path, contents.up, up)
         up = contents.up or up
     if not contents.parts:
         raise EmptyMeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
