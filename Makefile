@@ -5,10 +5,10 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint docs release-check format bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
 
 $(VENV)/.complete: envs/requirements.txt envs/apt.txt envs/setup.sh pyproject.toml
 	@envs/setup.sh $(VENV)
@@ -30,6 +30,17 @@ lint: setup  ## what must be clean: ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
+$(VENV)/.tools: envs/tools.txt $(VENV)/.complete
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c envs/requirements.txt -r envs/tools.txt
+	@touch $@
+
+docs: $(VENV)/.tools  ## the documentation site, in site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH="$(CURDIR)" $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is at $(CURDIR)/site/index.html"
+
+release-check: $(VENV)/.tools  ## build sdist and wheel, install the wheel into a clean environment and use it
+	$(BIN)/python envs/release_check.py
+
 format: setup  ## lay out the code as `make lint` wants it, and regenerate what comes from the configuration
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -39,5 +50,5 @@ format: setup  ## lay out the code as `make lint` wants it, and regenerate what 
 bench: setup  ## measure every stage against its naive twin
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-clean:  ## remove results (the environment stays)
-	rm -rf results .snakemake
+clean:  ## remove results and what was built (the environment stays)
+	rm -rf results .snakemake site build dist

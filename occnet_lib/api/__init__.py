@@ -1,4 +1,4 @@
-"""The public Python functions: `import occnet_lib as occnet`.
+"""The public Python functions, which `import occnet_lib as occnet` gives.
 
 Each runs one stage on arrays or files and calls the same code as the command line and the workflow. Every function that
 takes a `config` uses the defaults of `config.yaml` without one. Random numbers depend on `config.seed`, the stage

@@ -29,8 +29,9 @@ def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey
     Raises:
         DataError: the folder is missing or holds no meshes.
 
-    >>> [(shape.name, shape.path) for shape in occnet.list_shapes("meshes")]
-    [('box/cube', 'box/cube.obj')]
+    Examples:
+        >>> [(shape.name, shape.path) for shape in occnet.list_shapes("meshes")]
+        [('box/cube', 'box/cube.obj')]
     """
     from occnet_lib.storage.onet_packs import shapes_of
 
@@ -53,11 +54,12 @@ def write_pack(
     Raises:
         DataError: the shapes differ in their numbers of points or views; the disk is full.
 
-    >>> closed = occnet.watertight("cube.obj", config)
-    >>> shape = closed, occnet.sample_points(closed, config), occnet.render_views("cube.obj", config)
-    >>> occnet.write_pack("train-000.h5", {"box/cube": shape})
-    >>> len(occnet.open_pack("train-000.h5"))
-    1
+    Examples:
+        >>> closed = occnet.watertight("cube.obj", config)
+        >>> shape = closed, occnet.sample_points(closed, config), occnet.render_views("cube.obj", config)
+        >>> occnet.write_pack("train-000.h5", {"box/cube": shape})
+        >>> len(occnet.open_pack("train-000.h5"))
+        1
     """
     from occnet_lib.storage.shards import PackedShape, write_shard
 
@@ -80,12 +82,13 @@ def open_pack(path: PathLike, *, verify: bool = False) -> Shard:
     Raises:
         DataError: the file is missing, damaged or of another schema version.
 
-    >>> pack = occnet.open_pack("packs/train-000.h5", verify=True)
-    >>> pack.keys[0].name, pack.views
-    ('box/cube', 2)
-    >>> points, occupancies = pack.points(0, start=0, count=100)
-    >>> points.shape, occupancies.shape, pack.image(0, view=1).shape
-    ((100, 3), (100,), (64, 64, 3))
+    Examples:
+        >>> pack = occnet.open_pack("packs/train-000.h5", verify=True)
+        >>> pack.keys[0].name, pack.views
+        ('box/cube', 2)
+        >>> points, occupancies = pack.points(0, start=0, count=100)
+        >>> points.shape, occupancies.shape, pack.image(0, view=1).shape
+        ((100, 3), (100,), (64, 64, 3))
     """
     from occnet_lib.storage import shards
 

@@ -29,19 +29,20 @@ def load_config(*paths: PathLike, **sections: Any) -> Config:
     Raises:
         ConfigError: unknown key or invalid value; the message names the key, the allowed values and the nearest match.
 
-    >>> config = occnet.load_config("config.yaml", watertight={"resolution": 128}, seed=1)
-    >>> config.watertight.resolution, config.points.padding, config.seed
-    (128, 0.1, 1)
-    >>> occnet.load_config(watertight={"resolutoin": 128})
-    Traceback (most recent call last):
-    occnet_lib.errors.ConfigError: unknown key `watertight.resolutoin`; did you mean `watertight.resolution`? ...
+    Examples:
+        >>> config = occnet.load_config("config.yaml", watertight={"resolution": 128}, seed=1)
+        >>> config.watertight.resolution, config.points.padding, config.seed
+        (128, 0.1, 1)
+        >>> occnet.load_config(watertight={"resolutoin": 128})
+        Traceback (most recent call last):
+        occnet_lib.errors.ConfigError: unknown key `watertight.resolutoin`; did you mean `watertight.resolution`? ...
     """
     config = configuration.load(*map(Path, paths))
     return configuration.check(configuration.merge(config.model_dump(), sections)) if sections else config
 
 
 def load_mesh(path: PathLike, up: Up = "y") -> Mesh:
-    """Read a mesh file: OBJ, PLY, OFF, STL, GLB, glTF or COLLADA, also compressed with gzip.
+    """Read a mesh file, such as OBJ, PLY, OFF, STL, GLB or glTF, also compressed with gzip.
 
     All parts of a scene become one mesh, polygons become triangles, materials and textures become colours of the
     mesh. docs/formats.md lists what is read of each format.
@@ -57,9 +58,10 @@ def load_mesh(path: PathLike, up: Up = "y") -> Mesh:
         MeshError: the file is missing, of an unknown format or unreadable.
         EmptyMeshError: the file has no faces.
 
-    >>> mesh = occnet.load_mesh("cube.obj")
-    >>> mesh.vertices.shape, mesh.faces.shape
-    ((8, 3), (12, 3))
+    Examples:
+        >>> mesh = occnet.load_mesh("cube.obj")
+        >>> mesh.vertices.shape, mesh.faces.shape
+        ((8, 3), (12, 3))
     """
     from occnet_lib.storage import meshes
 
@@ -89,10 +91,11 @@ def save_mesh(
         MeshError: a suffix that cannot be written, or a reconstruction without a surface.
         DataError: the disk is full.
 
-    >>> closed = occnet.watertight("cube.obj", config)
-    >>> occnet.save_mesh(closed, "closed.ply")
-    >>> occnet.load_mesh("closed.ply").faces.shape == closed.mesh.faces.shape
-    True
+    Examples:
+        >>> closed = occnet.watertight("cube.obj", config)
+        >>> occnet.save_mesh(closed, "closed.ply")
+        >>> occnet.load_mesh("closed.ply").faces.shape == closed.mesh.faces.shape
+        True
     """
     from occnet_lib.geometry.normalise import to_source
     from occnet_lib.storage import meshes

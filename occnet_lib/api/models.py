@@ -40,9 +40,10 @@ def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model
         ConfigError: `config.models` has no such entry.
         OccnetError: the folder has no training shards, or one of them is damaged.
 
-    >>> occnet.train("meshes", "run")
-    Traceback (most recent call last):
-    occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
+    Examples:
+        >>> occnet.train("meshes", "run")
+        Traceback (most recent call last):
+        occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
     """
     from occnet_lib.storage.shards import check
 
@@ -85,10 +86,11 @@ def reconstruct(
         ImageError: the photo is unreadable, or its background cannot be removed.
         DataError: the checkpoint is missing or damaged.
 
-    >>> result = occnet.reconstruct("photo.png", "best.ckpt", config)
-    >>> result.status, result.frame, result.normals.shape == result.mesh.vertices.shape
-    ('ok', 'unit', True)
-    >>> occnet.save_mesh(result, "mesh.glb")
+    Examples:
+        >>> result = occnet.reconstruct("photo.png", "best.ckpt", config)
+        >>> result.status, result.frame, result.normals.shape == result.mesh.vertices.shape
+        ('ok', 'unit', True)
+        >>> occnet.save_mesh(result, "mesh.glb")
     """
     from occnet_lib.reconstruction.photo import mesh_of_photo
 
@@ -120,10 +122,11 @@ def evaluate(
     Raises:
         MeshError: the ground truth is open or has no area, or a file is unreadable.
 
-    >>> mesh = occnet.load_mesh("cube.obj")
-    >>> result = occnet.evaluate(mesh, mesh, config)
-    >>> result.values["iou"], result.values["chamfer_l1"] < 0.05  # 1,000 samples each: their spacing
-    (1.0, True)
+    Examples:
+        >>> mesh = occnet.load_mesh("cube.obj")
+        >>> result = occnet.evaluate(mesh, mesh, config)
+        >>> result.values["iou"], result.values["chamfer_l1"] < 0.05  # 1,000 samples each: their spacing
+        (1.0, True)
     """
     from occnet_lib.evaluation.metrics import compare
 

@@ -27,9 +27,10 @@ def watertight(mesh: Mesh | PathLike, config: Config | None = None, *, name: str
     Raises:
         MeshError: the mesh is unreadable, has no surface or cannot be closed.
 
-    >>> closed = occnet.watertight("cube.obj", config)
-    >>> closed.scale, closed.audit["closed"], round(closed.audit["volume"], 1)
-    (2.0, True, 1.0)
+    Examples:
+        >>> closed = occnet.watertight("cube.obj", config)
+        >>> closed.scale, closed.audit["closed"], round(closed.audit["volume"], 1)
+        (2.0, True, 1.0)
     """
     from occnet_lib.stages import watertight as stage
 
@@ -55,11 +56,12 @@ def sample_points(
     Raises:
         MeshError: the mesh of the file is open, or has no area.
 
-    >>> samples = occnet.sample_points(occnet.watertight("cube.obj", config), config)
-    >>> samples.points.shape, samples.points.dtype, samples.occupancies.dtype
-    ((1000, 3), dtype('float16'), dtype('bool'))
-    >>> float(samples.occupancies.mean())  # volume of the cube of edge 1 in that of edge 1.1: about 0.75
-    0.7...
+    Examples:
+        >>> samples = occnet.sample_points(occnet.watertight("cube.obj", config), config)
+        >>> samples.points.shape, samples.points.dtype, samples.occupancies.dtype
+        ((1000, 3), dtype('float16'), dtype('bool'))
+        >>> float(samples.occupancies.mean())  # volume of the cube of edge 1 in that of edge 1.1: about 0.75
+        0.7...
     """
     from occnet_lib.stages import points
 
@@ -85,10 +87,11 @@ def sample_sets(closed: Watertight | PathLike, config: Config | None = None, *, 
         MeshError: as in `sample_points`.
         DependencyError: `samples.farthest` is set and fpsample is not installed.
 
-    >>> config = occnet.load_config("config.yaml", samples={"near": 500, "sharp": 200})
-    >>> sets = occnet.sample_sets(occnet.watertight("cube.obj", config), config).sets
-    >>> {name: len(values.points) for name, values in sets.items()}
-    {'near': 500, 'sharp': 200}
+    Examples:
+        >>> config = occnet.load_config("config.yaml", samples={"near": 500, "sharp": 200})
+        >>> sets = occnet.sample_sets(occnet.watertight("cube.obj", config), config).sets
+        >>> {name: len(values.points) for name, values in sets.items()}
+        {'near': 500, 'sharp': 200}
     """
     from occnet_lib.stages import samples
 
@@ -116,9 +119,10 @@ def render_views(mesh: Mesh | PathLike, config: Config | None = None, *, name: s
         MeshError: the mesh is unreadable, or some view shows nothing of it.
         DependencyError: the renderer of `config.views.renderer` does not work here.
 
-    >>> views = occnet.render_views("cube.obj", config)
-    >>> views.images.shape, views.images.dtype, views.world_mat.shape
-    ((2, 64, 64, 3), dtype('uint8'), (2, 3, 4))
+    Examples:
+        >>> views = occnet.render_views("cube.obj", config)
+        >>> views.images.shape, views.images.dtype, views.world_mat.shape
+        ((2, 64, 64, 3), dtype('uint8'), (2, 3, 4))
     """
     from occnet_lib.geometry.normalise import unit_cube
     from occnet_lib.stages import views
