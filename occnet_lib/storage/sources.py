@@ -90,7 +90,7 @@ def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
 
 def _may_be_named(name: str) -> bool:
     """Whether a file may be a material, a buffer or a texture."""
-    return not known_suffix(name) and kind(name) not in ABOUT
+    return not name.startswith(".") and not known_suffix(name) and kind(name) not in ABOUT
 
 
 def _below(
@@ -110,10 +110,11 @@ def _below(
             return
         for entry in entries:
             name = f"{relative}{entry.name}"
-            if entry.name.startswith(".") or name in without:
+            if name in without:
                 continue
             if _is_folder(entry, seen):
-                walk(entry.path, f"{name}/")
+                if not entry.name.startswith("."):
+                    walk(entry.path, f"{name}/")
             elif counts(entry.name):
                 lines.append(f"{name}\0{_stat(entry)}")
 
@@ -199,9 +200,13 @@ def update(
     with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for key in keys:
-            name = key.name
-            writer.writerow((key.category, key.id, now[name], versions[name] or now[name]))
+        for name in sorted(
+            before.keys() | now.keys()
+        ):  # others may be taken again, as by other `dataset.categories`
+            signature, version = before.get(name, ("", ""))
+            if name in now:
+                signature, version = now[name], versions[name] or now[name]
+            writer.writerow((*name.split("/"), signature, version))
     return len(doubtful), sum(not versions[key.name] for key in doubtful)
 
 

@@ -137,6 +137,15 @@ class TestVersions:
         assert changed(before, after) == changed(made, content)
         assert self.update(root, made) == after, "and stays"
 
+    def test_shapes_that_are_left_out_for_once_keep_their_versions(self, root: Path) -> None:
+        table = root.parent / "sources.csv"
+        before = self.update(root, {})
+        made = {key.name: content_of(root, key) for key in keys_of(root)}
+        os.utime(root / "own/b/models/model.obj")
+        assert self.update(root, made) == before
+        sources.update(table, root, [key for key in keys_of(root) if key.category == "flat"], lambda: made)
+        assert self.update(root, made) == before
+
     def test_what_was_not_made_has_a_new_version(self, root: Path) -> None:
         before = self.update(root, {})
         os.utime(root / "own/a/model.obj")
