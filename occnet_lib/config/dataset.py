@@ -38,7 +38,10 @@ class Dataset(Section):
         "y",
         description="up axis of files that do not state their own (COLLADA, 3MF do); turned to +y on loading",
     )
-    split: Split = Field(Split(), description="used for categories without {train,val,test}.lst")
+    split: Split = Field(
+        Split(),
+        description="where no table, list or folder gives splits; `val` also where these give none for validation",
+    )
     shard_size: Count = Field(64, description="about this many shapes in one job and one pack file")
 
 
