@@ -222,7 +222,7 @@ def test_concave_polygons_are_divided_rightly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("turn", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
 def test_random_star_polygons_keep_their_area(tmp_path: Path, turn: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(1)
-    for n in (5, 9, 40):
+    for n in (5, 9, 40, 1500):
         angle = np.sort(rng.uniform(0, 2 * np.pi, n))
         corners = np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(0.2, 1, (n, 1))
         x, y = corners.T
@@ -275,6 +275,8 @@ def test_few_faces_that_are_not_finite_are_dropped(tmp_path: Path, caplog: pytes
         ("a.obj", "v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\n", "no area"),
         ("a.obj", "v 1e308 0 0\nv -1e308 1 1\nv 2 2 2\nf 1 2 3\n", "too large"),
         ("a.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 5\n", "vertex outside 0..2|malformed"),
+        ("a.off", "OFF\n-3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "-3 vertices and 1 faces are announced"),
+        ("a.off", "OFF BINARY\n3 1 0\n", "binary OFF is not supported"),
         ("a.off", "OFF\n3\n1\n0\n0 0 0\n1 0 0\n0 1 0\n3 0 1\n", "malformed"),
         ("a.gltf", "{]", "malformed"),
         ("a.gltf", "[]", "malformed"),

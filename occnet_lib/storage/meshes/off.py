@@ -44,6 +44,8 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     width = 3 + (3 if normal else 0) + (4 if colored else 0) + (2 if texture else 0)
     words = list(itertools.chain.from_iterable(lines))
     vertex_count, face_count = int(words[0]), int(words[1])
+    if vertex_count < 0 or face_count < 0:
+        raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced")
     body = lines[1:]
     if _is_by_lines(lines, vertex_count, face_count):
         rows, faces = body[:vertex_count], body[vertex_count : vertex_count + face_count]

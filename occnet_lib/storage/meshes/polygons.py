@@ -53,7 +53,8 @@ def triangulate(polygon: NDArray[np.float64]) -> list[tuple[int, int, int]]:
     left = list(range(len(polygon)))
     triangles: list[tuple[int, int, int]] = []
     while len(left) > 3:
-        at = next((k for k in range(len(left)) if _is_ear(plane, left, k)), None)
+        rest = plane[left]
+        at = next((k for k in range(len(left)) if _is_ear(rest, k)), None)
         if at is None:
             return triangles + [(left[0], b, c) for b, c in itertools.pairwise(left[1:])]
         triangles.append((left[at - 1], left[at], left[(at + 1) % len(left)]))
@@ -61,12 +62,13 @@ def triangulate(polygon: NDArray[np.float64]) -> list[tuple[int, int, int]]:
     return [*triangles, (left[0], left[1], left[2])]
 
 
-def _is_ear(plane: NDArray[np.float64], left: list[int], k: int) -> bool:
+def _is_ear(rest: NDArray[np.float64], k: int) -> bool:
     """Whether corner k of the rest turns left and no other corner lies in its triangle."""
-    a, b, c = (plane[left[i % len(left)]] for i in (k - 1, k, k + 1))
+    a, b, c = rest[k - 1], rest[k], rest[(k + 1) % len(rest)]
     if _turn(a, b, c) <= 0:
         return False
-    others = plane[[i for i in left if not (plane[i] == (a, b, c)).all(axis=1).any()]]
+    here = (rest == a).all(axis=1) | (rest == b).all(axis=1) | (rest == c).all(axis=1)
+    others = rest[~here]
     inside = (_turn(a, b, others) >= 0) & (_turn(b, c, others) >= 0) & (_turn(c, a, others) >= 0)
     return not inside.any()
 
