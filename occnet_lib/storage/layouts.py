@@ -21,7 +21,7 @@ LAYOUTS = (
     "<id>.<suffix> in one folder, with a suffix of " + " ".join(SUFFIXES)
 )
 _MODEL_STEMS = ("model_normalized", "model")
-_MESH_FOLDERS = ("models", "meshes")  # of a shape
+MESH_FOLDERS = ("models", "meshes")  # of a shape
 _CHUNK = re.compile(r"\d{3}-\d{3}")  # folder of Objaverse
 _DEEP = 10_000  # files below a folder without shapes that are looked at
 
@@ -74,7 +74,7 @@ def find(
 def _are_shapes(listing: Listing) -> bool:
     """Whether what was taken for categories are shapes, as all that is below them is called model or models."""
     names = {place.name for place in listing.places}
-    return bool(names) and names <= {*_MODEL_STEMS, *_MESH_FOLDERS}
+    return bool(names) and names <= {*_MODEL_STEMS, *MESH_FOLDERS}
 
 
 def _refuse_folders_of_shapes(root: Path, listing: Listing) -> None:
@@ -261,7 +261,7 @@ def _mesh_in(shape: os.DirEntry[str]) -> str | None:
     try:
         names = os.listdir(shape.path)
         meshes = _by_preference(names)
-        for inner in _MESH_FOLDERS:
+        for inner in MESH_FOLDERS:
             if not meshes and inner in names and os.path.isdir(os.path.join(shape.path, inner)):
                 where = f"{shape.name}/{inner}"
                 meshes = _by_preference(os.listdir(os.path.join(shape.path, inner)))

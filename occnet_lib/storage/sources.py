@@ -20,6 +20,7 @@ from occnet_lib.errors import DataError, MeshError
 from occnet_lib.records import ShapeKey
 
 from .atomic import replacing
+from .layouts import MESH_FOLDERS
 from .listing import ABOUT, kind
 from .meshes import digest
 from .meshes.suffixes import known_suffix
@@ -40,9 +41,9 @@ def signatures(
     """The signature of every shape, by name.
 
     It covers the mesh file; all files below the shape's own folder, if it has one; and, where the kind of mesh file
-    may name others, all files below `root` that may be materials, buffers or textures and are in no shape's own
-    folder. Size and both times of a file count (the time of its inode's change cannot be set, so that a file moved
-    in is seen whatever its date), and where the root is.
+    may name others, all files below `root` that may be materials, buffers or textures and are in no folder of
+    another shape. Size and both times of a file count (the time of its inode's change cannot be set, so that a file
+    moved in is seen whatever its date), and where the root is.
 
     Args:
         root: folder of the dataset.
@@ -52,9 +53,6 @@ def signatures(
     root = Path(root)
     keys = list(keys)
     own = _own_folders(keys)
-    apart = set(own.values())
-    if results is not None:
-        apart.add(os.path.relpath(os.path.realpath(results), os.path.realpath(root)))
     place = os.path.realpath(root)
     shared: str | None = None
     result = {}
@@ -64,7 +62,7 @@ def signatures(
             lines += _below(os.path.join(root, own[key.name]))
         if not key.path.lower().removesuffix(".gz").endswith(_ALONE):
             if shared is None:
-                shared = _hash(_below(str(root), apart, _may_be_named))
+                shared = _hash(_shared(root, keys, set(own.values()), results))
             lines.append(shared)
         result[key.name] = _hash(lines)
     return result
@@ -88,32 +86,61 @@ def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
     return {name: folder for folder, name in owners.items()}
 
 
+def _shared(root: Path, keys: Sequence[ShapeKey], own: set[str], results: str | Path | None) -> list[str]:
+    """Names and states of the files that any shape may name, being in no folder of a shape, be that taken or not."""
+    apart = own | ({os.path.relpath(os.path.realpath(results), os.path.realpath(root))} if results else set())
+    homes = {"", *(key.path.rpartition("/")[0] for key in keys)}  # of mesh files beside others
+
+    def of_no_shape(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
+        if folder in homes:
+            return True
+        inner = [entry for entry in entries if entry.name in MESH_FOLDERS and entry.is_dir()]
+        names = [entry.name for entry in entries] + [
+            name for entry in inner for name in os.listdir(entry.path)
+        ]
+        return not any(map(known_suffix, names))
+
+    return _below(str(root), lambda folder: folder not in apart, of_no_shape, _may_be_named)
+
+
 def _may_be_named(name: str) -> bool:
     """Whether a file may be a material, a buffer or a texture."""
     return not name.startswith(".") and not known_suffix(name) and kind(name) not in ABOUT
 
 
+def _always(*_: object) -> bool:
+    return True
+
+
 def _below(
     folder: str,
-    without: set[str] | frozenset[str] = frozenset(),
-    counts: Callable[[str], bool] = lambda _: True,
+    enters: Callable[[str], bool] = _always,
+    reads: Callable[[str, Sequence[os.DirEntry[str]]], bool] = _always,
+    counts: Callable[[str], bool] = _always,
 ) -> list[str]:
-    """Names and states of the files below a folder that count, in order; folders in `without` are left out."""
+    """Names and states of the files below a folder, in order.
+
+    Args:
+        folder: where to begin.
+        enters: whether to look into a folder, by its path relative to `folder`.
+        reads: whether to take what is in it, by its path and its entries.
+        counts: whether a file counts, by its name.
+    """
     lines: list[str] = []
     seen: set[tuple[int, int]] = set()
 
     def walk(place: str, relative: str) -> None:
         try:
             entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            if not reads(relative[:-1], entries):
+                return
         except OSError as error:
             lines.append(f"{relative}\0{error.errno}")
             return
         for entry in entries:
             name = f"{relative}{entry.name}"
-            if name in without:
-                continue
             if _is_folder(entry, seen):
-                if not entry.name.startswith("."):
+                if not entry.name.startswith(".") and enters(name):
                     walk(entry.path, f"{name}/")
             elif counts(entry.name):
                 lines.append(f"{name}\0{_stat(entry)}")

@@ -98,6 +98,23 @@ def test_files_of_no_shape_count_for_those_that_may_name_them(root: Path) -> Non
     assert changed(before, signatures(root, keys_of(root))) == NAMING
 
 
+@pytest.mark.parametrize("wanted", [{"categories": ["own"]}, {"categories": ["flat"]}, {"limit": 1}])
+def test_files_of_shapes_that_are_left_out_do_not_count(root: Path, wanted: dict[str, object]) -> None:
+    (root / "own/b/images").rename(root / "own/b/models/images")
+    write(root / "own/b/images/x.png", "1")
+    keys = scan(config(**wanted), root)
+    before = signatures(root, keys)
+    left_out = [key for key in keys_of(root) if key.name not in before and key.category == "own"]
+    for key in left_out:
+        write(root / f"own/{key.id}/images/x.png", "2")
+        write(root / f"own/{key.id}/model.mtl", "2")
+    if not any(name.startswith("flat") for name in before):
+        write(root / "flat/textures/t.png", "2")
+    assert signatures(root, scan(config(**wanted), root)) == before
+    write(root / "shared/t.png", "2")
+    assert changed(before, signatures(root, keys)) == NAMING & before.keys()
+
+
 def test_another_root_is_another_state(root: Path, tmp_path: Path) -> None:
     before = signatures(root, keys_of(root))
     shutil.copytree(root, tmp_path / "copy")
