@@ -68,7 +68,7 @@ def main() -> None:
         f"  ratio to the stage watertight {twin / spent['watertight']:.0f}, to all {twin / spent['all']:.0f}"
     )
     if not args.quick:
-        exactness(["carve"])
+        exactness(["flood_fill"])
 
 
 def meshes(folder: Path, limit: int | None, place: Path) -> list[Path]:

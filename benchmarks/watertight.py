@@ -1,10 +1,10 @@
 """Watertight: CPU seconds by step over meshes, against a dense numpy twin, and exactness on solids of known inside.
 
 usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--twin-views 5]
-           [--rules carve flood mean]
+           [--methods flood_fill carving tsdf]
 
 FOLDER holds `manifest.csv` with a column `file`, as OCCNET_REAL_DATA/dev; without it the demo solids are timed.
-The twin is the mean rule of ONet's mesh-fusion over every sample and view, written in numpy; it is run on one shape
+The twin is the method tsdf, that of ONet's mesh-fusion over every sample and view, written in numpy; it is run on one shape
 over a few views and scaled to all views.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 
 from occnet_lib import seeds
 from occnet_lib.config import Watertight
-from occnet_lib.geometry import components, depth, mean, repair, simplify, tsdf
+from occnet_lib.geometry import components, depth, mean, repair, simplify, tsdf, untangle
 from occnet_lib.geometry.carve import view_axes
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
@@ -46,12 +46,13 @@ STEPS = {
     "cut edges": (tsdf, "cut_edges"),
     "signs": (tsdf, "resolve_near"),
     "sheets": (tsdf, "thicken"),
-    "flood": (tsdf, "flood"),
+    "outside": (tsdf, "find_outside"),
     "mean field": (tsdf, "mean_field"),
     "marching cubes": (tsdf, "marching_cubes"),
     "features": (tsdf, "sharpen"),
     "tidy": (components, "tidy"),
     "simplify": (simplify, "simplify"),
+    "untangle": (untangle, "untangle"),
     "audit": (watertight, "measure"),
 }
 SOLIDS: dict[str, Callable[[], solids.Solid]] = {
@@ -107,9 +108,9 @@ def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
         yield row["id"], Mesh(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32))
 
 
-def time_steps(rule: str, folder: Path | None, limit: int) -> float:
+def time_steps(method: str, folder: Path | None, limit: int) -> float:
     """Print median and 95th percentile of every step; return the median of fusion, depth maps included."""
-    config = Watertight(rule=rule)
+    config = Watertight(method=method)
     watertight.run(solids.chair().mesh, config, seeds.rng(0, "watertight"))  # compile
     rows: list[dict[str, float]] = []
     kept = {step: getattr(*where) for step, where in STEPS.items()}
@@ -125,13 +126,13 @@ def time_steps(rule: str, folder: Path | None, limit: int) -> float:
     finally:
         for step, (module, attribute) in STEPS.items():
             setattr(module, attribute, kept[step])
-    print(f"\nrule {rule}, {len(rows)} meshes, CPU seconds: median, 95th percentile")
+    print(f"\nmethod {method}, {len(rows)} meshes, CPU seconds: median, 95th percentile")
     for step in (*STEPS, "all"):
         values = [r[step] for r in rows]
         if any(values):
             print(f"  {step:16s} {np.median(values):7.3f} {np.quantile(values, 0.95):7.3f}")
     print(f"  peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
-    fused = ("depth maps", "carve", "distances", "cut edges", "signs", "sheets", "flood", "mean field")
+    fused = ("depth maps", "carve", "distances", "cut edges", "signs", "sheets", "outside", "mean field")
     return float(np.median([sum(r[step] for step in fused) for r in rows]))
 
 
@@ -156,9 +157,9 @@ def dense_mean(maps: depth.DepthMaps, grid: Grid) -> np.ndarray:
 def time_twin(views: int) -> float:
     """CPU seconds of the dense twin for 256³ samples and all views, measured over `views` views of a chair."""
     unit = unit_cube(solids.chair().mesh)[0]
-    config = Watertight(rule="mean")
+    config = Watertight(method="tsdf")
     directions = watertight_directions(views)
-    maps = depth.render_depth(unit.triangles, directions, config.image_size)
+    maps = depth.render_depth(unit.triangles, directions, config.depth_map_size)
     cube = grid_around(np.full(3, -0.5), np.full(3, 0.5), config.resolution, watertight.MARGIN)
     start = process_time()
     dense_mean(maps, cube)
@@ -176,21 +177,21 @@ def watertight_directions(views: int) -> np.ndarray:
     return random_spiral(views, seeds.rng(0, "watertight"))
 
 
-def exactness(rules: list[str], samples: int = 1_000_000) -> None:
+def exactness(methods: list[str], samples: int = 1_000_000) -> None:
     """Print how the closed meshes of solids agree with their closed form, upright and turned."""
     print(
         "\nIoU with the exact solid, mean error result to input and input to result, longest edge, faces, closed"
     )
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (samples, 3))
-    for rule in rules:
+    for method in methods:
         for name, solid in known_solids():
             mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
-            result = watertight.run(mixed, Watertight(rule=rule), seeds.rng(0, "watertight", name))
+            result = watertight.run(mixed, Watertight(method=method), seeds.rng(0, "watertight", name))
             truth = solid.inside(points * result.scale + result.loc)
             got = contains(result.mesh, points)
             a = result.audit
             print(
-                f"  {rule:6s} {name:27s} {(truth & got).sum() / (truth | got).sum():.4f}"
+                f"  {method:10s} {name:27s} {(truth & got).sum() / (truth | got).sum():.4f}"
                 f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
                 f" {a['faces_out']:6d} {repair.soundness(result.mesh).closed}"
             )
@@ -204,13 +205,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--twin-views", type=int, default=5)
-    parser.add_argument("--rules", nargs="+", default=["carve", "flood", "mean"])
+    parser.add_argument("--methods", nargs="+", default=["flood_fill", "carving", "tsdf"])
     args = parser.parse_args()
-    fusion = {rule: time_steps(rule, args.data, args.limit) for rule in args.rules}
+    fusion = {method: time_steps(method, args.data, args.limit) for method in args.methods}
     twin = time_twin(args.twin_views)
-    for rule, seconds in fusion.items():
-        print(f"  fusion by rule {rule}: {seconds:.3f} s, ratio {twin / seconds:.0f}")
-    exactness(args.rules)
+    for method, seconds in fusion.items():
+        print(f"  fusion by method {method}: {seconds:.3f} s, ratio {twin / seconds:.0f}")
+    exactness(args.methods)
 
 
 if __name__ == "__main__":

@@ -205,9 +205,7 @@ def _config(args: argparse.Namespace, config: Config) -> None:
 COMMANDS = {
     "demo": Command("make the bundled dataset of raw meshes", _demo_options, _demo),
     "catalogue": Command("list the shapes of a folder with split and shard", _catalogue_options, _catalogue),
-    "watertight": Command(
-        "close a raw mesh by TSDF fusion of depth renders", _watertight_options, _watertight
-    ),
+    "watertight": Command("close a raw mesh by a signed distance field", _watertight_options, _watertight),
     "points": Command(
         "sample occupancies, surface points and voxels of a closed mesh", _points_options, _points
     ),

@@ -154,3 +154,92 @@ def rotation(seed: int) -> NDArray[np.float64]:
     from occnet_lib.geometry.cameras import random_rotation
 
     return random_rotation(np.random.default_rng(seed))
+
+
+def lathed(profile: Sequence[tuple[float, float]], sections: int = 256) -> Solid:
+    """A profile as in `revolved`, which begins and ends on the axis, turned about y."""
+    corner = np.array(profile)
+
+    def inside(p: NDArray[np.float64]) -> NDArray[np.bool_]:
+        r, h = np.hypot(p[:, 0], p[:, 2]), p[:, 1]
+        crossings = np.zeros(len(p), dtype=np.int64)
+        for (r0, h0), (r1, h1) in zip(corner, np.roll(corner, -1, axis=0), strict=True):
+            if h0 != h1:
+                crossings += ((h0 > h) != (h1 > h)) & (r < r0 + (h - h0) / (h1 - h0) * (r1 - r0))
+        return crossings % 2 == 1
+
+    return Solid(revolved(profile, sections, ring=False), inside)
+
+
+def deep_cup(depth: float, wall: float = 0.06) -> Solid:
+    """A cup with an inner diameter of 1."""
+    outer, top = 0.5 + wall, depth + wall
+    return lathed([(0, 0), (outer, 0), (outer, top), (0.5, top), (0.5, wall), (0, wall)])
+
+
+def vase() -> Solid:
+    """A vase with a neck a quarter as wide as its belly."""
+    outer = [(0, 0), (0.3, 0), (0.4, 0.35), (0.12, 0.75), (0.16, 1.0)]
+    return lathed([*outer, (0.13, 1.0), (0.09, 0.75), (0.36, 0.35), (0.26, 0.05), (0, 0.05)])
+
+
+def pot(gap: float = 0.004) -> tuple[Solid, Solid]:
+    """A pot and a lid that stands off its rim by a gap: as they are, and with the hollow between them filled."""
+    body = lathed([(0, 0), (0.5, 0), (0.5, 0.6), (0.45, 0.6), (0.45, 0.05), (0, 0.05)])
+    low = 0.6 + gap
+    knob = [(0.08, low + 0.05), (0.08, low + 0.15), (0, low + 0.15)]
+    lid = lathed([(0, low), (0.5, low), (0.5, low + 0.05), *knob])
+    both = Solid(join([body.mesh, lid.mesh]), lambda p: body.inside(p) | lid.inside(p))
+    filled = lathed([(0, 0), (0.5, 0), (0.5, 0.6), (0, 0.6)])
+    return both, Solid(both.mesh, lambda p: filled.inside(p) | lid.inside(p))
+
+
+def niche(depth: float = 3.0, wall: float = 0.2) -> Solid:
+    """A block less a 1 x 1 x `depth` niche from its front."""
+    high = np.array([0.5 + wall, 0.5 + wall, (depth + wall) / 2])
+    top = float(high[2])
+    floor = top - depth
+    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    outer, inner = (0.5 + wall) * corner, 0.5 * corner
+    layers = [(outer, -top), (outer, top), (inner, top), (inner, floor)]
+    vertices = np.concatenate([np.column_stack([xy, np.full(4, z)]) for xy, z in layers])
+    faces = [(0, 2, 1), (0, 3, 2), (12, 13, 14), (12, 14, 15)]
+    for first in (0, 4, 8):
+        for i in range(4):
+            a, b = first + i, first + (i + 1) % 4
+            faces += [(a, b, b + 4), (a, b + 4, a + 4)]
+
+    def inside(p: NDArray[np.float64]) -> NDArray[np.bool_]:
+        body = (np.abs(p) < high).all(axis=1)
+        return body & ~((np.abs(p[:, :2]) < 0.5).all(axis=1) & (p[:, 2] > floor))
+
+    return Solid(Mesh(vertices, np.array(faces, dtype=np.int32)), inside)
+
+
+def drawers(slit: float = 0.008, board: float = 0.025) -> Solid:
+    """A hollow carcass of boards with three drawer fronts between slits; what is behind them counts as inside."""
+    w, h, d = 1.0, 0.8, 0.4
+    parts: list[Box] = [((s * (w - board) / 2, 0, 0), (board, h, d)) for s in (-1, 1)]
+    parts += [((0, s * (h - board) / 2, 0), (w, board, d)) for s in (-1, 1)]
+    parts += [((0, 0, -(d - board) / 2), (w, h, board))]
+    front = (h - 2 * board - 4 * slit) / 3
+    for n in (-1, 0, 1):
+        centre = (0, n * (front + slit), (d - board) / 2)
+        parts.append((centre, (w - 2 * board - 2 * slit, front, board)))
+    solid = boxes(parts)
+    half = np.array([w, h, d]) / 2
+
+    def inside(p: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return solid.inside(p) | ((np.abs(p) < half).all(axis=1) & (p[:, 2] < half[2] - board))
+
+    return Solid(solid.mesh, inside)
+
+
+def cage(bar: float = 0.008, spacing: float = 0.024) -> Solid:
+    """A floor and a roof with thin bars between them all around."""
+    parts: list[Box] = [((0, y, 0), (1.0, 0.03, 0.6)) for y in (-0.3, 0.3)]
+    for x in np.arange(-0.49, 0.491, spacing):
+        parts += [((x, 0, z), (bar, 0.6, bar)) for z in (-0.29, 0.29)]
+    for z in np.arange(-0.29, 0.291, spacing):
+        parts += [((x, 0, z), (bar, 0.6, bar)) for x in (-0.49, 0.49)]
+    return boxes(parts)

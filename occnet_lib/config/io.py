@@ -23,6 +23,12 @@ HEADER = """\
 # yaml-language-server: $schema=workflow/schemas/config.schema.json
 """
 
+# Keys of earlier versions, and what to write instead.
+RENAMED = {
+    "watertight.rule": "`watertight.method` (carve is now carving, flood is flood_fill, mean is tsdf)",
+    "audit.leak": "`audit.ragged`",
+}
+
 
 def check(values: Mapping[str, Any]) -> Config:
     """The typed configuration of plain values.
@@ -147,6 +153,8 @@ def _explain(error: ValidationError) -> str:
     where = [str(part) for part in first["loc"]]
     name = ".".join(where)
     if first["type"] == "extra_forbidden":
+        if name in RENAMED:
+            return f"unknown key `{name}`; use {RENAMED[name]}"
         known = _known_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], known, n=1)
         did_you_mean = f"did you mean `{'.'.join([*where[:-1], close[0]])}`? " if close else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from .base import Count, NonNegative, Positive, Section, Share
 
@@ -39,24 +39,54 @@ class Preprocess(Section):
 
 
 class Watertight(Section):
-    """Raw mesh to closed mesh by fusion of depth maps into a signed distance field."""
+    """Raw mesh to closed mesh by a signed distance field."""
 
-    rule: Literal["carve", "mean", "flood"] = Field(
-        "carve",
-        description="carve: sign by space carving, exact distance; mean: ONet's rule; flood: outside fill",
+    method: Literal["auto", "flood_fill", "carving", "tsdf"] = Field(
+        "auto",
+        description="flood_fill: outside by a flood that stops at narrow gaps, exact distance; carving: outside by what "
+        "views see, exact distance; tsdf: mean of truncated distances along views (ONet); auto: the input itself if it "
+        "is closed, consistently wound and free of self-intersections, otherwise flood_fill",
     )
     resolution: int = Field(
         256, ge=32, le=1024, description="samples along the longest edge, margins included"
     )
-    views: Count = Field(100, description="depth renders on a sphere around the shape")
-    image_size: int = Field(640, ge=64, le=4096, description="pixels along a depth image's edge")
+    gap_width: float = Field(
+        0.03,
+        ge=0.0,
+        le=0.2,
+        description="gaps into something wider are closed if they are narrower than this, longest edge 1 (flood_fill)",
+    )
+    views: Count = Field(100, description="depth maps on a sphere around the shape (carving, tsdf)")
+    image_size: int | Literal["auto"] = Field(
+        "auto", description="pixels along a depth map's edge; auto: 2.5 times resolution (carving, tsdf)"
+    )
     sheet_thickness: float = Field(
         1.35, ge=0.0, le=6.0, description="least thickness, given also to sheets that have none, in voxels"
     )
     min_component: NonNegative = Field(
-        1e-5, description="closed components smaller than this share of the whole's volume are removed"
+        1e-5, description="closed components smaller than this fraction of the whole's volume are removed"
     )
-    max_faces: Count = Field(20000, description="faces after quadric simplification")
+    max_faces: Count | Literal["auto"] = Field(
+        "auto",
+        description="faces after quadric simplification; auto: 20000 at resolution 256, growing with its square",
+    )
+
+    @field_validator("image_size")
+    @classmethod
+    def _image_size_is_possible(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 64 <= value <= 4096:
+            raise ValueError("must be auto or from 64 to 4096")
+        return value
+
+    @property
+    def depth_map_size(self) -> int:
+        """`image_size` in pixels."""
+        return max(64, round(2.5 * self.resolution)) if self.image_size == "auto" else self.image_size
+
+    @property
+    def face_limit(self) -> int:
+        """`max_faces` as a number."""
+        return round(20_000 * (self.resolution / 256) ** 2) if self.max_faces == "auto" else self.max_faces
 
 
 class Points(Section):
@@ -169,9 +199,10 @@ class Audit(Section):
         (0.99, 0.9),
         description="share of surface points within the silhouettes, and of silhouettes they cover, to 1 pixel",
     )
-    leak: AtMost = Field(
-        (0.05, 0.9),
-        description="share of the inside that the flood rule lost through holes (other rules: none)",
+    ragged: AtMost = Field(
+        (0.002, 0.01),
+        description="fraction of the closed mesh's area that is farther from the input than any closed gap allows: "
+        "cavities that are neither open nor solid",
     )
     repaired: Literal["ok", "warn", "failed"] = Field(
         "warn", description="what a shape is that had to be closed by force"

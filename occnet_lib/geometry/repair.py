@@ -30,9 +30,14 @@ class Soundness:
     volume: float
 
     @property
+    def manifold(self) -> bool:
+        """No boundary, no edge of three faces, consistently wound."""
+        return not (self.boundary_edges or self.nonmanifold_edges or self.flipped_edges)
+
+    @property
     def closed(self) -> bool:
-        """No boundary, no edge of three faces, consistently wound, and outward."""
-        return not (self.boundary_edges or self.nonmanifold_edges or self.flipped_edges) and self.volume > 0
+        """Manifold, and wound outward."""
+        return self.manifold and self.volume > 0
 
 
 def edge_keys(faces: NDArray[np.integer], n_vertices: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -73,20 +78,35 @@ def soundness(mesh: Mesh) -> Soundness:
     )
 
 
-def separate(mesh: Mesh) -> Mesh:
+def merge_equal(mesh: Mesh) -> Mesh:
+    """The mesh with one vertex for all at the same place, as most readers of mesh files make it, and no faces of fewer
+    than three places.
+    """
+    places, number = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = number.reshape(-1).astype(np.int32)[mesh.faces]
+    a, b, c = faces.T
+    return Mesh(places, faces[(a != b) & (b != c) & (c != a)])
+
+
+def separate(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
     """Part a closed mesh where it touches itself, so that every edge has two faces and every vertex one fan.
 
     Faces that lie back to back on the same three vertices are removed. Around an edge of four or more faces
     those two are joined that bound the same wedge of inside; a vertex whose faces then fall into several fans
     is repeated for each of them (cutting, Guéziec et al. 2001). The place of the surface stays the same.
 
+    Args:
+        mesh: closed, vertices at one place merged.
+        keep_walls: keep faces that lie back to back, as walls between two bodies, each with its own.
+
     Returns:
         the mesh with new vertex numbers; what is not closed to begin with stays open.
     """
-    faces = _without_fins(mesh.faces)
-    joined = _edge_pairs(mesh.vertices, faces)
+    faces = mesh.faces if keep_walls else _without_fins(mesh.faces)
+    joined = _edge_pairs(mesh.vertices, faces, keep_walls)
     n = len(faces)
-    return _part_double_edges(_split_fans(Mesh(mesh.vertices, faces), joined % n, joined // n))
+    parted = _split_fans(Mesh(mesh.vertices, faces), joined % n, joined // n)
+    return parted if keep_walls else _part_double_edges(parted)
 
 
 def _grouped_edges(faces: NDArray[np.int32], n_vertices: int) -> tuple[NDArray[np.intp], ...]:
@@ -97,13 +117,15 @@ def _grouped_edges(faces: NDArray[np.int32], n_vertices: int) -> tuple[NDArray[n
     return order, first, np.diff(first, append=len(order))
 
 
-def _edge_pairs(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.intp]:
+def _edge_pairs(
+    vertices: NDArray[np.float64], faces: NDArray[np.int32], keep_walls: bool = False
+) -> NDArray[np.intp]:
     """(E, 2) half-edges that belong together."""
     order, first, size = _grouped_edges(faces, len(vertices))
     two = first[size == 2]
     pairs = [np.stack([order[two], order[two + 1]], axis=1)]
     for start, many in zip(first[size > 2], size[size > 2], strict=True):
-        pairs.append(_wedges(vertices, faces, order[start : start + many]))
+        pairs.append(_wedges(vertices, faces, order[start : start + many], keep_walls))
     return np.concatenate(pairs)
 
 
@@ -154,9 +176,15 @@ def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _wedges(
-    vertices: NDArray[np.float64], faces: NDArray[np.int32], edges: NDArray[np.intp]
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    edges: NDArray[np.intp],
+    keep_walls: bool = False,
 ) -> NDArray[np.intp]:
-    """Pairs (k, 2) of half-edges at one edge, such that the inside lies between the two faces of a pair."""
+    """Pairs (k, 2) of half-edges at one edge, such that the inside lies between the two faces of a pair.
+
+    Two faces back to back are such a pair, or with `keep_walls` each belongs to the wedge on its own side.
+    """
     n = len(faces)
     face, side = edges % n, edges // n
     start, end = faces[face, side], faces[face, (side + 1) % 3]
@@ -168,8 +196,8 @@ def _wedges(
     across = np.eye(3)[np.argmin(np.abs(axis))]
     u = np.cross(axis, across)
     v = np.cross(axis, u)
-    angle = np.arctan2(apex @ v, apex @ u)
-    order = np.lexsort((up, angle))
+    angle = np.round(np.arctan2(apex @ v, apex @ u), 9)
+    order = np.lexsort((~up if keep_walls else up, angle))
     # The inside is ahead (greater angle) of a face that runs down the edge and behind one that runs up.
     pairs: list[tuple[int, int]] = []
     waiting: list[int] = []

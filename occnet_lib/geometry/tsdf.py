@@ -1,32 +1,76 @@
-"""Fusion: from a triangle soup to the surface of one signed field, by one of three rules."""
+"""Fusion: from a triangle soup to the surface of one signed field, by one of three methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.band import cut_edges, distance_band
+from occnet_lib.geometry.basins import find_outside
 from occnet_lib.geometry.carve import carve
 from occnet_lib.geometry.depth import DepthMaps, nearest_of_four
 from occnet_lib.geometry.features import sharpen
-from occnet_lib.geometry.flood import flood
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface, marching_cubes
 from occnet_lib.geometry.mean import mean_field
 from occnet_lib.geometry.sheets import thicken
-from occnet_lib.geometry.signs import NEAR, resolve_near
+from occnet_lib.geometry.signs import resolve_near
 from occnet_lib.records import Mesh
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A closed surface.
+
+    Attributes:
+        mesh: unit frame.
+        gaps_closed: number of hollows that `flood_surface` keeps solid because the gaps into them are narrow.
+        widest_gap: width of the widest of these gaps, unit frame; 0 without any.
+    """
+
+    mesh: Mesh
+    gaps_closed: int = 0
+    widest_gap: float = 0.0
+
+
+def flood_surface(
+    triangles: NDArray[np.float64],
+    grid: Grid,
+    sheet_thickness: float,
+    gap_width: float,
+    directions: NDArray[np.float64],
+) -> Fused:
+    """Sign by a flood of the outside that stops at narrow gaps (`basins.find_outside`), magnitude by the exact distance.
+
+    A cavity is open to its ground or solid throughout: what lies behind a gap narrower than `gap_width`, and what
+    nothing joins to the outside, is inside.
+
+    Args:
+        triangles: (F, 3, 3), unit frame.
+        grid: samples.
+        sheet_thickness: least thickness of anything, in voxels.
+        gap_width: unit frame.
+        directions: (n, 3) in which the view out of hollows is tested.
+
+    Raises:
+        MeshError: nothing is inside.
+    """
+    soup = grid.to_index(triangles)
+    radius = gap_width / 2.0 / grid.step
+    distance, nearest = distance_band(soup, grid.shape, max(_band_width(sheet_thickness), radius + 1.0))
+    outside = find_outside(soup, distance, cut_edges(soup, grid.shape), radius, directions)
+    mesh = _exact_surface(soup, grid, outside.free, distance, nearest, sheet_thickness)
+    return Fused(mesh, outside.gaps_closed, outside.widest_gap * grid.step)
 
 
 def carve_surface(
     triangles: NDArray[np.float64], maps: DepthMaps, grid: Grid, sheet_thickness: float
-) -> Mesh:
+) -> Fused:
     """Sign by space carving, magnitude by the exact distance to the triangles.
 
-    What no view sees is inside, so that inner cavities are solid and holes into a hollow body do not empty it
-    unless a view looks through them.
+    What no view sees is inside. Views that look into a cavity through a narrow opening carve ragged holes into it.
 
     Args:
         triangles: (F, 3, 3), unit frame.
@@ -35,47 +79,45 @@ def carve_surface(
         sheet_thickness: least thickness of anything, in voxels.
 
     Returns:
-        closed mesh, unit frame, with the edges and corners of the input.
+        closed mesh with the edges and corners of the input.
 
     Raises:
         MeshError: nothing is inside.
     """
     free = carve(nearest_of_four(maps), grid)
     del maps  # the largest array of all; the caller should keep none either
-    return _exact_surface(grid.to_index(triangles), grid, lambda _: free, sheet_thickness)
+    soup = grid.to_index(triangles)
+    distance, nearest = distance_band(soup, grid.shape, _band_width(sheet_thickness))
+    free = resolve_near(free, distance, cut_edges(soup, grid.shape))
+    return Fused(_exact_surface(soup, grid, free, distance, nearest, sheet_thickness))
 
 
-def flood_surface(triangles: NDArray[np.float64], grid: Grid, sheet_thickness: float) -> Mesh:
-    """Sign by flooding the outside, magnitude by the exact distance; the rest as in `carve_surface`.
-
-    Keeps cavities that are open but that no view sees to the ground; leaks through holes wider than a voxel.
-    """
-    return _exact_surface(grid.to_index(triangles), grid, lambda d: flood(d >= NEAR), sheet_thickness)
+def mean_surface(maps: DepthMaps, grid: Grid) -> Fused:
+    """ONet's method (see `mean.mean_field`); the rest as in `carve_surface`."""
+    return Fused(isosurface(mean_field(maps, grid), grid))
 
 
-def mean_surface(maps: DepthMaps, grid: Grid) -> Mesh:
-    """ONet's rule (see `mean.mean_field`); the rest as in `carve_surface`."""
-    return isosurface(mean_field(maps, grid), grid)
+def _band_width(sheet_thickness: float) -> float:
+    """Voxels from the surface within which distances are needed: at the neighbours of all samples that can get inside."""
+    return sheet_thickness / 2.0 + 1.1
 
 
 def _exact_surface(
     soup: NDArray[np.float64],
     grid: Grid,
-    find_free: Callable[[NDArray[np.float32]], NDArray[np.bool_]],
+    free: NDArray[np.bool_],
+    distance: NDArray[np.float32],
+    nearest: NDArray[np.int32],
     sheet_thickness: float,
 ) -> Mesh:
     """Sign and distance to one field, with sheets thickened, and its surface with features.
 
     Args:
         soup: (F, 3, 3) triangles in voxels from sample (0, 0, 0).
-        find_free: from distances (grid.shape) in voxels to which samples are outside; right from `NEAR` on.
+        free: (grid.shape) which samples are outside.
+        distance, nearest: of `band.distance_band`; `distance` is overwritten.
     """
-    # Distances are needed at the neighbours of all samples that can get inside.
-    distance, nearest = distance_band(soup, grid.shape, sheet_thickness / 2.0 + 1.1)
-    free = resolve_near(find_free(distance), distance, cut_edges(soup, grid.shape))
     field = np.negative(distance, out=distance, where=~free)
-    del free, distance
     lowered = thicken(soup, field, nearest, sheet_thickness)
-    del nearest
     mesh = sharpen(marching_cubes(field), field, soup, lowered)
     return Mesh(grid.to_unit(mesh.vertices), mesh.faces)

@@ -94,7 +94,7 @@ def _run(results: Results) -> Html:
         "Preprocessing": data.status_counts(treated) if treated else None,
         "Models": ", ".join(results.trained),
         "Baselines": ", ".join(name.replace("_", " ") for name in config.evaluate.baselines) or "none",
-        "Watertight rule": f"{config.watertight.rule}, {config.watertight.resolution}³ voxels",
+        "Watertight method": f"{config.watertight.method}, {config.watertight.resolution}³ voxels",
         "Reconstruction": f"MISE at {reconstruct.resolution0 * 2**reconstruct.upsampling_steps}³ cells, "
         f"threshold {reconstruct.threshold}, {reconstruct.refine_steps} refinement steps, "
         f"photo is view {reconstruct.view}",

@@ -44,7 +44,7 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
     volume = closed.get("volume")
     yield from _below(volume, "volume {}", "least_volume", config)
     yield from _above(volume, 1.0, "volume {}", "most_volume", config)
-    yield from _above(closed.get("leak"), 1.0, "{} of the inside lost through holes", "leak", config)
+    yield from _above(closed.get("ragged"), 1.0, "{} of the closed mesh far from the input", "ragged", config)
     if closed.get("repaired"):
         level = _LEVELS.index(config.repaired)
         if level:

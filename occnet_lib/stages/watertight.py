@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +14,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from occnet_lib.config import Watertight as WatertightConfig
+    from occnet_lib.geometry import depth, tsdf
 
 log = logging.getLogger(__name__)
 
 MARGIN = 5  # samples around the shape: room for thickened sheets, or for the outward bias of the mean rule
 AUDIT_SAMPLES = 10_000
+DIRECTIONS = 64  # in which the view out of a hollow is tested
+# Voxels beyond half of `gap_width` from the input: from there on a surface is ragged. A closed gap is nearer, even by the
+# coarseness of the grid, and so are a thickened sheet and the outward bias of the method tsdf.
+RAGGED = 2.0
 
 
 def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Watertight:
-    """Close a mesh: fuse depth maps to a signed field, take its zero surface, clean, simplify.
+    """Close a mesh: keep what bounds a solid already, otherwise fuse it to a signed field and extract its surface.
 
     Args:
         mesh: any triangles, source frame; winding, copies, holes and inner faces do not matter.
@@ -31,50 +35,90 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         rng: turns the views and draws the audit's samples.
 
     Returns:
-        the closed mesh in the unit frame with vertices that float32 holds exactly. Its audit tells `faces_in`,
-        `faces_fused` (before simplification), `faces_out`, `faces_ratio` (to `max_faces`), `closed`, `repaired`,
-        `components_removed`, `hollows_filled`, `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio`
-        (longest edge of its bounding box, that of the input being 1), `voxel` (spacing of the samples),
-        `surface_error_{mean,p95,max}` from the result to the input, `input_error_{mean,p95,max}` from the visible
-        input to the result, `hidden_share` of the input's area that lies inside, and of the rule flood `leak`
-        (`leak.leaked_share`); all lengths in the unit frame.
+        the closed mesh in the unit frame, with vertices that float32 holds exactly; it stays closed where a reader
+        merges equal vertices. Its audit holds `method` (exact: the input's own faces), `input_defect` (why they could
+        not be kept), `bodies` (united ones), `faces_in`, `faces_fused` (before simplification), `faces_out`,
+        `faces_ratio` (to the face limit, of a rebuilt mesh), `closed`, `repaired`, `components_removed`,
+        `hollows_filled`, `gaps_closed`, `widest_gap` (`tsdf.Fused`), `self_intersecting` (faces), `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest
+        edge of its bounding box, that of the input being 1), `voxel` (spacing of the samples),
+        `surface_error_{mean,p95,max}` from the result to the input, `ragged` (fraction of the result's area that is
+        farther from the input than any closed gap allows), `input_error_{mean,p95,max}` from the visible input to
+        the result, and `hidden_share` of the input's area that lies inside; all lengths in the unit frame.
 
     Raises:
         MeshError: nothing to close, or the result cannot be closed.
     """
-    from occnet_lib.geometry import cluster, components, leak, normalise, repair, simplify
+    from occnet_lib.geometry import normalise
 
     unit, loc, scale = normalise.unit_cube(mesh)
-    unit = cluster.thin_out(unit, 0.5 / config.resolution)  # half a voxel
-    triangles = _with_area(unit.triangles)
-    fused, voxel = fuse(triangles, config, rng)
-    fused, removed, filled = components.tidy(fused, config.min_component)
-    repaired = not repair.soundness(fused).closed
-    if repaired:
-        log.warning("the fused surface is not closed; repairing it")
-        fused = repair.repair(fused)
-    closed = _as_stored(simplify.simplify(fused, config.max_faces))
     audit: dict[str, Any] = {
+        "method": config.method,
+        "input_defect": "",
+        "bodies": 0,
         "faces_in": len(mesh.faces),
-        "faces_fused": len(fused.faces),
-        "faces_out": len(closed.faces),
-        "faces_ratio": len(closed.faces) / config.max_faces,
-        "repaired": repaired,
-        "components_removed": removed,
-        "hollows_filled": filled,
     }
-    audit |= measure(closed, unit, voxel, rng)
-    if config.rule == "flood":
-        audit["leak"] = leak.leaked_share(closed, unit, voxel, rng)
+    closed = _keep(unit, config, audit) if config.method == "auto" else None
+    if closed is None:
+        closed, unit = _rebuild(unit, config, rng, audit)
+    audit["faces_out"] = len(closed.faces)
+    audit |= measure(closed, unit, audit["voxel"], config.gap_width / 2.0, rng)
     if not audit["closed"]:
         raise MeshError("the result is not a closed surface")
     return Watertight(mesh=closed, loc=loc, scale=scale, audit=audit)
 
 
+def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh | None:
+    """The input itself, its bodies united, if it bounds a solid; None with the reason in the audit if not."""
+    from occnet_lib.geometry import exact, intersections, repair, untangle
+
+    solid = exact.solid_of(unit)
+    audit["input_defect"] = solid.defect
+    if solid.mesh is None:
+        return None
+    voxel = 1.0 / (config.resolution - 2 - 2 * MARGIN)
+    closed = untangle.part_vertices(solid.mesh, voxel)
+    if not repair.soundness(repair.merge_equal(closed)).closed or len(
+        intersections.intersecting_pairs(closed)
+    ):
+        audit["input_defect"] = "parts that touch"
+        return None
+    audit |= {"method": "exact", "bodies": solid.bodies, "voxel": voxel, "faces_fused": len(closed.faces)}
+    audit |= {"repaired": False, "components_removed": 0, "hollows_filled": 0}
+    audit |= {"gaps_closed": 0, "widest_gap": 0.0, "self_intersecting": 0}
+    return closed
+
+
+def _rebuild(
+    unit: Mesh, config: WatertightConfig, rng: np.random.Generator, audit: dict[str, Any]
+) -> tuple[Mesh, Mesh]:
+    """A closed mesh by fusion, and the input that it was made of."""
+    from occnet_lib.geometry import cluster, components, repair, simplify, untangle
+
+    unit = cluster.thin_out(unit, 0.5 / config.resolution)  # half a voxel
+    result, voxel = fuse(_with_area(unit.triangles), config, rng)
+    fused, removed, filled = components.tidy(result.mesh, config.min_component)
+    repaired = not repair.soundness(fused).closed
+    if repaired:
+        log.warning("the fused surface is not closed; repairing it")
+        fused = repair.repair(fused)
+    simple = simplify.simplify(fused, config.face_limit)
+    closed, tangled = untangle.untangle(untangle.part_vertices(simple, voxel), voxel)
+    audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
+    audit |= {"faces_fused": len(fused.faces), "repaired": repaired}
+    audit |= {"faces_ratio": len(closed.faces) / config.face_limit}
+    audit |= {"components_removed": removed, "hollows_filled": filled}
+    audit |= {
+        "gaps_closed": result.gaps_closed,
+        "widest_gap": result.widest_gap,
+        "self_intersecting": tangled,
+    }
+    return closed, unit
+
+
 def fuse(
     triangles: NDArray[np.float64], config: WatertightConfig, rng: np.random.Generator
-) -> tuple[Mesh, float]:
-    """The closed surface of triangles (F, 3, 3) by the rule of the configuration, and the size of a voxel.
+) -> tuple[tsdf.Fused, float]:
+    """The closed surface of triangles (F, 3, 3) by the method of the configuration, and the size of a voxel.
 
     Both in the unit frame.
     """
@@ -83,20 +127,33 @@ def fuse(
 
     corners = triangles.reshape(-1, 3)
     grid = grid_around(corners.min(axis=0), corners.max(axis=0), config.resolution, MARGIN)
+    if config.method in ("auto", "flood_fill"):
+        directions = cameras.random_spiral(DIRECTIONS, rng)
+        thickness = config.sheet_thickness
+        return tsdf.flood_surface(triangles, grid, thickness, config.gap_width, directions), grid.step
     directions = cameras.random_spiral(config.views, rng)
-    if config.rule == "flood":
-        return tsdf.flood_surface(triangles, grid, config.sheet_thickness), grid.step
-    render = partial(depth.render_depth, triangles, directions, config.image_size)
-    if config.rule == "mean":
+
+    def render() -> depth.DepthMaps:
+        return depth.render_depth(triangles, directions, config.depth_map_size)
+
+    if config.method == "tsdf":
         return tsdf.mean_surface(render(), grid), grid.step
     return tsdf.carve_surface(triangles, render(), grid, config.sheet_thickness), grid.step
 
 
-def measure(closed: Mesh, unit: Mesh, voxel: float, rng: np.random.Generator) -> dict[str, Any]:
-    """How good a closed mesh is, beside the input in the same frame (see `run` for the keys)."""
+def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.Generator) -> dict[str, Any]:
+    """How good a closed mesh is, beside the input in the same frame (see `run` for the keys).
+
+    Args:
+        closed: the result.
+        unit: the input.
+        voxel: spacing of the samples.
+        gap: half-width of the widest gap that closes.
+        rng: draws samples of both surfaces.
+    """
     from occnet_lib.geometry import occupancy, repair, sampling
 
-    sound = repair.soundness(closed)
+    sound = repair.soundness(repair.merge_equal(closed))
     audit: dict[str, Any] = {
         "closed": sound.closed,
         "boundary_edges": sound.boundary_edges,
@@ -104,10 +161,11 @@ def measure(closed: Mesh, unit: Mesh, voxel: float, rng: np.random.Generator) ->
         "euler": sound.euler,
         "volume": sound.volume,
         "edge_ratio": float(np.ptp(closed.vertices, axis=0).max()),
-        "voxel": voxel,
     }
     on_result = sampling.sample_surface(closed, AUDIT_SAMPLES, rng)[0]
-    audit |= _spread("surface_error", occupancy.surface_distance(unit, on_result))
+    distance = occupancy.surface_distance(unit, on_result)
+    audit |= _spread("surface_error", distance)
+    audit["ragged"] = float((distance > gap + RAGGED * voxel).mean())
     on_input = sampling.sample_surface(unit, AUDIT_SAMPLES, rng)[0]
     distance = occupancy.surface_distance(closed, on_input)
     # What lies deeper inside than the surface can be off is inner structure, not error.
@@ -132,8 +190,3 @@ def _with_area(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(triangles) == 0:
         raise MeshError("no face of the mesh has an area")
     return triangles
-
-
-def _as_stored(mesh: Mesh) -> Mesh:
-    """The mesh with vertices as float32 keeps them, so that labels are those of the stored mesh."""
-    return Mesh(mesh.vertices.astype(np.float32).astype(np.float64), mesh.faces)

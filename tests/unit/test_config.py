@@ -29,8 +29,14 @@ def test_config_yaml_is_the_defaults(project):
     ("values", "parts"),
     [
         ({"watertigt": {}}, ["`watertigt`", "did you mean `watertight`", "seed, results"]),
-        ({"watertight": {"ruel": "carve"}}, ["`watertight.ruel`", "`watertight.rule`"]),
-        ({"watertight": {"rule": "carvee"}}, ["`watertight.rule`", "'carve'", "'carvee'"]),
+        ({"watertight": {"metod": "carving"}}, ["`watertight.metod`", "`watertight.method`"]),
+        ({"watertight": {"method": "carvin"}}, ["`watertight.method`", "'carving'", "'carvin'"]),
+        (
+            {"watertight": {"rule": "carve"}},
+            ["`watertight.rule`", "`watertight.method`", "carve is now carving"],
+        ),
+        ({"audit": {"leak": [0.1, 0.2]}}, ["`audit.leak`", "`audit.ragged`"]),
+        ({"watertight": {"image_size": 32}}, ["`watertight.image_size`", "auto or from 64 to 4096", "32"]),
         ({"models": {"a": {"encodr": "resnet18"}}}, ["`models.a.encodr`", "`models.a.encoder`"]),
         ({"train": {"steps": "many"}}, ["`train.steps`", "integer", "'many'"]),
         ({"train": {"steps": 0}}, ["`train.steps`", "greater than or equal to 1", "0"]),

@@ -10,13 +10,12 @@ from occnet_lib.geometry.band import cut_edges, distance_band
 from occnet_lib.geometry.cameras import random_spiral
 from occnet_lib.geometry.carve import carve, view_axes
 from occnet_lib.geometry.depth import TILE, DepthMaps, nearest_of_four, render_depth, tile_bounds
-from occnet_lib.geometry.flood import flood
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.mean import OFFSET, TRUNCATION, mean_field
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.signs import NEAR, resolve_near
 from occnet_lib.records import Mesh
-from tests.geometry_solids import Solid, bored_block, box_mesh, chair, cup, rotation, shapenet_like, sphere
+from tests.geometry_solids import Solid, bored_block, box_mesh, chair, rotation, shapenet_like, sphere
 
 SIZE = 96
 VIEWS = 24
@@ -209,26 +208,3 @@ def test_signs_next_to_the_surface_become_exact() -> None:
     assert (resolved[near] != truth[near]).mean() < 0.01
     assert np.array_equal(resolved[~near], truth[~near])
     assert near.sum() > 1000
-
-
-def test_flood_agrees_with_labels() -> None:
-    rng = np.random.default_rng(0)
-    for share in (0.3, 0.6, 0.75):
-        space = rng.random((19, 23, 29)) < share
-        label, _ = ndimage.label(space)
-        border = np.ones(space.shape, dtype=bool)
-        border[1:-1, 1:-1, 1:-1] = False
-        expected = np.isin(label, np.setdiff1d(label[border], [0]))
-        assert np.array_equal(flood(space), expected)
-
-
-def test_flood_reaches_a_deep_cavity_but_not_a_closed_one() -> None:
-    deep = cup(inner=0.1)
-    grid = grid_around(deep.mesh.vertices.min(0), deep.mesh.vertices.max(0), 60, 3)
-    distance, _ = distance_band(grid.to_index(deep.mesh.triangles), grid.shape, 2.0)
-    bottom = np.rint(grid.to_index(np.array([0, -0.4, 0]))).astype(int)
-    assert flood(distance >= NEAR)[tuple(bottom)]
-    outer, inner = (box_mesh((0, 0, 0), (e, e, e)).triangles for e in (1.0, 0.5))
-    grid = grid_around(np.full(3, -0.5), np.full(3, 0.5), 40, 3)
-    distance, _ = distance_band(grid.to_index(np.concatenate([outer, inner])), grid.shape, 2.0)
-    assert not flood(distance >= NEAR)[20, 20, 20]

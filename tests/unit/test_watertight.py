@@ -33,7 +33,8 @@ from tests.geometry_solids import (
     torus,
 )
 
-COARSE = Config(resolution=96, views=60, image_size=192, max_faces=8000)
+COARSE = Config(method="flood_fill", resolution=96, views=60, image_size=192, max_faces=8000)
+FULL = Config(method="flood_fill")
 
 
 VOXEL = 1 / (96 - 2 - 2 * watertight.MARGIN)  # of COARSE, unit frame
@@ -75,13 +76,13 @@ def turned_rods(voxels: float, turn: np.ndarray) -> Solid:
     ],
 )
 def test_exact_solids_at_full_resolution(name: str, solid: Solid, least: float) -> None:
-    result = close(shapenet_like(solid.mesh, np.random.default_rng(0)), Config())
+    result = close(shapenet_like(solid.mesh, np.random.default_rng(0)), FULL)
     assert overlap(solid, result, 400_000 if "rods" in name else 100_000) >= least
     assert result.audit["surface_error_mean"] <= 6e-4
     assert result.audit["input_error_mean"] <= 6e-4
     assert result.audit["edge_ratio"] == pytest.approx(1.0, abs=2.1e-3)
     assert soundness(result.mesh).closed
-    assert len(result.mesh.faces) < 1.6 * Config().max_faces
+    assert len(result.mesh.faces) < 1.6 * FULL.face_limit
 
 
 def subdivided(mesh: Mesh) -> Mesh:
@@ -101,29 +102,29 @@ def subdivided(mesh: Mesh) -> Mesh:
 def test_views_tessellation_and_order_of_faces_do_not_matter(make, apart: float) -> None:  # type: ignore[no-untyped-def]
     solid = make().rotated(rotation(1))
     points = np.random.default_rng(0).uniform(-0.55, 0.55, (400_000, 3))
-    result = close(solid.mesh, Config())
+    result = close(solid.mesh, FULL)
     first, exact = contains(result.mesh, points), overlap(solid, result)
     mixed = shapenet_like(solid.mesh, np.random.default_rng(1))
     for other, seed in ((solid.mesh, 1), (subdivided(solid.mesh), 0), (mixed, 0)):
-        result = close(other, Config(), seed)
+        result = close(other, FULL, seed)
         again = contains(result.mesh, points)
         assert (first & again).sum() / (first | again).sum() >= 1.0 - apart
         assert overlap(solid, result) == pytest.approx(exact, abs=1e-3)
 
 
-@pytest.mark.parametrize("rule", ["carve", "flood"])
+@pytest.mark.parametrize("method", ["carving", "flood_fill"])
 @pytest.mark.parametrize("make", [chair, bored_block, torus])
-def test_exact_solids_at_low_resolution(rule: str, make) -> None:  # type: ignore[no-untyped-def]
+def test_exact_solids_at_low_resolution(method: str, make) -> None:  # type: ignore[no-untyped-def]
     solid = make().rotated(rotation(5))
-    result = close(solid.mesh, COARSE.model_copy(update={"rule": rule}))
+    result = close(solid.mesh, COARSE.model_copy(update={"method": method}))
     assert overlap(solid, result) > 0.985
     assert soundness(result.mesh).closed
     assert not result.audit["repaired"]
 
 
-def test_mean_rule_thickens_by_its_offset() -> None:
+def test_tsdf_thickens_by_its_offset() -> None:
     solid = sphere(4)
-    result = close(solid.mesh, COARSE.model_copy(update={"rule": "mean"}))
+    result = close(solid.mesh, COARSE.model_copy(update={"method": "tsdf"}))
     assert soundness(result.mesh).closed
     grown = np.linalg.norm(result.mesh.vertices, axis=1).mean() - 0.5
     assert 0.4 * VOXEL < grown < 1.5 * VOXEL  # offset 1.5, less the erosion of steep views
@@ -221,8 +222,8 @@ def test_plates_thinner_than_a_voxel_do_not_vanish() -> None:
 
 def test_an_unseen_cavity_is_solid() -> None:
     hollow = join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((0, 0, 0), (0.6, 0.6, 0.6))])
-    for rule in ("carve", "flood", "mean"):
-        result = close(hollow, COARSE.model_copy(update={"rule": rule}))
+    for method in ("carving", "flood_fill", "tsdf"):
+        result = close(hollow, COARSE.model_copy(update={"method": method}))
         assert contains(result.mesh, np.zeros((1, 3))).all()
         assert result.audit["volume"] > 0.99
 
@@ -260,7 +261,7 @@ def test_any_soup_of_triangles_comes_out_closed(seed: int, count: int, flat: boo
     if flat:
         vertices[:, 1] = 0.0
     faces = np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
-    config = Config(resolution=48, views=30, image_size=96, max_faces=3000, min_component=0.0)
+    config = Config(method="flood_fill", resolution=48, max_faces=3000, min_component=0.0)
     result = close(Mesh(vertices, faces), config, seed)
     assert soundness(result.mesh).closed
     # Every triangle of more than a sliver is covered.
@@ -276,7 +277,7 @@ def test_any_soup_of_triangles_comes_out_closed(seed: int, count: int, flat: boo
 def test_all_real_meshes_come_out_closed(real_data: Path) -> None:
     import trimesh
 
-    config = Config(resolution=128, views=60, image_size=256, max_faces=10_000)
+    config = Config(method="flood_fill", resolution=128, max_faces=10_000)
     with (real_data / "dev" / "manifest.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) >= 60

@@ -1,0 +1,165 @@
+"""Meshes that bound a solid as they are, and need no field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.components import compact, label_faces
+from occnet_lib.geometry.intersections import intersecting_pairs
+from occnet_lib.geometry.repair import edge_keys, merge_equal, separate, soundness
+from occnet_lib.records import Mesh
+
+MAX_FACES = 1_000_000
+# Rounding to float32 folds faces narrower than it resolves, which a union leaves where bodies meet; what tolerances, of
+# the longest edge, then remove them.
+_TOLERANCES = (0.0, 1e-6, 1e-5)
+_FLAT = 1e-12  # volume, longest edge 1, below which a part encloses nothing
+
+
+@dataclass(frozen=True)
+class Solid:
+    """What a mesh bounds.
+
+    Attributes:
+        mesh: closed mesh without self-intersections, or None if the input does not bound a solid.
+        defect: why it does not; empty if it does.
+        bodies: number of bodies that were united.
+    """
+
+    mesh: Mesh | None
+    defect: str = ""
+    bodies: int = 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A closed mesh in connected parts.
+
+    Attributes:
+        meshes: one a part.
+        volume: (n,) signed, negative for a part wound inward.
+        crossing: (k, 2) parts of which faces intersect, or lie on one another.
+    """
+
+    meshes: list[Mesh]
+    volume: NDArray[np.float64]
+    crossing: NDArray[np.int64]
+
+
+def solid_of(mesh: Mesh) -> Solid:
+    """The solid that a mesh bounds, if every part of it is closed, consistently wound and free of self-intersections.
+
+    Parts wound outward are bodies and may pass through each other; they are united (manifold3d). A part wound the other
+    way is a cavity of the body around it. Where the largest part is wound inward, all are turned.
+
+    Args:
+        mesh: unit frame. Vertices are rounded to float32, as they are stored, and merged where they are equal.
+    """
+    if len(mesh.faces) > MAX_FACES:
+        return Solid(None, f"more than {MAX_FACES} faces")
+    merged = merge_equal(Mesh(mesh.vertices.astype(np.float32).astype(np.float64), mesh.faces))
+    if not len(merged.faces):
+        return Solid(None, "no faces with an area")
+    defect = _edge_defect(merged)
+    if defect:
+        return Solid(None, defect)
+    closed = separate(merged, keep_walls=True)
+    if not soundness(closed).manifold:
+        return Solid(None, "edges of more than two faces")
+    parts, defect = _split(closed)
+    if parts is None:
+        return Solid(None, defect)
+    bodies, defect = _bodies(parts)
+    if defect:
+        return Solid(None, defect)
+    united = bodies[0] if len(bodies) == 1 else _unite(bodies)
+    if united is None:
+        return Solid(None, "bodies that cannot be united")
+    return Solid(united, bodies=len(bodies))
+
+
+def _edge_defect(mesh: Mesh) -> str:
+    """What keeps faces from being paired along their edges."""
+    key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
+    _, inverse = np.unique(key, return_inverse=True)
+    count, ups = np.bincount(inverse), np.bincount(inverse, weights=upwards)
+    if (count == 1).any():
+        return "open edges"
+    return "inconsistent winding" if (2 * ups != count).any() else ""
+
+
+def _split(closed: Mesh) -> tuple[_Parts | None, str]:
+    count, of_face = label_faces(closed)
+    pairs = of_face[intersecting_pairs(closed)].astype(np.int64)
+    if (pairs[:, 0] == pairs[:, 1]).any():
+        return None, "self-intersecting faces"
+    a, b, c = (closed.vertices[closed.faces[:, k]] for k in range(3))
+    parts = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
+    volume = np.bincount(of_face, weights=parts, minlength=count).astype(np.float64)
+    if (np.abs(volume) < _FLAT).any():
+        return None, "parts without a volume"
+    if volume[np.argmax(np.abs(volume))] < 0:
+        closed, volume = Mesh(closed.vertices, np.ascontiguousarray(closed.faces[:, ::-1])), -volume
+    if count == 1:
+        return _Parts([closed], volume, pairs), ""
+    meshes = [compact(Mesh(closed.vertices, closed.faces[of_face == part])) for part in range(count)]
+    return _Parts(meshes, volume, np.unique(np.sort(pairs, axis=1), axis=0)), ""
+
+
+def _bodies(parts: _Parts) -> tuple[list[Mesh], str]:
+    """Every body with its cavities."""
+    from occnet_lib.geometry.occupancy import contains
+
+    faces = [[part] for part in parts.meshes]
+    outward = np.flatnonzero(parts.volume > 0)
+    for cavity in np.flatnonzero(parts.volume < 0):
+        corner = parts.meshes[cavity].vertices[:1]
+        around = [
+            body
+            for body in outward
+            if parts.volume[body] > -parts.volume[cavity] and contains(parts.meshes[body], corner)[0]
+        ]
+        if not around:
+            return [], "parts wound inward"
+        body = min(around, key=lambda part: parts.volume[part])
+        if ((parts.crossing == min(body, cavity)) | (parts.crossing == max(body, cavity))).all(axis=1).any():
+            return [], "cavities that reach through a surface"
+        faces[body].append(parts.meshes[cavity])
+    return [_joined(faces[body]) for body in outward], ""
+
+
+def _joined(meshes: list[Mesh]) -> Mesh:
+    if len(meshes) == 1:
+        return meshes[0]
+    start = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    faces = [mesh.faces + first for mesh, first in zip(meshes, start, strict=False)]
+    return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces).astype(np.int32))
+
+
+def _unite(bodies: list[Mesh]) -> Mesh | None:
+    import manifold3d
+
+    solids = [
+        manifold3d.Manifold(manifold3d.Mesh64(np.ascontiguousarray(b.vertices), b.faces.astype(np.uint64)))
+        for b in bodies
+    ]
+    if any(solid.status() != manifold3d.Error.NoError for solid in solids):
+        return None
+    united = manifold3d.Manifold.batch_boolean(solids, manifold3d.OpType.Add)
+    for tolerance in _TOLERANCES:
+        if tolerance:
+            united = united.simplify(tolerance)
+        if united.status() != manifold3d.Error.NoError or united.is_empty():
+            return None
+        arrays = united.to_mesh64()
+        result = Mesh(
+            np.array(arrays.vert_properties, dtype=np.float32).astype(np.float64),
+            np.array(arrays.tri_verts).astype(np.int32),
+        )
+        result = separate(merge_equal(result))
+        if soundness(result).closed and not len(intersecting_pairs(result)):
+            return result
+    return None

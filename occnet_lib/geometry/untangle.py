@@ -1,0 +1,135 @@
+"""The last corrections of a closed mesh: no two vertices at one place, no face through another.
+
+Both move vertices by a fraction of a voxel and leave the faces as they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.intersections import intersecting_pairs
+from occnet_lib.records import Mesh
+
+APART = 0.01  # voxels between vertices that would be at one place
+STEP = 0.3  # voxels that a round moves a vertex by, at the most
+ROUNDS = 12
+WIDEN = 4  # after so many rounds the neighbours of tangled vertices move, too
+
+
+def part_vertices(mesh: Mesh, voxel: float) -> Mesh:
+    """Move vertices that are at one place apart, each towards the inside of its own faces.
+
+    Most readers merge equal vertices, which joins parts that only touch to edges of four faces.
+
+    Args:
+        mesh: closed, each fan of faces with a vertex of its own.
+        voxel: unit of `APART`.
+
+    Returns:
+        the mesh with vertices that are float32 numbers and all different.
+    """
+    vertices = _as_stored(mesh.vertices)
+    for attempt in range(1, 9):
+        again = _repeated(vertices)
+        if not len(again):
+            break
+        inward = -_normals(vertices, mesh.faces)[again]
+        # A fan without a direction, and a second attempt, need one that no other vertex has.
+        turn = np.random.default_rng(attempt).normal(size=inward.shape)
+        inward += turn * (0.1 * (attempt - 1) + (np.abs(inward).max(axis=1, keepdims=True) == 0))
+        vertices = vertices.copy()
+        vertices[again] += inward * (attempt * APART * voxel)
+        vertices = _as_stored(vertices)
+    return Mesh(vertices, mesh.faces)
+
+
+def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
+    """Smooth where faces intersect, until none does (umbrella operator, Taubin 1995, on the vertices in question).
+
+    Args:
+        mesh: closed, vertices as `part_vertices` leaves them.
+        voxel: unit of `STEP`.
+
+    Returns:
+        the mesh, the number of faces that still intersect another one.
+    """
+    pairs = intersecting_pairs(mesh)
+    best, least = mesh, len(np.unique(pairs))
+    for round_ in range(ROUNDS):
+        if not len(pairs):
+            break
+        tangled = np.zeros(len(mesh.vertices), dtype=bool)
+        tangled[mesh.faces[pairs]] = True
+        if round_ >= WIDEN:
+            tangled[mesh.faces[tangled[mesh.faces].any(axis=1)]] = True
+        moved = _smoothed(mesh, tangled, STEP * voxel)
+        mesh = Mesh(moved, mesh.faces)
+        # Only faces that moved, or that lie where they went, can intersect now.
+        some = _near(mesh, np.any(tangled[mesh.faces], axis=1))
+        pairs = some[intersecting_pairs(Mesh(mesh.vertices, mesh.faces[some]))]
+        left = len(np.unique(pairs))
+        if left < least and not len(_repeated(mesh.vertices)):
+            best, least = mesh, left
+    return best, least
+
+
+def _as_stored(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The vertices as float32 keeps them, so that labels are those of the stored mesh."""
+    return vertices.astype(np.float32).astype(np.float64)
+
+
+def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
+    """All but the first of the vertices at each place."""
+    order = np.lexsort(vertices.T)
+    same = (vertices[order][1:] == vertices[order][:-1]).all(axis=1)
+    return np.sort(order[1:][same])
+
+
+def _normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(V, 3) unit normals, weighted by area; 0 where faces cancel out."""
+    corner = vertices[faces]
+    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normal = np.stack(
+        [np.bincount(faces.ravel(), np.repeat(cross[:, a], 3), len(vertices)) for a in range(3)], axis=1
+    )
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-30))
+
+
+def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float) -> NDArray[np.float64]:
+    """The vertices (V, 3), those chosen moved half-way to the mean of their neighbours, at most by `limit`."""
+    around = mesh.faces[chosen[mesh.faces].any(axis=1)]
+    start, end = around.ravel(), np.roll(around, -1, axis=1).ravel()  # a closed mesh has every edge both ways
+    count = np.bincount(start, minlength=len(mesh.vertices))[chosen]
+    mean = [np.bincount(start, mesh.vertices[end, a], len(mesh.vertices))[chosen] / count for a in range(3)]
+    vertices = mesh.vertices.copy()
+    step = 0.5 * (np.stack(mean, axis=1) - vertices[chosen])
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    vertices[chosen] += step * np.minimum(1.0, limit / np.maximum(length, 1e-30))
+    return _as_stored(vertices)
+
+
+def _near(mesh: Mesh, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The faces whose boxes meet that of a chosen one."""
+    triangles = mesh.triangles
+    return np.flatnonzero(_touching(triangles.min(axis=1), triangles.max(axis=1), np.flatnonzero(chosen)))
+
+
+@njit(cache=True)
+def _touching(low, high, chosen):  # type: ignore[no-untyped-def]
+    out = np.zeros(len(low), dtype=np.bool_)
+    for f in range(len(low)):
+        for g in chosen:
+            if (
+                low[f, 0] <= high[g, 0]
+                and low[g, 0] <= high[f, 0]
+                and low[f, 1] <= high[g, 1]
+                and low[g, 1] <= high[f, 1]
+                and low[f, 2] <= high[g, 2]
+                and low[g, 2] <= high[f, 2]
+            ):
+                out[f] = True
+                break
+    return out

@@ -1,0 +1,163 @@
+"""Inputs that bound a solid already are kept; everything else is rebuilt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from occnet_lib.config import Watertight as Config
+from occnet_lib.geometry.exact import solid_of
+from occnet_lib.geometry.intersections import self_intersecting
+from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.geometry.occupancy import contains
+from occnet_lib.geometry.repair import soundness
+from occnet_lib.records import Mesh
+from occnet_lib.stages import watertight
+from tests.geometry_solids import (
+    Solid,
+    bored_block,
+    box_mesh,
+    boxes,
+    chair,
+    cup,
+    join,
+    pot,
+    rotation,
+    shapenet_like,
+    sphere,
+    torus,
+)
+
+COARSE = Config(resolution=64)
+
+
+def close(mesh: Mesh) -> watertight.Watertight:
+    return watertight.run(mesh, COARSE, np.random.default_rng(0))
+
+
+def inward(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.vertices, mesh.faces[:, ::-1])
+
+
+def disagreement(solid: Solid, result: watertight.Watertight) -> float:
+    points = np.random.default_rng(0).uniform(-0.55, 0.55, (200_000, 3))
+    return float((solid.inside(points * result.scale + result.loc) != contains(result.mesh, points)).mean())
+
+
+@pytest.mark.parametrize(
+    "solid", [cup(), bored_block(), torus(), Solid(box_mesh((0, 0, 0), (1, 1e-4, 1)), lambda p: p[:, 0] > 9)]
+)
+def test_a_closed_body_keeps_its_faces(solid: Solid) -> None:
+    mesh = Mesh(solid.mesh.vertices * 3 + 5, solid.mesh.faces)
+    result = close(mesh)
+    assert result.audit["method"] == "exact"
+    assert result.audit["input_defect"] == ""
+    assert result.audit["faces_out"] == len(mesh.faces)
+    unit = unit_cube(mesh)[0]
+    kept = {tuple(np.sort(t.ravel())) for t in result.mesh.triangles}
+    assert kept == {tuple(np.sort(t.ravel())) for t in unit.triangles.astype(np.float32).astype(np.float64)}
+    points = np.random.default_rng(0).uniform(-0.55, 0.55, (50_000, 3))
+    assert np.array_equal(contains(result.mesh, points), contains(unit, points))
+
+
+@pytest.mark.parametrize(
+    ("solid", "bodies"), [(chair(), 6), (chair().rotated(rotation(1)), 6), (pot()[0].rotated(rotation(2)), 2)]
+)
+def test_several_bodies_are_united(solid: Solid, bodies: int) -> None:
+    result = close(solid.mesh)
+    assert (result.audit["method"], result.audit["bodies"]) == ("exact", bodies)
+    assert disagreement(solid, result) < 1e-4  # the pot is a polygon, not a circle
+    assert soundness(result.mesh).closed
+    assert not self_intersecting(result.mesh).any()
+
+
+def test_cavities_and_bodies_within_them_are_kept() -> None:
+    shells = [sphere(3, radius) for radius in (0.5, 0.4, 0.3, 0.2)]
+    mesh = join([shells[0].mesh, inward(shells[1].mesh), shells[2].mesh, inward(shells[3].mesh)])
+    for whole in (mesh, inward(mesh)):
+        result = close(whole)
+        assert result.audit["method"] == "exact"
+        place = np.array([[0.45, 0, 0], [0.35, 0, 0], [0.25, 0, 0], [0.1, 0, 0]])
+        assert contains(result.mesh, place).tolist() == [True, False, True, False]
+
+
+def test_a_body_within_another_one_is_swallowed() -> None:
+    result = close(join([sphere(3, 0.5).mesh, box_mesh((0, 0, 0), (0.2, 0.2, 0.2))]))
+    assert result.audit["method"] == "exact"
+    assert soundness(result.mesh).euler == 2
+    assert contains(result.mesh, np.zeros((1, 3))).all()
+
+
+def test_bodies_that_touch_stay_closed_for_every_reader() -> None:
+    import trimesh
+
+    for offset in ((1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0.5, 0)):  # a face, an edge, a corner, half a face
+        result = close(join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh(offset, (1, 1, 1))]))
+        assert result.audit["method"] == "exact"
+        assert trimesh.Trimesh(result.mesh.vertices, result.mesh.faces).is_watertight
+        assert result.audit["volume"] * result.scale**3 == pytest.approx(2.0, rel=1e-3)
+
+
+def pierced() -> Mesh:
+    """A sphere with one vertex pushed out through the other side."""
+    ball = sphere(3).mesh
+    vertices = ball.vertices.copy()
+    vertices[0] *= -1.5
+    return Mesh(vertices, ball.faces)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "defect"),
+    [
+        (Mesh(sphere(2).mesh.vertices, sphere(2).mesh.faces[1:]), "open edges"),
+        (shapenet_like(sphere(2).mesh, np.random.default_rng(0)), "inconsistent winding"),
+        (join([sphere(2).mesh, sphere(2).mesh]), "self-intersecting faces"),
+        (pierced(), "self-intersecting faces"),
+        (join([sphere(2).mesh, inward(box_mesh((2, 0, 0), (1, 1, 1)))]), "parts wound inward"),
+        (
+            join([sphere(2).mesh, inward(box_mesh((0.45, 0, 0), (0.3, 0.3, 0.3)))]),
+            "cavities that reach through a surface",
+        ),
+        (join([sphere(2).mesh, box_mesh((2, 0, 0), (1, 0, 1))]), "edges of more than two faces"),
+    ],
+)
+def test_what_does_not_bound_a_solid_is_rebuilt(mesh: Mesh, defect: str) -> None:
+    solid = solid_of(unit_cube(mesh)[0])
+    assert solid.mesh is None
+    assert solid.defect == defect
+    result = close(mesh)
+    assert result.audit["method"] == "flood_fill"
+    assert result.audit["input_defect"] == defect
+    assert soundness(result.mesh).closed
+
+
+def test_a_flipped_face_is_inconsistent() -> None:
+    ball = sphere(2).mesh
+    faces = ball.faces.copy()
+    faces[3] = faces[3][::-1]
+    assert solid_of(Mesh(ball.vertices, faces)).defect == "inconsistent winding"
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".glb"])
+def test_files_are_watertight_for_a_reader_that_merges_vertices(tmp_path: Path, suffix: str) -> None:
+    import trimesh
+    from occnet_lib.storage.meshfile import save_mesh
+
+    from occnet_lib.cli import main
+
+    config = tmp_path / "config.yaml"
+    config.write_text("watertight: {resolution: 64}\n")
+    # Two boxes that touch at an edge, as a body and as a soup, off the origin.
+    solid = boxes([((3, 3, 3), (1, 1, 1)), ((4, 4, 3), (1, 1, 1))])
+    for name, mesh in (("body", solid.mesh), ("soup", shapenet_like(solid.mesh, np.random.default_rng(0)))):
+        save_mesh(mesh, tmp_path / f"{name}.obj")
+        out = tmp_path / f"{name}-closed{suffix}"
+        assert (
+            main(["watertight", str(tmp_path / f"{name}.obj"), "--config", str(config), "-o", str(out)]) == 0
+        )
+        loaded = trimesh.load(out)
+        parts = loaded.geometry.values() if isinstance(loaded, trimesh.Scene) else [loaded]
+        assert all(part.is_watertight for part in parts)
+        assert sum(part.volume for part in parts) == pytest.approx(2.0, rel=0.01)
