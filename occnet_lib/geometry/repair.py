@@ -78,14 +78,22 @@ def soundness(mesh: Mesh) -> Soundness:
     )
 
 
+def place_numbers(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(V,) a number for each place; places equal to 1e-8 are one, as in trimesh, which merges such vertices on loading."""
+    return (
+        np.unique(np.rint(vertices * 1e8).astype(np.int64), axis=0, return_inverse=True)[1]
+        .reshape(-1)
+        .astype(np.int32)
+    )
+
+
 def merge_equal(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex for all at the same place, as most readers of mesh files make it, and no faces of fewer
-    than three places.
-    """
-    places, number = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    faces = number.reshape(-1).astype(np.int32)[mesh.faces]
+    """The mesh with one vertex for each of `place_numbers`, and without faces of fewer than three places."""
+    number = place_numbers(mesh.vertices)
+    _, first = np.unique(number, return_index=True)
+    faces = number[mesh.faces]
     a, b, c = faces.T
-    return Mesh(places, faces[(a != b) & (b != c) & (c != a)])
+    return Mesh(mesh.vertices[first], faces[(a != b) & (b != c) & (c != a)])
 
 
 def separate(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.intersections import intersecting_pairs
+from occnet_lib.geometry.repair import place_numbers
 from occnet_lib.records import Mesh
 
 APART = 0.01  # voxels between vertices that would be at one place
@@ -82,9 +83,8 @@ def _as_stored(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
     """All but the first of the vertices at each place."""
-    order = np.lexsort(vertices.T)
-    same = (vertices[order][1:] == vertices[order][:-1]).all(axis=1)
-    return np.sort(order[1:][same])
+    _, first = np.unique(place_numbers(vertices), return_index=True)
+    return np.setdiff1d(np.arange(len(vertices)), first)
 
 
 def _normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -39,8 +39,9 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         merges equal vertices. Its audit holds `method` (exact: the input's own faces), `input_defect` (why they could
         not be kept), `bodies` (united ones), `faces_in`, `faces_fused` (before simplification), `faces_out`,
         `faces_ratio` (to the face limit, of a rebuilt mesh), `closed`, `repaired`, `components_removed`,
-        `hollows_filled`, `gaps_closed`, `widest_gap` (`tsdf.Fused`), `self_intersecting` (faces), `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest
-        edge of its bounding box, that of the input being 1), `voxel` (spacing of the samples),
+        `hollows_filled`, `gaps_closed`, `widest_gap` (`tsdf.Fused`), `self_intersecting` (faces),
+        `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that of
+        the input being 1), `voxel` (spacing of the samples),
         `surface_error_{mean,p95,max}` from the result to the input, `ragged` (fraction of the result's area that is
         farther from the input than any closed gap allows), `input_error_{mean,p95,max}` from the visible input to
         the result, and `hidden_share` of the input's area that lies inside; all lengths in the unit frame.

@@ -143,9 +143,9 @@ def test_a_flipped_face_is_inconsistent() -> None:
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".glb"])
 def test_files_are_watertight_for_a_reader_that_merges_vertices(tmp_path: Path, suffix: str) -> None:
     import trimesh
-    from occnet_lib.storage.meshfile import save_mesh
 
     from occnet_lib.cli import main
+    from occnet_lib.storage.meshes.write import save_mesh
 
     config = tmp_path / "config.yaml"
     config.write_text("watertight: {resolution: 64}\n")
