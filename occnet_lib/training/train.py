@@ -43,8 +43,9 @@ def train(
     Writes into `out_dir`: best.ckpt (the network with the highest validation IoU, see
     `networks.checkpoint.load_network`), last.ckpt (the state to go on from, every `checkpoint_every`
     steps), metrics.csv, options.json and tensorboard/. A run that was killed goes on from last.ckpt, on the
-    CPU to the very same weights; one with another configuration or other data begins anew, and what was there is kept in
-    `out_dir`/kept-001 (`kept`). The process keeps from then on the memory that it frees (`memory`).
+    CPU to the very same weights (with the same kind of processor and number of threads, which matrix products depend
+    on); one with another configuration or other data begins anew, and what was there is kept in `out_dir`/kept-001
+    (`kept`). The process keeps from then on the memory that it frees (`memory`).
 
     Args:
         config: `models[model_name]`, `train` and `seed` are used. With `train.devices` above 1 a script that
