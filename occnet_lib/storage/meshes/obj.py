@@ -88,9 +88,7 @@ def read_obj(path: Path, data: bytes) -> FileContents:
     """
     from . import obj_scan  # numba takes half a second
 
-    data = to_utf8(data)
-    if b"\\\n" in data or b"\\\r" in data:
-        data = re.sub(rb"\\\r?\n", b" ", data)
+    data = _with_joined_lines(to_utf8(data))
     read = obj_scan.scan(data)
     if read.bad_face >= 0:
         raise ValueError(f"not a face: {_line(data, read.bad_face)}")
@@ -113,6 +111,11 @@ def read_obj(path: Path, data: bytes) -> FileContents:
         uv = _texture_coordinates(read.uv, read.corner_uv[of_part]) if len(read.uv) else None
         contents.parts += _parts(vertices, used, colors, uv, materials, name)
     return contents
+
+
+def _with_joined_lines(data: bytes) -> bytes:
+    """The same with lines that end in a backslash joined with the next."""
+    return re.sub(rb"\\\r?\n", b" ", data) if b"\\\n" in data or b"\\\r" in data else data
 
 
 def _line(data: bytes, start: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,27 +50,62 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     flat = _integers(corners.values)
     positions, owners = polygons.divide(vertices, flat, corners.sizes)
     faces = flat[positions]
-    plain = np.ones(len(faces), bool)
-    names = [words[1].strip() for text in comments if _is_texture(words := text.split(None, 1))]
     uv = _texture_coordinates(vertex, face, flat, corners.sizes)
-    if names and uv is None:
-        contents.unread += [f"texture {name}: no texture coordinates" for name in names]
-    elif uv is not None:
-        shown = uv[positions]
-        shown[..., 1] = 1 - shown[..., 1]
-        images = ImageReader()
-        chosen = _integers(_column(face, "texnumber", len(corners.sizes)))[owners]
-        for number, name in enumerate(names):
-            of_texture = (chosen == number) & np.isfinite(shown).all(axis=(1, 2))
-            texture = _texture(path, name, images, contents.unread)
-            if texture is not None and of_texture.any():
-                part = compact(vertices, faces[of_texture], None, shown[of_texture], texture)
-                contents.parts.append(part)
-                plain &= ~of_texture
+    numbers = _integers(_column(face, "texnumber", len(corners.sizes)))[owners]
+    names = [words[1].strip() for text in comments if _is_texture(words := text.split(None, 1))]
+    textures = _Textures(path, names, contents)
+    plain = textures.add(vertices, faces, None if uv is None else uv[positions], numbers)
     if plain.any():
         of_faces = None if colors is not None else _colors(face)
         contents.parts.append(_plain(vertices, faces[plain], colors, of_faces, owners[plain]))
     return contents
+
+
+@dataclass
+class _Textures:
+    """The textures that a file names; what cannot be read goes to the `unread` of the contents."""
+
+    path: Path
+    names: list[str]
+    contents: FileContents
+    images: ImageReader = field(default_factory=ImageReader)
+
+    def add(
+        self,
+        vertices: NDArray[np.float64],
+        faces: NDArray[np.int64],
+        uv: NDArray[np.float32] | None,
+        numbers: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Add the parts with textures, and return which faces have none.
+
+        Args:
+            vertices, faces: all of the file.
+            uv: (F, 3, 2) of the corners, v upwards, NaN where there are none; None without any.
+            numbers: (F,) texture of each face.
+        """
+        plain = np.ones(len(faces), bool)
+        if uv is None:
+            self.contents.unread += [f"texture {name}: no texture coordinates" for name in self.names]
+            return plain
+        uv = np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1)
+        for number, name in enumerate(self.names):
+            chosen = (numbers == number) & np.isfinite(uv).all(axis=(1, 2))
+            texture = self._read(name)
+            if texture is not None and chosen.any():
+                self.contents.parts.append(compact(vertices, faces[chosen], None, uv[chosen], texture))
+                plain &= ~chosen
+        return plain
+
+    def _read(self, name: str) -> Texture | None:
+        file = find_side_file(self.path.parent, name)
+        try:
+            if file is None:
+                raise ValueError("no such file")
+            return Texture(self.images.read(file))
+        except ValueError as error:
+            self.contents.unread.append(f"texture {name}: {error}")
+            return None
 
 
 def _plain(
@@ -88,17 +124,6 @@ def _plain(
 
 def _is_texture(words: list[str]) -> bool:
     return len(words) == 2 and words[0].lower() == "texturefile"
-
-
-def _texture(path: Path, name: str, images: ImageReader, unread: list[str]) -> Texture | None:
-    file = find_side_file(path.parent, name)
-    try:
-        if file is None:
-            raise ValueError("no such file")
-        return Texture(images.read(file))
-    except ValueError as error:
-        unread.append(f"texture {name}: {error}")
-        return None
 
 
 def _column(columns: Columns, name: str, rows: int) -> NDArray[Any]:

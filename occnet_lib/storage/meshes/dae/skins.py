@@ -35,26 +35,31 @@ def posed(
     shape = numbers(skin.find("bind_shape_matrix"))
     bind = shape.reshape(4, 4) if len(shape) == 16 else np.eye(4)
     bound = positions @ bind[:3, :3].T + bind[:3, 3]
+    names, inverse = _joints(document, skin)
+    nodes = [_joint(document, instance, name, worlds) for name in names]
+    lost = [name for name, node in zip(names, nodes, strict=True) if node is None]
+    if lost:
+        document.unread.append(f"joint {lost[0]} is not in the scene: a skin stands as it was bound")
+        return bound
+    matrices = [worlds[node] @ back for node, back in zip(nodes, inverse, strict=True) if node is not None]
+    table = np.array([*matrices, np.eye(4)])  # the last one for joint -1: as bound
+    vertex, joint, weight = _weights(document, skin, len(positions), len(names))
+    total = np.bincount(vertex, weight, len(positions))
+    moved = np.einsum("nij,nj->ni", table[joint, :3, :3], bound[vertex]) + table[joint, :3, 3]
+    part = weight / np.where(total[vertex] == 0, 1, total[vertex])
+    out = np.stack([np.bincount(vertex, part * moved[:, k], len(positions)) for k in range(3)], axis=1)
+    return np.where(total[:, None] > 0, out, bound)
+
+
+def _joints(document: Document, skin: Element) -> tuple[list[str], NDArray[np.float64]]:
+    """Names of the joints of a skin, and (J, 4, 4) inverse bind matrices."""
     joints = skin.find("joints")
     sources = {} if joints is None else {i.get("semantic"): i.get("source") for i in joints.findall("input")}
     names = _names(document, sources.get("JOINT"))
     inverse = numbers(document.target(sources.get("INV_BIND_MATRIX")).find("float_array"))
     if len(inverse) != 16 * len(names):
         raise ValueError(f"{len(names)} joints with {len(inverse)} numbers of inverse bind matrices")
-    nodes = [_joint(document, instance, name, worlds) for name in names]
-    lost = [name for name, node in zip(names, nodes, strict=True) if node is None]
-    if lost:
-        document.unread.append(f"joint {lost[0]} is not in the scene: a skin stands as it was bound")
-        return bound
-    turns = [worlds[node] for node in nodes if node is not None]
-    matrices = np.array([turn @ back for turn, back in zip(turns, inverse.reshape(-1, 4, 4), strict=True)])
-    matrices = np.concatenate([matrices.reshape(-1, 4, 4), np.eye(4)[None]])  # joint -1: as bound
-    vertex, joint, weight = _weights(document, skin, len(positions), len(names))
-    total = np.bincount(vertex, weight, len(positions))
-    moved = np.einsum("nij,nj->ni", matrices[joint, :3, :3], bound[vertex]) + matrices[joint, :3, 3]
-    share = weight / np.where(total[vertex] == 0, 1, total[vertex])
-    out = np.stack([np.bincount(vertex, share * moved[:, k], len(positions)) for k in range(3)], axis=1)
-    return np.where(total[:, None] > 0, out, bound)
+    return names, inverse.reshape(-1, 4, 4)
 
 
 def _names(document: Document, url: str | None) -> list[str]:
