@@ -225,6 +225,15 @@ def test_colors_of_vertices(tmp_path: Path, values: list[str], want: list[tuple[
     assert colors(load(tmp_path, text, "newmtl a\nKd 0 1 0\n")) == want
 
 
+def test_polypaint_of_zbrush(tmp_path: Path) -> None:
+    text = "v 0 0 0\nv 1 0 0\nv 1 1 0\n#MRGB ffff0000ff00ff00\n#MRGB ff0000fF\nf 1 2 3\n"
+    mesh = load(tmp_path, text)
+    assert mesh.colors is not None
+    assert mesh.colors.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    mesh = load(tmp_path, text.replace("ff0000fF", "ff00"))
+    assert (mesh.colors, mesh.unread) == (None, ("vertex colours (#MRGB): 2.5 for 3 vertices",))
+
+
 def test_many_materials_keep_their_faces(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     chosen = rng.integers(0, 7, 60)

@@ -104,6 +104,8 @@ def read_obj(path: Path, data: bytes) -> FileContents:
     materials = _Materials(obj_libraries(path.parent, libraries))
     materials.load()
     colors = _vertex_colors(read.values)
+    if colors is None and b"#MRGB" in data:
+        colors = _polypaint(data, len(vertices), materials.unread)
     contents = FileContents(unread=materials.unread)
     for name, chosen in _by_material(statements, read.at, owners, len(read.sizes)):
         of_part = positions if chosen is None else positions[chosen]
@@ -150,6 +152,16 @@ def _vertex_colors(values: NDArray[np.float64]) -> NDArray[np.float32] | None:
     colors = np.nan_to_num(values[:, 3:6], nan=np.nan, posinf=np.nan, neginf=np.nan)
     scale = 255.0 if np.nanmax(colors) > 2 else 1.0
     return np.clip(np.nan_to_num(colors / scale, nan=DEFAULT_COLOR), 0, 1).astype(np.float32)
+
+
+def _polypaint(data: bytes, count: int, unread: list[str]) -> NDArray[np.float32] | None:
+    """(V, 3) sRGB of the comments `#MRGB` of ZBrush: eight hexadecimal digits a vertex, of which two are a mask."""
+    digits = b"".join(re.findall(rb"^#MRGB[ \t]+([0-9a-fA-F]+)", data, re.MULTILINE))
+    if len(digits) != 8 * count:
+        unread.append(f"vertex colours (#MRGB): {len(digits) / 8:g} for {count} vertices")
+        return None
+    values = np.frombuffer(bytes.fromhex(digits.decode()), np.uint8).reshape(-1, 4)
+    return values[:, 1:].astype(np.float32) / np.float32(255)
 
 
 def _texture_coordinates(
