@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +34,21 @@ def test_crashes_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated, "CPU_SECONDS", 1)
     with pytest.raises(ValueError, match="took more than 1 seconds"):
         call_isolated(exec, "while True: pass")
+
+
+def test_a_large_image_is_held_once(tmp_path: Path) -> None:
+    """Of 96 MB of pixels: they and what is left of them, but not several copies."""
+    from PIL import Image
+
+    Image.new("RGB", (8, 4_000_000)).save(tmp_path / "t.png")
+    code = f"""if True:
+        import resource
+        from pathlib import Path
+        from PIL import Image
+        from occnet_lib.storage.meshes.images import read_pixels
+        Image.new("RGB", (9, 9)).resize((3, 3))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert read_pixels(Path({str(tmp_path / "t.png")!r})).shape == (2048, 1, 3)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)"""
+    _, lines = call_isolated(exec, code)
+    assert int(lines[-1]) < 220  # MB; pixels in memory have four bytes

@@ -64,20 +64,25 @@ def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.ui
 def _reduced(image: Image.Image, max_edge: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    if max(image.size) <= max_edge:
-        return _rgb(image)
-    image.draft(None, (2 * max_edge, 2 * max_edge))  # a JPEG is decoded at a fraction, not below this size
-    pixels = Image.fromarray(_rgb(image))
-    scale = max_edge / max(pixels.size)
-    width, height = (max(1, round(edge * scale)) for edge in pixels.size)
-    return np.asarray(pixels.resize((width, height), Image.Resampling.BOX), np.uint8)
+    if max(image.size) > max_edge:
+        image.draft(
+            None, (2 * max_edge, 2 * max_edge)
+        )  # a JPEG is decoded at a fraction, not below this size
+    rgb = image if image.mode == "RGB" else _as_rgb(image)  # no second copy of large images
+    if max(rgb.size) > max_edge:
+        scale = max_edge / max(rgb.size)
+        width, height = (max(1, round(edge * scale)) for edge in rgb.size)
+        rgb = rgb.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(rgb, np.uint8)
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _as_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
     if image.mode.startswith("I"):  # 16 bits, which Pillow clips at 255
-        grey = np.clip(np.asarray(image, np.float64) / 257, 0, 255)
+        grey = np.clip(np.asarray(image, np.float32) / 257, 0, 255)
     elif image.mode == "F":
-        grey = np.clip(np.nan_to_num(np.asarray(image, np.float64)) * 255, 0, 255)
+        grey = np.clip(np.nan_to_num(np.asarray(image, np.float32)) * 255, 0, 255)
     else:
-        return np.asarray(image.convert("RGB"), np.uint8)
-    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=2)
+        return image.convert("RGB")
+    return Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB")
