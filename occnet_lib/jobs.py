@@ -43,15 +43,12 @@ def demo(args: argparse.Namespace, config: Config) -> str:
 
 def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
-    from .storage import sources
+    from .storage import dataset_state
     from .storage.catalogue import write_table
     from .storage.onet_packs import shapes_of
 
     keys = shapes_of(config, config.dataset_root)
-    tables = (Path(config.results) / "preprocess" / "shards").glob("*.csv")
-    table = args.out.with_name("sources.csv")
-    root = Path(config.dataset_root)
-    read, changed = sources.update(table, root, keys, lambda: sources.digests_of(tables), config.results)
+    read, changed = dataset_state.update(config, keys, args.state)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
@@ -163,7 +160,7 @@ def train(args: argparse.Namespace, config: Config) -> str:
 
 JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "demo": (demo, ("out",)),
-    "catalogue": (catalogue, ("out",)),
+    "catalogue": (catalogue, ("state", "out")),
     "shape": (shape, ("table", "shape", "out")),
     "shard": (shard, ("table", "shard", "workers", "shapes", "out")),
     "import": (commands_interop.import_shard, ("table", "shard", "pack", "out")),

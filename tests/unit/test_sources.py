@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from occnet_lib.config import Config
 from occnet_lib.records import ShapeKey
-from occnet_lib.storage import sources
-from occnet_lib.storage.catalogue import scan
+from occnet_lib.storage import dataset_state, sources
+from occnet_lib.storage.catalogue import scan, write_table
 from occnet_lib.storage.sources import content_of, digests_of, read_versions, signatures
 from occnet_lib.storage.tables import write_rows
 
@@ -202,6 +203,61 @@ class TestVersions:
         (root / "flat/z.obj").unlink()
         write(root / "flat/z.obj", FACE)
         assert "flat/z" in changed(before, self.update(root, {"flat/z": ""}))
+
+
+class TestStateOfTheDataset:
+    """`dataset_state`."""
+
+    @pytest.fixture
+    def here(self, root: Path, tmp_path: Path) -> Config:
+        """A dataset whose catalogue is made, and one shard of all shapes."""
+        here = Config.model_validate({"dataset": str(root), "results": str(tmp_path / "results")})
+        self.catalogue(here)
+        keys = keys_of(root)
+        table = [{"category": k.category, "id": k.id, "source_digest": content_of(root, k)} for k in keys]
+        write_rows(tmp_path / "results/preprocess/shards/train-000.csv", table)
+        return here
+
+    @staticmethod
+    def catalogue(here: Config) -> None:
+        """What the job does."""
+        state = dataset_state.dataset_state(here)
+        keys = scan(here, here.dataset_root)
+        dataset_state.update(here, keys, state)
+        write_table(Path(here.results) / "catalogue/shapes.csv", keys)
+
+    @pytest.mark.parametrize("what", CHANGES)
+    def test_changes_with_contents_alone_and_stays_then(self, here: Config, root: Path, what: str) -> None:
+        before = dataset_state.dataset_state(here)
+        made = {key.name: content_of(root, key) for key in keys_of(root)}
+        CHANGES[what][0](root)
+        content = {key.name: content_of(root, key) for key in keys_of(root)}
+        after = dataset_state.dataset_state(here)
+        assert (after == before) == (content == made)
+        self.catalogue(here)
+        assert dataset_state.dataset_state(here) == after
+
+    def test_much_is_left_to_the_catalogue_to_read(
+        self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "_LITTLE", 10)
+        before = dataset_state.dataset_state(here)
+        os.utime(root / "own/a/model.obj")
+        touched = dataset_state.dataset_state(here)
+        assert touched != before
+        self.catalogue(here)
+        assert dataset_state.dataset_state(here) == touched
+
+    @pytest.mark.parametrize("lost", ["state", "sources.csv", "shapes.csv"])
+    def test_what_was_seen_is_lost(self, here: Config, lost: str) -> None:
+        before = dataset_state.dataset_state(here)
+        (Path(here.results) / "catalogue" / lost).unlink()
+        assert dataset_state.dataset_state(here) == before, "as nothing was touched"
+
+    def test_another_split(self, here: Config, root: Path) -> None:
+        before = dataset_state.dataset_state(here)
+        write(root / "flat/test.lst", "c\nd\ne\nflat\n")
+        assert dataset_state.dataset_state(here) != before
 
 
 def test_digests_of_tables_are_those_of_the_newest(tmp_path: Path) -> None:

@@ -146,12 +146,8 @@ def test_all_is_made_whatever_its_name(place):
 
 
 def test_what_is_touched_is_not_made_again(place):
-    before = place.state()
     for path in place.raw.rglob("*.*"):
         os.utime(path)
-    text = place.snakemake("preprocess")
-    assert "; 0 of 8 shapes with other dates have changed" in text
-    assert place.state() == before
     assert "Nothing to be done" in place.snakemake("preprocess", "-n")
 
 
@@ -167,7 +163,7 @@ def test_what_has_changed_is_made_again_and_nothing_else(place):
     save_mesh(box(1, 1, 0.5), place.raw / "flat/d.glb")
     write(place.raw / "own/empty/model.obj", obj(box(1, 1, 1)))
     (place.raw / "flat/z.obj").symlink_to("/nowhere/z.obj")
-    place.snakemake("preprocess")
+    assert "; 3 of 8 shapes with other dates have changed" in place.snakemake("preprocess")
     changed = {"own/a", "flat/c", "flat/d", "own/empty", "flat/z"}
     after = place.state()
     assert rewritten(before, after, "preprocess/shapes/") == changed

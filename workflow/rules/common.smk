@@ -104,29 +104,24 @@ def dataset_state():
 
     Looked at once a run, by its main process: those that it starts on other machines get it in their environment.
     """
-    from occnet_lib.storage.onet_packs import shapes_of
-    from occnet_lib.storage.sources import signatures
+    from occnet_lib.storage.dataset_state import dataset_state
 
     if CONFIG.is_demo:
         return ""
-    if not workflow.is_main_process and os.environ["OCCNET_DATASET_STATE"]:
-        return os.environ["OCCNET_DATASET_STATE"]
-    if not Path(ROOT).is_dir():
-        raise WorkflowError(
-            f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
-        )
-    library = logging.getLogger("occnet_lib")
-    library.setLevel(logging.ERROR)  # the catalogue's job says what is to be said
-    try:
-        keys = shapes_of(CONFIG, ROOT)
-        seen = signatures(ROOT, keys, RESULTS)
-    except OccnetError as error:
-        raise WorkflowError(str(error)) from None
-    finally:
-        library.setLevel(logging.NOTSET)
-    state = digest([(key.name, key.path, key.split, seen[key.name]) for key in keys])
-    os.environ["OCCNET_DATASET_STATE"] = state
-    return state
+    if workflow.is_main_process or not os.environ["OCCNET_DATASET_STATE"]:
+        if not Path(ROOT).is_dir():
+            raise WorkflowError(
+                f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
+            )
+        library = logging.getLogger("occnet_lib")
+        library.setLevel(logging.ERROR)  # the catalogue's job says what is to be said
+        try:
+            os.environ["OCCNET_DATASET_STATE"] = dataset_state(CONFIG)
+        except OccnetError as error:
+            raise WorkflowError(str(error)) from None
+        finally:
+            library.setLevel(logging.NOTSET)
+    return os.environ["OCCNET_DATASET_STATE"]
 
 
 @cache

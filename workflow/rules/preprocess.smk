@@ -44,7 +44,7 @@ checkpoint catalogue:
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
-        f"{occnet('catalogue')} --out {{output.table:q}}"
+        f"{occnet('catalogue')} --state {{params.state:q}} --out {{output.table:q}}"
 
 
 rule shape:
