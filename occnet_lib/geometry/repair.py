@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.records import Mesh
 
+# Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
+SAME_PLACE = 1e-6
+
 
 @dataclass(frozen=True)
 class Soundness:
@@ -79,12 +82,18 @@ def soundness(mesh: Mesh) -> Soundness:
 
 
 def place_numbers(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(V,) a number for each place; places equal to 1e-8 are one, as in trimesh, which merges such vertices on loading."""
-    return (
-        np.unique(np.rint(vertices * 1e8).astype(np.int64), axis=0, return_inverse=True)[1]
-        .reshape(-1)
-        .astype(np.int32)
-    )
+    """(V,) a number for each place; vertices within `SAME_PLACE` of each other are at one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    # Equal ones first: a place of many vertices has far more pairs.
+    distinct, number = np.unique(vertices, axis=0, return_inverse=True)
+    n = len(distinct)
+    close = cKDTree(distinct).query_pairs(SAME_PLACE, output_type="ndarray")
+    graph = coo_array((np.ones(len(close), dtype=np.int8), (close[:, 0], close[:, 1])), shape=(n, n))
+    place = connected_components(graph, directed=False)[1].astype(np.int32)
+    return np.asarray(place[number.reshape(-1)])
 
 
 def merge_equal(mesh: Mesh) -> Mesh:

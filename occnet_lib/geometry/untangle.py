@@ -15,8 +15,10 @@ from occnet_lib.records import Mesh
 
 APART = 0.01  # voxels between vertices that would be at one place
 STEP = 0.3  # voxels that a round moves a vertex by, at the most
-ROUNDS = 12
-WIDEN = 4  # after so many rounds the neighbours of tangled vertices move, too
+ROUNDS = 16
+SLIDE = 8  # rounds in which vertices keep to their planes and edges; after these they move freely
+WIDEN = 4  # after so many rounds of either kind the neighbours of tangled vertices move, too
+RANK = 0.02  # fraction of the trace below which a direction is free to slide: an edge has one, a corner none
 
 
 def part_vertices(mesh: Mesh, voxel: float) -> Mesh:
@@ -49,6 +51,8 @@ def part_vertices(mesh: Mesh, voxel: float) -> Mesh:
 def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
     """Smooth where faces intersect, until none does (umbrella operator, Taubin 1995, on the vertices in question).
 
+    Vertices slide within flat parts and along edges, and only where that does not help they leave them.
+
     Args:
         mesh: closed, vertices as `part_vertices` leaves them.
         voxel: unit of `STEP`.
@@ -63,9 +67,9 @@ def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
             break
         tangled = np.zeros(len(mesh.vertices), dtype=bool)
         tangled[mesh.faces[pairs]] = True
-        if round_ >= WIDEN:
+        if round_ % SLIDE >= WIDEN:
             tangled[mesh.faces[tangled[mesh.faces].any(axis=1)]] = True
-        moved = _smoothed(mesh, tangled, STEP * voxel)
+        moved = _smoothed(mesh, tangled, STEP * voxel, slide=round_ < SLIDE)
         mesh = Mesh(moved, mesh.faces)
         # Only faces that moved, or that lie where they went, can intersect now.
         some = _near(mesh, np.any(tangled[mesh.faces], axis=1))
@@ -98,7 +102,7 @@ def _normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray
     return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-30))
 
 
-def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float) -> NDArray[np.float64]:
+def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: bool) -> NDArray[np.float64]:
     """The vertices (V, 3), those chosen moved half-way to the mean of their neighbours, at most by `limit`."""
     around = mesh.faces[chosen[mesh.faces].any(axis=1)]
     start, end = around.ravel(), np.roll(around, -1, axis=1).ravel()  # a closed mesh has every edge both ways
@@ -106,9 +110,26 @@ def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float) -> NDArray[np
     mean = [np.bincount(start, mesh.vertices[end, a], len(mesh.vertices))[chosen] / count for a in range(3)]
     vertices = mesh.vertices.copy()
     step = 0.5 * (np.stack(mean, axis=1) - vertices[chosen])
+    if slide:
+        step = _along_surface(mesh, around, chosen, step)
     length = np.linalg.norm(step, axis=1, keepdims=True)
     vertices[chosen] += step * np.minimum(1.0, limit / np.maximum(length, 1e-30))
     return _as_stored(vertices)
+
+
+def _along_surface(
+    mesh: Mesh, around: NDArray[np.int32], chosen: NDArray[np.bool_], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Steps (k, 3) of the chosen vertices without what leads out of the planes of their faces."""
+    corner = mesh.vertices[around]
+    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    length = np.linalg.norm(cross, axis=1, keepdims=True)
+    outer = np.einsum("fi,fj->fij", cross, cross / np.maximum(length, 1e-30)).reshape(-1, 9)
+    n = len(mesh.vertices)
+    spread = [np.bincount(around.ravel(), np.repeat(outer[:, k], 3), n)[chosen] for k in range(9)]
+    value, vector = np.linalg.eigh(np.stack(spread, axis=1).reshape(-1, 3, 3))
+    free = value <= RANK * value.sum(axis=1, keepdims=True)
+    return np.asarray(np.einsum("vij,vj,vkj,vk->vi", vector, free, vector, step))
 
 
 def _near(mesh: Mesh, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
