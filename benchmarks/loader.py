@@ -2,7 +2,8 @@
 
 The twin reads ONet's files (points.npz with packed bits and float16, one JPEG a view) as its code does:
 all points are read, unpacked and jittered, then 2048 of them are drawn with replacement. Ours reads a
-window of the pack; with the cache it is in memory, as it is after the first epochs. Both end with the image
+window of the pack; with the cache it is in memory, as it is after the first epochs; by `images.framing` the encoder
+sees the whole image, as in ONet, or the window around the object. Both end with the image
 as a float tensor of 224 pixels and 2048 points; the files are in the page cache. Pictures are views of the bundled
 shapes.
 """
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from occnet_lib.config import Config, Train
+from occnet_lib.config import Config, Images, Train
 from occnet_lib.demo.generate import generate
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.networks.images import encoder_input
@@ -109,22 +110,25 @@ def main() -> None:
         loads: dict[str, Callable[[int], Any]] = {
             "ONet's files and steps": lambda i: twin_item(folder, i % args.shapes, rng)
         }
-        for cache in ("none", "ram"):
+        camera, framed = Images(framing="camera"), Images(roll=0.0)
+        for cache, seen in (("none", camera), ("ram", camera), ("ram", framed), ("ram", Images())):
             train = Train(points=TAKEN, cache=cache)
-            items = TrainingItems(ShapeSet([folder / "train-0.h5"], train), train, 0)
+            items = TrainingItems(ShapeSet([folder / "train-0.h5"], train), train, 0, seen)
             for number in range(args.shapes * VIEWS if cache == "ram" else 0):
                 items.shapes.image(*divmod(number, VIEWS))
 
             def load(i: int, items: TrainingItems = items) -> Any:
                 batch = collate([items[divmod(i, args.shapes)]])
-                return encoder_input(batch.images, SIZE), batch.points.float(), batch.occupancies.float()
+                pixels = encoder_input(batch.images, SIZE, batch.windows)
+                return pixels, batch.points.float(), batch.occupancies.float()
 
-            loads[f"ours, cache {cache}"] = load
+            framing = seen.framing if seen.framing == "camera" or seen.roll else "object, no roll"
+            loads[f"ours, cache {cache}, {framing}"] = load
         results = {name: measure(load, args.shapes, args.rounds) for name, load in loads.items()}
     reference = next(iter(results.values()))
-    print(f"{'':<24} {'CPU ms an item':>14} {'times faster':>13}")
+    print(f"{'':<32} {'CPU ms an item':>14} {'times faster':>13}")
     for name, result in results.items():
-        print(f"{name:<24} {result:14.2f} {reference / result:13.1f}")
+        print(f"{name:<32} {result:14.2f} {reference / result:13.1f}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from .seeds import rng
 from .storage.atomic import replacing
 
 if TYPE_CHECKING:
-    from .reconstruction.cutout import MaskSource
     from .reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
@@ -63,6 +62,11 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
         "looks like a mask)",
     )
     parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="show the network the whole image as it is: neither cut out nor framed",
+    )
+    parser.add_argument(
         "--save-input",
         type=Path,
         metavar="PNG",
@@ -89,15 +93,17 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
     """`occnet reconstruct`."""
     from .reconstruction.network_field import Reconstructor
 
+    if args.as_is and args.mask != "auto":
+        raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
     config = _reconstruct_config(args, config)
-    reconstructor = Reconstructor(args.checkpoint, config.reconstruct)
+    reconstructor = Reconstructor(args.checkpoint, config.reconstruct, args.as_is)
     objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
     outs = _files(objects, args)
     inputs = _input_files(args)
     failed = 0
     for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
         try:
-            images = [_load(photo, reconstructor, args.mask, inputs.get(photo)) for photo in photos]
+            images = [_load(photo, reconstructor, args, inputs.get(photo)) for photo in photos]
             _reconstruct_object(reconstructor, images, photos[0], out, config.seed)
         except (ImageError, MeshError) as error:
             if len(objects) == 1:
@@ -109,14 +115,14 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
 
 
 def _load(
-    photo: Path, reconstructor: Reconstructor, mask: MaskSource, input_file: Path | None
+    photo: Path, reconstructor: Reconstructor, args: argparse.Namespace, input_file: Path | None
 ) -> NDArray[np.uint8]:
     """The image of a photo for the network."""
-    from .reconstruction.photo import centred, load_photo
+    from .reconstruction.photo import network_image
 
-    cutout = load_photo(photo, mask)
-    say(f"{photo}: object from {cutout.method}")
-    image = centred(cutout.image)
+    network = reconstructor.framing, reconstructor.view_size
+    image, done = network_image(photo, *network, args.mask, args.as_is)
+    say(f"{photo}: {done}")
     if input_file is not None:
         from PIL import Image
 
@@ -147,7 +153,7 @@ def _input_files(args: argparse.Namespace) -> dict[Path, Path]:
 def _reconstruct_object(
     reconstructor: Reconstructor, images: list[NDArray[np.uint8]], photo: Path, out: Path, seed: int
 ) -> None:
-    result = reconstructor(np.stack(images), rng(seed, "reconstruct", photo.stem), normals=True)
+    result = reconstructor(images, rng(seed, "reconstruct", photo.stem), normals=True)
     if result.status == "failed":
         raise MeshError(result.reason, path=photo, hint="lower --threshold or use another photo")
     result.save(out)

@@ -16,7 +16,7 @@ VERSIONS = MappingProxyType(
         "samples": 1,
         "pack": 3,
         "import": 1,
-        "train": 5,
+        "train": 6,
         "reconstruct": 3,
         "evaluate": 2,
         "summarise": 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import Section
 from .dataset import Dataset, Demo, Split
 from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
-from .learning import Model, Train
+from .learning import Images, Model, Train
 from .preprocess import Audit, Everyday, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 from .root import Config
@@ -19,6 +19,7 @@ __all__ = [
     "Demo",
     "Evaluate",
     "Everyday",
+    "Images",
     "Model",
     "Points",
     "Preprocess",

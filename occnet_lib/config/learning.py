@@ -15,7 +15,10 @@ Encoder = Literal[
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Mescheder et al. 2019, section 4.3 and their configs/img/onet.yaml.
-    "onet": {"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+    "onet": {
+        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+        **{"framing": "camera"},
+    },
     # The rows of the table of github.com/Computer-Vision-IIITH-2021/project-noisypixel.
     "seed-b0-fc": {
         "encoder": "efficientnet_b0",
@@ -23,6 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": 128,
         "c_dim": 128,
         "pretrained": True,
+        "framing": "camera",
     },
     "seed-b0-cbn": {
         "encoder": "efficientnet_b0",
@@ -30,9 +34,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": 128,
         "c_dim": 128,
         "pretrained": True,
+        "framing": "camera",
     },
     "seed-resnet18-cbn": {
-        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True}
+        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
+        **{"framing": "camera"},
     },
     # What we found to do best at equal steps (docs/models.md).
     "best": {
@@ -64,6 +70,9 @@ class Model(Section):
         "rgb",
         description="what the encoder sees: the picture, or outline and darkness of what stands on white",
     )
+    framing: Literal["", "object", "camera"] = Field(
+        "", description="framing of its images; empty: that of images.framing"
+    )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
     @model_validator(mode="before")
@@ -78,6 +87,33 @@ class Model(Section):
                 f"has all keys without the preset: write `: {name}` instead of `: {{preset: {name}}}`"
             )
         return PRESETS[name] | value | {"preset": ""}
+
+
+class Images(Section):
+    """What a network sees of an image: the same in training, validation, evaluation and for photos."""
+
+    framing: Literal["object", "camera"] = Field(
+        "object",
+        description="object: the box of what is not white is in the middle, its size fixed, which photos need; "
+        "camera: the image as it is, as ONet",
+    )
+    fill: float = Field(
+        0.8, gt=0.1, le=1.0, description="object: longer edge of its box, as a fraction of the image's"
+    )
+    shift: float = Field(
+        0.03, ge=0.0, le=0.5, description="object: random shift in training, a fraction of the image's edge"
+    )
+    scale: float = Field(
+        0.08, ge=0.0, lt=1.0, description="object: random scale in training, 1 - scale to 1 + scale"
+    )
+    roll: float = Field(
+        2.0, ge=0.0, le=45.0, description="object: random roll in training, degrees either way"
+    )
+
+    @property
+    def jitters(self) -> bool:
+        """Whether training moves objects."""
+        return self.framing == "object" and max(self.shift, self.scale, self.roll) > 0
 
 
 class Train(Section):

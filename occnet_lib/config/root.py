@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 
 from .base import Natural, Section, UserPath
 from .dataset import Dataset, Demo
-from .learning import PRESETS, Model, Train
+from .learning import PRESETS, Images, Model, Train
 from .preprocess import Audit, Points, Preprocess, Views, Watertight
 from .results import Analyse, Evaluate, Reconstruct, Report
 from .samples import Samples
@@ -42,6 +42,7 @@ class Config(Section):
         description="variants to train and compare, by name; one word is a preset, null leaves one out",
         json_schema_extra=_short_models,
     )
+    images: Images = Field(Images(), description="what networks see of an image")
     train: Train = Field(Train(), description="training, the same for all models")
     reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
     evaluate: Evaluate = Field(Evaluate(), description="metrics")
@@ -57,6 +58,11 @@ class Config(Section):
     def dataset_root(self) -> str:
         """The folder of raw meshes."""
         return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
+
+    def images_of(self, model: str) -> Images:
+        """The section `images` with a model's own framing."""
+        framing = self.models[model].framing
+        return self.images.model_copy(update={"framing": framing}) if framing else self.images
 
     @property
     def baseline_names(self) -> list[str]:

@@ -7,6 +7,7 @@ conv_gamma and conv_beta fc_gamma and fc_beta; these are linear.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from occnet_lib.config import Model, Train
+from occnet_lib.config import Images, Model, Train
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 
 from .checkpoint import FORMAT, load_network, network_file, save_network
+from .framing import framing_of
 from .occupancy_network import OccupancyNetwork
 
+logger = logging.getLogger(__name__)
 BLOCKS = 5  # of ONet's decoder `cbatchnorm`, whatever its width
 ONET_THRESHOLD = 0.2  # test.threshold of ONet's configuration for images
 _SHOWN = 8  # names in a message
@@ -89,7 +92,9 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
     sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": BLOCKS}
     plain = Model(**sizes, pretrained=model.pretrained)
     other = [
-        key for key in Model.model_fields if key != "preset" and getattr(model, key) != getattr(plain, key)
+        key
+        for key in Model.model_fields
+        if key not in ("preset", "framing") and getattr(model, key) != getattr(plain, key)
     ]
     other += [] if model.encoder.startswith("resnet") else ["encoder"]
     if other:
@@ -118,6 +123,7 @@ def convert(source: str | Path, target: str | Path) -> str:
         options = {
             "model_name": "onet",
             "model": network.model.model_dump(mode="json"),
+            "images": Images(framing="camera").model_dump(mode="json"),
             "train": Train().model_dump(mode="json"),
             "step": numbers.get("it"),
             "val_threshold": ONET_THRESHOLD,
@@ -126,6 +132,11 @@ def convert(source: str | Path, target: str | Path) -> str:
         return "ours"
     network, options = load_network(source)
     content: dict[str, Any] = {"model": to_onet(network)}
+    if framing_of(options)[0] == "object":
+        logger.warning(
+            "%s was trained with objects in the middle of their images, which ONet's code does not put there",
+            source,
+        )
     if options.get("step") is not None:
         content["it"] = options["step"]
     with replacing(target) as temporary:

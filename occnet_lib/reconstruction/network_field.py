@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
+_ONET_VIEW_SIZE = 137
 UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
@@ -40,23 +41,31 @@ class Reconstructor:
     Args:
         checkpoint: network file (`networks.checkpoint`).
         config: the section `reconstruct`.
+        as_is: show the network images as they are, whatever it was trained with.
 
     Attributes:
         threshold: occupancy probability of the surface that is used.
+        framing: of the images that the network was trained with (`images.framing`): object or camera.
+        view_size: pixels along the edge of these.
 
     Raises:
         DataError: the checkpoint is missing or broken.
         ConfigError: a GPU is asked for and there is none.
     """
 
-    def __init__(self, checkpoint: str | Path, config: Reconstruct) -> None:
+    def __init__(self, checkpoint: str | Path, config: Reconstruct, as_is: bool = False) -> None:
         from occnet_lib.networks.checkpoint import load_network
+        from occnet_lib.networks.framing import framing_of
 
         self.config = config
         self.device = _device(config.accelerator)
         self._network, self._options = load_network(checkpoint, self.device)
         self._network.requires_grad_(False)
         self.threshold = _threshold(config, self._options, checkpoint)
+        self.framing = framing_of(self._options)[0]
+        self.view_size = int(self._options.get("view_size", _ONET_VIEW_SIZE))
+        if as_is:
+            self._options = self._options | {"images": {"framing": "camera"}}
 
     def field(self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = UPRIGHT) -> FoldedDecoder:
         """The field of a picture (H, W, 3) uint8 sRGB on white.
@@ -88,10 +97,9 @@ class Reconstructor:
 
     def _input(self, images: NDArray[np.uint8]) -> Tensor:
         """(B, 3, size, size) of pictures (B, H, W, 3)."""
-        from occnet_lib.networks.arrays import tensor_of
-        from occnet_lib.networks.images import encoder_input
+        from occnet_lib.networks.framing import network_input
 
-        return encoder_input(tensor_of(images, self.device), self._options["train"]["image_size"])
+        return network_input(images, self._options, self.device)
 
     def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What the encoder sees of an image (H, W, 3): (size, size, 3) uint8 sRGB.
@@ -104,7 +112,7 @@ class Reconstructor:
 
     def __call__(
         self,
-        image: NDArray[np.uint8],
+        image: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
         rng: np.random.Generator,
         rotation: NDArray[np.floating] | None = None,
         normals: bool = False,
@@ -115,7 +123,7 @@ class Reconstructor:
         default the camera's, turned upright.
 
         Args:
-            image: (H, W, 3) uint8 sRGB on white; or (V, H, W, 3), whose fields' logits are averaged.
+            image: (H, W, 3) uint8 sRGB on white; or V of them, whose fields' logits are averaged.
             rng: for the refinement.
             rotation: (3, 3) or (V, 3, 3).
             normals: whether vertex normals are wanted.
@@ -125,7 +133,7 @@ class Reconstructor:
         """
         from occnet_lib.networks.folded import MeanField
 
-        images = image if image.ndim == 4 else image[None]
+        images = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
         turned = rotation is None and self._network.model.frame == "camera"
         if turned and len(images) > 1:
             raise ConfigError(
@@ -264,17 +272,15 @@ def encoder_features(
     """
     import torch
 
-    from occnet_lib.networks.arrays import tensor_of
     from occnet_lib.networks.checkpoint import load_network
-    from occnet_lib.networks.images import encoder_input
+    from occnet_lib.networks.framing import network_input
 
     device = _device(accelerator)
     network, options = load_network(checkpoint, device)
 
     def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = tensor_of(images, device)
         with torch.inference_mode():
-            codes = network.encode(encoder_input(pixels, options["train"]["image_size"]))
+            codes = network.encode(network_input(images, options, device))
         return np.asarray(codes.float().cpu().numpy())
 
     return features

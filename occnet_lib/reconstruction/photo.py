@@ -14,8 +14,9 @@ from PIL import Image
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import ImageError
+from occnet_lib.networks.framing import object_box
 
-from .cutout import HINT, Cutout, MaskSource, cut_out
+from .cutout import Cutout, MaskSource, cut_out
 from .image_file import read_image
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ OBJECT_SHARE = 0.64
 """Longer edge of the object's bounding box, as a share of the picture's edge: the median over 1,152 views
 of 48 shapes under the cameras of Choy et al. (5 % to 95 %: 0.45 to 0.85)."""
 
-_OBJECT_LEVEL = (
-    204  # of 255, the darkest channel of a pixel that shows the object: darker than white by a fifth
-)
+_VIEW_SHARES, _VIEW_OFFSET = (
+    (0.4, 0.9),
+    0.12,
+)  # of a training view's edge: object's size, distance of its middle
 
 
 def load_photo(path: str | Path, mask: MaskSource = "auto") -> Cutout:
@@ -57,6 +59,7 @@ def mesh_of_photo(
     checkpoint: str | Path,
     config: Config | None = None,
     mask: MaskSource = "auto",
+    as_is: bool = False,
 ) -> Reconstruction:
     """A photo, or several of one object, to a closed mesh with vertex normals.
 
@@ -65,6 +68,7 @@ def mesh_of_photo(
         checkpoint: best.ckpt of a training run.
         config: `reconstruct` and `seed` are used.
         mask: as in `load_photo`.
+        as_is: show the network the whole image, neither cut out nor framed.
 
     Returns:
         The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` where the network
@@ -78,9 +82,67 @@ def mesh_of_photo(
 
     config = config or Config()
     photos = [photo] if isinstance(photo, str | Path) else list(photo)
-    images = np.stack([centred(load_photo(path, mask).image) for path in photos])
-    drawing = seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem)
-    return Reconstructor(checkpoint, config.reconstruct)(images, drawing, normals=True)
+    network = Reconstructor(checkpoint, config.reconstruct, as_is)
+    known = network.framing, network.view_size, mask, as_is
+    images = [network_image(path, *known)[0] for path in photos]
+    return network(images, seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem), normals=True)
+
+
+def network_image(
+    photo: str | Path, framing: str, view_size: int, mask: MaskSource = "auto", as_is: bool = False
+) -> tuple[NDArray[np.uint8], str]:
+    """A photo as the image that a network is given, which then frames it as all images (`Reconstructor.seen`).
+
+    A network of framing `object` looks for the object itself. One of `camera` was trained with whole images, in
+    which objects stand where the cameras put them: a square image on white that is of the training views' size,
+    or whose object is about as large and as near to the middle as theirs, is taken as it is; in any other photo
+    the object is put in the middle at their median size (`centred`).
+
+    Args:
+        photo: file.
+        framing: of the network, object or camera.
+        view_size: pixels along the edge of the images it was trained with.
+        mask: where the object is taken from.
+        as_is: neither cut the object out nor move it; transparency becomes white.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, and what was done, for a log line.
+
+    Raises:
+        ImageError: as `load_photo`.
+    """
+    if as_is:
+        return _square(read_image(photo)), "the image as it is"
+    cutout = load_photo(photo, mask)
+    done = f"object from {cutout.method}"
+    if framing == "object":
+        return cutout.image, f"{done}; framed by its box"
+    if _like_a_view(cutout, view_size):
+        return cutout.image, f"{done}; framed as the image is, which is like a training view"
+    return centred(cutout.image, view_size), f"{done}; put in the middle at {OBJECT_SHARE:g} of the edge"
+
+
+def _square(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(E, E, 3) of (H, W, 4), on white and with white beside it."""
+    height, width, _ = rgba.shape
+    white = Image.new("RGBA", (max(height, width),) * 2, (255, 255, 255, 255))
+    white.alpha_composite(
+        Image.fromarray(rgba), ((max(height, width) - width) // 2, (max(height, width) - height) // 2)
+    )
+    return np.array(white.convert("RGB"))
+
+
+def _like_a_view(cutout: Cutout, view_size: int) -> bool:
+    """Whether a cut-out image looks like a training view of a network with framing `camera`."""
+    height, width, _ = cutout.image.shape
+    if height != width:
+        return False
+    if cutout.unchanged and width == view_size:
+        return True
+    left, top, right, bottom = object_box(cutout.image)
+    off = max(abs(left + right - width), abs(top + bottom - height)) / 2
+    low, high = _VIEW_SHARES
+    return low <= max(right - left, bottom - top) / width <= high and off <= _VIEW_OFFSET * width
 
 
 def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
@@ -93,14 +155,9 @@ def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
     Returns:
         (size, size, 3) uint8 sRGB.
 
-    Raises:
-        ImageError: the object is as white as the background.
     """
-    object_ = image.min(axis=-1) <= _OBJECT_LEVEL
-    if not object_.any():
-        raise ImageError("shows an object as white as the background", hint=HINT)
-    rows, columns = np.flatnonzero(object_.any(axis=1)), np.flatnonzero(object_.any(axis=0))
-    low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
+    box = object_box(image)
+    low, high = np.array(box[:2]), np.array(box[2:])
     edge = float((high - low).max()) / OBJECT_SHARE
     corner = (low + high) / 2.0 - edge / 2.0
     square = Image.new("RGB", (int(np.ceil(edge)),) * 2, (255, 255, 255))

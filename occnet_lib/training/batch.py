@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-# The crop that is the whole picture (`Item.crop`).
-WHOLE = np.array([1.0, 0.0, 0.0], np.float32)
-
 
 @dataclass(frozen=True)
 class Item:
@@ -26,7 +23,8 @@ class Item:
         share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
             all were taken.
         rotation: (3, 3) float32, unit frame to the camera of the image.
-        crop: (3,) float32, what the encoder is to see of the image (`networks.images.encoder_input`).
+        window: (4,) or with a roll (5,) float32, what the encoder is to see of the image
+            (`networks.images.encoder_input`); None: all of it. The same for all items of a set.
         near: (K, 3) float16, points near the surface.
         near_occupancies: (K,) bool.
     """
@@ -37,7 +35,7 @@ class Item:
     occupancies: NDArray[np.bool_]
     share: float
     rotation: NDArray[np.float32]
-    crop: NDArray[np.float32]
+    window: NDArray[np.float32] | None
     near: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 3), np.float16))
     near_occupancies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
@@ -53,7 +51,7 @@ class Batch:
         occupancies: (B, T) bool.
         shares: (B,) float32 (`Item.share`).
         rotations: (B, 3, 3) float32.
-        crops: (B, 3) float32.
+        windows: (B, 4) or (B, 5) float32; (0, 4) where images are seen as a whole.
         near: (B, K, 3) float16.
         near_occupancies: (B, K) bool.
     """
@@ -64,7 +62,7 @@ class Batch:
     occupancies: Tensor
     shares: Tensor
     rotations: Tensor
-    crops: Tensor
+    windows: Tensor
     near: Tensor
     near_occupancies: Tensor
 
@@ -104,10 +102,16 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
         torch.tensor([item.share for item in items]),
         torch.from_numpy(np.stack([item.rotation for item in items])),
-        torch.from_numpy(np.stack([item.crop for item in items])),
+        stacked([item.window for item in items]),
         torch.from_numpy(np.stack([item.near for item in items])),
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
     )
+
+
+def stacked(windows: list[NDArray[np.float32] | None]) -> Tensor:
+    """`Batch.windows` of those of items."""
+    there = [window for window in windows if window is not None]
+    return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
 
 
 def resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from occnet_lib import seeds
-from occnet_lib.config import Train
+from occnet_lib.config import Images, Train
 from occnet_lib.errors import DataError
+from occnet_lib.networks.framing import moved, object_window, within
 from occnet_lib.storage.shards import Shard
 
-from .batch import WHOLE, Item
+from .batch import Item
 
 # `cache: auto` keeps data in memory up to this many bytes over all loading processes.
 CACHE_BYTES = 2 * 10**9
@@ -138,13 +139,26 @@ class ShapeSet:
         )
 
 
+class Jitter(NamedTuple):
+    """How an object is moved in its image: see `networks.framing.moved`."""
+
+    shift: NDArray[np.float64]
+    scale: float
+    roll: float
+
+
 class Draw(NamedTuple):
-    """What chance decides about an item: its view, where its windows of points begin, its crop."""
+    """What chance decides about an item: its view, where its windows of points begin, its crop, its place."""
 
     view: int
     start: int
-    crop: NDArray[np.float32]
+    crop: NDArray[np.float64] | None
     near: int
+    jitter: Jitter | None
+
+
+WHOLE_IMAGES = Images(framing="camera")
+"""Images as they are."""
 
 
 class TrainingItems(Dataset[Item]):
@@ -154,14 +168,16 @@ class TrainingItems(Dataset[Item]):
     when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
     the window is that many times as long, and `balanced_choice` takes `train.points` of it. With `train.crop`
     the picture is cropped to a square of at least that share of its area, at any place. With
-    `train.near_points` a window of so many points near the surface comes with it.
+    `train.near_points` a window of so many points near the surface comes with it. With `images.framing` object
+    the window of the image is that around the object, moved at random.
 
     Raises:
         DataError: `train.near_points` and a shard without points near the surface.
     """
 
-    def __init__(self, shapes: ShapeSet, train: Train, seed: int) -> None:
+    def __init__(self, shapes: ShapeSet, train: Train, seed: int, images: Images = WHOLE_IMAGES) -> None:
         self.shapes, self.count, self._seed = shapes, train.points, seed
+        self._images = images
         self._balance, self._crop, self.near_count = max(1, train.balance), train.crop, train.near_points
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
             raise DataError(
@@ -174,7 +190,8 @@ class TrainingItems(Dataset[Item]):
 
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, shape = index
-        view, start, crop, near_start = self.draw(epoch, shape)
+        draw = self.draw(epoch, shape)
+        view, start, _, near_start, _ = draw
         points, occupancies = self.shapes.points(shape, start, self.window(shape))
         share = float(occupancies.mean())
         if len(points) > self.count:
@@ -182,7 +199,20 @@ class TrainingItems(Dataset[Item]):
             points, occupancies = points[chosen], occupancies[chosen]
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
         near = self.shapes.near(shape, near_start, self.near_count) if self.near_count else ()
-        return Item(shape, image, points, occupancies, share, rotation, crop, *near)
+        window = self.window_of(draw, self.frame(image))
+        return Item(shape, image, points, occupancies, share, rotation, window, *near)
+
+    def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """The window around the object of an image (`framing.object_window`), where images are framed."""
+        return object_window(image, self._images.fill) if self._images.framing == "object" else None
+
+    def window_of(self, draw: Draw, frame: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        """What the encoder is to see of an image: its frame moved, and of that the crop."""
+        if draw.jitter is not None and frame is not None:
+            frame = moved(frame, *draw.jitter)
+        if draw.crop is None:
+            return frame
+        return within(np.array([0.0, 0.0, 1.0, 1.0], np.float32) if frame is None else frame, draw.crop)
 
     def window(self, shape: int) -> int:
         """Points that are read: at least what is asked for, repeated where a shape has fewer."""
@@ -194,14 +224,20 @@ class TrainingItems(Dataset[Item]):
         view = int(rng.integers(self.shapes.views(shape)))
         room = max(0, self.shapes.points_of(shape) - self.window(shape))
         start = 8 * int(rng.integers(room // 8 + 1))
-        crop = WHOLE
+        crop = None
         if self._crop < 1.0:
             edge = rng.uniform(self._crop, 1.0) ** 0.5
-            crop = np.array([edge, *rng.uniform(0.0, 1.0 - edge, 2)], np.float32)
-        if not self.near_count:
-            return Draw(view, start, crop, 0)
-        near_room = max(0, self.shapes.near_of(shape) - self.near_count)
-        return Draw(view, start, crop, 8 * int(rng.integers(near_room // 8 + 1)))
+            crop = np.array([edge, *rng.uniform(0.0, 1.0 - edge, 2)])
+        near = 0
+        if self.near_count:
+            room = max(0, self.shapes.near_of(shape) - self.near_count)
+            near = 8 * int(rng.integers(room // 8 + 1))
+        return Draw(view, start, crop, near, self._jitter(rng) if self._images.jitters else None)
+
+    def _jitter(self, rng: np.random.Generator) -> Jitter:
+        images = self._images
+        shift, scale = rng.uniform(-images.shift, images.shift, 2), rng.uniform(-images.scale, images.scale)
+        return Jitter(shift, 1.0 + scale, np.radians(rng.uniform(-images.roll, images.roll)))
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
@@ -222,8 +258,8 @@ def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.in
 class ValidationItems(Dataset[Item]):
     """View 0 (as ONet) and the first `validation_points` points of every shape."""
 
-    def __init__(self, shapes: ShapeSet, train: Train) -> None:
-        self.shapes, self._count = shapes, train.validation_points
+    def __init__(self, shapes: ShapeSet, train: Train, images: Images = WHOLE_IMAGES) -> None:
+        self.shapes, self._count, self._images = shapes, train.validation_points, images
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -231,4 +267,6 @@ class ValidationItems(Dataset[Item]):
     def __getitem__(self, shape: int) -> Item:
         points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
         image, rotation = self.shapes.image(shape, 0), self.shapes.rotation(shape, 0)
-        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation, WHOLE)
+        framed = self._images.framing == "object"
+        window = object_window(image, self._images.fill) if framed else None
+        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation, window)

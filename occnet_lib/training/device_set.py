@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch import Batch
+from .batch import Batch, stacked
 from .dataset import ShapeSet, TrainingItems
 
 # Of the device's free memory, what data may take; the rest is for weights and activations.
@@ -33,10 +34,12 @@ class DeviceSet:
         near = shapes.near_of(0) if items.near_count else 0
         self._near = torch.zeros(len(shapes), near, 3, dtype=torch.float16, device=device)
         self._near_occupancies = torch.zeros(len(shapes), near, dtype=torch.bool, device=device)
+        self._frames: list[list[NDArray[np.float32] | None]] = []
         rotations = np.zeros((len(shapes), len(views), 3, 3), np.float32)
         for shape in range(len(shapes)):
             images = [shapes.image(shape, view) for view in views]
             points, occupancies = shapes.points(shape, 0, count)
+            self._frames.append([items.frame(image) for image in images])
             self._images[shape] = torch.from_numpy(np.stack(images)).to(device)
             self._points[shape] = torch.from_numpy(points).to(device)
             self._occupancies[shape] = torch.from_numpy(occupancies).to(device)
@@ -64,7 +67,10 @@ class DeviceSet:
             [(shape, draw.view, draw.start, draw.near) for (_, shape), draw in zip(pairs, draws, strict=True)]
         )
         shapes, views, starts, near_starts = self._moved(torch.from_numpy(index)).unbind(1)
-        crops = self._moved(torch.from_numpy(np.stack([draw.crop for draw in draws])))
+        frames = [self._frames[shape][draw.view] for (_, shape), draw in zip(pairs, draws, strict=True)]
+        windows = self._moved(
+            stacked([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)])
+        )
         window = self._items.window(pairs[0][1])
         places = (starts[:, None] + torch.arange(window, device=self._device)) % self._points.shape[1]
         occupancies = self._occupancies[shapes[:, None], places]
@@ -77,7 +83,7 @@ class DeviceSet:
         near_places = near_starts[:, None] + torch.arange(self._items.near_count, device=self._device)
         near_places = near_places % max(1, self._near.shape[1])
         near = self._near[shapes[:, None], near_places], self._near_occupancies[shapes[:, None], near_places]
-        return Batch(shapes, images, points, occupancies, shares, rotations, crops, *near)
+        return Batch(shapes, images, points, occupancies, shares, rotations, windows, *near)
 
     def _moved(self, values: Tensor) -> Tensor:
         if self._device.type == "cuda":

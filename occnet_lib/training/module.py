@@ -57,8 +57,7 @@ class OccupancyModule(LightningModule):
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
-        crops = batch.crops if self._train.crop < 1.0 else None
-        images = encoder_input(batch.images, self._train.image_size, crops)
+        images = encoder_input(batch.images, self._train.image_size, batch.windows)
         points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
         logits = self.network(images, points, batch.rotations).float()
         logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)

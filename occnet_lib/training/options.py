@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from occnet_lib import __version__
-from occnet_lib.config import Config, Model, Train, digest
+from occnet_lib.config import Config, Images, Model, Train, digest
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.precision import multiplies_bf16
 from occnet_lib.storage.atomic import replacing
@@ -100,7 +100,9 @@ def _lacking_to_compile() -> str:
     return ""
 
 
-def run_digest(model: Model, train: Train, seed: int, training: ShapeSet, validation: ShapeSet) -> str:
+def run_digest(
+    model: Model, images: Images, train: Train, seed: int, training: ShapeSet, validation: ShapeSet
+) -> str:
     """A name for all that decides the result; a training with another one is not continued.
 
     The number of steps belongs to it only where the learning rate depends on it, so that a training at
@@ -109,7 +111,7 @@ def run_digest(model: Model, train: Train, seed: int, training: ShapeSet, valida
     left_out = {*_CIRCUMSTANCES, *(["steps"] if train.schedule == "constant" else [])}
     keys = train.model_dump(mode="json", exclude=left_out)
     data = [training.fingerprint(), validation.fingerprint()]
-    return digest(VERSIONS["train"], model, keys, seed, data)
+    return digest(VERSIONS["train"], model, images, keys, seed, data)
 
 
 def about(config: Config, model_name: str) -> dict[str, Any]:
@@ -117,6 +119,8 @@ def about(config: Config, model_name: str) -> dict[str, Any]:
     return {
         "model_name": model_name,
         "model": config.models[model_name].model_dump(mode="json"),
+        "images": config.images_of(model_name).model_dump(mode="json"),
+        "view_size": config.views.image_size,
         "train": config.train.model_dump(mode="json"),
         "seed": config.seed,
         "occnet": __version__,

@@ -84,10 +84,11 @@ def _train(
     where: Place,
 ) -> None:
     (training, validation), model, device = sets, config.models[model_name], where.device
+    images = config.images_of(model_name)
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     bf16 = options.uses_bf16(section, device)
-    digest = options.run_digest(model, section, config.seed, training, validation)
+    digest = options.run_digest(model, images, section, config.seed, training, validation)
     first_process = rank_of_task() == 0
     if first_process:
         _remove_unfinished(folder)
@@ -110,7 +111,9 @@ def _train(
     if first_process:
         options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
     # As the configuration has it: processes that are started for each validation would decode all of it each time.
-    keeper = _bookkeeping(folder, config.train, about, validation, bf16, digest)
+    keeper = _bookkeeping(
+        folder, config.train, about, ValidationItems(validation, section, images), bf16, digest
+    )
     if state and first >= section.steps:
         _log.info("%s is trained already (%d steps)", model_name, first)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
@@ -118,7 +121,7 @@ def _train(
             keeper.restore_files()
         return
     del state  # Lightning reads the file again
-    items = TrainingItems(training, section, config.seed)
+    items = TrainingItems(training, section, config.seed, images)
     loader = training_loader(items, section, config.seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
@@ -131,14 +134,13 @@ def _train(
 
 
 def _bookkeeping(
-    folder: Path, section: Train, about: dict[str, Any], validation: ShapeSet, bf16: bool, digest: str
+    folder: Path, section: Train, about: dict[str, Any], items: ValidationItems, bf16: bool, digest: str
 ) -> Bookkeeping:
-    if len(validation) == 0:
+    if len(items) == 0:
         _log.warning(
             "no shape in the validation split: the last network of %s counts as the best", about["model_name"]
         )
         return Bookkeeping(folder, section, about, None, None, bf16, digest)
-    items = ValidationItems(validation, section)
     batches = validation_loader(items, section.loading_processes)
     return Bookkeeping(folder, section, about, batches, Pictures(items), bf16, digest)
 

@@ -61,7 +61,7 @@ def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16:
     network.eval()
     try:
         with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            codes = network.encode(encoder_input(batch.images, image_size))
+            codes = network.encode(encoder_input(batch.images, image_size, batch.windows))
             rows = []
             for code, points, rotation in zip(codes, batch.points, batch.rotations, strict=True):
                 parts = [

@@ -104,7 +104,7 @@ def test_presets_by_a_word_by_a_key_and_changed(project):
     models = check({"models": {"a": "seed-b0-fc", "b": {"preset": "seed-b0-fc", "hidden": 256}}}).models
     assert (models["a"].encoder, models["a"].decoder, models["a"].hidden) == ("efficientnet_b0", "fc", 128)
     assert models["b"] == models["a"].model_copy(update={"hidden": 256})
-    assert check({"models": {"onet": "onet"}}).models["onet"] == Model(pretrained=True)
+    assert check({"models": {"onet": "onet"}}).models["onet"] == Model(pretrained=True, framing="camera")
     for name in PRESETS:
         assert Model(preset=name) == Model(**PRESETS[name])
     assert set(get_args(Preset)) == {"", *PRESETS}

@@ -516,25 +516,6 @@ def test_resizing_in_8_bits_is_that_in_floats_but_for_rounding(monkeypatch):
         torch.testing.assert_close(rounded, exact, atol=1.01 / 255, rtol=0)
 
 
-def test_crops_of_pictures(monkeypatch):
-    monkeypatch.setattr(images, "_in_8_bits", lambda pixels: False)  # in floats, as on a GPU
-    rng = np.random.default_rng(0)
-    pixels = torch.from_numpy(rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8))
-    whole = torch.tensor([[1.0, 0.0, 0.0]]).expand(3, 3)
-    for size in (40, 24, 56):
-        torch.testing.assert_close(
-            encoder_input(pixels, size, whole), encoder_input(pixels, size), atol=2e-3, rtol=0
-        )
-    # A crop of whole pixels at their own size; the three pictures have different ones.
-    crops = torch.tensor([[0.5, 0.0, 0.25], [0.5, 0.5, 0.0], [0.5, 0.25, 0.5]])
-    found = encoder_input(pixels, 40, crops)
-    for i, (left, top) in enumerate(((0, 10), (20, 0), (10, 20))):
-        part = pixels[i : i + 1, top : top + 20, left : left + 20]
-        expected = encoder_input(part, 40)
-        torch.testing.assert_close(found[i, :, 2:-2, 2:-2], expected[0, :, 2:-2, 2:-2], atol=1e-5, rtol=0)
-    assert found.is_contiguous(memory_format=torch.channels_last)
-
-
 def test_a_network_survives_its_file(tmp_path):
     network = OccupancyNetwork(SMALL).eval()
     shaken(network.decoder)  # the encoder's numbers would overflow

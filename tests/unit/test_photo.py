@@ -246,7 +246,7 @@ def test_what_a_shadow_cannot_be_told_from_is_refused(tmp_path):
     pale = before(230, np.zeros((300, 400), bool), noise=3.0)
     pale[chair()] -= 20
     pale[200:225, 145:165] = 80
-    with pytest.raises(ImageError, match="hardly differs"):
+    with pytest.raises(ImageError, match=r"hardly differs|cannot be distinguished"):
         photo_module.load_photo(save(tmp_path, pale))
 
 

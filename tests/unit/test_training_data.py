@@ -111,8 +111,9 @@ def test_crops_are_random_squares_of_their_share(shard):
     train = Train(points=64, crop=0.5)
     items = TrainingItems(ShapeSet([shard], train), train, 0)
     plain = TrainingItems(items.shapes, Train(points=64), 0)
-    crops = np.array([items[epoch, 0].crop for epoch in range(300)])
-    edge, corner = crops[:, 0], crops[:, 1:]
+    windows = np.array([items[epoch, 0].window for epoch in range(300)])
+    edge, corner = windows[:, 2], windows[:, :2]
+    np.testing.assert_array_equal(edge, windows[:, 3])
     assert 0.5 <= edge.min() ** 2 < 0.52
     assert 0.98 < edge.max() ** 2 <= 1
     assert corner.min() >= 0
@@ -121,7 +122,7 @@ def test_crops_are_random_squares_of_their_share(shard):
     a, b = items[7, 1], plain[7, 1]  # nothing else changes by it
     np.testing.assert_array_equal(a.points, b.points)
     np.testing.assert_array_equal(a.image, b.image)
-    np.testing.assert_array_equal(b.crop, [1, 0, 0])
+    assert b.window is None
 
 
 def test_a_loader_goes_on_where_another_stopped(shard):
