@@ -27,7 +27,8 @@ def encoder_input(images: Tensor, size: int, windows: Tensor | None = None) -> T
     """
     if windows is not None and len(windows):
         # In the precision of floats also where the network around computes in less.
-        with torch.autocast(images.device.type, enabled=False):
+        device = images.device.type if images.device.type in ("cpu", "cuda") else "cpu"
+        with torch.autocast(device, enabled=False):
             seen = _windows(images, size, windows)
     else:
         seen = _whole(images.permute(0, 3, 1, 2), size)
@@ -60,8 +61,8 @@ def _rounded(pixels: Tensor, size: int) -> Tensor:
 def _windows(images: Tensor, size: int, windows: Tensor) -> Tensor:
     """(B, 3, size, size) float32 of windows of (B, H, W, 3) uint8."""
     height, width = images.shape[1:3]
-    scale = windows.new_tensor([width, height, width, height])
-    boxes = (windows[:, :4] * scale).round()
+    left, top, across, down = windows[:, :4].unbind(1)
+    boxes = torch.stack([left * width, top * height, across * width, down * height], dim=1).round()
     boxes[:, 2:].clamp_(min=1.0)
     resize = _cut if _in_8_bits(images) else _filtered
     if windows.shape[1] < 5:
@@ -113,12 +114,16 @@ def _filter(start: Tensor, extent: Tensor, length: int, size: int) -> Tensor:
 
 
 def _sums(centres: Tensor, support: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(B, size, 1) sums of the weights over all pixels of a box, also those outside of the image."""
-    reach = int(support.max().ceil()) + 1
-    offsets = torch.arange(-reach, reach + 1, device=centres.device, dtype=torch.float32)
-    pixels = centres.floor() + 0.5 + offsets
-    weights = (1.0 - (pixels - centres).abs() / support).clamp_(min=0.0)
-    return (weights * ((pixels > low) & (pixels < high))).sum(-1, keepdim=True)
+    """(B, size, 1) sums of the weights over all pixels of a box, also those outside of the image.
+
+    On either side of a centre they are an arithmetic series; a loop would have to wait for the device's numbers.
+    """
+    middle = (centres - 0.5).floor()
+    first = (torch.maximum(centres - support, low) - 0.5).ceil()
+    last = (torch.minimum(centres + support, high) - 0.5).floor()
+    before, behind = (middle - first + 1).clamp(min=0.0), (last - middle).clamp(min=0.0)
+    mean_before, mean_behind = (first + middle + 1) / 2 - centres, (middle + last + 2) / 2 - centres
+    return before * (1.0 + mean_before / support) + behind * (1.0 - mean_behind / support)
 
 
 def _turned(images: Tensor, angles: Tensor, finer: int) -> Tensor:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from occnet_lib.config import Model, Train
+from occnet_lib.config import Images, Model, Train
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.storage.shards import Shard
@@ -32,7 +32,13 @@ from occnet_lib.training.data_module import (
     training_loader,
     validation_loader,
 )
-from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems, balanced_choice
+from occnet_lib.training.dataset import (
+    WHOLE_IMAGES,
+    ShapeSet,
+    TrainingItems,
+    ValidationItems,
+    balanced_choice,
+)
 from occnet_lib.training.device_set import DeviceSet, balanced_choices
 from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
 from occnet_lib.training.validation import THRESHOLDS, validate
@@ -386,7 +392,8 @@ def test_a_step_asks_no_tensor_for_its_value(shard, options, variant, monkeypatc
     train = Train(points=64, image_size=32, batch_size=4, near_points=40).model_copy(update=options)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL.model_copy(update=variant), train, shapes.names).to("meta")
-    loader = DeviceLoader(TrainingItems(shapes, train, 0), 4, 0, "meta")
+    images = Images() if options else WHOLE_IMAGES
+    loader = DeviceLoader(TrainingItems(shapes, train, 0, images), 4, 0, "meta")
     for step, batch in enumerate(first_batches(loader, 3), 1):
         loss = module.training_step(batch, step)
         loss.backward()
@@ -403,7 +410,8 @@ def test_a_step_on_a_gpu_never_waits_for_it(shard, options):
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names).cuda()
     optimizer = module.configure_optimizers()["optimizer"]
-    batches = iter(training_loader(TrainingItems(shapes, train, 0), train, 0, "cuda"))
+    images = Images() if options else WHOLE_IMAGES
+    batches = iter(training_loader(TrainingItems(shapes, train, 0, images), train, 0, "cuda"))
     for step in range(1, 4):
         torch.cuda.set_sync_debug_mode("error" if step > 1 else "default")  # the first makes the set
         try:

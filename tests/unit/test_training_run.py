@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, Model, Train
+from occnet_lib.config import Config, Images, Model, Train
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks import gpus
@@ -546,7 +546,7 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
     torch.manual_seed(seeds.entropy(0, "train") % 2**63)
     module = OccupancyModule(MODEL, section, shapes.names)
     optimizer = module.configure_optimizers()["optimizer"]
-    items, order = TrainingItems(shapes, section, 0), BatchOrder(len(shapes), 2, 0)
+    items, order = TrainingItems(shapes, section, 0, Images()), BatchOrder(len(shapes), 2, 0)
     order.processes, losses = 2, []
     for step in range(3):
         optimizer.zero_grad()
