@@ -34,8 +34,9 @@ $(VENV)/.tools: envs/tools.txt $(VENV)/.complete
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c envs/requirements.txt -r envs/tools.txt
 	@touch $@
 
+# Without --quiet, which drops warnings before --strict counts them.
 docs: $(VENV)/.tools  ## the documentation site, in site/; warnings are errors
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH="$(CURDIR)" $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH="$(CURDIR)" $(BIN)/mkdocs build --strict
 	@echo "The site is at $(CURDIR)/site/index.html"
 
 release-check: $(VENV)/.tools  ## build sdist and wheel, install the wheel into a clean environment and use it
