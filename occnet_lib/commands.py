@@ -83,6 +83,9 @@ def _watertight(args: argparse.Namespace, config: Config) -> None:
     status, reason = judge({"watertight": closed.audit}, config.audit)
     if status != "ok":
         logger.warning("%s: %s", args.out, reason)
+    if closed.audit["method"] == "exact" and closed.audit["faces_ratio"] > 1.0:
+        text = "%s: the mesh is closed and keeps its own %d faces, more than watertight.max_faces: %d"
+        logger.warning(text, args.out, closed.audit["faces_out"], config.watertight.face_limit)
     say(json.dumps(closed.audit, indent=2, default=float))
 
 

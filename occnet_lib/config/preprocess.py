@@ -68,7 +68,8 @@ class Watertight(Section):
     )
     max_faces: Count | Literal["auto"] = Field(
         "auto",
-        description="faces after quadric simplification; auto: 20000 at resolution 256, growing with its square",
+        description="faces after quadric simplification; auto: 20000 at resolution 256, growing with its square; a mesh "
+        "that is closed already keeps its own",
     )
 
     @field_validator("image_size")
@@ -210,6 +211,6 @@ class Audit(Section):
     faces: float = Field(
         1.25,
         ge=1.0,
-        description="times `watertight.max_faces`: a closed mesh that keeps more faces becomes `warn`, as fewer would "
+        description="times `watertight.max_faces`: a rebuilt mesh that keeps more faces becomes `warn`, as fewer would "
         "open it or cost its shape",
     )

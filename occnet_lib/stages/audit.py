@@ -50,7 +50,9 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
         if level:
             yield level, f"closed by force (audit.repaired: {config.repaired})"
     ratio = closed.get("faces_ratio")
-    if ratio is not None and ratio > config.faces:
+    if (
+        ratio is not None and ratio > config.faces and closed.get("method") != "exact"
+    ):  # which has its own faces
         count = closed.get("faces_out")
         yield 1, f"{count} faces, {ratio:.3g} times watertight.max_faces, above audit.faces {config.faces:g}"
     yield from _below(

@@ -38,7 +38,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         the closed mesh in the unit frame, with vertices that float32 holds exactly; it stays closed where a reader
         merges equal vertices. Its audit holds `method` (exact: the input's own faces), `input_defect` (why they could
         not be kept), `bodies` (united ones), `faces_in`, `faces_fused` (before simplification), `faces_out`,
-        `faces_ratio` (to the face limit, of a rebuilt mesh), `closed`, `repaired`, `components_removed`,
+        `faces_ratio` (to `max_faces`), `closed`, `repaired`, `components_removed`,
         `hollows_filled`, `gaps_closed`, `widest_gap` (`tsdf.Fused`), `self_intersecting` (faces),
         `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that of
         the input being 1), `voxel` (spacing of the samples),
@@ -61,7 +61,10 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     closed = _keep(unit, config, audit) if config.method == "auto" else None
     if closed is None:
         closed, unit = _rebuild(unit, config, rng, audit)
-    audit["faces_out"] = len(closed.faces)
+    audit |= {"faces_out": len(closed.faces), "faces_ratio": len(closed.faces) / config.face_limit}
+    if audit["method"] == "exact" and len(closed.faces) > config.face_limit:
+        text = "it is closed and keeps its own %d faces, more than watertight.max_faces: %d"
+        log.info(text, len(closed.faces), config.face_limit)
     audit |= measure(closed, unit, audit["voxel"], config.gap_width / 2.0, rng)
     if not audit["closed"]:
         raise MeshError("the result is not a closed surface")
@@ -106,7 +109,6 @@ def _rebuild(
     closed, tangled = untangle.untangle(untangle.part_vertices(simple, voxel), voxel)
     audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
     audit |= {"faces_fused": len(fused.faces), "repaired": repaired}
-    audit |= {"faces_ratio": len(closed.faces) / config.face_limit}
     audit |= {"components_removed": removed, "hollows_filled": filled}
     audit |= {
         "gaps_closed": result.gaps_closed,

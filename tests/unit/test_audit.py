@@ -97,6 +97,7 @@ def test_more_faces_than_wanted_are_said_but_not_a_few_more() -> None:
     assert reason == "150000 faces, 7.5 times watertight.max_faces, above audit.faces 1.25"
     assert judged(faces_ratio=1e9, faces_out=10**9)[0] == "warn"
     assert judged(limits={"faces": 10.0}, faces_ratio=7.5, faces_out=150_000)[0] == "ok"
+    assert judged(method="exact", faces_ratio=7.5, faces_out=150_000) == ("ok", "")  # closed, as it came
 
 
 @pytest.mark.parametrize(

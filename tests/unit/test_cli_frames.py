@@ -207,3 +207,11 @@ def test_a_mesh_of_a_photo_says_in_which_frame_it_is(tmp_path):
         assert read_frame(tmp_path / "a.ply") == MeshFrame(frame)
     write_ply(tmp_path / "b.ply", Mesh(mesh.vertices, mesh.faces))  # those of the workflow
     assert read_frame(tmp_path / "b.ply") == MeshFrame("unit")
+
+
+@pytest.mark.parametrize(("subdivisions", "said"), [(3, ""), (4, "keeps its own 5120 faces, more than")])
+def test_a_closed_mesh_that_keeps_more_faces_than_wanted_says_so(subdivisions, said, occnet, capsys):
+    trimesh.creation.icosphere(subdivisions).export("ball.ply")
+    assert occnet("y", "watertight", "ball.ply", "-o", "closed.ply") == 0
+    error = capsys.readouterr().err
+    assert said in error if said else not error
