@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
@@ -53,7 +55,15 @@ def read_table(path: Path) -> Table:
         raise DataError(f"cannot be read: {error.strerror}", path=path) from error
     header = text.partition("\n")[0].lower()
     delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        return _table(reader, path)
+    except csv.Error as error:
+        raise DataError(f"line {reader.line_num}: {error}", path=path) from error
+
+
+def _table(reader: Any, path: Path) -> Table:
+    """The table that a `csv.reader` reads."""
     columns = [name.strip().lower() for name in next(reader, [])]
     if "id" not in columns or not {"category", "split"} & set(columns):
         raise DataError(
@@ -134,7 +144,7 @@ def read_lists(folder: Path) -> dict[str, str]:
             continue
         try:
             # Editors of Windows begin a file with a byte-order mark.
-            lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+            lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}", path=path) from error
         for line in filter(None, map(str.strip, lines)):

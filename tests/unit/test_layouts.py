@@ -210,6 +210,7 @@ class TestTable:
             ("name,class\na,b\n", r"must name id and category or split, but is name, class"),
             ("id,split\na,dev\n", r"line 2: split 'dev' is not one of train, val, test"),
             ("id,split\na,val\na,test\n", r"line 3: a has two rows that differ"),
+            (f"id,split\n{'a' * 200_000},val\n", r"line 2: field larger than field limit"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path: Path, text: str, message: str) -> None:
@@ -226,6 +227,16 @@ def test_lists_with_a_byte_order_mark(tmp_path: Path) -> None:
     for split, name in (("train", "a"), ("val", "b"), ("test", "c")):
         (tmp_path / f"chair/{split}.lst").write_bytes(b"\xef\xbb\xbf" + name.encode() + b"\r\n")
     assert splits(tmp_path) == {"chair/a": "train", "chair/b": "val", "chair/c": "test"}
+
+
+def test_names_with_line_separators_in_lists_and_tables(tmp_path: Path) -> None:
+    odd = "a\N{LINE SEPARATOR}b"
+    touch(tmp_path, f"chair/{odd}.obj", "chair/c.obj")
+    (tmp_path / "chair/train.lst").write_text(f"{odd}\n")
+    (tmp_path / "chair/test.lst").write_text("c\n")
+    assert sorted(splits(tmp_path, split={"val": 0}).values()) == ["test", "train"]
+    (tmp_path / "meta.csv").write_text(f'id,split\n"{odd}",val\nc,train\n')
+    assert sorted(splits(tmp_path, table="meta.csv").values()) == ["train", "val"]
 
 
 def test_lists_without_validation_give_some_of_the_training_shapes(tmp_path: Path) -> None:
