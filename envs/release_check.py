@@ -20,9 +20,21 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = """\
 watertight: {resolution: 48, views: 30, image_size: 128, max_faces: 1500}
 points: {uniform: 1000, surface: 1000}
-views: {count: 2, image_size: 64, renderer: RENDERER}
+views: {count: 2, renderer: RENDERER}
 evaluate: {surface: 1000}
 demo: {categories: [chair], shapes_per_category: 1}
+models: {onet: null, tiny: {hidden: 32, c_dim: 32, blocks: 2}}
+train: {steps: 80, batch_size: 2, points: 512, image_size: 32, learning_rate: 3.0e-3, accelerator: cpu, threads: 1,
+  validate_every: 40, validation_points: 1000}
+reconstruct: {resolution0: 16, upsampling_steps: 1, refine_steps: 2, accelerator: cpu}
+"""
+PACK = """import sys
+import occnet_lib as occnet
+config = occnet.load_config("raycast.yaml")
+closed = occnet.watertight(sys.argv[1], config)
+shape = closed, occnet.sample_points(closed, config), occnet.render_views(sys.argv[1], config)
+for split in ("train", "val"):
+    occnet.write_pack(f"packs/{split}-000.h5", {"chair/one": shape}, split)
 """
 
 
@@ -76,7 +88,7 @@ def install(wheel: Path, venv: Path) -> Path:
 
 
 def use(bin_folder: Path, folder: Path) -> None:
-    """Close, sample, render (by both renderers) and measure a mesh, by the command line and from Python."""
+    """Every stage of one shape: closed, sampled, rendered by both renderers, packed, trained on, reconstructed."""
     folder.mkdir()
     (folder / "raycast.yaml").write_text(SMALL.replace("RENDERER", "raycast"))
     (folder / "auto.yaml").write_text(SMALL.replace("RENDERER", "auto"))
@@ -96,9 +108,11 @@ def use(bin_folder: Path, folder: Path) -> None:
     run(occnet, "views", raw, *common, "-o", "raycast", cwd=folder)
     run(occnet, "views", raw, "--config", "auto.yaml", "-o", "auto", cwd=folder)  # reads the shaders
     run(occnet, "evaluate", "closed.ply", "closed.ply", *common, cwd=folder)
-    code = "import occnet_lib as occnet; print(len(occnet.load_mesh('closed.ply').faces))"
-    faces = int(run(bin_folder / "python", "-c", code, cwd=folder))
-    sys.stdout.write(f"occnet {version}: a mesh of {faces} faces, its points and views\n")
+    run(bin_folder / "python", "-c", PACK, raw, cwd=folder)
+    run(occnet, "train", "packs", *common, "--model", "tiny", "-o", "run", cwd=folder)
+    photo = ("raycast/00.png", "--checkpoint", "run/best.ckpt")
+    text = run(occnet, "reconstruct", *photo, *common, "-o", "mesh.glb", cwd=folder)
+    sys.stdout.write(f"occnet {version}: {text.splitlines()[-1]}\n")
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:

@@ -1,0 +1,58 @@
+"""The tutorial's commands, read from its page, in their order, with smaller numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from occnet_lib.config import merge
+
+from .checkout import TINY, make_checkout
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+SMALLER = {
+    **{section: TINY[section] for section in ("watertight", "points", "reconstruct", "analyse")},
+    "views": {"count": 4},
+    "demo": {"shapes_per_category": 8},
+    "dataset": {"split": {"val": 0.2, "test": 0.3}},
+    "models": {"small": {"hidden": 32, "c_dim": 32, "blocks": 2}},
+    "train": {
+        **{"steps": 40, "batch_size": 8, "warmup": 5, "ema": 0.9, "learning_rate": 3e-3},
+        **{"validate_every": 20, "checkpoint_every": 20, "validation_points": 2000},
+    },
+    "evaluate": {"surface": 2000, "bootstrap": 50},
+}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.S | re.M)
+
+
+def test_the_commands_of_the_tutorial_work(tmp_path, project):
+    checkout = make_checkout(tmp_path / "project", project)
+    page = (project / "docs/tutorial.md").read_text(encoding="utf-8")
+    (settings,) = blocks(page, "yaml")
+    tutorial = yaml.safe_load(settings)
+    (checkout.path / "tutorial.yaml").write_text(yaml.safe_dump(merge(tutorial, SMALLER)))
+    environment = {
+        **checkout.environment(),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    assert [line.split()[0] for line in lines].count("snakemake") == 2
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=checkout.path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-6000:]}"
+    for name in re.findall(r"`(results/tutorial/[\w./]+)`", page):
+        assert (checkout.path / name).exists(), name
+    for name in ("closed.ply", "points.npz", "views/00.png", "mesh.ply"):
+        assert (checkout.path / name).is_file()
