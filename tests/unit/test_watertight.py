@@ -281,6 +281,7 @@ def test_all_real_meshes_come_out_closed(real_data: Path) -> None:
     with (real_data / "dev" / "manifest.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) >= 60
+    tangled = 0
     for row in rows:
         loaded = trimesh.load(real_data / "dev" / row["file"], force="mesh", process=False)
         mesh = Mesh(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32))
@@ -290,5 +291,10 @@ def test_all_real_meshes_come_out_closed(real_data: Path) -> None:
         assert sound.closed, row["id"]
         assert sound.euler % 2 == 0, row["id"]
         assert not result.audit["repaired"], row["id"]
+        assert result.audit["ragged"] == 0.0, row["id"]
+        tangled += result.audit["self_intersecting"] > 0
+        # Readers merge equal vertices by default.
+        assert trimesh.Trimesh(result.mesh.vertices, result.mesh.faces).is_watertight, row["id"]
         assert result.audit["surface_error_mean"] < 1.5 / 128, row["id"]
         assert 0.98 < result.audit["edge_ratio"] < 1.02, row["id"]
+    assert tangled <= len(rows) // 20
