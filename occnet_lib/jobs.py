@@ -176,13 +176,15 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "baseline": (jobs_results.baseline, ("kind", "pack", "out")),
     "evaluate": (jobs_results.evaluate, ("model", "meshes", "pack", "out")),
     "evaluate_views": (jobs_results.evaluate_views, ("checkpoint", "model", "pack", "out")),
+    "photograph": (jobs_results.photograph, ("pack", "out")),
+    "evaluate_photos": (jobs_results.evaluate_photos, ("checkpoint", "model", "photos", "pack", "out")),
     "summarise": (jobs_results.summarise, ("out",)),
     "statistics": (jobs_results.statistics, ("out",)),
     "projections": (jobs_results.projections, ("out",)),
     "embedding": (jobs_results.embedding, ("checkpoint", "out")),
     "report": (jobs_results.report, ("out",)),
 }
-_PATHS = ("out", "table", "shapes", "pack", "checkpoint", "meshes")
+_PATHS = ("out", "table", "shapes", "pack", "checkpoint", "meshes", "photos")
 
 
 def add_parsers(parser: argparse.ArgumentParser) -> None:

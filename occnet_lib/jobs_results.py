@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from .config import Config
@@ -93,6 +94,33 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
     return f"evaluate: {args.out}: {len(rows)} views"
 
 
+def photograph(args: argparse.Namespace, config: Config) -> str:
+    """Photos of the shapes of a shard, by another renderer than the views'."""
+    from .evaluation.photos import write_photos
+    from .rendering.photographs import photograph as shoot
+    from .storage.shards import Shard
+
+    shard = Shard(sound(config, args.pack))
+    write_photos(shard, shoot, config.evaluate.photos, config.seed, args.out)
+    return f"evaluate: {args.out}: {config.evaluate.photos} photos of {len(shard)} shapes"
+
+
+def evaluate_photos(args: argparse.Namespace, config: Config) -> str:
+    """IoU of a network's field for the photos of a shard, read as `occnet reconstruct` reads them."""
+    from .evaluation.photos import evaluate_photos as measure
+    from .reconstruction.extract import threshold_logit
+    from .reconstruction.network_field import Reconstructor, one_thread
+    from .reconstruction.photo import photo_logits
+
+    _spread_over_gpus(config)
+    network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
+    level = threshold_logit(network.threshold)
+    with one_thread():
+        rows = measure(partial(photo_logits, network), level, pack, args.photos, config, args.model, args.out)
+    refused = sum(row["status"] == "failed" for row in rows)
+    return f"evaluate: {args.out}: {len(rows)} photos, {refused} refused"
+
+
 def summarise(args: argparse.Namespace, config: Config) -> str:
     """Tables over shapes, classes, models and pairs of models."""
     from .evaluation.summary import DIFFERENCES
@@ -107,7 +135,11 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
     ]
     fields = config.models if config.evaluate.views else ()
     views = [row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.views.csv")]
-    tables = summarise_rows(measured, config, views)
+    fields = config.models if config.evaluate.photos else ()
+    photos = [
+        row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.photos.csv")
+    ]
+    tables = summarise_rows(measured, config, views, photos)
     for name, rows in tables.items():
         write_rows(folder / f"{name}.csv", rows, DIFFERENCES if name == "differences" else ())
     return f"evaluate: {args.out}"

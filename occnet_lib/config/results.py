@@ -57,6 +57,11 @@ class Evaluate(Section):
         24,
         description="views of a test shape by which a network's field is measured, besides its mesh; 0: none",
     )
+    photos: Natural = Field(
+        3,
+        description="photos of a test shape by a renderer that training never uses, measured through the code of "
+        "`occnet reconstruct`; 0: none",
+    )
     view_points: Count = Field(2048, description="points a view at which the field is asked")
     original: Literal["none", "floor", "all"] = Field(
         "floor",

@@ -27,16 +27,22 @@ DIFFERENCES = (
     "shapes",
     *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")),
 )
-EXTRAS = (*VIEW_METRICS, *ORIGINAL_METRICS)
+PHOTO_METRICS = ("iou_photos", "iou_photos_sd")
+"""Mean and standard deviation of the IoU over the photos of a shape (evaluation.photos)."""
+
+EXTRAS = (*VIEW_METRICS, *PHOTO_METRICS, *ORIGINAL_METRICS)
 """Columns that not every row has a number in; their means are over those that have."""
 
 
 def summarise(
-    rows: Iterable[Mapping[str, Any]], config: Config, views: Iterable[Mapping[str, Any]] = ()
+    rows: Iterable[Mapping[str, Any]],
+    config: Config,
+    views: Iterable[Mapping[str, Any]] = (),
+    photos: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Rows]:
     """Gather the rows of `evaluate_shard` and `evaluate_views`, as they are or as read from their tables.
 
-    * shapes: all the rows, with the mean and the spread over a shape's views;
+    * shapes: all the rows, with the mean and the spread over a shape's views and over its photos;
     * classes: mean of every metric over the shapes of a class, with numbers of shapes and failed ones;
     * models: mean of the class means, as the paper reports it, with `<metric>_low` and `<metric>_high`,
       the 2.5 % and 97.5 % quantiles of that number over bootstrap samples of the shapes within each class
@@ -50,11 +56,14 @@ def summarise(
         rows: of all models and shards.
         config: `evaluate.bootstrap` and `seed` are used.
         views: rows of the models whose fields were measured for several views.
+        photos: rows of the models whose fields were measured for photos.
 
     Raises:
         DataError: a row lacks a column or has something that is no number.
     """
     by_views = spread(views)
+    for shape, of_photos in spread(photos).items():
+        by_views.setdefault(shape, {}).update(zip(PHOTO_METRICS, of_photos.values(), strict=True))
     shapes = [_checked(row, by_views) for row in rows]
     groups: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     for row in shapes:

@@ -20,6 +20,7 @@ from .cutout import Cutout, MaskSource, cut_out
 from .image_file import read_image
 
 if TYPE_CHECKING:
+    from .network_field import Reconstructor
     from .reconstruct import Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,18 @@ def mesh_of_photo(
     known = network.framing, network.view_size, mask, as_is
     images = [network_image(path, *known)[0] for path in photos]
     return network(images, seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem), normals=True)
+
+
+def photo_logits(
+    network: Reconstructor, photo: Path, rotation: NDArray[np.floating], points: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Logits (N,) of points (N, 3) of the unit frame for a photo, whose camera has a rotation (3, 3).
+
+    Raises:
+        ImageError: as `network_image`.
+    """
+    image, _ = network_image(photo, network.framing, network.view_size)
+    return network.logits(image[None], rotation[None], points)[0]
 
 
 def network_image(

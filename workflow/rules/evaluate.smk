@@ -60,6 +60,61 @@ rule evaluate_views:
         f"{occnet('evaluate_views')} --checkpoint {{input.checkpoint:q}} --model {{wildcards.model:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
 
 
+rule photograph_shard:
+    """Photos of one shard's shapes by a renderer that training never uses."""
+    input:
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+    output:
+        photos=directory(f"{RESULTS}/photos/{{shard}}"),
+    log:
+        f"{RESULTS}/logs/photos/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/photos/{{shard}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        seed=CONFIG.seed,
+        photos=CONFIG.evaluate.photos,
+        versions=versions("evaluate"),
+    message:
+        "evaluate: photos of shard {wildcards.shard}"
+    shell:
+        f"{occnet('photograph')} --pack {{input.shard:q}} --out {{output.photos:q}}"
+
+
+rule evaluate_photos:
+    """IoU of one network's field for the photos of one shard's shapes."""
+    input:
+        checkpoint=rules.train_model.output.best,
+        photos=rules.photograph_shard.output.photos,
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+    output:
+        table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.photos.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.photos.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+    params:
+        threshold=CONFIG.reconstruct.threshold,
+        points=CONFIG.evaluate.view_points,
+        versions=versions("reconstruct", "evaluate"),
+    message:
+        "evaluate: photos of shard {wildcards.shard} by {wildcards.model}"
+    shell:
+        f"{occnet('evaluate_photos')} --checkpoint {{input.checkpoint:q}} --model {{wildcards.model:q}} --photos {{input.photos:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
+
+
 rule evaluate:
     """Tables of metrics of all models and baselines."""
     input:
@@ -72,6 +127,11 @@ rule evaluate:
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
             "test",
             model=MODELS if CONFIG.evaluate.views else [],
+        ),
+        over(
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
+            "test",
+            model=MODELS if CONFIG.evaluate.photos else [],
         ),
     output:
         shapes=f"{RESULTS}/evaluate/shapes.csv",
@@ -103,6 +163,7 @@ rule evaluate:
         shards=names("test"),
         models=[*MODELS, *BASELINES],
         views=CONFIG.evaluate.views,
+        photos=CONFIG.evaluate.photos,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),

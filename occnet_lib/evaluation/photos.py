@@ -1,0 +1,107 @@
+"""What a user's photo gets: the IoU of a network's field for photos that go through the code of `occnet reconstruct`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from occnet_lib import seeds
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError, ImageError
+from occnet_lib.records import Mesh
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.tables import write_rows
+
+from .metrics import iou
+
+Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float64]]]
+"""A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras' rotations (N, 3, 3)."""
+
+PhotoLogits = Callable[[Path, NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
+"""A photo's file, its camera's rotation (3, 3) and points (N, 3) of the unit frame to logits (N,)."""
+
+COLUMNS = ("model", "category", "id", "photo", "iou", "status", "reason")
+CAMERAS = "cameras.json"
+"""File beside the photos of a shape: {"rotations": one 3 x 3 matrix a photo, unit frame to camera}."""
+
+
+def write_photos(shard: Shard, photograph: Photograph, count: int, seed: int, folder: str | Path) -> None:
+    """Write photos of the shapes of a shard as PNGs with an alpha channel; the folder appears whole or not at all.
+
+    Of the shapes the closed meshes are taken, which all packs hold; one without faces (docs/interop.md) gets none.
+
+    Args:
+        shard: pack shard.
+        photograph: mesh, count and generator to photos, as `rendering.photographs.photograph`.
+        count: photos of a shape.
+        seed: of the configuration.
+        folder: to write.
+    """
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        for i, key in enumerate(shard.keys):
+            mesh, place = shard.mesh(i), temporary / key.category / key.id
+            place.mkdir(parents=True)
+            images, rotations = np.zeros((0, 1, 1, 4), np.uint8), np.zeros((0, 3, 3))
+            if len(mesh.faces):
+                images, rotations = photograph(mesh, count, seeds.rng(seed, "photos", key.name))
+            for photo, image in enumerate(images):
+                Image.fromarray(image).save(place / f"{photo}.png")
+            (place / CAMERAS).write_text(json.dumps({"rotations": rotations.tolist()}) + "\n")
+
+
+def evaluate_photos(
+    logits: PhotoLogits,
+    level: float,
+    shard_path: str | Path,
+    folder: str | Path,
+    config: Config,
+    model: str,
+    out_csv: str | Path,
+) -> list[dict[str, Any]]:
+    """Measure a network's field for every photo of every shape of a shard; one row a photo.
+
+    A photo that is refused counts with IoU 0 and its reason.
+
+    Args:
+        logits: the network behind the reading of photos; raises `ImageError` for one that it refuses.
+        level: logit above which a point is inside.
+        shard_path: pack shard with the ground truth.
+        folder: <category>/<id>/{0.png, 1.png, ..., cameras.json}.
+        config: `evaluate.photos` and `evaluate.view_points` are used.
+        model: its name, for the column `model`.
+        out_csv: table to write.
+
+    Raises:
+        DataError: the shard or the folder is missing or broken.
+    """
+    shard, rows = Shard(shard_path), []
+    for i, key in enumerate(shard.keys):
+        place = Path(folder) / key.category / key.id
+        points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
+        about = {"model": model, "category": key.category, "id": key.id}
+        for photo, rotation in enumerate(_rotations(place / CAMERAS)):
+            row = about | {"photo": photo, "iou": 0.0, "status": "ok", "reason": ""}
+            try:
+                inside = logits(place / f"{photo}.png", rotation, points) > level
+                row["iou"] = iou(inside, occupied)
+            except ImageError as error:
+                row |= {"status": "failed", "reason": error.message}
+            rows.append(row)
+    write_rows(Path(out_csv), rows, COLUMNS)
+    return rows
+
+
+def _rotations(path: Path) -> NDArray[np.float64]:
+    try:
+        rotations = np.array(json.loads(path.read_text())["rotations"], dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError("is missing or damaged", path=path, hint="delete the folder and run again") from error
+    return rotations.reshape(-1, 3, 3)
