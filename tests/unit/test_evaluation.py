@@ -145,6 +145,13 @@ def test_every_view_is_measured_and_the_spread_is_over_them(tmp_path):
     assert net["iou_views"] == read["iou_views"]
     assert tables["shapes"][0]["iou_views_sd"] == read["iou_views_sd"]
     assert other["iou_views"] == ""
+    assert net["iou_photos"] == ""
+    photos = [row | {"iou": 0.5 * row["iou"]} for row in rows]
+    both = summarise([row("net", "chair", "a", 0.5)], config, rows, photos)["models"][0]
+    assert both["iou_views"] == read["iou_views"]
+    assert both["iou_photos"] == pytest.approx(0.5 * read["iou_views"])
+    alone = summarise([row("net", "chair", "a", 0.5)], config, (), photos)["models"][0]
+    assert (alone["iou_views"], alone["iou_photos"]) == ("", both["iou_photos"])
     two = Config.model_validate({"evaluate": {"views": 2}})
     assert (
         len(

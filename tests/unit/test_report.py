@@ -203,7 +203,7 @@ class TestWholePage:
     def test_the_oracle_does_not_compete_either_and_views_are_in_the_same_table(self, copy, quick) -> None:
         path = copy / "evaluate" / "models.csv"
         rows = [dict(row) for row in read_rows(path)]
-        seen = {"iou_views": 0.4321, "iou_views_sd": 0.0567}
+        seen = {"iou_views": 0.4321, "iou_views_sd": 0.0567, "iou_photos": 0.3987, "iou_photos_sd": 0.0789}
         rows = [row | (seen if row["model"] == "onet" else {}) for row in rows]
         onet = next(row for row in rows if row["model"] == "onet")
         oracle = onet | {"model": "baseline_oracle", "iou": 0.99}
@@ -212,6 +212,9 @@ class TestWholePage:
         said = rebuilt(copy).text["results"]
         assert "0.432" in said
         assert "± 0.057" in said
+        assert "IoU of photos" in said
+        assert "0.399" in said
+        assert "± 0.079" in said
         assert "0.0123" in said
         assert "baseline: retrieval by onet" in said
         assert "what a perfect memory could reach" in said

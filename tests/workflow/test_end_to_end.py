@@ -28,7 +28,11 @@ def test_everything_is_made_and_the_bad_shape_is_recorded(finished):
     models = rows(finished.results / "evaluate/models.csv")
     kinds = ("class_mean", "nearest_image", "retrieval-tiny", "clustering-tiny-fc", "oracle", "floor")
     assert {"tiny", "tiny-fc", *(f"baseline_{kind}" for kind in kinds)} <= {row["model"] for row in models}
-    assert all(float(row["iou_views"]) >= 0 for row in models if row["model"] in ("tiny", "tiny-fc"))
+    trained = [row for row in models if row["model"] in ("tiny", "tiny-fc")]
+    assert all(float(row[name]) >= 0 for row in trained for name in ("iou_views", "iou_photos"))
+    assert "IoU of photos" in page
+    photos = [row for path in finished.results.glob("evaluate/tiny/*.photos.csv") for row in rows(path)]
+    assert {row["status"] for row in photos} == {"ok"}
     (floor,) = (row for row in models if row["model"] == "baseline_floor")
     assert 0 < float(floor["chamfer_l1_original"]) < 0.1
     tested = [row for row in rows(finished.results / "catalogue/shapes.csv") if row["split"] == "test"]
@@ -70,7 +74,7 @@ def test_another_set_of_rows_is_another_report(finished):
     }
     more = asked({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
     assert (more["train_model"], more["evaluate"], more["report"]) == (1, 1, 1)
-    assert more["reconstruct_shard"] == more["evaluate_views"] == len(test_shards)
+    assert more["reconstruct_shard"] == more["evaluate_views"] == more["evaluate_photos"] == len(test_shards)
     for fewer in ({"models": {"tiny-fc": None}}, {"evaluate": {"baselines": ["floor"]}}):
         jobs = asked(fewer)
         assert (jobs["evaluate"], jobs["report"]) == (1, 1)
