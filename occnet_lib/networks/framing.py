@@ -54,7 +54,7 @@ def object_window(image: NDArray[np.uint8], fill: float) -> NDArray[np.float32]:
 
 
 def moved(
-    window: NDArray[np.float32], shift: NDArray[np.floating], scale: float, roll: float
+    window: NDArray[np.float32], shift: NDArray[np.floating], scale: float, roll: float | None
 ) -> NDArray[np.float32]:
     """A window in which the object appears moved.
 
@@ -62,14 +62,15 @@ def moved(
         window: (4,) of an object in its middle.
         shift: (2,) to the right and down, as fractions of the window.
         scale: by which the object is larger.
-        roll: by which it is turned clockwise, in radians.
+        roll: by which it is turned clockwise, in radians; None where none is turned.
 
     Returns:
-        (5,) float32, the window and the roll.
+        (5,) float32, the window and the roll, or (4,).
     """
     extent = window[2:] / scale
     middle = window[:2] + window[2:] / 2 - shift * extent
-    return np.concatenate([middle - extent / 2, extent, [roll]]).astype(np.float32)
+    turn = [] if roll is None else [roll]
+    return np.concatenate([middle - extent / 2, extent, turn]).astype(np.float32)
 
 
 def within(window: NDArray[np.float32], crop: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -144,7 +144,7 @@ class Jitter(NamedTuple):
 
     shift: NDArray[np.float64]
     scale: float
-    roll: float
+    roll: float | None
 
 
 class Draw(NamedTuple):
@@ -237,7 +237,8 @@ class TrainingItems(Dataset[Item]):
     def _jitter(self, rng: np.random.Generator) -> Jitter:
         images = self._images
         shift, scale = rng.uniform(-images.shift, images.shift, 2), rng.uniform(-images.scale, images.scale)
-        return Jitter(shift, 1.0 + scale, np.radians(rng.uniform(-images.roll, images.roll)))
+        roll = np.radians(rng.uniform(-images.roll, images.roll)) if images.roll else None
+        return Jitter(shift, 1.0 + scale, roll)
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

@@ -124,6 +124,8 @@ def test_training_moves_objects_within_limits_and_validation_does_not(tmp_path):
     for values, limit in ((scale - 1, 0.2), (shift, 0.05), (windows[:, 4], np.radians(10))):
         assert np.abs(values).max() <= limit + 1e-5
         assert np.ptp(values) > 1.7 * limit
+    level = TrainingItems(shapes, train, 0, images.model_copy(update={"roll": 0.0}))
+    np.testing.assert_array_equal(level[3, 1].window, windows[3, :4])
     assert plain[0, 1].window is None
     validation = ValidationItems(shapes, train, images)[1]
     np.testing.assert_array_equal(validation.window, object_window(validation.image, images.fill))
@@ -137,8 +139,8 @@ def test_training_moves_objects_within_limits_and_validation_does_not(tmp_path):
 def test_a_moved_object_is_larger_and_where_it_was_moved():
     image = scene(30, 40, 30, 20)
     frame = object_window(image, 0.5)
-    window = moved(frame, np.array([0.1, -0.2]), 1.2, 0.0)
-    seen = encoder_input(torch.from_numpy(image)[None], 100, torch.from_numpy(window)[None, :4])[0].amin(0)
+    window = moved(frame, np.array([0.1, -0.2]), 1.2, None)
+    seen = encoder_input(torch.from_numpy(image)[None], 100, torch.from_numpy(window)[None])[0].amin(0)
     rows, columns = (seen < 0.6).any(1).nonzero(), (seen < 0.6).any(0).nonzero()
     assert abs((columns.max() - columns.min() + 1) - 60) <= 2
     assert abs((columns.max() + columns.min() + 1) / 2 - 60) <= 1.5
