@@ -60,9 +60,11 @@ class Config(Section):
         return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
 
     def images_of(self, model: str) -> Images:
-        """The section `images` with a model's own framing."""
-        framing = self.models[model].framing
-        return self.images.model_copy(update={"framing": framing}) if framing else self.images
+        """The section `images` with a model's own framing; where that is camera, no other key counts."""
+        framing = self.models[model].framing or self.images.framing
+        if framing == "camera":
+            return Images(framing="camera")
+        return self.images.model_copy(update={"framing": framing})
 
     @property
     def baseline_names(self) -> list[str]:

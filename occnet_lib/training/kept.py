@@ -68,10 +68,16 @@ def _kept(folder: Path) -> list[Path]:
 
 def _is_kept(folder: Path) -> bool:
     """Whether the network in the folder is the same as a kept one, and so is the state to go on from, if any."""
-    names = [name for name in ("best.ckpt", "last.ckpt") if (folder / name).exists()]
+    return _same_in_a_kept(folder, [name for name in ("best.ckpt", "last.ckpt") if (folder / name).exists()])
+
+
+def _same_in_a_kept(folder: Path, names: list[str]) -> bool:
+    """Whether one kept run has all these files of the folder."""
     return any(
         all(
-            (kept / name).exists() and filecmp.cmp(folder / name, kept / name, shallow=False)
+            (folder / name).exists()
+            and (kept / name).exists()
+            and filecmp.cmp(folder / name, kept / name, shallow=False)
             for name in names
         )
         for kept in _kept(folder)
@@ -83,20 +89,36 @@ def _is_beginning_of(folder: Path, digest: str, steps: int) -> bool:
     if (folder / "last.ckpt").exists():
         return False
     try:
-        settings = json.loads((folder / "options.json").read_text(encoding="utf-8"))
         done = max((int(row["step"]) for row in read_rows(folder / "metrics.csv")), default=0)
     except (OSError, ValueError, KeyError, DataError):
         return False
-    return settings.get("digest") == digest and done < steps
+    return _digest_in(folder) == digest and done < steps
+
+
+def _digest_in(folder: Path) -> str | None:
+    """The digest of the run that options.json is of."""
+    try:
+        found = json.loads((folder / "options.json").read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
 
 
 def _restore(folder: Path) -> None:
-    """Make best.ckpt and metrics.csv from last.ckpt where they are missing, as Snakemake removes outputs of a rule."""
+    """Make best.ckpt and metrics.csv from last.ckpt where they are missing or of another run.
+
+    Snakemake removes the outputs of a rule, and puts those of the run before in place of a failed run's. That run is kept
+    already, and so are its options, which are removed.
+    """
     try:
         state: dict[str, Any] = read_plain(folder / "last.ckpt")["callbacks"][Bookkeeping.__qualname__]
+        rows, best, digest = state["rows"], state["best"], state["digest"]
     except (DataError, KeyError, TypeError):
         return
+    if _digest_in(folder) not in (digest, None) and _same_in_a_kept(folder, ["best.ckpt"]):
+        for name in ("best.ckpt", "metrics.csv", "options.json"):
+            (folder / name).unlink(missing_ok=True)
     if not (folder / "metrics.csv").exists():
-        write_rows(folder / "metrics.csv", state["rows"], COLUMNS)
-    if not (folder / "best.ckpt").exists() and state["best"] is not None:
-        save_network(folder / "best.ckpt", state["best"])
+        write_rows(folder / "metrics.csv", rows, COLUMNS)
+    if not (folder / "best.ckpt").exists() and best is not None:
+        save_network(folder / "best.ckpt", best)

@@ -114,13 +114,13 @@ def run_digest(
     return digest(VERSIONS["train"], model, images, keys, seed, data)
 
 
-def about(config: Config, model_name: str) -> dict[str, Any]:
-    """What goes into a network's file, so that it can be used alone."""
+def about(config: Config, model_name: str, view_size: int) -> dict[str, Any]:
+    """What goes into a network's file, so that it can be used alone; `view_size`: pixels along the images' edge."""
     return {
         "model_name": model_name,
         "model": config.models[model_name].model_dump(mode="json"),
         "images": config.images_of(model_name).model_dump(mode="json"),
-        "view_size": config.views.image_size,
+        "view_size": view_size,
         "train": config.train.model_dump(mode="json"),
         "seed": config.seed,
         "occnet": __version__,

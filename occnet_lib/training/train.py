@@ -100,7 +100,7 @@ def _train(
     torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
     graphs = device == "cuda" and section.devices * section.nodes == 1
     module = OccupancyModule(model, section, training.names, graphs)
-    about = options.about(config, model_name)
+    about = options.about(config, model_name, training.image(0, 0).shape[1])
     facts = {
         "parameters": module.network.parameter_count,
         "precision": "bf16" if bf16 else "fp32",

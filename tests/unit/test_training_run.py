@@ -205,6 +205,7 @@ def test_the_best_network_is_the_one_that_was_validated(whole, pack):
     scores = validate(network, validation_loader(items), 32, bf16=uses_bf16(TRAIN, "cpu"))
     assert scores.iou == pytest.approx(options["val_iou"], abs=1e-3)
     assert scores.threshold == options["val_threshold"]
+    assert options["view_size"] == 33  # of the images, which need not be what the section `views` makes
 
 
 def test_the_result_is_the_average_of_weights(whole, pack, tmp_path):
@@ -461,6 +462,22 @@ def test_a_network_without_a_state_is_kept_and_what_is_kept_is_not_kept_twice(pa
     (tmp_path / "best.ckpt").write_bytes(best)  # as restored after a run that failed
     train(configuration(steps=2, learning_rate=1e-2), "small", *pack, tmp_path)
     assert kept_in(tmp_path) == ["kept-001"]
+
+
+def test_a_failed_run_among_restored_files_of_the_one_before_is_kept_alone(pack, tmp_path):
+    """Where a job fails, Snakemake puts the files back that were there before it."""
+    train(configuration(steps=2), "small", *pack, tmp_path)
+    first = contents_of(tmp_path)
+    train(configuration(steps=2, learning_rate=1e-2), "small", *pack, tmp_path)
+    failed, rows = state_of(tmp_path), (tmp_path / "metrics.csv").read_bytes()
+    for name in ("best.ckpt", "metrics.csv", "options.json"):
+        (tmp_path / name).write_bytes(first[name])
+    train(configuration(steps=2, ema=0.5), "small", *pack, tmp_path)
+    assert contents_of(tmp_path / "kept-001") == first
+    kept = state_of(tmp_path / "kept-002")
+    assert all(torch.equal(failed[name], kept[name]) for name in failed)
+    assert (tmp_path / "kept-002" / "metrics.csv").read_bytes() == rows
+    assert not (tmp_path / "kept-002" / "options.json").exists()
 
 
 def test_a_run_killed_before_its_first_state_is_begun_again(pack, tmp_path):

@@ -28,7 +28,7 @@ rule train_model:
         shards=names("train", "val"),
         seed=CONFIG.seed,
         model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
-        images=CONFIG.images.model_dump(),
+        images=lambda wildcards: CONFIG.images_of(wildcards.model).model_dump(),
         train=CONFIG.train.model_dump(exclude={"threads", "workers"}),
         versions=versions("train"),
     message:
