@@ -143,10 +143,19 @@ def _input_files(args: argparse.Namespace) -> dict[Path, Path]:
                 path=out,
                 hint="--save-input seen.png, or --save-input folder",
             )
-        return {args.photos[0]: out}
+        return _beside_photos({args.photos[0]: out})
     files = {photo: out / f"{photo.stem}.png" for photo in args.photos}
     if len(set(files.values())) < len(files):
         raise OccnetError("would hold two images of one name", path=out, hint="rename a photo")
+    return _beside_photos(files)
+
+
+def _beside_photos(files: dict[Path, Path]) -> dict[Path, Path]:
+    """The same, once it is known that none of them would replace a photo."""
+    photos = {photo.resolve() for photo in files}
+    for file in files.values():
+        if file.resolve() in photos:
+            raise OccnetError("--save-input would replace this photo", path=file, hint="name another place")
     return files
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import ImageError
+from occnet_lib.networks.framing import OBJECT_LEVEL
 
 from .background import FAINT, SHARP, Background, connected, doubt, estimate_background
 
@@ -17,12 +18,13 @@ HINT = "give a PNG with a transparent background, or a photo of one object befor
 
 _LEAST_FRACTION = 0.002  # of the image that the object must cover
 _SPECK_FRACTION = 0.01  # parts smaller than this fraction of the largest are dirt
-PLAIN = "plain background"
+PLAIN, WHITE = "plain background", "white background"
 _FRAME = ", frame cropped"
 _CORNER = 0.2  # of a rectangle's shorter edge that its rounded corners may take
 _HOLE = 0.02  # of a rectangle that shows the background where it is only an outline
 _FLAW = 0.002  # of a rectangle that may be missing elsewhere
 _THIN_FRAME = 0.05  # of the image's edge that a frame may take on each side to be cropped without a question
+_PALE = 0.02  # of the longer edge of the object's box that may look like white background
 
 
 Box = tuple[slice, slice]  # rows and columns
@@ -37,12 +39,14 @@ class Cutout:
         method: how the object was separated from its background, for a log line.
         unchanged: whether `image` is the photo's own pixels, which showed the object on white already.
         touches_border: whether the object may go on beyond the photo.
+        mask: (H, W) bool, where the object is; None where nobody looked.
     """
 
     image: NDArray[np.uint8]
     method: str
     unchanged: bool = False
     touches_border: bool = False
+    mask: NDArray[np.bool_] | None = None
 
 
 def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:
@@ -89,10 +93,54 @@ def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:
     return _from_alpha(colour, cleaned, "alpha")
 
 
+def as_a_view(rgba: NDArray[np.uint8], view_size: int) -> Cutout | None:
+    """An image that looks like those which networks are trained with, untouched; None for any other.
+
+    It is square, of their size and opaque, its border is exactly white, and something in it is dark.
+
+    Args:
+        rgba: (H, W, 4) uint8 sRGB and opacity.
+        view_size: pixels along the edge of training images.
+    """
+    colour = rgba[..., :3]
+    if rgba.shape[:2] != (view_size, view_size) or rgba[..., 3].min() < 255:
+        return None
+    dark = colour.min(axis=-1) <= OBJECT_LEVEL
+    if not dark.any() or _outermost(colour.min(axis=-1) < 255).any():
+        return None
+    return Cutout(colour, WHITE, unchanged=True)
+
+
+def distinct(cutout: Cutout) -> Cutout:
+    """A cut-out whose object differs from white wherever its box ends.
+
+    Framing looks for the object by its darkness (`networks.framing.object_box`), so that of a white mug it would see
+    the print alone. Where parts of the object are lighter, all of it is darkened by one factor, of at least 0.8, as by a
+    shorter exposure.
+    """
+    if cutout.mask is None:
+        return cutout
+    lightness = cutout.image.min(axis=-1)
+    dark = cutout.mask & (lightness <= OBJECT_LEVEL)
+    whole = bounding_box(cutout.mask)
+    if dark.any():
+        missing = max(
+            max(seen.start - side.start, side.stop - seen.stop)
+            for side, seen in zip(whole, bounding_box(dark), strict=True)
+        )
+        if missing <= max(1.0, _PALE * max(side.stop - side.start for side in whole)):
+            return cutout
+    image = cutout.image.copy()
+    factor = OBJECT_LEVEL / lightness[cutout.mask].max()
+    image[cutout.mask] = (image[cutout.mask] * factor).astype(np.uint8)
+    method = f"{cutout.method}, darkened as it is nearly white"
+    return replace(cutout, image=image, unchanged=False, method=method)
+
+
 def _from_alpha(colour: NDArray[np.uint8], alpha: NDArray[np.uint8], method: str) -> Cutout:
     object_ = alpha >= 128
     _require_object(object_)
-    return Cutout(_on_white(colour, alpha), method)
+    return Cutout(_on_white(colour, alpha), method, mask=_without_specks(object_))
 
 
 def _from_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_], method: str) -> Cutout:
@@ -114,11 +162,12 @@ def _from_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_], method
     touches = _at_border(object_)
     own = background.is_white and not background.shadow.any() and method == PLAIN
     if own and not (background.difference[~_grown(object_)] >= SHARP).any():
-        return Cutout(colour, "white background", unchanged=True, touches_border=touches)
+        return Cutout(colour, WHITE, unchanged=True, touches_border=touches, mask=object_)
     if reason := doubt(colour, background, object_):
         raise ImageError(reason, hint=HINT)
     notes = ", soft shadow removed" if background.shadow.any() else ""
-    return Cutout(_before_white(colour, background, object_), method + notes, touches_border=touches)
+    image = _before_white(colour, background, object_)
+    return Cutout(image, method + notes, touches_border=touches, mask=object_)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:

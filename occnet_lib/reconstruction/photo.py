@@ -16,7 +16,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ImageError
 from occnet_lib.networks.framing import object_box
 
-from .cutout import Cutout, MaskSource, cut_out
+from .cutout import Cutout, MaskSource, as_a_view, cut_out, distinct
 from .image_file import read_image
 
 if TYPE_CHECKING:
@@ -35,18 +35,21 @@ _VIEW_SHARES, _VIEW_OFFSET = (
 )  # of a training view's edge: object's size, distance of its middle
 
 
-def load_photo(path: str | Path, mask: MaskSource = "auto") -> Cutout:
+def load_photo(path: str | Path, mask: MaskSource = "auto", view_size: int = 0) -> Cutout:
     """Read a photo and put its object on white (`cutout.cut_out`); says in a log how, and warns of one cut off.
 
     Args:
         path: any image that Pillow reads, HEIC with pillow-heif; its EXIF orientation is followed.
-        mask: where the object is taken from.
+        mask: where the object is taken from; with auto, what looks like a training view stays as it is.
+        view_size: pixels along the edge of training views; 0: none is known.
 
     Raises:
         ImageError: the file is not an image, shows no object, or its background is neither transparent nor plain.
     """
     try:
-        cutout = cut_out(read_image(path), mask)
+        rgba = read_image(path)
+        view = as_a_view(rgba, view_size) if mask == "auto" else None
+        cutout = view or distinct(cut_out(rgba, mask))
     except ImageError as error:
         raise ImageError(error.message, path=error.path or path, hint=error.hint) from error
     logger.info("%s: object from %s", path, cutout.method)
@@ -126,7 +129,7 @@ def network_image(
     """
     if as_is:
         return _square(read_image(photo)), "the image as it is"
-    cutout = load_photo(photo, mask)
+    cutout = load_photo(photo, mask, view_size)
     done = f"object from {cutout.method}"
     if framing == "object":
         return cutout.image, f"{done}; framed by its box"

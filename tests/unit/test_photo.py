@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from occnet_lib.errors import ImageError
+from occnet_lib.networks.framing import OBJECT_LEVEL, object_box
 from occnet_lib.reconstruction import image_file
 from occnet_lib.reconstruction import photo as photo_module
 from occnet_lib.reconstruction.photo import OBJECT_SHARE, centred
@@ -302,6 +303,46 @@ def test_large_photos_are_reduced_and_white_means_white(tmp_path):
     Image.fromarray(np.full((8, 8), 200, np.uint16)).save(dark)  # 16 bits, nearly black
     assert image_file.read_image(dark).max(axis=2).min() == 255
     assert image_file.read_image(dark)[..., :3].max() <= 1
+
+
+@pytest.mark.parametrize("background", [None, 120])
+@pytest.mark.parametrize("has_print", [True, False])
+def test_a_white_object_is_darkened_so_that_framing_sees_all_of_it(tmp_path, background, has_print):
+    image = np.full((300, 400, 3), background or 255, np.uint8)
+    image[chair()] = 240
+    if has_print:
+        image[200:225, 145:165] = 80
+    path = save(tmp_path, image if background else with_alpha(image, 255 * chair()))
+    cutout = photo_module.load_photo(path)
+    assert "darkened as it is nearly white" in cutout.method
+    assert np.abs(np.array(object_box(cutout.image)) - (140, 40, 260, 260)).max() <= 1
+    levels = cutout.image[210, [141, 150]].max(axis=-1)
+    assert 0.8 * 240 < levels[0] <= OBJECT_LEVEL
+    assert levels[1] == 68 if has_print else levels[1] == levels[0]
+    assert (cutout.image[:30] == 255).all()
+
+
+def test_highlights_within_an_object_change_nothing(tmp_path):
+    image = before(255)
+    image[60:120, 150:165] = 250
+    assert (photo_module.load_photo(save(tmp_path, with_alpha(image, 255 * chair()))).image == image).all()
+
+
+def test_what_looks_like_a_training_view_stays_as_it_is(tmp_path):
+    view = np.full((137, 137, 3), 255, np.uint8)
+    view[40:100, 50:90] = 215
+    view[40:70, 70:90] = 255
+    view[75:95, 55:85] = (120, 90, 60)
+    view[10:13, 20] = 90  # what is left of a thin cord
+    path = save(tmp_path, view)
+    cutout = photo_module.load_photo(path, view_size=137)
+    assert cutout.unchanged
+    assert (cutout.image == view).all()
+    assert (photo_module.load_photo(path, "background", 137).image[10:13, 20] == 255).all()
+    assert not photo_module.load_photo(path, view_size=64).unchanged
+    for changed in (np.full_like(view, 255), np.full_like(view, 200)):
+        with pytest.raises(ImageError, match="shows no object"):
+            photo_module.load_photo(save(tmp_path, changed), view_size=137)
 
 
 def test_heic_is_read_or_the_package_named(tmp_path, monkeypatch):

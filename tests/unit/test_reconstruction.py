@@ -682,6 +682,12 @@ def test_the_image_that_the_network_sees_can_be_kept(checkpoint, tmp_path, capsy
     assert "a folder for 2" in capsys.readouterr().err
     assert cli.main([*command, str(tmp_path / "seen")]) == 0
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["a.png", "b.png"]
+    photo = (tmp_path / "a.png").read_bytes()
+    for photos, place in (([a, b], tmp_path), ([a], tmp_path / "seen" / ".." / "a.png")):
+        command = ["reconstruct", *photos, *tail, "-o", str(tmp_path / "out"), "--save-input", str(place)]
+        assert cli.main(command) == 1
+        assert "would replace this photo" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == photo
 
 
 def test_three_lines_of_python(checkpoint, tmp_path):
