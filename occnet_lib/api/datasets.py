@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
-from occnet_lib.records import PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.records import PointSamples, Samples, ShapeKey, Views, Watertight
 
 from .files import PathLike
 
 if TYPE_CHECKING:
     from occnet_lib.storage.shards import Shard
+
+Records = tuple[Watertight, PointSamples, Views] | tuple[Watertight, PointSamples, Views, Samples]
 
 
 def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey]:
@@ -40,19 +42,19 @@ def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey
 
 def write_pack(
     path: PathLike,
-    shapes: Mapping[str, tuple[Watertight, PointSamples, Views]],
+    shapes: Mapping[str, Records],
     split: Literal["train", "val", "test"] = "train",
 ) -> None:
     """Write shapes into a pack shard (HDF5), which training reads.
 
     Args:
         path: file to write; its stem is the name of the shard.
-        shapes: what `watertight`, `sample_points` and `render_views` returned, by `<category>/<id>`. All have the same
-            numbers of points and views.
+        shapes: what `watertight`, `sample_points` and `render_views` returned, by `<category>/<id>`, optionally with
+            what `sample_sets` returned as the fourth. All have the same sets and numbers of points and views.
         split: which split the shard belongs to.
 
     Raises:
-        DataError: the shapes differ in their numbers of points or views; the disk is full.
+        DataError: the shapes differ in their sets or numbers of points or views; the disk is full.
 
     Examples:
         >>> closed = occnet.watertight("cube.obj", config)

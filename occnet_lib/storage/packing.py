@@ -45,9 +45,15 @@ class PackedShape:
     samples: Samples | None = None
 
     @staticmethod
-    def of(key: ShapeKey, watertight: Watertight, points: PointSamples, views: Views) -> PackedShape:
+    def of(
+        key: ShapeKey,
+        watertight: Watertight,
+        points: PointSamples,
+        views: Views,
+        samples: Samples | None = None,
+    ) -> PackedShape:
         """From the records of the stages; encodes the images."""
-        return PackedShape(key, watertight, points, EncodedViews.encode(views))
+        return PackedShape(key, watertight, points, EncodedViews.encode(views), samples)
 
 
 def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, split: str) -> None:

@@ -188,6 +188,24 @@ def test_a_reconstruction_in_the_camera_frame_is_warned_of(config, folder, caplo
     assert "camera's frame" in caplog.text
 
 
+def test_a_pack_holds_the_sets_of_its_shapes(folder, config):
+    config = config.model_copy(
+        update={"samples": occnet.load_config(samples={"near": 50, "sharp": 20}).samples}
+    )
+    closed = occnet.watertight("cube.obj", config)
+    shape = closed, occnet.sample_points(closed, config), occnet.render_views("cube.obj", config)
+    sets = occnet.sample_sets(closed, config)
+    occnet.write_pack("train-000.h5", {"box/cube": (*shape, sets)})
+    packed = occnet.open_pack("train-000.h5", verify=True).samples(0).sets
+    assert packed.keys() == sets.sets.keys() == {"near", "sharp"}
+    assert (packed["near"].distance == sets.sets["near"].distance).all()
+    assert (packed["sharp"].normals == sets.sets["sharp"].normals).all()
+    with pytest.raises(
+        occnet.OccnetError, match="box/plain and others of mixed differ in samples_near_distance"
+    ):
+        occnet.write_pack("mixed.h5", {"box/cube": (*shape, sets), "box/plain": shape})
+
+
 def test_invalid_input_is_one_line(folder, config):
     cube = occnet.load_mesh("cube.obj")
     opened = replace(cube, faces=cube.faces[1:])

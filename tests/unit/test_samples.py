@@ -227,8 +227,7 @@ def packs(tmp_path: Path) -> list[Path]:
             name, mesh, points, views = records(seed, near=80, views=16)
             box = closed(BOX)
             drawn = stage.run(box, Samples(**ALL), np.random.default_rng(seed))
-            packed = PackedShape.of(name, mesh, points, views)
-            shapes.append(PackedShape(name, mesh, points, packed.views, drawn))
+            shapes.append(PackedShape.of(name, mesh, points, views, drawn))
         files.append(tmp_path / f"{split}-000.h5")
         write_shard(files[-1], shapes, f"{split}-000", split)
     return files
