@@ -100,7 +100,8 @@ def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
 def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
     """The predicted mesh in the unit frame of the truth; None where it has no surface.
 
-    Where both files say their frames, these count; else the prediction is in the same frame as the truth.
+    Where both files say their frames, these count; a prediction that says the unit frame is in it, whatever the truth
+    says. Else the prediction is in the same frame as the truth.
     """
     from .geometry.normalise import to_unit
     from .storage.meshes import load_mesh, read_frame
@@ -109,7 +110,7 @@ def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
     if own and own.frame == "camera":
         logger.warning("%s is in the camera's frame, in which no true mesh is", path)
     try:
-        if own and truth.frame:
+        if own and (truth.frame or own.frame == "unit"):
             return unit_mesh(path, config).mesh
         mesh = load_mesh(path, truth.frame.up if truth.frame else config.dataset.up)
     except EmptyMeshError as error:

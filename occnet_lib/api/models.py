@@ -110,7 +110,7 @@ def evaluate(
 
     Args:
         prediction: in the frame of the ground truth; of a `Watertight` that is the unit frame. A reconstruction is in the
-            unit frame. Of two files that state their frames, these count.
+            unit frame, and so is a file that states it. Of two files that state their frames, these count.
         truth: closed ground truth.
         config: sections `points` and `evaluate` (numbers of samples) and `seed` are used.
         name: see the module; for a file the stem of the ground truth.

@@ -16,7 +16,6 @@ import numpy as np
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
-from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.storage import meshes, shapefile
@@ -258,7 +257,6 @@ class _Attempt:
         if stage == "samples":
             return samples.run(closed, self.config.samples, rng)
         unit = replace(mesh, vertices=to_unit(mesh.vertices, closed.loc, closed.scale))
-        unit = thin_out(unit, 0.25 / self.config.views.image_size)  # well below a pixel
         return views.run(unit, self.config.views, rng, getattr(sampled, "surface", None))
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:

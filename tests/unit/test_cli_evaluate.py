@@ -12,6 +12,7 @@ from occnet_lib import cli
 from occnet_lib.evaluation.metrics import METRICS, worst
 from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import MeshFrame, save_mesh
+from occnet_lib.storage.meshes.frame import TURNS
 
 pytestmark = pytest.mark.usefixtures("keep_logging")
 
@@ -84,6 +85,10 @@ def test_meshes_that_say_their_frames_are_compared_in_one(evaluate):
     for files in (("unit.ply", "source.ply"), ("source.ply", "unit.ply"), ("source.ply", "source.ply")):
         values, _ = evaluate(*files)
         assert values["iou"] > 0.99
+    save_mesh(Mesh(source.vertices @ TURNS["z"], FACES), "plain.obj")  # z up, as the configuration says
+    values, said = evaluate("unit.ply", "plain.obj")
+    assert values["iou"] > 0.99
+    assert not said
     save_mesh(unit, "camera.ply", frame=MeshFrame("camera"))
     _, said = evaluate("camera.ply", "unit.ply")
     assert "camera's frame" in said

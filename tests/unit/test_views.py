@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from pydantic import ValidationError
 
 from occnet_lib.config import Views as ViewsConfig
 from occnet_lib.errors import MeshError
+from occnet_lib.geometry import cluster
 from occnet_lib.geometry.cameras import project
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.records import Mesh, Views
 from occnet_lib.stages import views
 from occnet_lib.storage.meshes import load_mesh
+from tests.geometry_solids import sphere
 from tests.unit.storage_shapes import OCTAHEDRON
 
 STRETCHED = Mesh(OCTAHEDRON.vertices * [1.0, 0.6, 0.3], OCTAHEDRON.faces)
@@ -50,6 +53,16 @@ def test_same_generator_same_views() -> None:
     np.testing.assert_array_equal(one.images, two.images)
     np.testing.assert_array_equal(one.world_mat, two.world_mat)
     assert not np.array_equal(one.world_mat, other.world_mat)
+
+
+def test_too_many_faces_are_thinned_out_for_every_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    ball = sphere(4).mesh
+    monkeypatch.setattr(cluster, "thin_out", partial(cluster.thin_out, max_faces=1000))
+    with caplog.at_level("INFO"):
+        assert run(ball, count=1).images.min() < 255
+    assert f"{len(ball.faces)} faces thinned out" in caplog.text
 
 
 def test_audit_of_a_surface_that_fits_and_of_one_that_does_not() -> None:
