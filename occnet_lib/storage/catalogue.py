@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
@@ -97,8 +98,11 @@ def _by_name(root: Path, places: Iterable[Place]) -> dict[str, Place]:
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
     """Write the catalogue as CSV, atomically."""
+    keys = list(keys)
+    # Python before 3.13 quotes no carriage return of itself, and then cannot read it.
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in key.path for key in keys) else csv.QUOTE_MINIMAL
     with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
         writer.writerow(COLUMNS)
         writer.writerows([getattr(key, column) for column in COLUMNS] for key in keys)
 

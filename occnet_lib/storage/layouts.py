@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from occnet_lib.errors import DataError
@@ -42,12 +43,15 @@ def find(
     """
     folders, files = _entries(root)
     if results is not None:
-        folders = [folder for folder in folders if os.path.realpath(folder.path) != os.path.realpath(results)]
+        own = os.path.realpath(results)
+        folders = [folder for folder in folders if os.path.realpath(folder.path) != own]
     chunks = _objaverse(root, folders)
     if chunks is not None:
         listing = Listing()
         for chunk in chunks:
             _flat(root, chunk, *_entries(root / chunk), listing)
+        # A chunk says nothing about its shapes: lists are those of the root.
+        listing.places = [replace(place, folder="") for place in listing.places]
         return listing
     there = [folder.name for folder in folders]
     listing = _by_category(root, there if not wanted or UNCATEGORISED in wanted else wanted)
@@ -209,7 +213,10 @@ def _shapes_in(
 
 
 def _left_out(root: Path, folder: str, listing: Listing) -> bool:
-    """Count what a folder that is no shape holds; whether it is only of textures and the like."""
+    """Count what a folder that is no shape holds; whether it is only of textures.
+
+    Materials and buffers belong to a mesh file: where they are without one, a shape may have lost it.
+    """
     kinds = set()
     for number, file in enumerate(_files_below(root / folder)):
         if number == _DEEP:
@@ -219,7 +226,7 @@ def _left_out(root: Path, folder: str, listing: Listing) -> bool:
         else:
             listing.skip(file)
         kinds.add(kind(file))
-    return bool(kinds) and kinds <= COMPANIONS
+    return bool(kinds) and kinds <= COMPANIONS - {".mtl", ".bin"}
 
 
 def _files_below(folder: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,18 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
     Raises:
         DataError: the folder holds no such shape, or a shape is in two lists.
     """
-    places = [
-        Place(category, shape.name, f"{category}/{shape.name}", category)
-        for category in category_folders(root, config.dataset.categories)
-        for shape in sorted((root / category).iterdir())
-        if (shape / "points.npz").is_file()
-    ]
-    return scan(config, root, Listing(places))
+    listing = Listing()
+    without: list[str] = []
+    for category in category_folders(root, config.dataset.categories):
+        folders = sorted(entry.name for entry in os.scandir(root / category) if entry.is_dir())
+        names = [name for name in folders if not name.startswith(".")]
+        shapes = {name for name in names if (root / category / name / "points.npz").is_file()}
+        listing.places += [Place(category, name, f"{category}/{name}", category) for name in sorted(shapes)]
+        if shapes:  # others, as that of results, are no categories
+            without += [f"{category}/{name}" for name in names if name not in shapes]
+    if without:
+        listing.notes.append(f"{len(without)} folders without points.npz left out, as {without[0]}")
+    return scan(config, root, listing)
 
 
 def read_shape(root: Path, key: ShapeKey) -> PackedShape:

@@ -22,7 +22,7 @@ from occnet_lib.records import ShapeKey
 from .atomic import replacing
 from .layouts import MESH_FOLDERS
 from .listing import ABOUT, kind
-from .meshes import digest
+from .meshes import digest, side_files
 from .meshes.suffixes import known_suffix
 from .names import file_name
 from .tables import TEXT, read_rows
@@ -32,7 +32,7 @@ COLUMNS = ("category", "id", "signature", "version")
 # Mesh files without side files (see `meshes.side_files`).
 _ALONE = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")
 _MANY = 1000  # shapes whose reading is worth a line on the terminal
-_LITTLE = 200_000_000  # bytes of mesh files that are read before a run
+_LITTLE = 200_000_000  # bytes of mesh files and their side files that are read before a run
 _READERS = 8  # threads that read files, which is waiting for a disk
 
 
@@ -89,7 +89,9 @@ def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
 
 def _shared(root: Path, keys: Sequence[ShapeKey], own: set[str], results: str | Path | None) -> list[str]:
     """Names and states of the files that any shape may name, being in no folder of a shape, be that taken or not."""
-    apart = own | ({os.path.relpath(os.path.realpath(results), os.path.realpath(root))} if results else set())
+    apart = set(own)
+    if results:  # which may be a link in the root, too
+        apart |= {os.path.relpath(of(results), of(root)) for of in (os.path.realpath, os.path.abspath)}
     homes = {"", *(key.path.rpartition("/")[0] for key in keys)}  # of mesh files beside others
 
     def of_no_shape(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
@@ -219,8 +221,19 @@ def is_unchanged(
         return True
     if sum(_size(root / key.path) for key in doubtful) > _LITTLE:
         return False
-    digests = made()
-    return all(key.name in digests and content_of(root, key) == digests[key.name] for key in doubtful)
+    digests, left = made(), _LITTLE
+    for key in doubtful:
+        left -= _size_with_side_files(root / key.path)  # of glTF, buffers are most
+        if left < 0 or key.name not in digests or content_of(root, key) != digests[key.name]:
+            return False
+    return True
+
+
+def _size_with_side_files(path: Path) -> int:
+    try:
+        return _size(path) + sum(map(_size, side_files(path)))
+    except OSError:
+        return 0
 
 
 def _size(path: Path) -> int:

@@ -29,10 +29,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table, values as text.
 
     Raises:
-        DataError: the file is missing or not text.
+        DataError: the file is missing or not such a table.
     """
     try:
         with Path(path).open(**TEXT) as file:
             return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read as a table: {error}", path=path) from None

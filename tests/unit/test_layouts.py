@@ -87,6 +87,10 @@ def test_objaverse(tmp_path: Path, above: str) -> None:
         "objects/2b": f"{above}000-023/2b.glb",
         "objects/3c": f"{above}000-111/3c.glb",
     }
+    (tmp_path / "test.lst").write_text("2b\n3c\n")
+    (tmp_path / "train.lst").write_text("1a\n")
+    wanted = {"objects/1a": "train", "objects/2b": "test", "objects/3c": "test"}
+    assert splits(tmp_path, split={"val": 0}) == wanted
 
 
 def test_one_flat_folder(tmp_path: Path) -> None:
@@ -99,9 +103,10 @@ def test_one_flat_folder(tmp_path: Path) -> None:
 
 def test_mesh_files_beside_categories_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "chair/1.obj", "lost.obj", "chair/deep/er/2.obj", "chair/textures/a.png")
+    touch(tmp_path, "chair/cut/model.mtl", "chair/cut/a.png")  # a download that was cut off
     assert list(names(tmp_path)) == ["chair/1"]
     assert "2 mesh files lie where no layout has them, as chair/deep/er/2.obj" in caplog.text
-    assert "1 folders without a mesh file" in caplog.text, "a folder of textures is not a lost shape"
+    assert "2 folders without a mesh file" in caplog.text, "a folder of textures is not a lost shape"
 
 
 def test_what_is_not_taken_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -269,6 +274,7 @@ def test_odd_names_of_files(tmp_path: Path) -> None:
         b"m\xf6bel",
         b"{3F2504E0}",
         b"line\nend",
+        b"carriage\rreturn",
         b'it\'s "quoted"',
         b"tab\there",
         b"$(x) `y` ;",

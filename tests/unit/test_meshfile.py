@@ -249,6 +249,14 @@ def test_off_in_any_arrangement(tmp_path: Path) -> None:
         assert volume(mesh) == pytest.approx(6), name
 
 
+def test_lines_behind_the_faces_of_off_are_said(tmp_path: Path) -> None:
+    text = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    assert not load_mesh(obj(tmp_path, text + "# the end\n", "a.off")).unread
+    assert load_mesh(obj(tmp_path, text + "3 2 1 0\n", "b.off")).unread == (
+        "1 lines behind the last of 1 faces were not read",
+    )
+
+
 def test_unused_vertices_do_not_count(tmp_path: Path) -> None:
     mesh = load_mesh(box(tmp_path, "v 1000 0 0\nv nan 0 0"))
     assert extent(mesh) == [1, 2, 3]

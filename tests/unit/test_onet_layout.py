@@ -661,6 +661,13 @@ def test_command_line_there_and_back(packs, tmp_path: Path, capsys, monkeypatch)
     assert "give its shards" in capsys.readouterr().err
 
 
+def test_folders_without_points_are_counted(exported: Path, caplog) -> None:
+    (exported / "03001627" / "shape2" / "points.npz").unlink()
+    (exported / "results" / "pack").mkdir(parents=True)
+    assert len(onet.shapes_below(CONFIG, exported)) == 5
+    assert "1 folders without points.npz left out, as 03001627/shape2" in caplog.text
+
+
 def test_reading_touches_no_other_file_than_the_shapes(exported: Path) -> None:
     keys = onet.shapes_below(CONFIG, exported)
     assert [key.path for key in keys] == [f"03001627/shape{i}" for i in range(6)]

@@ -9,8 +9,9 @@ import struct
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from occnet_lib.storage.meshes import SUFFIXES, digest, known_suffix, side_files, suffixes
+from occnet_lib.storage.meshes import SUFFIXES, digest, known_suffix, load_mesh, side_files, suffixes
 from occnet_lib.storage.meshes.side_files import find_side_file, split_map_options
 
 FACE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -53,6 +54,19 @@ def test_several_material_libraries_in_one_line(tmp_path: Path) -> None:
         **{"m.obj": f"mtllib a.mtl b.mtl\n{FACE}", "a.mtl": "", "b.mtl": "map_Kd t.png", "t.png": ""},
     )
     assert named(tmp_path / "m.obj") == ["a.mtl", "b.mtl", "t.png"]
+
+
+def test_continued_lines_and_comments_that_end_in_a_backslash(tmp_path: Path) -> None:
+    mtl = "# of C:\\work\\\nnewmtl a\nmap_Kd -s 2 2 \\ \n t.png\n"
+    obj = "# C:\\work\\\nmtllib \\\r\n m.mtl\nusemtl a\n"
+    corners = "# D:\\\nv 0 0 0 # here \\\nv 1 0 0\nv 0 1 0\nvt 0 0\nf 1/1 2/1 \\\n3/1\n"
+    write(tmp_path, **{"m.obj": obj + corners, "m.mtl": mtl})
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "t.png")
+    assert named(tmp_path / "m.obj") == ["m.mtl", "t.png"]
+    mesh = load_mesh(tmp_path / "m.obj")
+    assert mesh.faces.tolist() == [[0, 1, 2]]
+    assert mesh.texturing is not None
+    assert not mesh.unread
 
 
 def test_a_compressed_obj_file(tmp_path: Path) -> None:
@@ -140,6 +154,14 @@ def test_images_of_collada_and_the_texture_of_ply(tmp_path: Path) -> None:
     write(tmp_path, **{"m.dae": dae, "m.ply": ply, "wood & oak.png": "", "b.png": "", "no.png": ""})
     assert named(tmp_path / "m.dae") == ["wood & oak.png", "b.png"]
     assert named(tmp_path / "m.ply") == ["b.png"]
+
+
+def test_half_a_surrogate_pair_in_a_uri_names_nothing(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, **{"m.gltf": r'{"images": [{"uri": "\ud800.png"}, {"uri": "T.png"}]}', "t.png": ""}
+    )
+    assert named(path / "m.gltf") == ["t.png"]
+    assert digest(path / "m.gltf")
 
 
 def test_digest_covers_every_file_that_is_named(tmp_path: Path) -> None:

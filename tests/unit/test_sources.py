@@ -116,6 +116,19 @@ def test_files_of_shapes_that_are_left_out_do_not_count(root: Path, wanted: dict
     assert changed(before, signatures(root, keys)) == NAMING & before.keys()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_results_within_the_root_do_not_count(root: Path, linked: bool) -> None:
+    results = root / "results"
+    if linked:
+        (root.parent / "disk").mkdir()
+        results.symlink_to(root.parent / "disk")
+    write(results / "a/x.png", "1")
+    before = signatures(root, keys_of(root), results)
+    write(results / "a/x.png", "22")
+    assert signatures(root, keys_of(root), results) == before
+    assert signatures(root, keys_of(root)) != before
+
+
 def test_another_root_is_another_state(root: Path, tmp_path: Path) -> None:
     before = signatures(root, keys_of(root))
     shutil.copytree(root, tmp_path / "copy")
@@ -191,8 +204,9 @@ class TestVersions:
 
     def test_a_damaged_table_counts_as_none(self, root: Path) -> None:
         before = self.update(root, {})
-        write(root.parent / "sources.csv", "x\n1\n")
-        assert self.update(root, {}) == before
+        for text in ("x\n1\n", "category,id,signature,version\n" + "x" * 200_000):
+            write(root.parent / "sources.csv", text)
+            assert self.update(root, {}) == before
 
     def test_files_that_cannot_be_read(self, root: Path) -> None:
         (root / "flat/z.obj").symlink_to("/nowhere/z.obj")
@@ -247,6 +261,16 @@ class TestStateOfTheDataset:
         assert touched != before
         self.catalogue(here)
         assert dataset_state.dataset_state(here) == touched
+
+    def test_side_files_are_much_as_well(
+        self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = dataset_state.dataset_state(here)
+        os.utime(root / "flat/c.mtl")  # for all shapes that may name it
+        assert dataset_state.dataset_state(here) == before
+        mesh_files = sum((root / key.path).stat().st_size for key in keys_of(root) if key.name in NAMING)
+        monkeypatch.setattr(sources, "_LITTLE", mesh_files)
+        assert dataset_state.dataset_state(here) != before
 
     @pytest.mark.parametrize("lost", ["state", "sources.csv", "shapes.csv"])
     def test_what_was_seen_is_lost(self, here: Config, lost: str) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from occnet_lib.records import Texture, Wrap
 
 from .images import ImageReader
-from .side_files import find_side_file, split_map_options, to_utf8
+from .side_files import find_side_file, joined_lines, split_map_options
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def parse_mtl(data: bytes, folder: Path) -> dict[bytes, Material]:
     """
     materials: dict[bytes, Material] = {}
     name: bytes | None = None
-    data = re.sub(rb"\\[ \t]*\r?\n", b" ", to_utf8(data))
-    for line in re.split(rb"[\r\n]+", data):
+    for line in re.split(rb"[\r\n]+", joined_lines(data)):
         keyword, _, rest = line.strip().replace(b"\t", b" ").partition(b" ")
         rest = rest.strip()
         word = keyword.lower()

@@ -17,7 +17,7 @@ from occnet_lib.records import Texture
 from . import mtl, polygons
 from .images import ImageReader
 from .parts import FileContents, Part, compact
-from .side_files import name_key, obj_libraries, to_utf8
+from .side_files import joined_lines, name_key, obj_libraries
 
 # Statements that make faces which are not read here (free-form surfaces, old and new; other files).
 _UNSUPPORTED = (b"surf", b"bzp", b"bsp", b"cdp", b"res", b"call")
@@ -88,7 +88,7 @@ def read_obj(path: Path, data: bytes) -> FileContents:
     """
     from . import obj_scan  # numba takes half a second
 
-    data = _with_joined_lines(to_utf8(data))
+    data = joined_lines(data)
     read = obj_scan.scan(data)
     if read.bad_face >= 0:
         raise ValueError(f"not a face: {_line(data, read.bad_face)}")
@@ -113,11 +113,6 @@ def read_obj(path: Path, data: bytes) -> FileContents:
         uv = _texture_coordinates(read.uv, read.corner_uv[of_part]) if len(read.uv) else None
         contents.parts += _parts(vertices, used, colors, uv, materials, name)
     return contents
-
-
-def _with_joined_lines(data: bytes) -> bytes:
-    """The same with lines that end in a backslash joined with the next."""
-    return re.sub(rb"\\\r?\n", b" ", data) if b"\\\n" in data or b"\\\r" in data else data
 
 
 def _line(data: bytes, start: int) -> str:

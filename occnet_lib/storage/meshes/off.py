@@ -46,9 +46,11 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     vertex_count, face_count = int(words[0]), int(words[1])
     if vertex_count < 0 or face_count < 0:
         raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced")
-    body = lines[1:]
+    body, unread = lines[1:], []
     if _is_by_lines(lines, vertex_count, face_count):
         rows, faces = body[:vertex_count], body[vertex_count : vertex_count + face_count]
+        if surplus := len(body) - vertex_count - face_count:
+            unread.append(f"{surplus} lines behind the last of {face_count} faces were not read")
     else:
         rows, faces = _by_numbers(words[3:], vertex_count, face_count, width)
     vertices = np.array([row[:3] for row in rows], np.float64).reshape(-1, 3)
@@ -64,8 +66,8 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     of_faces = _colors([face[1 + int(face[0]) :][:3] for face in faces])
     if of_vertices is None and of_faces is not None:
         vertices, colors = vertices[triangles].reshape(-1, 3), np.repeat(of_faces[owners], 3, axis=0)
-        return FileContents([Part(vertices, np.arange(len(vertices)).reshape(-1, 3), colors)])
-    return FileContents([Part(vertices, triangles, of_vertices)])
+        return FileContents([Part(vertices, np.arange(len(vertices)).reshape(-1, 3), colors)], unread)
+    return FileContents([Part(vertices, triangles, of_vertices)], unread)
 
 
 def _is_by_lines(lines: Words, vertex_count: int, face_count: int) -> bool:

@@ -25,6 +25,8 @@ _MAP_OPTIONS = {
     "-mm": 2,
     **dict.fromkeys(("-o", "-s", "-t"), 3),
 }
+_LINE_JOIN = re.compile(rb"\\[ \t]*\r?\n")
+_COMMENT = re.compile(rb"(?:^|[ \t])#")
 _MTLLIB = re.compile(rb"(?:^|[\r\n])[ \t]*mtllib[ \t]+([^\r\n]+)")
 _MAP = re.compile(rb"(?:^|[\r\n])[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)[ \t]+([^\r\n]+)", re.IGNORECASE)
 _PLY_TEXTURE = re.compile(rb"[\r\n]comment TextureFile[ \t]+([^\r\n]+)")
@@ -84,8 +86,9 @@ def find_side_file(folder: Path, name: str) -> Path | None:
         return None
     if os.path.isfile(folder / name):
         return folder / name
-    attempts = [slashed.split("/"), *([*base.split("/"), last] for base in (".", *TEXTURE_FOLDERS))]
-    return next((path for parts in attempts if (path := _in_any_case(folder, parts))), None)
+    attempts = [slashed, last, *(f"{base}/{last}" for base in TEXTURE_FOLDERS)]
+    # Each once: in a folder of many files a name that is not there takes long.
+    return next((path for name in dict.fromkeys(attempts) if (path := _in_any_case(folder, name))), None)
 
 
 def find_uri(folder: Path, uri: str) -> Path | None:
@@ -127,16 +130,17 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _in_any_case(folder: Path, parts: list[str]) -> Path | None:
-    """The file below a folder whose path is `parts`, but for upper and lower case and encodings."""
-    for part in parts:
+def _in_any_case(folder: Path, name: str) -> Path | None:
+    """The file below a folder whose path is `name`, but for upper and lower case and encodings."""
+    for part in name.split("/"):
         if part in ("", "."):
             continue
         if os.path.exists(folder / part):
             folder = folder / part
             continue
+        key = name_key(part)
         try:
-            alike = sorted(entry for entry in os.listdir(folder) if name_key(entry) == name_key(part))
+            alike = sorted(entry for entry in os.listdir(folder) if name_key(entry) == key)
         except OSError:
             return None
         if not alike:
@@ -150,7 +154,8 @@ def name_key(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:  # bytes that are not UTF-8 are those of Windows
-        name = os.fsencode(name).decode("cp1252", "replace")
+        with suppress(UnicodeEncodeError):  # half a surrogate pair, as JSON may hold, is in no name of a file
+            name = os.fsencode(name).decode("cp1252", "replace")
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -164,13 +169,27 @@ def obj_libraries(folder: Path, data: bytes) -> dict[str, Path | None]:
     A `mtllib` line holds one name, possibly with spaces, or several names.
     """
     files: dict[str, Path | None] = {}
-    for raw in dict.fromkeys(_MTLLIB.findall(to_utf8(data))):
+    for raw in dict.fromkeys(_MTLLIB.findall(joined_lines(data))):
         line = _text(raw)
         names = [line]
         if len(re.findall(r"\.mtl\b", line, re.IGNORECASE)) > 1 and find_side_file(folder, line) is None:
             names = re.findall(r'"[^"]+"|\S+', line)
         files |= {name: find_side_file(folder, name) for name in names}
     return files
+
+
+def joined_lines(data: bytes) -> bytes:
+    """The text of an OBJ or MTL file (`to_utf8`), each line that ends in a backslash joined with the next.
+
+    A comment is not joined: it may end in a path of Windows, and the statement after it counts.
+    """
+    text = to_utf8(data)
+
+    def joint(match: re.Match[bytes]) -> bytes:
+        line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start()].rpartition(b"\r")[2]
+        return match[0] if _COMMENT.search(line) else b" "
+
+    return _LINE_JOIN.sub(joint, text)
 
 
 def to_utf8(data: bytes) -> bytes:
@@ -188,7 +207,7 @@ def _of_obj(folder: Path, data: bytes) -> Iterator[Path]:
 
 
 def _of_mtl(folder: Path, data: bytes) -> Iterator[Path]:
-    for raw in dict.fromkeys(_MAP.findall(to_utf8(data))):
+    for raw in dict.fromkeys(_MAP.findall(joined_lines(data))):
         if file := find_side_file(folder, split_map_options(_text(raw))[1]):
             yield file
 
