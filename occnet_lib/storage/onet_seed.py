@@ -8,6 +8,7 @@ scale) and `pointcloud` (points, normals, loc, scale), with the content of ONet'
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
         category, separator, id = file.stem.partition("_")
         if separator and id:
             found[category][id] = file.name
+    _warn_of_folders(root, config.results)
     wanted = config.dataset.categories or list(found)
     absent = sorted(set(wanted) - found.keys())
     if absent or not found:
@@ -66,6 +68,16 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
                 ],
             )
     return with_shards(config, sorted(keys, key=lambda key: key.name))
+
+
+def _warn_of_folders(root: Path, results: str) -> None:
+    """Say that folders are left out: one such file in a folder of raw meshes makes it a dataset of this layout."""
+    own = os.path.realpath(results)
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    others = [f for f in folders if not f.startswith(".") and os.path.realpath(root / f) != own]
+    if others:
+        text = "%s: shapes are files <category>_<id>.h5; %d folders beside them left out, as %s"
+        logger.warning(text, root, len(others), others[0])
 
 
 def read_shape(root: Path, key: ShapeKey) -> PackedShape:

@@ -29,7 +29,7 @@ from occnet_lib.geometry.cameras import project
 from occnet_lib.records import ShapeKey
 from occnet_lib.report import examples
 from occnet_lib.report.results import Results
-from occnet_lib.storage import onet, onet_binvox
+from occnet_lib.storage import onet, onet_binvox, onet_seed
 from occnet_lib.storage.catalogue import write_table
 from occnet_lib.storage.onet_npz import read_npz, write_npz
 from occnet_lib.storage.onet_packs import export_packs, import_packs, shapes_of
@@ -666,6 +666,16 @@ def test_folders_without_points_are_counted(exported: Path, caplog) -> None:
     (exported / "results" / "pack").mkdir(parents=True)
     assert len(onet.shapes_below(CONFIG, exported)) == 5
     assert "1 folders without points.npz left out, as 03001627/shape2" in caplog.text
+
+
+def test_folders_beside_files_of_shapes_are_said(seed_folder: Path, caplog) -> None:
+    here = CONFIG.model_copy(update={"results": str(seed_folder / "results")})
+    (seed_folder / "results").mkdir()
+    found = onet_seed.shapes_below(here, seed_folder)
+    assert "beside them" not in caplog.text
+    (seed_folder / "chair" / "a").mkdir(parents=True)
+    assert onet_seed.shapes_below(here, seed_folder) == found
+    assert "1 folders beside them left out, as chair" in caplog.text
 
 
 def test_reading_touches_no_other_file_than_the_shapes(exported: Path) -> None:
