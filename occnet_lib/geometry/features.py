@@ -7,11 +7,10 @@ that these vertices are joined to one another.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.geometry.occupancy import soup_scene
 from occnet_lib.geometry.repair import edge_keys
 from occnet_lib.records import Mesh
 
@@ -99,7 +98,7 @@ def _crossings(
     origin = outside[which].astype(np.float64)
     direction = inside[which] - origin
     rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
-    hit = _scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
+    hit = soup_scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
     t = hit["t_hit"].numpy().astype(np.float64)
     normal = hit["primitive_normals"].numpy().astype(np.float64)
     facing = -np.einsum("vi,vi->v", normal, direction)
@@ -109,14 +108,6 @@ def _crossings(
     normals[good] = normal[found] * np.sign(facing[found])[:, None]
     exact[good] = True
     return points, normals, exact
-
-
-def _scene(triangles: NDArray[np.float64]) -> Any:
-    """An open3d scene of loose triangles."""
-    from occnet_lib.geometry.occupancy import raycasting_scene
-
-    faces = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
-    return raycasting_scene(Mesh(triangles.reshape(-1, 3), faces))
 
 
 def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from occnet_lib.records import Mesh
 _FLAT = 1e-10
 _PARALLEL = 1e-4  # sine of the angle between planes that are taken for one
 _ENTRIES = 16  # of a face in the lists of cells, on average at the most
+_CELLS = 64  # for each face, at the most: small cells between tiny faces far apart would fill gigabytes
 
 
 def self_intersecting(mesh: Mesh) -> NDArray[np.bool_]:
@@ -35,46 +36,59 @@ def intersecting_pairs(mesh: Mesh) -> NDArray[np.int64]:
     """(n, 2) indices of the faces that intersect (see `self_intersecting`), the lower one first."""
     triangles = np.ascontiguousarray(mesh.triangles, dtype=np.float64)
     low, high = triangles.min(axis=1), triangles.max(axis=1)
+    first, last = _cells(low, high)
+    pairs = _test_cells(triangles, low, high, first, last)
+    pairs.sort(axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _cells(
+    low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the last cell (F, 3) of a grid that the boxes [low, high] are in.
+
+    Cells are a little larger than most faces; larger ones as long as faces fill too many of them, or as there are too
+    many for memory.
+    """
     origin = low.min(axis=0)
-    # Cells a little larger than most faces; larger ones as long as faces fill too many of them.
     cell = max(float(np.median((high - low).max(axis=1))), float(np.ptp(high, axis=0).max()) / 500, 1e-12)
     while True:
         first = ((low - origin) / cell).astype(np.int64)
         last = ((high - origin) / cell).astype(np.int64)
-        if (last - first + 1).prod(axis=1).sum() <= _ENTRIES * len(triangles) + 100_000:
-            break
+        entries, cells = (last - first + 1).prod(axis=1).sum(), (last.max(axis=0) + 1).prod()
+        if entries <= _ENTRIES * len(low) + 100_000 and cells <= _CELLS * len(low) + 1_000_000:
+            return first, last
         cell *= 2.0
-    pairs = _test_cells(triangles, low, high, first, last)
-    pairs.sort(axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 @njit(cache=True)
 def _test_cells(triangles, low, high, first, last):  # type: ignore[no-untyped-def]
     """Test the pairs of faces whose boxes share a cell, each in the first cell that both are in."""
     shape = (last[:, 0].max() + 1, last[:, 1].max() + 1, last[:, 2].max() + 1)
-    start = np.zeros(shape[0] * shape[1] * shape[2] + 1, dtype=np.int64)
+    # Entries of a cell, then where its list starts, then where it ends.
+    place = np.zeros(shape[0] * shape[1] * shape[2], dtype=np.int32)
     for filling in range(2):
         if filling:
-            start[1:] = np.cumsum(start[1:])
-            member = np.zeros(start[-1], dtype=np.int32)
-            free = start[:-1].copy()
+            total = 0
+            for c in range(len(place)):
+                entries = place[c]
+                place[c] = total
+                total += entries
+            member = np.zeros(total, dtype=np.int32)
         for f in range(len(triangles)):
             for i in range(first[f, 0], last[f, 0] + 1):
                 for j in range(first[f, 1], last[f, 1] + 1):
                     for k in range(first[f, 2], last[f, 2] + 1):
                         c = (i * shape[1] + j) * shape[2] + k
                         if filling:
-                            member[free[c]] = f
-                            free[c] += 1
-                        else:
-                            start[c + 1] += 1
+                            member[place[c]] = f
+                        place[c] += 1
     pairs = np.zeros((64, 2), dtype=np.int64)
     count = 0
-    for c in range(len(start) - 1):
-        for m in range(start[c], start[c + 1]):
+    for c in range(len(place)):
+        for m in range(place[c - 1] if c else 0, place[c]):
             f = member[m]
-            for n in range(m + 1, start[c + 1]):
+            for n in range(m + 1, place[c]):
                 g = member[n]
                 if (
                     low[f, 0] > high[g, 0]

@@ -22,6 +22,13 @@ def raycasting_scene(mesh: Mesh) -> Any:
     return scene
 
 
+def soup_scene(triangles: NDArray[np.float64]) -> Any:
+    """The same of triangles (F, 3, 3)."""
+    return raycasting_scene(
+        Mesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3))
+    )
+
+
 def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
     """Test points for lying inside of a closed mesh.
 

@@ -12,6 +12,7 @@ from occnet_lib.records import Mesh
 
 # Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
 SAME_PLACE = 1e-6
+_CROWD = 16  # vertices at one place, on average, from which on their pairs would fill memory
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,13 @@ def place_numbers(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
 
     # Equal ones first: a place of many vertices has far more pairs.
     distinct, number = np.unique(vertices, axis=0, return_inverse=True)
-    n = len(distinct)
-    close = cKDTree(distinct).query_pairs(SAME_PLACE, output_type="ndarray")
+    tree = cKDTree(distinct)
+    if tree.count_neighbors(tree, SAME_PLACE) > _CROWD * len(distinct):
+        # A shape of which a few stray vertices span the frame. Those in one cell are at one place.
+        cells, cell = np.unique(np.round(distinct * (2.0 / SAME_PLACE)), axis=0, return_inverse=True)
+        number, tree = cell.reshape(-1)[number.reshape(-1)], cKDTree(cells * (SAME_PLACE / 2.0))
+    n = tree.n
+    close = tree.query_pairs(SAME_PLACE, output_type="ndarray")
     graph = coo_array((np.ones(len(close), dtype=np.int8), (close[:, 0], close[:, 1])), shape=(n, n))
     place = connected_components(graph, directed=False)[1].astype(np.int32)
     return np.asarray(place[number.reshape(-1)])

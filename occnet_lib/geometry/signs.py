@@ -1,7 +1,7 @@
 """Inside or outside for the samples next to a surface.
 
-Carving and flooding are sure about a sample that is at least half a voxel away from the surface. A sample closer than
-that takes the side of a neighbour that it can reach along a grid edge which no triangle cuts.
+Carving is sure about a sample that is at least half a voxel away from the surface. A sample closer than that takes the
+side of a neighbour that it can reach along a grid edge which no triangle cuts.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ STEP = 0.3  # voxels that a round moves a vertex by, at the most
 ROUNDS = 16
 SLIDE = 8  # rounds in which vertices keep to their planes and edges; after these they move freely
 WIDEN = 4  # after so many rounds of either kind the neighbours of tangled vertices move, too
+MANY = 500  # moved faces from which on all faces are tested again
 RANK = 0.02  # fraction of the trace below which a direction is free to slide: an edge has one, a corner none
 
 
@@ -133,9 +134,12 @@ def _along_surface(
 
 
 def _near(mesh: Mesh, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The faces whose boxes meet that of a chosen one."""
+    """The faces whose boxes meet that of a chosen one; all where so many are chosen that finding them takes longer."""
+    some = np.flatnonzero(chosen)
+    if len(some) > MANY:
+        return np.arange(len(mesh.faces))
     triangles = mesh.triangles
-    return np.flatnonzero(_touching(triangles.min(axis=1), triangles.max(axis=1), np.flatnonzero(chosen)))
+    return np.flatnonzero(_touching(triangles.min(axis=1), triangles.max(axis=1), some))
 
 
 @njit(cache=True)

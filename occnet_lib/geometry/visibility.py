@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.records import Mesh
+from occnet_lib.geometry.occupancy import soup_scene
+
+RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
 
 
 def visible_fraction(
@@ -24,10 +25,13 @@ def visible_fraction(
     """
     import open3d as o3d
 
-    faces = np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3)
-    scene = raycasting_scene(Mesh(triangles.reshape(-1, 3), faces))
-    rays = np.concatenate(
-        [np.repeat(places, len(directions), axis=0), np.tile(directions, (len(places), 1))], axis=1
-    )
-    hit = scene.test_occlusions(o3d.core.Tensor.from_numpy(rays.astype(np.float32)), nthreads=1).numpy()
-    return 1.0 - np.asarray(hit.reshape(len(places), len(directions)).mean(axis=1), dtype=np.float64)
+    scene = soup_scene(triangles)
+    seen = np.zeros(len(places))
+    step = max(1, RAYS // len(directions))
+    for start in range(0, len(places), step):
+        some = places[start : start + step]
+        ends = (np.repeat(some, len(directions), axis=0), np.tile(directions, (len(some), 1)))
+        rays = o3d.core.Tensor.from_numpy(np.concatenate(ends, axis=1).astype(np.float32))
+        hit = scene.test_occlusions(rays, nthreads=1).numpy()
+        seen[start : start + step] = 1.0 - hit.reshape(len(some), len(directions)).mean(axis=1)
+    return seen

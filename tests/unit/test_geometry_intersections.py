@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from occnet_lib.geometry import intersections
+from occnet_lib.geometry import untangle as untangling
 from occnet_lib.geometry.intersections import intersecting_pairs, self_intersecting
-from occnet_lib.geometry.repair import merge_equal, separate, soundness
+from occnet_lib.geometry.repair import SAME_PLACE, merge_equal, place_numbers, separate, soundness
 from occnet_lib.geometry.untangle import part_vertices, untangle
 from occnet_lib.records import Mesh
 from tests.geometry_solids import box_mesh, chair, join, rotation, sphere
@@ -38,6 +40,18 @@ def test_pairs_of_random_triangles_agree_with_a_slow_reference(scale: float) -> 
     assert intersecting_pairs(mesh).tolist() == [list(pair) for pair in expected]
     assert len(expected) > 5
     assert self_intersecting(mesh).sum() == len(np.unique(expected))
+
+
+def test_cells_do_not_fill_memory_where_faces_are_tiny_and_far_apart() -> None:
+    grains = [box_mesh((x, y, z), (0.001, 0.001, 0.001)) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    pair = [box_mesh((0, 0, 0), (0.0014, 0.0007, 0.0007)), *grains]
+    mesh = join(pair)
+    triangles = mesh.triangles
+    _, last = intersections._cells(triangles.min(axis=1), triangles.max(axis=1))
+    assert (last.max(axis=0) + 1).prod() <= 64 * len(mesh.faces) + 1_000_000
+    near = intersecting_pairs(join(pair[:2]))
+    assert len(near) > 4
+    assert np.array_equal(intersecting_pairs(mesh), near)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,28 @@ def test_tangled_vertices_are_smoothed_and_others_stay() -> None:
     moved = (fixed.vertices != mesh.vertices).any(axis=1)
     assert moved.mean() < 0.1
     assert np.abs(np.linalg.norm(fixed.vertices, axis=1) - 0.5).max() < 12 * VOXEL
+
+
+def test_many_moved_faces_are_tested_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    ball = sphere(4).mesh
+    rng = np.random.default_rng(1)
+    mesh = part_vertices(
+        Mesh(ball.vertices + VOXEL * rng.normal(size=ball.vertices.shape), ball.faces), VOXEL
+    )
+    one, left = untangle(mesh, VOXEL)
+    monkeypatch.setattr(untangling, "MANY", 0)
+    other, also_left = untangle(mesh, VOXEL)
+    assert left == also_left
+    assert np.array_equal(one.vertices, other.vertices)
+
+
+def test_vertices_that_strays_crowd_into_one_place_are_merged_in_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    crowd = rng.normal(size=(30_000, 3)) * 0.05 * SAME_PLACE
+    strays = np.array([[0.5, 0, 0], [-0.5, 0, 0], [0, 0.5, 0]])
+    number = place_numbers(np.concatenate([crowd, strays]))
+    assert len(np.unique(number[:-3])) == 1
+    assert len(np.unique(number)) == 4
 
 
 def test_what_cannot_be_untangled_is_counted() -> None:

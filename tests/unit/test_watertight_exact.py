@@ -83,6 +83,44 @@ def test_cavities_and_bodies_within_them_are_kept() -> None:
         assert contains(result.mesh, place).tolist() == [True, False, True, False]
 
 
+def test_every_cavity_of_a_foam_is_kept() -> None:
+    places = np.stack(np.meshgrid(*[np.arange(5) / 5 - 0.4] * 3), axis=-1).reshape(-1, 3)
+    pores = [inward(box_mesh(place, (0.1, 0.1, 0.1))) for place in places]
+    pebbles = [box_mesh(place, (0.05, 0.05, 0.05)) for place in places[::2]]
+    result = close(join([*pores[:60], box_mesh((0, 0, 0), (1, 1, 1)), *pebbles, *pores[60:]]))
+    assert (result.audit["method"], result.audit["bodies"]) == ("exact", 1 + len(pebbles))
+    expected = 1 - len(pores) * 0.1**3 + len(pebbles) * 0.05**3
+    assert result.audit["volume"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_body_wound_inward_that_touches_another_one_is_not_its_cavity() -> None:
+    # The tip of a small box, turned over, is in a face of the large one.
+    tip = Mesh(
+        box_mesh((0, 0, 0), (0.2, 0.2, 0.2)).vertices @ rotation(5).T, box_mesh((0, 0, 0), (1, 1, 1)).faces
+    )
+    tip = Mesh(tip.vertices + np.array([0.5 - tip.vertices[:, 0].min(), 0, 0]), tip.faces)
+    for first in range(8):  # whichever vertex is the first
+        order = np.roll(np.arange(8), first)
+        small = Mesh(tip.vertices[order], np.argsort(order)[tip.faces].astype(np.int32))
+        mesh = join([box_mesh((0, 0, 0), (1, 1, 1)), inward(small)])
+        assert solid_of(unit_cube(mesh)[0]).defect == "parts wound inward"
+
+
+def test_a_cavity_that_leaves_its_body_at_one_of_its_edge_loops_is_rebuilt() -> None:
+    # Its faces end in the plane of the body's face, so that none of them passes through it.
+    loops = [
+        (x, y, z) for x in (0.1, 0.5, 0.8) for y, z in ((-0.1, -0.1), (0.1, -0.1), (0.1, 0.1), (-0.1, 0.1))
+    ]
+    faces = [(0, 2, 1), (0, 3, 2), (8, 9, 10), (8, 10, 11)]
+    for loop in (0, 4):
+        for a, b in ((0, 1), (1, 2), (2, 3), (3, 0)):
+            faces += [(loop + a, loop + b, loop + b + 4), (loop + a, loop + b + 4, loop + a + 4)]
+    tube = Mesh(np.array(loops), np.array(faces, dtype=np.int32))
+    assert soundness(tube).closed
+    solid = solid_of(unit_cube(join([box_mesh((0, 0, 0), (1, 1, 1)), inward(tube)]))[0])
+    assert solid.defect == "parts wound inward"
+
+
 def test_a_body_within_another_one_is_swallowed() -> None:
     result = close(join([sphere(3, 0.5).mesh, box_mesh((0, 0, 0), (0.2, 0.2, 0.2))]))
     assert result.audit["method"] == "exact"
@@ -119,6 +157,20 @@ def pierced() -> Mesh:
         (
             join([sphere(2).mesh, inward(box_mesh((0.45, 0, 0), (0.3, 0.3, 0.3)))]),
             "cavities that reach through a surface",
+        ),
+        (
+            join([sphere(2).mesh, inward(sphere(2, 0.4).mesh), inward(sphere(2, 0.2).mesh)]),
+            "cavities within cavities",
+        ),
+        (
+            join(
+                [
+                    sphere(2).mesh,
+                    *(inward(box_mesh((x, 0.3 * x, 0), (0.3, 0.3, 0.3))) for x in (-0.1, 0.1)),
+                    box_mesh((2, 0, 0), (1, 1, 1)),
+                ]
+            ),
+            "cavities that cross",
         ),
         (join([sphere(2).mesh, box_mesh((2, 0, 0), (1, 0, 1))]), "edges of more than two faces"),
     ],

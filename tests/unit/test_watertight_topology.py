@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from occnet_lib.config import Audit
 from occnet_lib.config import Watertight as Config
+from occnet_lib.geometry import visibility
 from occnet_lib.geometry.band import cut_edges, distance_band
 from occnet_lib.geometry.basins import OUTSIDE, find_basins
 from occnet_lib.geometry.grid import Grid, grid_around
@@ -146,11 +147,14 @@ def test_a_slot_is_open_however_narrow() -> None:
         assert not contains(result.mesh, (within @ turn.T - result.loc) / result.scale).any()
 
 
-def test_visible_fraction_of_a_half_space() -> None:
+def test_visible_fraction_of_a_half_space(monkeypatch: pytest.MonkeyPatch) -> None:
     floor = box_mesh((0, -0.5, 0), (1000, 1, 1000))
     turn = np.random.default_rng(0).normal(size=(4000, 3))
     seen = visible_fraction(floor.triangles, np.array([[0, 0.01, 0], [0, -0.5, 0], [0, 2000, 0]]), turn)
     np.testing.assert_allclose(seen, [0.5, 0.0, 0.95], atol=0.05)
+    monkeypatch.setattr(visibility, "RAYS", 5000)  # one place at a time
+    places = np.array([[0, 0.01, 0], [0, -0.5, 0], [0, 2000, 0]])
+    assert np.array_equal(visible_fraction(floor.triangles, places, turn), seen)
 
 
 @pytest.mark.slow
