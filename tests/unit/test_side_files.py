@@ -171,6 +171,10 @@ def test_digest_covers_every_file_that_is_named(tmp_path: Path) -> None:
     for change in ({"t.png": "2"}, {"s.png": "1"}, {"t.png": "1", "s.png": "2"}, {"m.mtl": "map_Kd t.png"}):
         write(tmp_path, **change)
         seen.append(digest(path))
+    write(tmp_path, **{"m.mtl": "map_Kd t.png\nmap_Kd u.png", "t.png": "1"})
+    seen.append(digest(path))
+    (tmp_path / "t.png").rename(tmp_path / "u.png")
+    seen.append(digest(path))
     assert len(set(seen)) == len(seen)
     os.utime(path, (0, 0))
     write(tmp_path, **{"not named.png": "1"})

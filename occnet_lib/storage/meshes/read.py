@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import stat
 import warnings
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
 
 
 def digest(path: str | Path) -> str:
-    """A hash of the content of a mesh file and of its `side_files` (blake2b, hexadecimal).
+    """A hash of the content of a mesh file and of names and content of its `side_files` (blake2b, hexadecimal).
 
     Raises:
         MeshError: the file cannot be read.
@@ -97,7 +98,8 @@ def digest(path: str | Path) -> str:
         data = path.read_bytes()
         value = hashlib.blake2b(data, digest_size=16)
         for side in side_files(path, data):
-            value.update(_content(side))
+            # By its name, too: of two textures that are named, one may be there, and then the other.
+            value.update(os.fsencode(os.path.relpath(side, path.parent)) + b"\0" + _content(side))
     except OSError as error:
         raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
     return value.hexdigest()
