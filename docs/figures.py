@@ -1,4 +1,7 @@
-"""Make the images of docs/explanation from analytic and demo shapes: `python docs/figures.py [NAME …]`."""
+"""Make the images of docs/explanation from analytic and demo shapes: `python docs/figures.py [NAME …]`.
+
+`python docs/figures.py demo` makes README's image from the results of `make demo`.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,10 @@ Array = NDArray[Any]
 def main(names: list[str]) -> None:
     """Make the named figures, or all."""
     plt.rcParams |= {"font.size": 9, "axes.titlesize": 9, "savefig.dpi": 110}
+    if names == ["demo"]:
+        demo().save(OUT.parent / "demo.png", optimize=True)
+        sys.stdout.write(f"{OUT.parent / 'demo.png'}\n")
+        return
     for name in names or list(FIGURES):
         figure = FIGURES[name]()
         figure.savefig(OUT / f"{name}.png", bbox_inches="tight", pil_kwargs={"optimize": True})
@@ -180,6 +187,43 @@ def predictions(mesh: occnet.Mesh) -> dict[str, occnet.Mesh]:
         "noise of 0.004": replace(mesh, vertices=mesh.vertices + noise),
         "300 faces": simplify(mesh, 300),
     }
+
+
+def demo() -> Any:
+    """Of each class the shape at the upper quarter by IoU: input image, the models' meshes, ground truth."""
+    import io
+
+    from PIL import Image
+
+    from occnet_lib.report.examples import pictures
+    from occnet_lib.report.results import Results
+    from occnet_lib.storage.reconstructions import read_mesh
+
+    folder = OUT.parents[1] / "results" / "demo"
+    config = occnet.load_config(folder / "config.json")
+    results = Results(folder, config)
+    models = [*config.models, "baseline_class_mean", "baseline_nearest_image"]
+    edge, colors = 137, [(0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72)]
+    rows = []
+    for category in config.demo.categories:
+        names = [name for name, (_, _, key) in results.packed_test.items() if key.category == category]
+        names.sort(key=lambda name: float(results.shape_rows[models[0], name]["iou"]))
+        name = names[int(0.75 * (len(names) - 1))]
+        shard, i, key = results.packed_test[name]
+        view = config.reconstruct.view
+        camera = shard.camera(i, view)
+        meshes = [read_mesh(folder / "reconstruct" / model / shard.name, key) for model in models]
+        drawn = [
+            pictures(mesh, camera, color)[0] for mesh, color in zip(meshes, colors, strict=True) if mesh
+        ] + [pictures(shard.mesh(i), camera, (0.62, 0.64, 0.66))[0]]
+        rows.append([shard.image_bytes(i, view), *drawn])
+    sheet = Image.new("RGB", (edge * len(rows[0]), edge * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, data in enumerate(row):
+            sheet.paste(
+                Image.open(io.BytesIO(data)).convert("RGB").resize((edge, edge)), (edge * x, edge * y)
+            )
+    return sheet
 
 
 FIGURES: dict[str, Callable[[], Any]] = {"fusion": fusion, "mise": mise, "metrics": metrics}
