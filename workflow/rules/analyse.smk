@@ -70,7 +70,7 @@ rule analyse_embedding:
         views=CONFIG.analyse.embedding_views,
         shapes=CONFIG.analyse.embedding_shapes,
         perplexity=CONFIG.analyse.perplexity,
-        versions=versions("analyse"),
+        versions=versions("analyse", "reconstruct"),
     message:
         "analyse: t-SNE of the embeddings of {wildcards.model}"
     shell:

@@ -53,7 +53,7 @@ rule evaluate_views:
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
         points=CONFIG.evaluate.view_points,
-        versions=versions("evaluate"),
+        versions=versions("evaluate", "reconstruct"),
     message:
         "evaluate: views of shard {wildcards.shard} by {wildcards.model}"
     shell:
