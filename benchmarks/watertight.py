@@ -206,7 +206,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--twin-views", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=["flood_fill", "carving", "tsdf"])
+    parser.add_argument("--against", nargs="*", metavar="METHOD", help="compare with alternatives instead")
+    parser.add_argument("--pictures", type=Path, help="where --against draws five hard shapes")
     args = parser.parse_args()
+    if args.against is not None:
+        from benchmarks.watertight_alternatives import METHODS, compare
+
+        compare(list(meshes(args.data, args.limit)), args.against or list(METHODS), args.pictures)
+        return
     fusion = {method: time_steps(method, args.data, args.limit) for method in args.methods}
     twin = time_twin(args.twin_views)
     for method, seconds in fusion.items():
