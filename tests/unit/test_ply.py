@@ -191,3 +191,12 @@ def test_data_that_do_not_fit(tmp_path: Path) -> None:
         load(tmp_path, ply(elements, "").replace(b"\n3 0 1 2", b"\n3 0 1 7"))
     with pytest.raises(MeshError, match="no faces in the file"):
         load(tmp_path, ply({"vertex": elements["vertex"]}, "<"))
+
+
+def test_faces_behind_the_announced_ones_are_said(tmp_path: Path) -> None:
+    faces = [[[0, 1, 2]], [[0, 2, 3]], [[0, 1, 4]]]
+    data = ply({"vertex": (XYZ, [list(c) for c in CORNERS]), "face": (INDICES, faces)}, "<")
+    mesh = load(tmp_path, data.replace(b"element face 3", b"element face 2"))
+    assert len(mesh.faces) == 2
+    assert mesh.unread == ("13 bytes behind the data that the header announces were not read",)
+    assert load(tmp_path, data + b"\n").unread == ()

@@ -30,7 +30,7 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     Raises:
         ValueError, IndexError: malformed, or a face corner that is not a vertex.
     """
-    elements, comments = read_elements(data)
+    elements, comments, behind = read_elements(data)
     vertex, face = elements.get("vertex", {}), elements.get("face", {})
     corners = next((v for k, v in face.items() if "vert" in k and isinstance(v, Lists)), None)
     strips = _strips(elements.get("tristrips", {}))
@@ -41,6 +41,8 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     vertices = _stack(vertex, ("x", "y", "z")).astype(np.float64)
     colors = _colors(vertex)
     contents = FileContents()
+    if behind:
+        contents.unread.append(f"{behind} bytes behind the data that the header announces were not read")
     if len(strips):
         if strips.min() < 0 or strips.max() >= len(vertices):
             raise IndexError(f"a strip names a vertex outside 0..{len(vertices) - 1}")

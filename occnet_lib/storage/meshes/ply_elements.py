@@ -49,11 +49,12 @@ class Element:
 Columns = dict[str, "NDArray[np.generic] | Lists"]
 
 
-def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str]]:
+def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str], int]:
     """All elements of a PLY file.
 
     Returns:
-        by element the columns by property; and the comments.
+        by element the columns by property; the comments; and how many bytes of a binary file are behind the data that
+        its header announces.
 
     Raises:
         ValueError: not a PLY file, a malformed header, less data than the header announces, or more
@@ -77,7 +78,8 @@ def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str]]:
     tables = {element.name: source.read(element) for element in elements}
     if isinstance(source, _Text) and source.at != len(source.numbers):
         raise ValueError(f"{len(source.numbers) - source.at} numbers more than the header announces")
-    return tables, comments
+    behind = len(data[source.at :].strip()) if isinstance(source, _Binary) else 0
+    return tables, comments, behind
 
 
 def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:
