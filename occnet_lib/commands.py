@@ -119,7 +119,7 @@ def _prepare(args: argparse.Namespace, config: Config) -> None:
 
     if not config.samples.wanted:
         hint = "give counts in section `samples`, as workflow/vecset.yaml: --config workflow/vecset.yaml"
-        raise ConfigError("no samples are asked for", hint=hint)
+        raise ConfigError("section `samples` requests no points", hint=hint)
     closed = shapes.watertight(args.mesh, config)
     drawn = shapes.sample_sets(closed, config, name=args.mesh.stem)
     write_samples(args.out, closed, drawn, Frame(args.edge, args.up))

@@ -1,4 +1,4 @@
-"""The state of the raw files of every shape: what tells that a shape has to be made again.
+"""The state of the raw files of every shape: what decides whether a shape is made again.
 
 A *signature* is of the names, sizes and times of the files that may matter to a shape, and so is cheap. A *version*
 is the signature at which the content last changed: where a signature is another one but the content the same (a

@@ -128,9 +128,9 @@ def test_sharp_edges_of_fused_meshes_have_the_length_of_the_solid_s(turn: bool) 
     source = solid(mesh)
     config = Config.model_validate({"watertight": {"resolution": 128}}).watertight
     made = watertight.run(source, config, np.random.default_rng(0))
-    found = sharp_edges(made.mesh, 15, 0.008)
+    edges = sharp_edges(made.mesh, 15, 0.008)
     want = 2 * 2 * np.pi * 0.3 / made.scale
-    assert found.length.sum() == pytest.approx(want, rel=0.05)
+    assert edges.length.sum() == pytest.approx(want, rel=0.05)
     # Points on them lie on the two rims.
     drawn = stage.run(made, Samples(sharp=500, sharp_scale=0.008), np.random.default_rng(0)).sets["sharp"]
     points = drawn.points.astype(np.float64) * made.scale + made.loc

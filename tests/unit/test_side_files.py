@@ -149,7 +149,7 @@ def test_what_cannot_be_parsed_names_nothing(tmp_path: Path, content: bytes) -> 
 
 
 def test_images_of_collada_and_the_texture_of_ply(tmp_path: Path) -> None:
-    dae = "<image id='a'><init_from>file:///C:/work/wood%20&amp;%20oak.png</init_from></image><init_from><ref>b.png</ref></init_from>"
+    dae = "<image id='a'><init_from>file:///C:/models/wood%20&amp;%20oak.png</init_from></image><init_from><ref>b.png</ref></init_from>"
     ply = "ply\nformat ascii 1.0\ncomment TextureFile b.png\nend_header\ncomment TextureFile no.png\n"
     write(tmp_path, **{"m.dae": dae, "m.ply": ply, "wood & oak.png": "", "b.png": "", "no.png": ""})
     assert named(tmp_path / "m.dae") == ["wood & oak.png", "b.png"]
