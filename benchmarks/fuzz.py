@@ -29,9 +29,9 @@ import numpy as np
 from benchmarks.fuzz_mutations import mutated
 from benchmarks.fuzz_seeds import seeds
 from occnet_lib.config import Config
-from occnet_lib.records import ShapeKey
 from occnet_lib.stages import shape, shard
 from occnet_lib.storage.meshes import isolated
+from occnet_lib.types import ShapeKey
 
 TIME_LIMIT = 30.0  # CPU seconds
 MOST_MEMORY = 1500.0  # MB of a worker, which has 500 before it reads a file

@@ -24,7 +24,7 @@ from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.reconstruction.mise import mise
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def blob(radius: float, cells: int) -> Mesh:

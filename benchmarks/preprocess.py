@@ -27,9 +27,9 @@ import numpy as np
 
 from benchmarks.watertight import exactness, time_twin
 from occnet_lib.config import Config
-from occnet_lib.records import Mesh, ShapeKey
 from occnet_lib.stages import shape
 from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.types import Mesh, ShapeKey
 
 STAGES = ("load", "watertight", "points", "views")
 FIGURES = ("surface_error_mean", "input_error_mean", "surface_error_p95", "input_error_p95", "edge_ratio")

@@ -33,7 +33,7 @@ from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise_together
 from occnet_lib.reconstruction.network_field import decoded_together
 from occnet_lib.reconstruction.reconstruct import BOX, reconstruct
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 CELLS, STEPS, FACES, BATCH = 32, 2, 5000, 100_000
 

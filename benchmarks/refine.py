@@ -25,7 +25,7 @@ from occnet_lib.networks.folded import FoldedDecoder
 from occnet_lib.reconstruction import refine as ours
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 THRESHOLD, WEIGHT = 0.2, 0.01
 ONET_STEPS, ONET_RATE = 30, 1e-4

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from occnet_lib.config import Views
 from occnet_lib.geometry.cameras import choy_cameras
 from occnet_lib.geometry.normalise import unit_cube
-from occnet_lib.records import Mesh, Texture, Texturing
 from occnet_lib.rendering import pyrender_backend
 from occnet_lib.rendering.views import render_views
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.types import Mesh, Texture, Texturing
 
 SHAPES = (
     "chair/quat_Chair_3/model.glb",

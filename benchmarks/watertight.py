@@ -31,8 +31,8 @@ from occnet_lib.geometry.carve import view_axes
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
-from occnet_lib.records import Mesh
 from occnet_lib.stages import watertight
+from occnet_lib.types import Mesh
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -36,7 +36,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Views, Watertight
 from occnet_lib.geometry import occupancy
 from occnet_lib.geometry.normalise import unit_cube
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests import geometry_solids as solids
 
 LIMIT = 300  # CPU seconds a mesh

@@ -61,7 +61,7 @@ _MODULES = {
     "errors": ("OccnetError",),
     "evaluation.metrics": ("Comparison",),
     "reconstruction.reconstruct": ("Reconstruction",),
-    "records": (
+    "types": (
         "Mesh",
         "PointSamples",
         "Samples",
@@ -81,8 +81,8 @@ if TYPE_CHECKING:
     from .errors import OccnetError
     from .evaluation.metrics import Comparison
     from .reconstruction.reconstruct import Reconstruction
-    from .records import Mesh, PointSamples, Samples, ShapeKey, Views, Watertight
     from .storage.shards import Shard
+    from .types import Mesh, PointSamples, Samples, ShapeKey, Views, Watertight
 
 else:  # hidden from type checkers, to which it would make every name valid
 

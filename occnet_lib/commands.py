@@ -20,9 +20,9 @@ from .commands_shared import out_option, progress, solid_mesh, unit_mesh
 from .config import Config, check, merge
 from .errors import ConfigError, OccnetError
 from .logs import say
-from .records import Watertight
 from .seeds import rng
 from .storage.atomic import replacing
+from .types import Watertight
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +166,8 @@ def _pack_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(args: argparse.Namespace, config: Config) -> None:
-    from .records import ShapeKey
     from .stages.pack import pack
+    from .types import ShapeKey
 
     files = sorted(args.shapes.glob("*/*.h5"))
     if not files:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .config import Config
 from .errors import EmptyMeshError, MeshError
-from .records import Mesh
+from .types import Mesh
 
 if TYPE_CHECKING:
     from .storage.meshes import MeshFrame

@@ -20,8 +20,8 @@ from .config import Config
 from .errors import DataError, OccnetError
 from .jobs_files import catalogue_of, catalogue_path, counted, packs
 from .logs import say
-from .records import ShapeKey
 from .storage.atomic import replacing
+from .types import ShapeKey
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from .config import Config
-from .records import ShapeKey
+from .types import ShapeKey
 
 
 def catalogue_path(config: Config) -> Path:

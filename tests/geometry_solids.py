@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 Inside = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
 Box = tuple[Sequence[float], Sequence[float]]

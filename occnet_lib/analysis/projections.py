@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Analyse
 from occnet_lib.geometry.cameras import project
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import ShapeKey
 
 _DRAWN = 2500  # points in a figure
 _WINDOW = 50_000  # uniform points that are looked through for occupied ones

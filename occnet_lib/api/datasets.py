@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
-from occnet_lib.records import PointSamples, Samples, ShapeKey, Views, Watertight
+from occnet_lib.types import PointSamples, Samples, ShapeKey, Views, Watertight
 
 from .files import PathLike
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from occnet_lib import config as configuration
 from occnet_lib.config import Config
-from occnet_lib.records import Mesh, Watertight
+from occnet_lib.types import Mesh, Watertight
 
 if TYPE_CHECKING:
     import numpy as np

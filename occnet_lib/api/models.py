@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from occnet_lib.commands_shared import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_apart
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
-from occnet_lib.records import Mesh, Watertight
 from occnet_lib.seeds import rng
+from occnet_lib.types import Mesh, Watertight
 
 from .files import PathLike
 from .shapes import stem

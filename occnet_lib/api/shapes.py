@@ -7,8 +7,8 @@ from pathlib import Path
 from occnet_lib.commands_shared import solid_mesh, unit_mesh
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
-from occnet_lib.records import Mesh, PointSamples, Samples, Views, Watertight
 from occnet_lib.seeds import rng
+from occnet_lib.types import Mesh, PointSamples, Samples, Views, Watertight
 
 from .files import PathLike, load_mesh
 

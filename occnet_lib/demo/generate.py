@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Demo
 from occnet_lib.errors import ConfigError
-from occnet_lib.records import Mesh
 from occnet_lib.seeds import rng
+from occnet_lib.types import Mesh
 
 from . import airplane, car, chair, lamp, table
 from .draw import Draw

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from occnet_lib.records import Mesh
 from occnet_lib.storage.atomic import replacing
+from occnet_lib.types import Mesh
 
 from .parts import Part
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import Evaluate, Points
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 F_SCORE_PERCENT = (0.5, 1, 2, 5, 10, 20)
 """Distances of the F-score in percent of the unit cube's edge (Tatarchenko et al. 2019 report 1 %)."""

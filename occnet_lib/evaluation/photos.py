@@ -14,10 +14,10 @@ from PIL import Image
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
-from occnet_lib.records import Mesh
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import Mesh
 
 from .metrics import iou
 

@@ -103,7 +103,7 @@ def choy_cameras(
     camera looks at the origin of the view frame without in-plane rotation.
 
     Returns:
-        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `records.Views`.
+        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `types.Views`.
     """
     azimuth = rng.uniform(0.0, 360.0, n)
     elevation = rng.uniform(*config.elevation, n)
@@ -131,7 +131,7 @@ def everyday_cameras(
         image_size: pixels along the image's edge.
 
     Returns:
-        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `records.Views`.
+        camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `types.Views`.
     """
     azimuth, elevation = rng.uniform(0.0, 360.0, n), rng.uniform(*config.elevation, n)
     roll = np.radians(rng.uniform(-config.roll, config.roll, n))

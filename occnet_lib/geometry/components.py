@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def label_faces(mesh: Mesh) -> tuple[int, NDArray[np.int32]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.components import label_faces
 from occnet_lib.geometry.intersections import intersecting_pairs
 from occnet_lib.geometry.repair import edge_keys, merge_equal, separate, soundness
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 MAX_FACES = 1_000_000
 # Rounding to float32 folds faces narrower than it resolves, which a union leaves where bodies meet; what tolerances, of

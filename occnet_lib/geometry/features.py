@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import soup_scene
 from occnet_lib.geometry.repair import edge_keys
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 SHARP = (
     0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 # Signed volumes below this fraction of the product of the three lengths are zero: rounding, or contact without crossing.
 _FLAT = 1e-10

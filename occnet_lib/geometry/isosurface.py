@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.grid import Grid
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 # Values closer to the level than this share of the field's unit are moved away from it: vertices of marching
 # cubes would otherwise fall together at a sample, which makes edges with more than two faces.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def bounding_box(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def raycasting_scene(mesh: Mesh) -> Any:

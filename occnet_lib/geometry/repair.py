@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 # Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
 SAME_PLACE = 1e-6

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def face_normals(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

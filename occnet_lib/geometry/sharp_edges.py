@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 from .sampling import face_normals
 

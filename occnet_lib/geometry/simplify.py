@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import compact
 from occnet_lib.geometry.repair import separate, soundness
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 log = logging.getLogger(__name__)
 

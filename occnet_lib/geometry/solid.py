@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import compact, label_faces
 from occnet_lib.geometry.repair import Soundness, edge_keys, separate, soundness
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh, Texture, Wrap
+from occnet_lib.types import Mesh, Texture, Wrap
 
 from .colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
 
@@ -17,7 +17,7 @@ def nearest_pixels(texture: Texture, uv: NDArray[np.floating]) -> NDArray[np.uin
 
     Args:
         texture: image and wrapping.
-        uv: (..., 2) as in `records.Texturing`; what is not finite counts as 0.
+        uv: (..., 2) as in `types.Texturing`; what is not finite counts as 0.
 
     Returns:
         (..., 3) uint8 sRGB.

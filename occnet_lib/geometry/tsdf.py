@@ -17,7 +17,7 @@ from occnet_lib.geometry.isosurface import isosurface, marching_cubes
 from occnet_lib.geometry.mean import mean_field
 from occnet_lib.geometry.sheets import thicken
 from occnet_lib.geometry.signs import resolve_near
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 @dataclass(frozen=True)

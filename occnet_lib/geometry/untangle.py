@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.intersections import intersecting_pairs
 from occnet_lib.geometry.repair import place_numbers
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 APART = 0.01  # voxels between vertices that would be at one place
 STEP = 0.3  # voxels that a round moves a vertex by, at the most

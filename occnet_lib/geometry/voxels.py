@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import contains
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def voxel_centres(resolution: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def empty_mesh() -> Mesh:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
 from occnet_lib.storage.reconstructions import vertex_normals
+from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
     from .refine import Sloped

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError, MeshError
 from occnet_lib.geometry.simplify import simplify, simplify_within
-from occnet_lib.records import Mesh, Status
 from occnet_lib.storage.meshes import MeshFrame, save_mesh
+from occnet_lib.types import Mesh, Status
 
 from . import extract
 from .mise import Field, Grid, mise

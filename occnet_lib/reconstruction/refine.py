@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
     from torch import Tensor

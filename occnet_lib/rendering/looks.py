@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.cameras import choy_centre
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 from .surface_colors import varying_faces
 

@@ -1,4 +1,4 @@
-"""Depth, mask and normals of a view, as `records.Views.extra` defines them."""
+"""Depth, mask and normals of a view, as `types.Views.extra` defines them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import DEPTH_STEP, Mesh
+from occnet_lib.types import DEPTH_STEP, Mesh
 
 
 def maps(

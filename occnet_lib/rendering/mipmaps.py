@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from occnet_lib.geometry.colors import srgb_to_linear
-from occnet_lib.records import Texture
+from occnet_lib.types import Texture
 
 _WRAPS = {"repeat": 0, "clamp": 1, "mirror": 2}
 _MAX_PROBES = 16

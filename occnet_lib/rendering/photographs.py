@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Everyday
 from occnet_lib.geometry.cameras import everyday_cameras
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 SIZE = 256  # pixels along the edge
 _SAMPLES = 3  # along a pixel's edge

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DependencyError
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 
 def face_ids(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import srgb_to_linear
-from occnet_lib.records import Mesh, Texture
+from occnet_lib.types import Mesh, Texture
 
 _FARTHEST = 1e6  # texture coordinates beyond say nothing in float32
 _WHITE = Texture(np.full((1, 1, 3), 255, np.uint8))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Views
 from occnet_lib.geometry.colors import DEFAULT_COLOR
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 from .looks import Look, choy_look
 from .maps import maps
@@ -44,7 +44,7 @@ def render_views(
 
     Returns:
         images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the share of a pixel that the mesh
-        covers; what `extra` asks for (`records.Views.extra`); the renderer that was used.
+        covers; what `extra` asks for (`types.Views.extra`); the renderer that was used.
 
     Raises:
         DependencyError: the renderer asked for does not work here.

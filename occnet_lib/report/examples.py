@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Views
 from occnet_lib.errors import OccnetError
-from occnet_lib.records import Mesh
 from occnet_lib.rendering.views import render_views
 from occnet_lib.storage.reconstructions import read_mesh
 from occnet_lib.storage.shards import Shard
+from occnet_lib.types import Mesh
 
 from .html import Html, figure, join, paragraph, picture, tag, text
 from .results import Absent, Results, Row, is_baseline, label, number, shown

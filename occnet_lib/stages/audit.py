@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from occnet_lib.config import Audit as AuditConfig
-from occnet_lib.records import Status
+from occnet_lib.types import Status
 
 _LEVELS: tuple[Status, ...] = ("ok", "warn", "failed")
 

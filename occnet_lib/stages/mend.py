@@ -10,10 +10,10 @@ from pathlib import Path
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile, shards
 from occnet_lib.storage.locks import job_lock
 from occnet_lib.storage.onet_packs import foreign_layout, import_shard
+from occnet_lib.types import ShapeKey
 
 from . import shape
 from .pack import pack

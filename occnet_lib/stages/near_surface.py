@@ -1,4 +1,4 @@
-"""Points near the surface, whose density is known exactly (records.NearSurface)."""
+"""Points near the surface, whose density is known exactly (types.NearSurface)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Mesh, NearSurface
 from occnet_lib.storage import pointorder
+from occnet_lib.types import Mesh, NearSurface
 
 if TYPE_CHECKING:
     from occnet_lib.config import Points as PointsConfig

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.types import ShapeKey
 
 logger = logging.getLogger(__name__)
 

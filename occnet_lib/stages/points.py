@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from occnet_lib.records import PointSamples, Watertight
 from occnet_lib.storage import pointorder
+from occnet_lib.types import PointSamples, Watertight
 
 from .near_surface import near_surface
 

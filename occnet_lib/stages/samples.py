@@ -13,7 +13,7 @@ from occnet_lib.errors import DependencyError
 from occnet_lib.geometry.occupancy import signed_distance
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.sharp_edges import Edges, curvature_weights, sample_edges, sharp_edges
-from occnet_lib.records import Mesh, PointSet, Samples, Watertight
+from occnet_lib.types import Mesh, PointSet, Samples, Watertight
 
 if TYPE_CHECKING:
     from occnet_lib.config import Samples as SamplesConfig

@@ -17,9 +17,9 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
 from occnet_lib.geometry.normalise import to_unit
-from occnet_lib.records import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.storage import meshes, shapefile
 from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
+from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.versions import VERSIONS
 
 from . import audit, points, samples, views, watertight

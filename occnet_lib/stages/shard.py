@@ -19,9 +19,9 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError, OccnetError
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import ShapeKey
 
 from . import shape
 

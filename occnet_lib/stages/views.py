@@ -12,9 +12,9 @@ from occnet_lib.config import Views as ViewsConfig
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry import cluster
 from occnet_lib.geometry.cameras import choy_cameras, everyday_cameras, project
-from occnet_lib.records import Mesh, Views
 from occnet_lib.rendering.looks import everyday_looks
 from occnet_lib.rendering.views import render_views
+from occnet_lib.types import Mesh, Views
 
 # Surface points that enter the audit: so many that they leave no pixel of a silhouette without one beside it.
 _AUDIT_POINTS = 20_000

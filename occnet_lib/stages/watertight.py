@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh, Watertight
+from occnet_lib.types import Mesh, Watertight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
+from occnet_lib.types import ShapeKey
 
 from . import layouts
 from .atomic import replacing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from occnet_lib.config import Config, digest
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
+from occnet_lib.types import ShapeKey
 
 from . import sources
 from .atomic import replacing

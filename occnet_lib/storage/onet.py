@@ -21,7 +21,7 @@ from PIL import Image
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Watertight
+from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
 
 from . import hdf5, onet_binvox, png
 from .atomic import replacing

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import PointSamples, ShapeKey
+from occnet_lib.types import PointSamples, ShapeKey
 
 from . import onet, onet_seed, pointorder
 from .atomic import replacing

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
+from occnet_lib.types import ShapeKey
 
 from . import hdf5, onet, png
 from .atomic import replacing

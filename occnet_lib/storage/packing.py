@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import PointSamples, Samples, ShapeKey, Views, Watertight
+from occnet_lib.types import PointSamples, Samples, ShapeKey, Views, Watertight
 
 from . import hdf5, pointorder
 from .atomic import replacing

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import Views
+from occnet_lib.types import Views
 
-# What there may be of a view beside the image (records.Views.extra), and where files hold it.
+# What there may be of a view beside the image (types.Views.extra), and where files hold it.
 EXTRA = {"depth": "depth", "mask": "mask", "normals": "normal_maps"}
 
 
@@ -79,7 +79,7 @@ def _reading(data: bytes) -> Iterator[Image.Image]:
 
 @dataclass(frozen=True)
 class EncodedViews:
-    """`records.Views` with every image, and every depth, mask and normal map, as PNG bytes."""
+    """`types.Views` with every image, and every depth, mask and normal map, as PNG bytes."""
 
     images: tuple[bytes, ...]
     camera_mat: NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import Mesh, ShapeKey
+from occnet_lib.types import Mesh, ShapeKey
 
 from .atomic import temporary_beside
 from .tables import read_rows, write_rows

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from occnet_lib import __version__
 from occnet_lib.errors import DataError
-from occnet_lib.records import (
+from occnet_lib.types import (
     Mesh,
     NearSurface,
     PointSamples,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
+from occnet_lib.types import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
 from . import hdf5, png, pointorder
 from .handles import Handles
@@ -150,7 +150,7 @@ class Shard:
     def near(
         self, i: int, start: int = 0, count: int | None = None
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """As `points`, of the points near the surface; they follow `records.NearSurface`, not the uniform density."""
+        """As `points`, of the points near the surface; they follow `types.NearSurface`, not the uniform density."""
         count = self.near_per_shape - start if count is None else count
         if start < 0 or count < 0 or start + count > self.near_per_shape:
             raise IndexError(f"points {start}:{start + count} of {self.near_per_shape} near the surface")
@@ -231,7 +231,7 @@ class Shard:
     def camera(
         self, i: int, view: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-        """camera_mat (3, 3), world_mat (3, 4), view_loc (3,) and view_scale of one image (records.Views)."""
+        """camera_mat (3, 3), world_mat (3, 4), view_loc (3,) and view_scale of one image (types.Views)."""
         index = self._index
         scale = float(index["view_scale"][i])
         return index["camera_mat"][i, view], index["world_mat"][i, view], index["view_loc"][i], scale

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from occnet_lib.errors import DataError, MeshError
-from occnet_lib.records import ShapeKey
+from occnet_lib.types import ShapeKey
 
 from .atomic import replacing
 from .layouts import MESH_FOLDERS

@@ -13,8 +13,8 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey
 from occnet_lib.seeds import unit_hash
+from occnet_lib.types import ShapeKey
 
 from .layouts import SPLITS
 from .listing import Place

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import Samples, ShapeKey, Watertight
+from occnet_lib.types import Samples, ShapeKey, Watertight
 
 from .atomic import replacing
 from .onet_npz import write_npz

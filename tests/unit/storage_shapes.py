@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.types import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
 
 OCTAHEDRON = Mesh(
     np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]]) / 2.0,

@@ -10,9 +10,9 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import load_mesh, packed
 from occnet_lib.storage.meshes.threemf import reader
+from occnet_lib.types import Mesh
 
 NAMES = "http://schemas.microsoft.com/3dmanufacturing/"
 # A box from (0, 0, 0) to (1, 2, 3) with faces that point outward.

@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).parents[2] / "occnet_lib"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # What a part may import of ours, beside itself (docs/architecture.md, "Levels").
-BASE = {"config", "errors", "seeds", "records", "versions"}
+BASE = {"config", "errors", "seeds", "types", "versions"}
 ALLOWED = {
     "config": {"errors"},
     "errors": set(),
     "seeds": set(),
-    "records": set(),
+    "types": set(),
     "versions": set(),
     "logs": set(),
     "progress": {"errors", "storage"},

@@ -10,9 +10,9 @@ import trimesh
 
 from occnet_lib import cli
 from occnet_lib.evaluation.metrics import METRICS, worst
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import MeshFrame, save_mesh
 from occnet_lib.storage.meshes.frame import TURNS
+from occnet_lib.types import Mesh
 
 pytestmark = pytest.mark.usefixtures("keep_logging")
 

@@ -17,10 +17,10 @@ from occnet_lib import cli
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.reconstruction.reconstruct import Reconstruction
-from occnet_lib.records import Mesh, Views
 from occnet_lib.stages.views import silhouette_agreement
 from occnet_lib.storage.meshes import WRITABLE, MeshFrame, load_mesh, read_frame, save_mesh
 from occnet_lib.storage.reconstructions import write_ply
+from occnet_lib.types import Mesh, Views
 
 pytestmark = pytest.mark.usefixtures("keep_logging")
 

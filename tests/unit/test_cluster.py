@@ -10,7 +10,7 @@ import pytest
 from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import surface_distance
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import box_mesh, join, sphere
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import load_mesh
 from occnet_lib.storage.meshes.dae import reader
+from occnet_lib.types import Mesh
 
 # A box from (0, 0, 0) to (1, 2, 3), as quads that point outward, and the coordinates (0.1, 0.9) at every corner.
 BOX = "0 0 0 1 0 0 1 2 0 0 2 0 0 0 3 1 0 3 1 2 3 0 2 3"

@@ -15,11 +15,11 @@ from occnet_lib.evaluation.metrics import METRICS, ORIGINAL_METRICS, worst
 from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
 from occnet_lib.evaluation.views import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.reconstructions import writing
 from occnet_lib.storage.shards import PackedShape, write_shard
 from occnet_lib.storage.tables import read_rows
+from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 
 CONFIG = Config.model_validate({"evaluate": {"surface": 2000, "bootstrap": 300}})
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))

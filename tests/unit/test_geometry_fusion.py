@@ -14,7 +14,7 @@ from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.mean import OFFSET, TRUNCATION, mean_field
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.signs import NEAR, resolve_near
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import Solid, bored_block, box_mesh, chair, rotation, shapenet_like, sphere
 
 SIZE = 96

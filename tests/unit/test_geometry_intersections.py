@@ -10,7 +10,7 @@ from occnet_lib.geometry import untangle as untangling
 from occnet_lib.geometry.intersections import intersecting_pairs, self_intersecting
 from occnet_lib.geometry.repair import SAME_PLACE, merge_equal, place_numbers, separate, soundness
 from occnet_lib.geometry.untangle import part_vertices, untangle
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import box_mesh, chair, join, rotation, sphere
 
 VOXEL = 0.02

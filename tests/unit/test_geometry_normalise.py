@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import bounding_box, from_unit, to_source, to_unit, unit_cube
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import box_mesh
 
 

@@ -9,7 +9,7 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.sampling import face_normals, sample_surface
 from occnet_lib.geometry.voxels import solid_voxels, voxel_centres
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import bored_block, box_mesh, cup, rotation, sphere, torus
 
 

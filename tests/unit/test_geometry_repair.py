@@ -13,7 +13,7 @@ from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import repair, separate, signed_volume, soundness
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.simplify import simplify, simplify_within
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 from tests.geometry_solids import bored_block, box_mesh, join, sphere, torus
 
 

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import digest, load_mesh
 from occnet_lib.storage.meshes.gltf import reader
+from occnet_lib.types import Mesh
 from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, cube_file
 
 HALF = np.sqrt(0.5)

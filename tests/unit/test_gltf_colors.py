@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.geometry.textures import bake, nearest_pixels
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import images, load_mesh
+from occnet_lib.types import Mesh
 from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, encoded
 
 # Upper half of the image: red, green; lower half: blue, white.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from occnet_lib.config import Config
-from occnet_lib.records import ShapeKey
 from occnet_lib.stages import mend
 from occnet_lib.stages.shape import process
 from occnet_lib.storage import shapefile, shards
 from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.types import ShapeKey
 from tests.unit.storage_shapes import OCTAHEDRON
 
 KEYS = [ShapeKey("solid", name, f"solid/{name}.obj", "train", "train-000") for name in ("a", "b")]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import WRITABLE, digest, load_mesh, save_mesh
+from occnet_lib.types import Mesh
 
 # A box of edges 1, 2 and 3 with one corner at 0, as OBJ quads that point outward.
 BOX = """

@@ -23,7 +23,7 @@ from occnet_lib.evaluation.metrics import (
 )
 from occnet_lib.evaluation.nearest import along_curve, nearest
 from occnet_lib.reconstruction.extract import surface
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import load_mesh
 from occnet_lib.storage.meshes.mtl import parse_map
 from occnet_lib.storage.meshes.obj_scan import scan
+from occnet_lib.types import Mesh
 
 RED = (220, 30, 30)
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"

@@ -26,7 +26,6 @@ from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.index import write_index
 from occnet_lib.evaluation.pictures import image_features
 from occnet_lib.geometry.cameras import project
-from occnet_lib.records import ShapeKey
 from occnet_lib.report import examples
 from occnet_lib.report.results import Results
 from occnet_lib.storage import onet, onet_binvox, onet_seed
@@ -36,6 +35,7 @@ from occnet_lib.storage.onet_packs import export_packs, import_packs, shapes_of
 from occnet_lib.storage.reconstructions import read_status
 from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
+from occnet_lib.types import ShapeKey
 
 from .storage_shapes import records
 

@@ -13,10 +13,10 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
 from occnet_lib.evaluation.photos import CAMERAS, evaluate_photos, write_photos
 from occnet_lib.evaluation.views import spread
-from occnet_lib.records import Mesh, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.rendering.photographs import SIZE, photograph
 from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
+from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 
 
 def box(lengths=(1.0, 0.6, 0.4)) -> Mesh:

@@ -12,8 +12,8 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.types import Mesh
 
 CODES = {
     **{"char": "b", "uchar": "B", "short": "h", "ushort": "H", "int": "i", "uint": "I", "float": "f"},

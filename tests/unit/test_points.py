@@ -8,8 +8,8 @@ import pytest
 from occnet_lib.config import Points as Config
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.voxels import surface_voxels, voxel_centres
-from occnet_lib.records import Mesh, Watertight
 from occnet_lib.stages import points
+from occnet_lib.types import Mesh, Watertight
 from tests.geometry_solids import Solid, bored_block, boxes, revolved, torus
 
 

@@ -11,9 +11,9 @@ from enum import Enum
 import pytest
 
 from occnet_lib.progress import Calm, Progress, tally, tally_path
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import ShapeKey
 
 
 @pytest.fixture

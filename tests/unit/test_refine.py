@@ -10,7 +10,7 @@ from occnet_lib.reconstruction import refine as module
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
 from occnet_lib.reconstruction.refine import refine
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 from .torch_fields import sloped
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from occnet_lib.config import Views
 from occnet_lib.errors import DependencyError
 from occnet_lib.geometry.cameras import choy_cameras, intrinsics, look_at_origin
-from occnet_lib.records import DEPTH_STEP, Mesh
 from occnet_lib.rendering import pyrender_backend, raycast
 from occnet_lib.rendering.looks import Lights, everyday_looks
 from occnet_lib.rendering.views import block_sums, box_filter, choose_renderer, render_views
+from occnet_lib.types import DEPTH_STEP, Mesh
 
 
 @pytest.fixture(params=["pyrender", "raycast"])
@@ -332,7 +332,7 @@ import sys, hashlib, os
 import numpy as np
 from occnet_lib.config import Views
 from occnet_lib.geometry.cameras import choy_cameras
-from occnet_lib.records import DEPTH_STEP, Mesh
+from occnet_lib.types import DEPTH_STEP, Mesh
 from occnet_lib.rendering import pyrender_backend
 size = 96
 if not pyrender_backend.available(size):

@@ -19,7 +19,6 @@ from occnet_lib.config import Config, Samples
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.occupancy import contains, signed_distance
 from occnet_lib.geometry.sharp_edges import curvature_weights, edges_between_faces, sharp_edges
-from occnet_lib.records import Mesh, PointSet, Watertight
 from occnet_lib.stages import samples as stage
 from occnet_lib.stages import shape, watertight
 from occnet_lib.stages.pack import pack
@@ -28,6 +27,7 @@ from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packing import PackedShape, write_shard
 from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.vecset import export_samples
+from occnet_lib.types import Mesh, PointSet, Watertight
 from tests.geometry_solids import box_mesh, cup, rotation
 from tests.unit.storage_shapes import OCTAHEDRON, records
 from tests.unit.test_shard import config as small_config

@@ -18,7 +18,6 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.records import ShapeKey
 from occnet_lib.stages import points, shape, shard, views, watertight
 from occnet_lib.stages.pack import pack
 from occnet_lib.stages.shape import COLUMNS, process
@@ -26,6 +25,7 @@ from occnet_lib.stages.shard import run_shard
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.shards import Shard
+from occnet_lib.types import ShapeKey
 from tests.unit.storage_shapes import OCTAHEDRON
 
 SMALL: dict[str, Any] = {

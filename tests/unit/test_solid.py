@@ -8,7 +8,7 @@ import trimesh
 
 from occnet_lib.geometry.repair import signed_volume, soundness
 from occnet_lib.geometry.solid import as_solid
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 BALL = trimesh.creation.icosphere(3)
 FACES = np.asarray(BALL.faces, dtype=np.int32)

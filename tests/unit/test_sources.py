@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.config import Config
-from occnet_lib.records import ShapeKey
 from occnet_lib.storage import dataset_state, sources
 from occnet_lib.storage.catalogue import scan, write_table
 from occnet_lib.storage.sources import content_of, digests_of, read_versions, signatures
 from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import ShapeKey
 
 from .test_catalogue import config
 

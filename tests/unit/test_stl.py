@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Mesh
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.types import Mesh
 
 FACES = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 1]]], np.float64)
 

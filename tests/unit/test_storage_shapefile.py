@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from occnet_lib.config import Points
 from occnet_lib.errors import DataError
-from occnet_lib.records import ShapeKey, Watertight
 from occnet_lib.stages import points
 from occnet_lib.storage import hdf5, shapefile
 from occnet_lib.storage.packing import PackedShape, write_shard
 from occnet_lib.storage.shapefile import ShapeRecord, StageEntry
+from occnet_lib.types import ShapeKey, Watertight
 from tests.geometry_solids import revolved
 from tests.unit.storage_shapes import records
 

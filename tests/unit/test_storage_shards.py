@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.records import DEPTH_STEP, ShapeKey
 from occnet_lib.storage import handles
 from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
 from occnet_lib.storage.windows import Windows
+from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.unit.storage_shapes import records
 
 COUNT = 5

@@ -15,13 +15,13 @@ from occnet_lib.geometry.cameras import choy_cameras, intrinsics, look_at_origin
 from occnet_lib.geometry.colors import linear_to_srgb, srgb_to_linear
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh, Texture, Texturing
 from occnet_lib.rendering import pyrender_backend
 from occnet_lib.rendering.mipmaps import Pyramid
 from occnet_lib.rendering.surface_colors import varying_faces
 from occnet_lib.rendering.views import render_views
 from occnet_lib.stages import views
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.types import Mesh, Texture, Texturing
 
 SIZE, SAMPLES = 64, 2
 FRONT, OBLIQUE = [[0.0, 0.0, 1.6]], [[1.0, 0.35, 0.55]]

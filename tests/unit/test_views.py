@@ -17,9 +17,9 @@ from occnet_lib.geometry import cluster
 from occnet_lib.geometry.cameras import project
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
-from occnet_lib.records import Mesh, Views
 from occnet_lib.stages import views
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.types import Mesh, Views
 from tests.geometry_solids import sphere
 from tests.unit.storage_shapes import OCTAHEDRON
 

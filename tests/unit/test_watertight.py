@@ -15,9 +15,9 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import soundness
-from occnet_lib.records import Mesh
 from occnet_lib.seeds import rng as seeded
 from occnet_lib.stages import watertight
+from occnet_lib.types import Mesh
 from tests.geometry_solids import (
     Solid,
     bored_block,

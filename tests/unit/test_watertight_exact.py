@@ -13,8 +13,8 @@ from occnet_lib.geometry.intersections import self_intersecting
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import soundness
-from occnet_lib.records import Mesh
 from occnet_lib.stages import watertight
+from occnet_lib.types import Mesh
 from tests.geometry_solids import (
     Solid,
     bored_block,

@@ -19,9 +19,9 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.geometry.visibility import visible_fraction
-from occnet_lib.records import Mesh
 from occnet_lib.stages import watertight
 from occnet_lib.stages.audit import judge
+from occnet_lib.types import Mesh
 from tests.geometry_solids import (
     Solid,
     box_mesh,

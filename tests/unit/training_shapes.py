@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from occnet_lib.records import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
 from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.types import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
 
 
 def near_surface(rng: np.random.Generator, radii: np.ndarray, near: int) -> NearSurface:

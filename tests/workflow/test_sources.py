@@ -18,11 +18,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from occnet_lib.records import Mesh
 from occnet_lib.storage import shapefile
 from occnet_lib.storage.catalogue import read_table
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.tables import read_rows
+from occnet_lib.types import Mesh
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Texture, Wrap
+from occnet_lib.types import Texture, Wrap
 
 from .images import ImageReader
 from .side_files import find_side_file, joined_lines, split_map_options

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.colors import DEFAULT_COLOR
-from occnet_lib.records import Texture
+from occnet_lib.types import Texture
 
 from . import mtl, polygons
 from .images import ImageReader

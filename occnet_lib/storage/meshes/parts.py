@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import one_line
 from occnet_lib.geometry.colors import DEFAULT_COLOR
-from occnet_lib.records import Mesh, Texture, Texturing
+from occnet_lib.types import Mesh, Texture, Texturing
 
 from .frame import Up
 
@@ -27,7 +27,7 @@ class Part:
         vertices: (V, 3) float64, the file's frame.
         faces: (F, 3) int32 or int64.
         colors: (V, 3) float32 sRGB in [0, 1], or None.
-        uv: (F, 3, 2) float32 as in `records.Texturing`, or None.
+        uv: (F, 3, 2) float32 as in `types.Texturing`, or None.
         texture: image that all faces show where `uv` is set, multiplied with `colors`.
     """
 

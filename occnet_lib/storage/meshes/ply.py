@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR
-from occnet_lib.records import Texture
+from occnet_lib.types import Texture
 
 from . import polygons
 from .images import ImageReader

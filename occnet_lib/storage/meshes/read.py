@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from occnet_lib.errors import EmptyMeshError, MeshError
-from occnet_lib.records import Mesh
+from occnet_lib.types import Mesh
 
 from .dae import read_dae
 from .frame import TURNS, Up, read_frame

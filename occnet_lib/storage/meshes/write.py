@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.colors import srgb_to_linear
 from occnet_lib.geometry.textures import bake
-from occnet_lib.records import Mesh
 from occnet_lib.storage.atomic import replacing
+from occnet_lib.types import Mesh
 
 from .frame import TURNS, MeshFrame, marked
 

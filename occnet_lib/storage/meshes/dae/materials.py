@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Texture, Wrap
 from occnet_lib.storage.meshes.images import ImageReader
 from occnet_lib.storage.meshes.side_files import find_uri
+from occnet_lib.types import Texture, Wrap
 
 from .document import Document, descend, numbers
 

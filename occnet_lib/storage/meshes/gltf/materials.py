@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
-from occnet_lib.records import Texture, Wrap
 from occnet_lib.storage.meshes.images import ImageReader
+from occnet_lib.types import Texture, Wrap
 
 from .accessors import Accessors
 from .document import Document, extension

@@ -11,7 +11,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.records import Wrap
+from occnet_lib.types import Wrap
 
 _NAMES = "http://schemas.microsoft.com/3dmanufacturing/"
 _PRODUCTION = _NAMES + "production/2015/06"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.records import Texture
 from occnet_lib.storage.meshes.images import ImageReader
 from occnet_lib.storage.meshes.packed import read_member
 from occnet_lib.storage.meshes.parts import MAX_CORNERS, MAX_INSTANCES, FileContents, Part, compact, turned
+from occnet_lib.types import Texture
 
 from .model import Model, Object, Transform, parse_model
 
