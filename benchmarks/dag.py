@@ -98,7 +98,7 @@ def own_cost(folder: Path, executable: str, *arguments: str) -> tuple[float, flo
 def touch_shapes(folder: Path) -> int:
     """Empty files where shape files would be, which a no-op run looks at; how many shards there are."""
     sys.path.insert(0, str(PROJECT))
-    from occnet_lib.storage.catalogue import read_table
+    from occnet_lib.storage.dataset.catalogue import read_table
 
     keys = read_table(folder / "results/catalogue/shapes.csv")
     for category in {key.category for key in keys}:

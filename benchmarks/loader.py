@@ -30,7 +30,7 @@ from occnet_lib.demo.generate import generate
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.stages.views import run as render
-from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.training.batch import collate
 from occnet_lib.training.dataset import ShapeSet, TrainingItems
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight

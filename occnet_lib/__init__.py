@@ -69,7 +69,7 @@ _MODULES = {
         "Views",
         "Watertight",
     ),
-    "storage.shards": ("Shard",),
+    "storage.packs": ("Shard",),
 }
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from .errors import OccnetError
     from .evaluation.metrics import Comparison
     from .reconstruction.reconstruct import Reconstruction
-    from .storage.shards import Shard
+    from .storage.packs import Shard
     from .types import Mesh, PointSamples, Samples, ShapeKey, Views, Watertight
 
 else:  # hidden from type checkers, to which it would make every name valid

@@ -56,7 +56,7 @@ def _catalogue_options(parser: argparse.ArgumentParser) -> None:
 
 def _catalogue(args: argparse.Namespace, config: Config) -> None:
     from .api.datasets import list_shapes
-    from .storage.catalogue import write_table
+    from .storage.dataset.catalogue import write_table
 
     keys = list_shapes(args.folder, config)
     write_table(args.out, keys)
@@ -115,7 +115,7 @@ def _prepare_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace, config: Config) -> None:
-    from .storage.vecset_formats import Frame, write_samples
+    from .interop.vecset_formats import Frame, write_samples
 
     if not config.samples.wanted:
         hint = "give counts in section `samples`, as workflow/vecset.yaml: --config workflow/vecset.yaml"

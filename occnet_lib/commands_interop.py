@@ -11,7 +11,7 @@ from .config import Config
 from .errors import OccnetError
 from .logs import say
 
-# Keys of storage.vecset_formats.FORMATS, which is imported only when used.
+# Keys of interop.vecset_formats.FORMATS, which is imported only when used.
 _VECSET = ("vecset", "vecsetx", "dora", "hunyuan", "ultrashape")
 
 
@@ -25,7 +25,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 
 def import_(args: argparse.Namespace, config: Config) -> None:
     """`occnet import`."""
-    from .storage.onet_packs import import_packs
+    from .interop.conversion import import_packs
 
     good, total = import_packs(
         args.folder, args.out, config, lambda shards: progress(shards, "importing shards")
@@ -35,9 +35,9 @@ def import_(args: argparse.Namespace, config: Config) -> None:
 
 def import_shard(args: argparse.Namespace, config: Config) -> str:
     """Pack the shapes of a shard of a dataset that holds points and pictures already."""
-    from .storage.catalogue import read_table
-    from .storage.onet_packs import import_shard as write
-    from .storage.onet_packs import log_warnings
+    from .interop.conversion import import_shard as write
+    from .interop.conversion import log_warnings
+    from .storage.dataset.catalogue import read_table
     from .storage.tables import write_rows
 
     keys = [key for key in read_table(args.table) if key.shard == args.shard]
@@ -70,13 +70,13 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 def export(args: argparse.Namespace, config: Config) -> None:
     """`occnet export`."""
-    from .storage.onet_packs import export_packs
+    from .interop.conversion import export_packs
 
     if folders := [path for path in args.packs if path.is_dir()]:
         raise OccnetError("is a folder", path=folders[0], hint=f"give its shards: {folders[0]}/*.h5")
     watch = partial(progress, title="exporting shards")
     if args.layout in _VECSET:
-        from .storage.vecset import export_samples
+        from .interop.vecset import export_samples
 
         count = export_samples(args.packs, args.out, args.layout, args.edge, args.up, watch)
     elif args.edge is not None or args.up != "y":

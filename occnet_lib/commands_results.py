@@ -230,7 +230,7 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     """`occnet analyse`."""
     from .analysis.projections import write_projections
     from .analysis.statistics import write_statistics
-    from .storage.shards import check
+    from .storage.packs import check
 
     packs = [
         shard for path in args.packs for shard in (sorted(path.glob("*.h5")) if path.is_dir() else [path])

@@ -43,12 +43,12 @@ def demo(args: argparse.Namespace, config: Config) -> str:
 
 def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
-    from .storage import dataset_state
-    from .storage.catalogue import write_table
-    from .storage.onet_packs import shapes_of
+    from .interop.conversion import shapes_of
+    from .storage.dataset.catalogue import write_table
+    from .storage.dataset.state import write_state
 
     keys = shapes_of(config, config.dataset_root)
-    read, changed = dataset_state.update(config, keys, args.state)
+    read, changed = write_state(config, keys, args.state)
     write_table(args.out, keys)
     splits = Counter(key.split for key in keys)
     counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
@@ -115,8 +115,8 @@ def accept(args: argparse.Namespace, config: Config) -> str:
 
 def rerun(args: argparse.Namespace, config: Config) -> str:
     """Treat one shape, or all failed ones, again."""
-    from .storage.onet_packs import foreign_layout
-    from .storage.shapefile import path_of, read_status
+    from .interop.conversion import foreign_layout
+    from .storage.shape_file import path_of, read_status
 
     if foreign_layout(config.dataset_root):
         hint = "mend its files; `snakemake preprocess` takes them up"

@@ -16,7 +16,7 @@ def catalogue_path(config: Config) -> Path:
 
 def catalogue_of(path: Path) -> list[ShapeKey]:
     """The shapes of a table."""
-    from .storage.catalogue import read_table
+    from .storage.dataset.catalogue import read_table
 
     return read_table(path)
 

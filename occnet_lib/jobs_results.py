@@ -98,7 +98,7 @@ def photograph(args: argparse.Namespace, config: Config) -> str:
     """Photos of the shapes of a shard, by another renderer than the views'."""
     from .evaluation.photos import write_photos
     from .rendering.photographs import photograph as shoot
-    from .storage.shards import Shard
+    from .storage.packs import Shard
 
     shard = Shard(sound(config, args.pack))
     write_photos(shard, shoot, config.evaluate.photos, config.seed, args.out)

@@ -113,7 +113,7 @@ class Progress(threading.Thread):
         return max(done - first, 0) / (now - before) if now > before else 0.0
 
     def _catalogue(self) -> Counter[str]:
-        from .storage.catalogue import read_table
+        from .storage.dataset.catalogue import read_table
 
         path = self.results / "catalogue" / "shapes.csv"
         return Counter(key.shard for key in read_table(path)) if path.exists() else Counter()

@@ -18,9 +18,9 @@ from occnet_lib.config import Config
 from occnet_lib.config import Views as ViewsConfig
 from occnet_lib.demo import generate
 from occnet_lib.geometry.cameras import choy_cameras
-from occnet_lib.storage.catalogue import write_table
+from occnet_lib.storage.dataset.catalogue import write_table
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import writing
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import Analyse
 from occnet_lib.errors import DataError
 from occnet_lib.seeds import entropy, unit_hash
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 

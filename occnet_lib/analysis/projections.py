@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import Analyse
 from occnet_lib.geometry.cameras import project
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
 ALL = "all"  # the category of the rows over all categories

@@ -13,7 +13,7 @@ from occnet_lib.types import PointSamples, Samples, ShapeKey, Views, Watertight
 from .files import PathLike
 
 if TYPE_CHECKING:
-    from occnet_lib.storage.shards import Shard
+    from occnet_lib.storage.packs import Shard
 
 Records = tuple[Watertight, PointSamples, Views] | tuple[Watertight, PointSamples, Views, Samples]
 
@@ -35,7 +35,7 @@ def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey
         >>> [(shape.name, shape.path) for shape in occnet.list_shapes("meshes")]
         [('box/cube', 'box/cube.obj')]
     """
-    from occnet_lib.storage.onet_packs import shapes_of
+    from occnet_lib.interop.conversion import shapes_of
 
     return shapes_of(config or Config(), Path(folder))
 
@@ -63,7 +63,7 @@ def write_pack(
         >>> len(occnet.open_pack("train-000.h5"))
         1
     """
-    from occnet_lib.storage.shards import PackedShape, write_shard
+    from occnet_lib.storage.packs import PackedShape, write_shard
 
     packed = []
     for shape, records in shapes.items():
@@ -92,7 +92,7 @@ def open_pack(path: PathLike, *, verify: bool = False) -> Shard:
         >>> points.shape, occupancies.shape, pack.image(0, view=1).shape
         ((100, 3), (100,), (64, 64, 3))
     """
-    from occnet_lib.storage import shards
+    from occnet_lib.storage import packs
 
-    (shards.check if verify else shards.look)(path)
-    return shards.Shard(path)
+    (packs.check if verify else packs.look)(path)
+    return packs.Shard(path)

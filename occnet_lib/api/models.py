@@ -45,7 +45,7 @@ def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model
         Traceback (most recent call last):
         occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
     """
-    from occnet_lib.storage.shards import check
+    from occnet_lib.storage.packs import check
 
     config, packs, out = config or Config(), Path(packs), Path(out)
     if model not in config.models:

@@ -14,8 +14,8 @@ import numpy as np
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
 from occnet_lib.geometry.occupancy import contains
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import FolderWriter, writing
-from occnet_lib.storage.shards import Shard
 from occnet_lib.types import ShapeKey
 
 from .index import nearest_pictures, predicted_clusters

@@ -14,8 +14,8 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, OccnetError
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh, read_status
-from occnet_lib.storage.shards import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh, ShapeKey
 

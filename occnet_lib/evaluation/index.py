@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.hdf5 import creating, open_checked, reading
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 
 from .voxels import Grids, class_mean, cluster
 

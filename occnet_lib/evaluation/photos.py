@@ -15,7 +15,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh
 

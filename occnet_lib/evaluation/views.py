@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
 from .metrics import iou

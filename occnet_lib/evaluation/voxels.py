@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Mesh
 
 _THRESHOLDS = np.linspace(0.05, 0.95, 19)

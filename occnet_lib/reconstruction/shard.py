@@ -12,8 +12,8 @@ import numpy as np
 from occnet_lib import seeds
 from occnet_lib.config import Reconstruct
 from occnet_lib.errors import ConfigError
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import writing
-from occnet_lib.storage.shards import Shard
 
 from .network_field import Reconstructor, one_thread
 from .reconstruct import Reconstruction

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from occnet_lib.config import Views
 from occnet_lib.errors import OccnetError
 from occnet_lib.rendering.views import render_views
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh
-from occnet_lib.storage.shards import Shard
 from occnet_lib.types import Mesh
 
 from .html import Html, figure, join, paragraph, picture, tag, text

@@ -13,7 +13,7 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import ShapeKey
 

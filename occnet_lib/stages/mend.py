@@ -10,9 +10,9 @@ from pathlib import Path
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage import shapefile, shards
+from occnet_lib.interop.conversion import foreign_layout, import_shard
+from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.locks import job_lock
-from occnet_lib.storage.onet_packs import foreign_layout, import_shard
 from occnet_lib.types import ShapeKey
 
 from . import shape
@@ -32,8 +32,8 @@ def pack_soundly(
     try:
         return pack(shard, keys, shapes_dir, out_path)
     except DataError as error:
-        paths = {key: shapefile.path_of(shapes_dir, key) for key in keys}
-        damaged = [key for key, path in paths.items() if not _is_sound(shapefile.read_status, path)]
+        paths = {key: shape_file.path_of(shapes_dir, key) for key in keys}
+        damaged = [key for key, path in paths.items() if not _is_sound(shape_file.read_status, path)]
         if not damaged:
             raise
         logger.warning("%s; made again: %s", error, ", ".join(key.name for key in damaged))
@@ -46,8 +46,8 @@ def pack_soundly(
 def drop_packed(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
     """Remove the shape files that a pack file now holds; those of failed shapes stay, with their reasons."""
     for key in keys:
-        path = shapefile.path_of(shapes_dir, key)
-        if shapefile.read_status(path, whole=False).status != "failed":
+        path = shape_file.path_of(shapes_dir, key)
+        if shape_file.read_status(path, whole=False).status != "failed":
             path.unlink()
 
 
@@ -94,10 +94,10 @@ def mend_pack(
         keys: tells the shapes of the shard.
         config: the whole configuration.
         shapes_dir: folder of the shape files.
-        whole: whether damage to any byte is looked for, which reads the whole file (`shards.check`); otherwise only
+        whole: whether damage to any byte is looked for, which reads the whole file (`packs.check`); otherwise only
             a file that cannot be opened is found.
     """
-    check = shards.check if whole else shards.look
+    check = packs.check if whole else packs.look
     if not path.exists() or _is_sound(check, path):
         return
     with job_lock(path.with_name(f".{path.stem}.lock")):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.storage import pointorder
+from occnet_lib.storage.packs import point_codec
 from occnet_lib.types import Mesh, NearSurface
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def near_surface(
         proposed, total = proposed + len(proposals), total + float(value.sum())
     points, values = np.concatenate(kept)[:count], np.concatenate(shares)[:count]
     norm = grid.share * total / proposed  # mean of q's numerator over the cube
-    order = pointorder.mixed_order(points)
+    order = point_codec.mixed_order(points)
     points, values = points[order], values[order]
     return NearSurface(
         points=points,

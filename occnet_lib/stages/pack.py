@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
-from occnet_lib.storage import shapefile
-from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.storage import shape_file
+from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.types import ShapeKey
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ def pack(shard: str, keys: Iterable[ShapeKey], shapes_dir: str | Path, out_path:
     """
     keys = list(keys)
 
-    pairs = [(key, shapefile.path_of(shapes_dir, key)) for key in keys]
-    usable = [(key, path) for key, path in pairs if shapefile.read_status(path).status != "failed"]
+    pairs = [(key, shape_file.path_of(shapes_dir, key)) for key in keys]
+    usable = [(key, path) for key, path in pairs if shape_file.read_status(path).status != "failed"]
     if len(usable) < len(keys):
         logger.info("%s: %d of %d shapes failed and are left out", shard, len(keys) - len(usable), len(keys))
     write_shard(out_path, _ShapeFiles(usable), shard, shard.rpartition("-")[0])
@@ -56,7 +56,7 @@ class _ShapeFiles(Sequence[PackedShape]):
         if isinstance(i, slice):
             return _ShapeFiles(self.pairs[i])
         key, path = self.pairs[i]
-        closed, points = shapefile.read_watertight(path), shapefile.read_points(path)
-        has_samples = "samples" in shapefile.read_status(path, whole=False).stages
-        samples = shapefile.read_samples(path) if has_samples else None
-        return PackedShape(key, closed, points, shapefile.read_encoded_views(path), samples)
+        closed, points = shape_file.read_watertight(path), shape_file.read_points(path)
+        has_samples = "samples" in shape_file.read_status(path, whole=False).stages
+        samples = shape_file.read_samples(path) if has_samples else None
+        return PackedShape(key, closed, points, shape_file.read_encoded_views(path), samples)

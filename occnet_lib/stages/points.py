@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from occnet_lib.storage import pointorder
+from occnet_lib.storage.packs import point_codec
 from occnet_lib.types import PointSamples, Watertight
 
 from .near_surface import near_surface
@@ -20,7 +20,7 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
 
     Points are rounded to float16 first and labelled then: in the other order the labels of some points near
     the surface would not be theirs. All are brought into an order that is random but takes no room in files
-    (storage.pointorder).
+    (storage.packs.point_codec).
 
     Args:
         watertight: closed mesh, unit frame.
@@ -38,11 +38,11 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
     mesh = watertight.mesh
     half = 0.5 + config.padding / 2.0
     points = rng.uniform(-half, half, (config.uniform, 3)).astype(np.float16)
-    points = points[pointorder.mixed_order(points)]
+    points = points[point_codec.mixed_order(points)]
     occupancies = occupancy.contains(mesh, points)
     samples, normals, _ = sampling.sample_surface(mesh, config.surface, rng)
     surface = samples.astype(np.float16)
-    order = pointorder.mixed_order(surface)
+    order = point_codec.mixed_order(surface)
     return PointSamples(
         points=points,
         occupancies=occupancies,

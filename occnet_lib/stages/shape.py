@@ -17,8 +17,8 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
 from occnet_lib.geometry.normalise import to_unit
-from occnet_lib.storage import meshes, shapefile
-from occnet_lib.storage.shapefile import STAGES, Result, ShapeRecord, StageEntry
+from occnet_lib.storage import meshes, shape_file
+from occnet_lib.storage.shape_file import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
 from occnet_lib.versions import VERSIONS
 
@@ -82,7 +82,7 @@ def process(
         record = _Attempt(key, config, source, plan, on_stage).run(old, out_path)
     if record.status == "warn" or record.stage == AUDIT:
         logger.warning("%s: %s: %s", key.name, record.status, record.reason)
-    shapefile.write(out_path, record)
+    shape_file.write(out_path, record)
     return row(record, key, out_path)
 
 
@@ -92,7 +92,7 @@ def fail(
     """Record that a shape failed in a way that its own process could not record (time limit, crash)."""
     plan = _plan(key, config, Path(root) / key.path)
     record = _record(key, config, plan, status="failed", stage=stage, reason=one_line(reason))
-    shapefile.write(out_path, record)
+    shape_file.write(out_path, record)
     return row(record, key, out_path)
 
 
@@ -152,7 +152,7 @@ def _existing(path: str | Path) -> ShapeRecord | None:
     if not Path(path).exists():
         return None
     try:
-        return shapefile.read_status(path)
+        return shape_file.read_status(path)
     except DataError as error:
         logger.warning("%s; it is made again", error)
         return None
@@ -226,8 +226,8 @@ class _Attempt:
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
         """Take over the stages that are unchanged; a stage's digest covers those that it depends on."""
         readers: dict[str, Callable[[str | Path], Result]] = {
-            "watertight": shapefile.read_watertight,
-            "points": shapefile.read_points,
+            "watertight": shape_file.read_watertight,
+            "points": shape_file.read_points,
         }
         for stage in _stages(self.config):
             if stage not in old.stages or old.stages[stage].digest != self.plan[stage]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError, OccnetError
-from occnet_lib.storage import shapefile
+from occnet_lib.storage import shape_file
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
@@ -221,7 +221,7 @@ class _Worker:
         key, self.key = self.key, None
         assert key is not None
         logger.warning("%s: %s", key.name, reason)
-        out_path = shapefile.path_of(self.job.shapes_dir, key)
+        out_path = shape_file.path_of(self.job.shapes_dir, key)
         row = shape.fail(key, self.job.config, self.job.root, out_path, self.stage, reason)
         self._start()
         return row
@@ -242,7 +242,7 @@ def _work(connection: Connection, job: _Job) -> None:
         except EOFError:  # the parent is gone
             return
         try:
-            out_path = shapefile.path_of(job.shapes_dir, key)
+            out_path = shape_file.path_of(job.shapes_dir, key)
             row = job.process(
                 key, job.config, job.root, out_path, on_stage=lambda stage: send(("stage", stage))
             )

@@ -15,7 +15,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Images, Train
 from occnet_lib.errors import DataError
 from occnet_lib.networks.framing import moved, object_window, within
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 
 from .batch import Item
 

@@ -11,7 +11,7 @@ import pytest
 from occnet_lib.analysis import embeddings, projections, statistics
 from occnet_lib.config import Analyse
 from occnet_lib.errors import DataError
-from occnet_lib.storage.shards import Shard, write_shard
+from occnet_lib.storage.packs import Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from tests.demo_results import IMAGE_SIZE, POINTS, VIEWS, packed, write_packs
 

@@ -19,8 +19,8 @@ from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.reconstruction.extract import surface
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import read_mesh, read_status
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 
 CONFIG = Config.model_validate({"evaluate": {"surface": 3000}})

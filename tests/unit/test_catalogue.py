@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage import catalogue
-from occnet_lib.storage.catalogue import file_name, read_table, scan, write_table
+from occnet_lib.storage.dataset import catalogue
+from occnet_lib.storage.dataset.catalogue import file_name, read_table, scan, write_table
 
 
 def config(seed: int = 0, **dataset: Any) -> Config:

@@ -10,7 +10,7 @@ import pytest
 from occnet_lib import cli, commands, jobs
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
-from occnet_lib.storage.catalogue import write_table
+from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 

@@ -16,8 +16,8 @@ from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
 from occnet_lib.evaluation.views import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.storage.reconstructions import writing
-from occnet_lib.storage.shards import PackedShape, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 

@@ -22,8 +22,8 @@ from occnet_lib.reconstruction.network_field import Reconstructor
 from occnet_lib.reconstruction.photo import OBJECT_SHARE, network_image
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh
-from occnet_lib.storage.shards import Shard
 from occnet_lib.training.batch import collate
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.device_set import DeviceSet

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.catalogue import read_table, scan, write_table
+from occnet_lib.storage.dataset.catalogue import read_table, scan, write_table
 from occnet_lib.types import ShapeKey
 
 from .test_catalogue import config, names, touch

@@ -12,7 +12,7 @@ import pytest
 from occnet_lib.config import Config
 from occnet_lib.stages import mend
 from occnet_lib.stages.shape import process
-from occnet_lib.storage import shapefile, shards
+from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.types import ShapeKey
 from tests.unit.storage_shapes import OCTAHEDRON
@@ -37,7 +37,7 @@ class Shelf:
         for number, key in enumerate(KEYS):
             stretched = type(OCTAHEDRON)(OCTAHEDRON.vertices * [1, 1 + number, 1], OCTAHEDRON.faces)
             save_mesh(stretched, folder / "raw" / key.path)
-            process(key, self.config, folder / "raw", shapefile.path_of(self.shapes, key))
+            process(key, self.config, folder / "raw", shape_file.path_of(self.shapes, key))
         mend.pack_soundly("train-000", KEYS, self.config, self.shapes, self.pack)
         if not self.config.preprocess.keep_shapes:
             mend.drop_packed(KEYS, self.shapes)
@@ -90,14 +90,14 @@ def test_a_quick_look_finds_a_truncated_pack_only(shelf: Shelf, caplog: pytest.L
 def test_a_shape_file_with_a_flipped_bit_is_made_again_when_it_is_packed(
     shelf: Shelf, where: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = shapefile.path_of(shelf.shapes, KEYS[1])
-    want = shapefile.read_points(path)
+    path = shape_file.path_of(shelf.shapes, KEYS[1])
+    want = shape_file.read_points(path)
     flip(path, int(where * path.stat().st_size))
     time = path.stat().st_mtime_ns
     mend.pack_soundly("train-000", KEYS, shelf.config, shelf.shapes, shelf.pack)
     assert "made again: solid/b" in caplog.text
     assert path.stat().st_mtime_ns == time
-    got = shapefile.read_points(path)
+    got = shape_file.read_points(path)
     for name in ("points", "occupancies", "surface", "normals", "voxels"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
 
@@ -110,4 +110,4 @@ def test_shape_files_that_are_dropped_are_so_after_mending(tmp_path: Path) -> No
     shelf.mend()
     assert shelf.pack.read_bytes() == data
     assert not list(shelf.shapes.glob("*/*.h5"))
-    assert len(shards.Shard(shelf.pack)) == 2
+    assert len(packs.Shard(shelf.pack)) == 2

@@ -26,14 +26,14 @@ from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.index import write_index
 from occnet_lib.evaluation.pictures import image_features
 from occnet_lib.geometry.cameras import project
+from occnet_lib.interop import binvox, noisypixel, onet
+from occnet_lib.interop.conversion import export_packs, import_packs, shapes_of
+from occnet_lib.interop.npz import read_npz, write_npz
 from occnet_lib.report import examples
 from occnet_lib.report.results import Results
-from occnet_lib.storage import onet, onet_binvox, onet_seed
-from occnet_lib.storage.catalogue import write_table
-from occnet_lib.storage.onet_npz import read_npz, write_npz
-from occnet_lib.storage.onet_packs import export_packs, import_packs, shapes_of
+from occnet_lib.storage.dataset.catalogue import write_table
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import read_status
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import ShapeKey
 
@@ -98,7 +98,7 @@ def test_voxels_of_the_surface_are_a_twin_of_model_binvox(tmp_path: Path) -> Non
     export_packs([tmp_path / "a.h5"], tmp_path / "onet")
     folder = tmp_path / "onet" / "chair" / "shape1"
     for name, want in (("model.binvox", points.voxels), ("model.surface.binvox", points.surface_voxels)):
-        np.testing.assert_array_equal(onet_binvox.decode((folder / name).read_bytes()), want)
+        np.testing.assert_array_equal(binvox.decode((folder / name).read_bytes()), want)
     config = Config.model_validate({"dataset": {"shard_size": 4}})
     import_packs(tmp_path / "onet", tmp_path / "again", config)
     (again,) = (tmp_path / "again").glob("*.h5")
@@ -498,24 +498,24 @@ def naive_decode(data: bytes, size: int) -> np.ndarray:
 @given(st.integers(1, 9), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_binvox_is_that_of_the_naive_twin(size: int, share: float, seed: int) -> None:
     voxels = np.random.default_rng(seed).random((size,) * 3) < share
-    head, _, body = onet_binvox.encode(voxels, np.zeros(3), 1.0).partition(b"data\n")
+    head, _, body = binvox.encode(voxels, np.zeros(3), 1.0).partition(b"data\n")
     assert body == naive_encode(voxels)
     np.testing.assert_array_equal(naive_decode(body, size), voxels)
-    np.testing.assert_array_equal(onet_binvox.decode(head + b"data\n" + body), voxels)
+    np.testing.assert_array_equal(binvox.decode(head + b"data\n" + body), voxels)
 
 
 def test_binvox_header_and_long_runs() -> None:
     voxels = np.zeros((32, 32, 32), np.bool_)
     voxels[0, 5, 1] = True  # x z y: place 0 * 1024 + 1 * 32 + 5
-    data = onet_binvox.encode(voxels, np.array([0.5, 0.25, 0.0]), 2.0)
+    data = binvox.encode(voxels, np.array([0.5, 0.25, 0.0]), 2.0)
     head = b"#binvox 1\ndim 32 32 32\ntranslate -0.5 -0.75 -1.0\nscale 2.0\ndata\n"
     assert data.startswith(head + bytes([0, 37, 1, 1, 0, 255, 0, 255]))
     assert sum(data[len(head) + 1 :: 2]) == 32**3
     # Other writers may leave runs of length 0 behind full ones.
-    np.testing.assert_array_equal(onet_binvox.decode(data + bytes([1, 0])), voxels)
+    np.testing.assert_array_equal(binvox.decode(data + bytes([1, 0])), voxels)
     # Choy's files have binvox's own header: with any numbers.
     other = b"#binvox 1\ndim 32 32 32\ntranslate 0 0 0\nscale 41.133\ndata\n"
-    np.testing.assert_array_equal(onet_binvox.decode(other + data[len(head) :]), voxels)
+    np.testing.assert_array_equal(binvox.decode(other + data[len(head) :]), voxels)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_binvox_header_and_long_runs() -> None:
 )
 def test_broken_binvox(data: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        onet_binvox.decode(data)
+        binvox.decode(data)
 
 
 # --- one HDF5 file a shape ---
@@ -671,10 +671,10 @@ def test_folders_without_points_are_counted(exported: Path, caplog) -> None:
 def test_folders_beside_files_of_shapes_are_said(seed_folder: Path, caplog) -> None:
     here = CONFIG.model_copy(update={"results": str(seed_folder / "results")})
     (seed_folder / "results").mkdir()
-    found = onet_seed.shapes_below(here, seed_folder)
+    found = noisypixel.shapes_below(here, seed_folder)
     assert "beside them" not in caplog.text
     (seed_folder / "chair" / "a").mkdir(parents=True)
-    assert onet_seed.shapes_below(here, seed_folder) == found
+    assert noisypixel.shapes_below(here, seed_folder) == found
     assert "1 folders beside them left out, as chair" in caplog.text
 
 

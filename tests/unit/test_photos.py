@@ -14,7 +14,7 @@ from occnet_lib.errors import DataError, ImageError
 from occnet_lib.evaluation.photos import CAMERAS, evaluate_photos, write_photos
 from occnet_lib.evaluation.views import spread
 from occnet_lib.rendering.photographs import SIZE, photograph
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 

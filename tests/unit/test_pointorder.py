@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from occnet_lib.storage import pointorder
+from occnet_lib.storage.packs import point_codec
 
 BITS = arrays.arrays(np.uint16, st.tuples(st.integers(0, 60), st.just(3)))
 
@@ -20,9 +20,9 @@ BITS = arrays.arrays(np.uint16, st.tuples(st.integers(0, 60), st.just(3)))
 def test_every_bit_pattern_survives(bits: np.ndarray) -> None:
     """Also infinities, zeros with a sign and what is no number."""
     points = bits.view(np.float16)
-    columns = pointorder.encode(points)
+    columns = point_codec.encode(points)
     assert (columns.dtype, columns.shape) == (np.int16, (3, len(points)))
-    np.testing.assert_array_equal(pointorder.decode(columns).view(np.uint16), bits)
+    np.testing.assert_array_equal(point_codec.decode(columns).view(np.uint16), bits)
 
 
 @settings(deadline=None, max_examples=40)
@@ -30,14 +30,14 @@ def test_every_bit_pattern_survives(bits: np.ndarray) -> None:
 def test_order_depends_on_the_set_alone(bits: np.ndarray, seed: int) -> None:
     points = bits.view(np.float16)
     other = points[np.random.default_rng(seed).permutation(len(points))]
-    one, two = (p[pointorder.mixed_order(p)].view(np.uint16) for p in (points, other))
+    one, two = (p[point_codec.mixed_order(p)].view(np.uint16) for p in (points, other))
     np.testing.assert_array_equal(one, two)
     assert sorted(map(tuple, one)) == sorted(map(tuple, bits))
 
 
 def test_stored_points_are_sorted_by_value() -> None:
     points = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float16)
-    x, *_ = np.cumsum(pointorder.encode(points[pointorder.mixed_order(points)]), axis=1, dtype=np.int16)
+    x, *_ = np.cumsum(point_codec.encode(points[point_codec.mixed_order(points)]), axis=1, dtype=np.int16)
     assert (np.diff(x.astype(int)) >= 0).all()
 
 
@@ -46,7 +46,7 @@ def test_order_is_random() -> None:
     count = 20_000
     points = np.zeros((count, 3), np.float16)
     points[:, 0] = np.arange(count, dtype=np.int16).view(np.float16)
-    rank = points[pointorder.mixed_order(points)][:, 0].view(np.int16).astype(float)
+    rank = points[point_codec.mixed_order(points)][:, 0].view(np.int16).astype(float)
     assert not np.array_equal(rank, np.arange(count))
     for lag in (1, 2, 3, 7, 64, 1024):
         assert abs(np.corrcoef(rank[:-lag], rank[lag:])[0, 1]) < 4 / np.sqrt(count)
@@ -66,10 +66,10 @@ def shape(count: int, seed: int, radius: float = 0.3) -> tuple[np.ndarray, np.nd
 def test_runs_of_random_order_are_alike(radius: float) -> None:
     for seed in range(20):
         points, occupancies = shape(100_000, seed, radius)
-        assert pointorder.every_run_is_alike(points, occupancies), seed
+        assert point_codec.every_run_is_alike(points, occupancies), seed
         for count in (600, 3000):
-            assert pointorder.every_run_is_alike(points[:count], occupancies[:count]), (seed, count)
-    assert pointorder.every_run_is_alike(points[:0], occupancies[:0])
+            assert point_codec.every_run_is_alike(points[:count], occupancies[:count]), (seed, count)
+    assert point_codec.every_run_is_alike(points[:0], occupancies[:0])
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_runs_of_other_orders_are_not(order: str, count: int) -> None:
         "outwards": np.argsort(distance),
         "near ones last": np.argsort(np.abs(distance - 0.3) < 0.03, kind="stable"),
     }[order]
-    assert not pointorder.every_run_is_alike(points[rows], occupancies[rows])
-    mixed = rows[pointorder.mixed_order(points[rows])]
-    assert pointorder.every_run_is_alike(points[mixed], occupancies[mixed])
+    assert not point_codec.every_run_is_alike(points[rows], occupancies[rows])
+    mixed = rows[point_codec.mixed_order(points[rows])]
+    assert point_codec.every_run_is_alike(points[mixed], occupancies[mixed])
 
 
 def test_order_takes_no_room() -> None:
@@ -105,19 +105,19 @@ def test_order_takes_no_room() -> None:
         return len(zlib.compress(np.ascontiguousarray(values).view(np.uint8).reshape(-1, 2).T.tobytes()))
 
     plain = size(points)
-    coded = size(pointorder.encode(points[pointorder.mixed_order(points)]))
+    coded = size(point_codec.encode(points[point_codec.mixed_order(points)]))
     assert plain - coded > 0.85 * 50_000 * (np.log2(50_000) - np.log2(np.e)) / 8
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])
 def test_shuffled_rows_come_back(count: int) -> None:
     rows = np.arange(2 * count).reshape(count, 2)
-    np.testing.assert_array_equal(pointorder.unshuffled(pointorder.shuffled(rows)), rows)
+    np.testing.assert_array_equal(point_codec.unshuffled(point_codec.shuffled(rows)), rows)
 
 
 def test_order_of_files_that_exist_stays() -> None:
     """A change of the shuffle would mix up the points of every file there is."""
-    assert pointorder.shuffled(np.arange(10)).tolist() == [2, 4, 6, 8, 5, 1, 7, 0, 9, 3]
+    assert point_codec.shuffled(np.arange(10)).tolist() == [2, 4, 6, 8, 5, 1, 7, 0, 9, 3]
 
 
 @given(
@@ -129,7 +129,7 @@ def test_order_of_files_that_exist_stays() -> None:
 @settings(max_examples=30, deadline=None)
 def test_uniform_points_of_any_box_are_uniform(count, low, edge, seed):
     points = np.random.default_rng(seed).random((count, 3)) * edge + low
-    assert pointorder.is_uniform(points.astype(np.float16))
+    assert point_codec.is_uniform(points.astype(np.float16))
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
@@ -139,4 +139,4 @@ def test_points_near_a_surface_are_not_uniform(share):
     near = rng.normal(size=(int(share * len(points)), 3))
     near *= 0.3 / np.linalg.norm(near, axis=1, keepdims=True)
     points[: len(near)] = near + rng.normal(0, 0.01, near.shape)
-    assert not pointorder.is_uniform(points.astype(np.float16))
+    assert not point_codec.is_uniform(points.astype(np.float16))

@@ -11,7 +11,7 @@ from enum import Enum
 import pytest
 
 from occnet_lib.progress import Calm, Progress, tally, tally_path
-from occnet_lib.storage.catalogue import write_table
+from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 

@@ -28,6 +28,7 @@ from occnet_lib.reconstruction.normals import field_normals
 from occnet_lib.reconstruction.photo import mesh_of_photo
 from occnet_lib.reconstruction.reconstruct import BOX, Reconstruction, reconstruct
 from occnet_lib.reconstruction.shard import reconstruct_shard
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import (
     read_mesh,
     read_ply,
@@ -36,7 +37,6 @@ from occnet_lib.storage.reconstructions import (
     write_ply,
     writing,
 )
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 
 from .torch_fields import between, sloped

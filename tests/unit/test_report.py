@@ -20,7 +20,7 @@ from occnet_lib.report import data, examples, html, metrics, plots, published, w
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from tests.demo_results import IMAGE_SIZE, write_results
 

@@ -19,14 +19,13 @@ from occnet_lib.config import Config, Samples
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.occupancy import contains, signed_distance
 from occnet_lib.geometry.sharp_edges import curvature_weights, edges_between_faces, sharp_edges
+from occnet_lib.interop.vecset import export_samples
 from occnet_lib.stages import samples as stage
 from occnet_lib.stages import shape, watertight
 from occnet_lib.stages.pack import pack
-from occnet_lib.storage import shapefile
+from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
-from occnet_lib.storage.packing import PackedShape, write_shard
-from occnet_lib.storage.shards import Shard
-from occnet_lib.storage.vecset import export_samples
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.types import Mesh, PointSet, Watertight
 from tests.geometry_solids import box_mesh, cup, rotation
 from tests.unit.storage_shapes import OCTAHEDRON, records
@@ -191,20 +190,20 @@ def test_the_pipeline_makes_packs_and_keeps_them(tmp_path: Path, monkeypatch: py
     out = tmp_path / "shapes" / "solid" / "a.h5"
     wanted = small_config(samples=ALL)
     assert shape.process(key("a"), small_config(), root, out)["status"] == "ok"
-    before = shapefile.read_status(out)
+    before = shape_file.read_status(out)
     ran: list[str] = []
     monkeypatch.setattr(watertight, "run", None)  # what is there already is not made again
     row = shape.process(key("a"), wanted, root, out, on_stage=ran.append)
     assert (row["status"], ran) == ("ok", ["load", "samples"])
     # The octahedron's twelve edges, longest edge of its box 1.
     assert row["samples_sharp_length"] == pytest.approx(12 * np.sqrt(0.5), rel=0.1)
-    after = shapefile.read_status(out)
+    after = shape_file.read_status(out)
     assert {name: after.stages[name].digest for name in before.stages} == {
         name: entry.digest for name, entry in before.stages.items()
     }
     pack("train-000", [key("a")], tmp_path / "shapes", tmp_path / "train-000.h5")
     packed = Shard(tmp_path / "train-000.h5").samples(0).sets
-    made = shapefile.read_samples(out).sets
+    made = shape_file.read_samples(out).sets
     assert packed.keys() == made.keys() == ALL.keys()
     for name, values in made.items():
         np.testing.assert_array_equal(packed[name].points, values.points)
@@ -212,7 +211,7 @@ def test_the_pipeline_makes_packs_and_keeps_them(tmp_path: Path, monkeypatch: py
     assert len(ran) == 2
     # Without the section again, they go.
     shape.process(key("a"), small_config(), root, out)
-    assert "samples" not in shapefile.read_status(out).stages
+    assert "samples" not in shape_file.read_status(out).stages
     pack("train-000", [key("a")], tmp_path / "shapes", tmp_path / "train-000.h5")
     assert Shard(tmp_path / "train-000.h5").samples(0).sets == {}
 

@@ -22,9 +22,9 @@ from occnet_lib.stages import points, shape, shard, views, watertight
 from occnet_lib.stages.pack import pack
 from occnet_lib.stages.shape import COLUMNS, process
 from occnet_lib.stages.shard import run_shard
-from occnet_lib.storage import shapefile
+from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.types import ShapeKey
 from tests.unit.storage_shapes import OCTAHEDRON
 
@@ -74,9 +74,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def everything(path: Path) -> dict[str, Any]:
     """All arrays of a shape file."""
     closed, samples, images = (
-        shapefile.read_watertight(path),
-        shapefile.read_points(path),
-        shapefile.read_views(path),
+        shape_file.read_watertight(path),
+        shape_file.read_points(path),
+        shape_file.read_views(path),
     )
     return {
         "vertices": closed.mesh.vertices,
@@ -163,7 +163,7 @@ def test_failures_are_files_and_not_tried_again(
     out = tmp_path / "e.h5"
     row = process(key("empty"), config(), root, out)
     assert (row["status"], row["stage"], row["reason"]) == ("failed", "load", "the file is empty")
-    record = shapefile.read_status(out)
+    record = shape_file.read_status(out)
     assert (record.status, record.reason, record.stages) == ("failed", "the file is empty", {})
     assert "solid/empty: failed in load: the file is empty" in caplog.text
     caplog.clear()
@@ -196,7 +196,7 @@ def test_unexpected_error_keeps_what_had_succeeded(
     row = process(key("a"), config(), root, out)
     assert (row["status"], row["stage"], row["reason"]) == ("failed", "points", "ValueError: odd thing")
     assert "Traceback" in caplog.text
-    assert list(shapefile.read_status(out).stages) == ["watertight"]
+    assert list(shape_file.read_status(out).stages) == ["watertight"]
     # With the fault mended, what had succeeded is kept.
     monkeypatch.setattr(points, "run", good)
     calls.clear()
@@ -220,7 +220,7 @@ def test_limits_of_the_audit_make_warn_and_failed(
         reason = f"volume {volume:.3g}, below audit.least_volume {limit}"
         assert (row["status"], row["reason"]) == (status, reason)
         assert row["stage"] == ("audit" if status == "failed" else "")
-        record = shapefile.read_status(out)
+        record = shape_file.read_status(out)
         assert (record.status, record.reason, record.stage) == (status, reason, row["stage"])
         assert f"solid/a: {status}: {reason}" in caplog.text
         caplog.clear()
@@ -291,8 +291,8 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
     if key.id == "environment":
         raise DependencyError("no OpenGL", hint="apt install it")
     logging.getLogger("worker").warning("did %s", key.name)
-    record = shapefile.ShapeRecord(key, "ok")
-    shapefile.write(out_path, record)
+    record = shape_file.ShapeRecord(key, "ok")
+    shape_file.write(out_path, record)
     return shape.row(record, key, out_path) | {"views_inside": 1.0}
 
 
@@ -324,8 +324,8 @@ def test_what_kills_a_worker_fails_one_shape(
     }
     assert {row["stage"] for row in rows if row["status"] == "failed"} == {"points"}
     for shape_key in keys:
-        path = shapefile.path_of(tmp_path / "shapes", shape_key)
-        assert shapefile.read_status(path).status == ("failed" if shape_key.id in reasons else "ok")
+        path = shape_file.path_of(tmp_path / "shapes", shape_key)
+        assert shape_file.read_status(path).status == ("failed" if shape_key.id in reasons else "ok")
     assert [done for done, _, _ in told] == list(range(1, 9))
     assert {total for _, total, _ in told} == {8}
     assert "did solid/three" in caplog.text
@@ -447,4 +447,4 @@ def test_words_of_a_malformed_file_can_be_recorded(root: Path, tmp_path: Path) -
     assert r"malformed header line: property flo\x00at\x1b[31m" in bad["reason"]
     assert (odd["status"], odd["reason"]) == ("warn", "materials \\x1b\\x00\udcff.mtl: no such file")
     for row in (bad, odd):
-        assert shapefile.read_status(row["path"]).reason == row["reason"]
+        assert shape_file.read_status(row["path"]).reason == row["reason"]

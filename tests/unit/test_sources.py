@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.config import Config
-from occnet_lib.storage import dataset_state, sources
-from occnet_lib.storage.catalogue import scan, write_table
-from occnet_lib.storage.sources import content_of, digests_of, read_versions, signatures
+from occnet_lib.storage.dataset import sources
+from occnet_lib.storage.dataset.catalogue import scan, write_table
+from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions, signatures
+from occnet_lib.storage.dataset.state import dataset_state, write_state
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
@@ -219,6 +220,10 @@ class TestVersions:
         assert "flat/z" in changed(before, self.update(root, {"flat/z": ""}))
 
 
+def state_of(here: Config) -> str:
+    return dataset_state(here, scan(here, here.dataset_root))
+
+
 class TestStateOfTheDataset:
     """`dataset_state`."""
 
@@ -235,53 +240,52 @@ class TestStateOfTheDataset:
     @staticmethod
     def catalogue(here: Config) -> None:
         """What the job does."""
-        state = dataset_state.dataset_state(here)
         keys = scan(here, here.dataset_root)
-        dataset_state.update(here, keys, state)
+        write_state(here, keys, dataset_state(here, keys))
         write_table(Path(here.results) / "catalogue/shapes.csv", keys)
 
     @pytest.mark.parametrize("what", CHANGES)
     def test_changes_with_contents_alone_and_stays_then(self, here: Config, root: Path, what: str) -> None:
-        before = dataset_state.dataset_state(here)
+        before = state_of(here)
         made = {key.name: content_of(root, key) for key in keys_of(root)}
         CHANGES[what][0](root)
         content = {key.name: content_of(root, key) for key in keys_of(root)}
-        after = dataset_state.dataset_state(here)
+        after = state_of(here)
         assert (after == before) == (content == made)
         self.catalogue(here)
-        assert dataset_state.dataset_state(here) == after
+        assert state_of(here) == after
 
     def test_much_is_left_to_the_catalogue_to_read(
         self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sources, "_LITTLE", 10)
-        before = dataset_state.dataset_state(here)
+        before = state_of(here)
         os.utime(root / "own/a/model.obj")
-        touched = dataset_state.dataset_state(here)
+        touched = state_of(here)
         assert touched != before
         self.catalogue(here)
-        assert dataset_state.dataset_state(here) == touched
+        assert state_of(here) == touched
 
     def test_side_files_are_much_as_well(
         self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        before = dataset_state.dataset_state(here)
+        before = state_of(here)
         os.utime(root / "flat/c.mtl")  # for all shapes that may name it
-        assert dataset_state.dataset_state(here) == before
+        assert state_of(here) == before
         mesh_files = sum((root / key.path).stat().st_size for key in keys_of(root) if key.name in NAMING)
         monkeypatch.setattr(sources, "_LITTLE", mesh_files)
-        assert dataset_state.dataset_state(here) != before
+        assert state_of(here) != before
 
     @pytest.mark.parametrize("lost", ["state", "sources.csv", "shapes.csv"])
     def test_what_was_seen_is_lost(self, here: Config, lost: str) -> None:
-        before = dataset_state.dataset_state(here)
+        before = state_of(here)
         (Path(here.results) / "catalogue" / lost).unlink()
-        assert dataset_state.dataset_state(here) == before, "as nothing was touched"
+        assert state_of(here) == before, "as nothing was touched"
 
     def test_another_split(self, here: Config, root: Path) -> None:
-        before = dataset_state.dataset_state(here)
+        before = state_of(here)
         write(root / "flat/test.lst", "c\nd\ne\nflat\n")
-        assert dataset_state.dataset_state(here) != before
+        assert state_of(here) != before
 
 
 def test_digests_of_tables_are_those_of_the_newest(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from occnet_lib.config import Points
 from occnet_lib.errors import DataError
 from occnet_lib.stages import points
-from occnet_lib.storage import hdf5, shapefile
-from occnet_lib.storage.packing import PackedShape, write_shard
-from occnet_lib.storage.shapefile import ShapeRecord, StageEntry
+from occnet_lib.storage import hdf5, shape_file
+from occnet_lib.storage.packs import PackedShape, write_shard
+from occnet_lib.storage.shape_file import ShapeRecord, StageEntry
 from occnet_lib.types import ShapeKey, Watertight
 from tests.geometry_solids import revolved
 from tests.unit.storage_shapes import records
@@ -29,12 +29,12 @@ def write(path: Path, seed: int = 0, **values: int) -> tuple:
     key, *results = records(seed, **values)
     stages = {
         stage: StageEntry(f"digest of {stage} {seed}", {"n": seed}, result)
-        for stage, result in zip(shapefile.STAGES, results, strict=True)
+        for stage, result in zip(shape_file.STAGES, results, strict=True)
     }
     record = ShapeRecord(
         key, "ok", source_digest="abc", digest="xyz", seed=7, seconds={"points": 1.5}, stages=stages
     )
-    shapefile.write(path, record)
+    shape_file.write(path, record)
     return (key, *results)
 
 
@@ -42,19 +42,19 @@ def write(path: Path, seed: int = 0, **values: int) -> tuple:
 def test_round_trip(tmp_path: Path, sizes: dict[str, int]) -> None:
     path = tmp_path / "a.h5"
     key, closed, points, views = write(path, **sizes)
-    read = shapefile.read_watertight(path)
+    read = shape_file.read_watertight(path)
     np.testing.assert_array_equal(read.mesh.vertices, closed.mesh.vertices)
     assert read.mesh.vertices.dtype == np.float64
     np.testing.assert_array_equal(read.mesh.faces, closed.mesh.faces)
     np.testing.assert_array_equal(read.loc, closed.loc)
     assert (read.scale, read.audit) == (closed.scale, {"volume": 0.125, "closed": True})
     for name in ("points", "occupancies", "surface", "normals", "voxels"):
-        got, want = getattr(shapefile.read_points(path), name), getattr(points, name)
+        got, want = getattr(shape_file.read_points(path), name), getattr(points, name)
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got, want)
     for name in ("images", "camera_mat", "world_mat", "loc", "scale"):
-        np.testing.assert_array_equal(getattr(shapefile.read_views(path), name), getattr(views, name))
-    status = shapefile.read_status(path)
+        np.testing.assert_array_equal(getattr(shape_file.read_views(path), name), getattr(views, name))
+    status = shape_file.read_status(path)
     assert status.key.name == key.name
     assert (status.status, status.seed, status.seconds) == ("ok", 7, {"points": 1.5})
     assert status.stages["points"] == StageEntry("digest of points 0", {"n": 0}, None, {"occupied": 0.1})
@@ -67,7 +67,7 @@ def test_a_file_is_read_where_flock_does_not_work(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(OSError, match="lock"):
             h5py.File(path, "r", locking=True)
-        assert shapefile.read_watertight(path).scale
+        assert shape_file.read_watertight(path).scale
         hdf5.open_file(path).close()
 
 
@@ -81,8 +81,8 @@ def test_names_that_are_not_unicode_and_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     source = os.fsdecode(b"chair/m\xf6bel {1}\n'\".obj")
     record = ShapeRecord(ShapeKey("chair", "a", source), "failed", reason=f"no such file: {source}")
-    shapefile.write(path, record)
-    read = shapefile.read_status(path)
+    shape_file.write(path, record)
+    read = shape_file.read_status(path)
     assert read.key.path == source
     assert read.reason == record.reason
 
@@ -90,14 +90,14 @@ def test_names_that_are_not_unicode_and_line_ends(tmp_path: Path) -> None:
 def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     _, _, points, views = write(path, near=80)
-    got = shapefile.read_points(path)
+    got = shape_file.read_points(path)
     assert got.near is not None
     for name in ("points", "occupancies", "density"):
         want = getattr(points.near, name)
         assert getattr(got.near, name).dtype == want.dtype
         np.testing.assert_array_equal(getattr(got.near, name), want)
     np.testing.assert_array_equal(got.surface_voxels, points.surface_voxels)
-    extra = shapefile.read_views(path).extra
+    extra = shape_file.read_views(path).extra
     assert list(extra) == ["depth", "mask", "normals"]
     for name, want in views.extra.items():
         assert extra[name].dtype == want.dtype
@@ -107,11 +107,11 @@ def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:
 def test_failed_shape_is_a_file_without_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     key, *_ = records(0)
-    shapefile.write(path, ShapeRecord(key, "failed", "no faces", "load"))
-    status = shapefile.read_status(path)
+    shape_file.write(path, ShapeRecord(key, "failed", "no faces", "load"))
+    status = shape_file.read_status(path)
     assert (status.status, status.reason, status.stage, status.stages) == ("failed", "no faces", "load", {})
     with pytest.raises(DataError, match="watertight missing"):
-        shapefile.read_watertight(path)
+        shape_file.read_watertight(path)
 
 
 def test_unchanged_stages_are_kept(tmp_path: Path) -> None:
@@ -123,12 +123,12 @@ def test_unchanged_stages_are_kept(tmp_path: Path) -> None:
         "points": StageEntry("digest of points 0"),
         "views": StageEntry("new", {}, other[3]),
     }
-    shapefile.write(path, ShapeRecord(key, "warn", "odd", stages=stages))
-    np.testing.assert_array_equal(shapefile.read_watertight(path).mesh.vertices, closed.mesh.vertices)
-    np.testing.assert_array_equal(shapefile.read_points(path).points, points.points)
-    np.testing.assert_array_equal(shapefile.read_views(path).images, other[3].images)
-    status = shapefile.read_status(path)
-    assert [status.stages[stage].digest for stage in shapefile.STAGES] == [
+    shape_file.write(path, ShapeRecord(key, "warn", "odd", stages=stages))
+    np.testing.assert_array_equal(shape_file.read_watertight(path).mesh.vertices, closed.mesh.vertices)
+    np.testing.assert_array_equal(shape_file.read_points(path).points, points.points)
+    np.testing.assert_array_equal(shape_file.read_views(path).images, other[3].images)
+    status = shape_file.read_status(path)
+    assert [status.stages[stage].digest for stage in shape_file.STAGES] == [
         "digest of watertight 0",
         "digest of points 0",
         "new",
@@ -139,13 +139,13 @@ def test_unchanged_stages_are_kept(tmp_path: Path) -> None:
 def test_keeping_what_is_not_there_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     key, *_ = records(0)
-    shapefile.write(path, ShapeRecord(key, "failed", "first"))
+    shape_file.write(path, ShapeRecord(key, "failed", "first"))
     with pytest.raises(DataError, match="points missing"):
-        shapefile.write(path, ShapeRecord(key, "ok", stages={"points": StageEntry("x")}))
-    assert shapefile.read_status(path).reason == "first"
+        shape_file.write(path, ShapeRecord(key, "ok", stages={"points": StageEntry("x")}))
+    assert shape_file.read_status(path).reason == "first"
 
 
-READERS = [shapefile.read_status, shapefile.read_watertight, shapefile.read_points, shapefile.read_views]
+READERS = [shape_file.read_status, shape_file.read_watertight, shape_file.read_points, shape_file.read_views]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9, 0.999])
@@ -183,18 +183,18 @@ def test_damaged_bytes_never_raise_anything_but_data_errors(tmp_path: Path) -> N
 def test_other_version_and_absence(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with pytest.raises(DataError, match="no such file"):
-        shapefile.read_status(path)
+        shape_file.read_status(path)
     write(path)
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 99
     with path.open("r+b") as stream:
         hdf5.seal(stream)
     with pytest.raises(DataError, match="schema version 99, expected 2"):
-        shapefile.read_status(path)
+        shape_file.read_status(path)
     with h5py.File(path, "w") as file:
         file["x"] = 1
     with pytest.raises(DataError, match="of an earlier version or corrupt"):
-        shapefile.read_points(path)
+        shape_file.read_points(path)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -221,16 +221,16 @@ def test_a_quick_look_at_the_status_reads_damaged_arrays_past(sealed: Path, tmp_
     with h5py.File(sealed) as file:
         data[file["watertight/vertices"].id.get_offset()] ^= 1
     (tmp_path / "b.h5").write_bytes(data)
-    assert shapefile.read_status(tmp_path / "b.h5", whole=False).status == "ok"
+    assert shape_file.read_status(tmp_path / "b.h5", whole=False).status == "ok"
     with pytest.raises(DataError, match="seal"):
-        shapefile.read_status(tmp_path / "b.h5")
+        shape_file.read_status(tmp_path / "b.h5")
 
 
 def test_audits_of_other_than_plain_values_are_refused(tmp_path: Path) -> None:
     key, closed, *_ = records(0)
     odd = replace(closed, audit={"bad": np.zeros(3)})
     with pytest.raises(TypeError, match="audit"):
-        shapefile.write(
+        shape_file.write(
             tmp_path / "a.h5", ShapeRecord(key, "ok", stages={"watertight": StageEntry("x", {}, odd)})
         )
 
@@ -248,10 +248,10 @@ def test_size_of_a_full_shape(tmp_path: Path) -> None:
     blobs = [np.hypot(u - 68, v - 68 - shift) < 40 for shift in range(24)]
     shades = np.stack([np.where(blob, 90 + (u + v) // 3 % 100, 255) for blob in blobs]).astype(np.uint8)
     images = np.repeat(shades[..., None], 3, axis=3)
-    results = dict(zip(shapefile.STAGES, (closed, samples, replace(views, images=images)), strict=True))
+    results = dict(zip(shape_file.STAGES, (closed, samples, replace(views, images=images)), strict=True))
     stages = {stage: StageEntry("x", {}, result) for stage, result in results.items()}
     path = tmp_path / "a.h5"
-    shapefile.write(path, ShapeRecord(key, "ok", stages=stages))
+    shape_file.write(path, ShapeRecord(key, "ok", stages=stages))
     assert path.stat().st_size < 1.1e6
     write_shard(tmp_path / "p.h5", [PackedShape.of(key, closed, samples, results["views"])], "val-0", "val")
     assert (tmp_path / "p.h5").stat().st_size < 1.4e6

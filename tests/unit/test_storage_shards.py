@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage import handles
-from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
-from occnet_lib.storage.windows import Windows
+from occnet_lib.storage.packs import PackedShape, Shard, check, look, open_files, write_shard
+from occnet_lib.storage.packs.contiguous import Windows
 from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.unit.storage_shapes import records
 
@@ -231,7 +230,7 @@ def test_damaged_image_names_shape_and_view(path: Path, tmp_path: Path) -> None:
 
 def test_reader_imports_little() -> None:
     code = (
-        "import sys, occnet_lib.storage.shards;"
+        "import sys, occnet_lib.storage.packs;"
         "heavy = {'trimesh', 'open3d', 'torch', 'scipy', 'pyrender', 'pandas'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -272,7 +271,7 @@ import os, resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (48, 64))
 shards = [Shard(path) for path in sorted(Path(sys.argv[1]).glob("*.h5"))]
@@ -320,8 +319,8 @@ class Counted:
 
 
 def test_handles_close_what_was_used_least_recently_and_never_what_is_read(monkeypatch) -> None:
-    monkeypatch.setattr(handles, "limit", lambda: 2)
-    keeper, (a, b, c) = handles.Handles(), (Counted(), Counted(), Counted())
+    monkeypatch.setattr(open_files, "limit", lambda: 2)
+    keeper, (a, b, c) = open_files.Handles(), (Counted(), Counted(), Counted())
     with keeper.holding(a), keeper.holding(a):
         for other in (b, c, b):
             with keeper.holding(other):

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from occnet_lib.config import Images, Model, Train
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
-from occnet_lib.storage.shards import Shard
+from occnet_lib.storage.packs import Shard
 from occnet_lib.training.adam import Adam
 from occnet_lib.training.batch import Batch, collate
 from occnet_lib.training.data_module import (

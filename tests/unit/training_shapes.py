@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from occnet_lib.storage.shards import PackedShape, write_shard
+from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.types import Mesh, NearSurface, PointSamples, ShapeKey, Views, Watertight
 
 

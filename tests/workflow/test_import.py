@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from occnet_lib.storage.onet_packs import export_packs
-from occnet_lib.storage.shards import Shard
+from occnet_lib.interop.conversion import export_packs
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows
 from tests.unit.training_shapes import make_shard
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from occnet_lib.storage import shapefile
-from occnet_lib.storage.catalogue import read_table
+from occnet_lib.storage import shape_file
+from occnet_lib.storage.dataset.catalogue import read_table
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh
@@ -103,7 +103,7 @@ class Place:
         return {f"{row['category']}/{row['id']}": (row["status"], row["reason"]) for row in table}
 
     def extent(self, name: str) -> list[float]:
-        vertices = shapefile.read_watertight(self.results / f"preprocess/shapes/{name}.h5").mesh.vertices
+        vertices = shape_file.read_watertight(self.results / f"preprocess/shapes/{name}.h5").mesh.vertices
         return [float(value) for value in np.ptp(vertices, axis=0)]
 
 
@@ -172,7 +172,7 @@ def test_what_has_changed_is_made_again_and_nothing_else(place):
     heights = {name: place.extent(name)[2] for name in ("flat/c", "flat/d", "own/empty", "own/b")}
     expected = {"flat/c": 0.75, "flat/d": 0.5, "own/empty": 1.0, "own/b": 0.25}
     assert heights == pytest.approx(expected, abs=0.1)  # voxels are coarse
-    views = [shapefile.read_views(place.results / f"preprocess/shapes/own/{name}.h5") for name in "ab"]
+    views = [shape_file.read_views(place.results / f"preprocess/shapes/own/{name}.h5") for name in "ab"]
     red, blue = (float(view.images[..., channel].min()) for view, channel in ((views[0], 0), (views[1], 2)))
     assert red < 100 > blue, "one is blue now, the other still red"
     assert place.statuses()["flat/z"] == (

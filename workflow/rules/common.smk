@@ -104,7 +104,8 @@ def dataset_state():
 
     Looked at once a run, by its main process: those that it starts on other machines get it in their environment.
     """
-    from occnet_lib.storage.dataset_state import dataset_state
+    from occnet_lib.interop.conversion import shapes_of
+    from occnet_lib.storage.dataset.state import dataset_state
 
     if CONFIG.is_demo:
         return "demo"  # made by the workflow itself; `:q` would leave out an empty argument
@@ -116,7 +117,7 @@ def dataset_state():
         library = logging.getLogger("occnet_lib")
         library.setLevel(logging.ERROR)  # the catalogue's job says what is to be said
         try:
-            os.environ["OCCNET_DATASET_STATE"] = dataset_state(CONFIG)
+            os.environ["OCCNET_DATASET_STATE"] = dataset_state(CONFIG, shapes_of(CONFIG, ROOT))
         except OccnetError as error:
             raise WorkflowError(str(error)) from None
         finally:
@@ -127,7 +128,7 @@ def dataset_state():
 @cache
 def catalogue_at(path, mtime_ns):
     """Shapes by shard, read once for each state of the table."""
-    from occnet_lib.storage.catalogue import read_table
+    from occnet_lib.storage.dataset.catalogue import read_table
 
     by_shard = {}
     for key in read_table(Path(path)):
@@ -149,7 +150,7 @@ def shards(*splits):
 
 def foreign_data():
     """Whether the dataset holds points and pictures already (docs/interop.md), so that there is nothing to preprocess."""
-    from occnet_lib.storage.onet_packs import foreign_layout
+    from occnet_lib.interop.conversion import foreign_layout
 
     return not CONFIG.is_demo and foreign_layout(ROOT) is not None
 
@@ -184,7 +185,7 @@ def changed_shapes(wildcards):
 
 @cache
 def versions_at(path, mtime_ns):
-    from occnet_lib.storage.sources import read_versions
+    from occnet_lib.storage.dataset.sources import read_versions
 
     return read_versions(path)
 

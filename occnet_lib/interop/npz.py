@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-
-from .atomic import replacing
+from occnet_lib.storage.atomic import replacing
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.packs import Shard, check
 
-from .atomic import replacing
-from .shards import Shard, check
 from .vecset_formats import FORMATS, Frame, PackedSamples, Splits
 
 logger = logging.getLogger(__name__)

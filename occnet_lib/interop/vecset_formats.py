@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Samples, ShapeKey, Watertight
 
-from .atomic import replacing
-from .onet_npz import write_npz
-from .shards import Shard
+from .npz import write_npz
 
 # From +y up to the up axis of the files.
 _FROM_Y = {"y": np.eye(3), "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])}

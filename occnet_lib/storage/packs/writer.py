@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
+from occnet_lib.storage import hdf5
+from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import PointSamples, Samples, ShapeKey, Views, Watertight
 
-from . import hdf5, pointorder
-from .atomic import replacing
-from .png import EXTRA, EncodedViews
+from . import point_codec
+from .image_codec import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
 SAMPLES = "samples_"  # what the names of the datasets of `Samples` begin with
@@ -116,8 +117,8 @@ def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
     rows: dict[str, Any] = {
         "points": points.points.astype(np.float16),
         "occupancies": hdf5.pack_bits(points.occupancies),
-        "surface": pointorder.encode(points.surface.astype(np.float16)),
-        "normals": pointorder.unshuffled(points.normals.astype(np.float16)),
+        "surface": point_codec.encode(points.surface.astype(np.float16)),
+        "normals": point_codec.unshuffled(points.normals.astype(np.float16)),
         "voxels": hdf5.pack_bits(points.voxels),
         "camera_mat": np.asarray(views.camera_mat, np.float64),
         "world_mat": np.asarray(views.world_mat, np.float64),

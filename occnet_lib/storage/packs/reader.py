@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
+from occnet_lib.storage import hdf5
 from occnet_lib.types import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
-from . import hdf5, png, pointorder
-from .handles import Handles
-from .packing import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
-from .png import EXTRA
-from .windows import Windows
+from . import image_codec, point_codec
+from .contiguous import Windows
+from .image_codec import EXTRA
+from .open_files import Handles
+from .writer import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 
 __all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
 
@@ -61,7 +62,7 @@ class Shard:
 
     The file is opened on first use in every process, so that a `Shard` may be pickled, forked and
     handed to spawned workers; h5py's own lock makes it safe in threads. Of very many shards those least
-    recently read are closed until they are read again (2 ms; `storage.handles`).
+    recently read are closed until they are read again (2 ms; `storage.packs.open_files`).
 
     Args:
         path: the shard's file.
@@ -168,7 +169,7 @@ class Shard:
         """Surface points and outward unit normals of shape `i`: twice (M, 3) float16, unit frame."""
         with self._reading() as file:
             surface, normals = file["surface"][i], file["normals"][i]
-        return pointorder.decode(surface), pointorder.shuffled(normals)
+        return point_codec.decode(surface), point_codec.shuffled(normals)
 
     def voxels(self, i: int) -> NDArray[np.bool_]:
         """(R, R, R) bool occupancy grid of shape `i`, indexed [x, y, z]."""
@@ -200,12 +201,12 @@ class Shard:
     def image(self, i: int, view: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB image."""
         with self._naming(i, view):
-            return png.decode(self.image_bytes(i, view))
+            return image_codec.decode(self.image_bytes(i, view))
 
     def image_size(self, i: int, view: int) -> tuple[int, int]:
         """Width and height of an image, which is not decoded."""
         with self._naming(i, view):
-            return png.size(self.image_bytes(i, view))
+            return image_codec.size(self.image_bytes(i, view))
 
     @cached_property
     def extra(self) -> tuple[str, ...]:
@@ -259,7 +260,7 @@ class Shard:
             hint = f"set views.extra: [{name}] and preprocess again"
             raise DataError(f"holds no {name} of the views", path=self.path, hint=hint)
         with self._naming(i, view):
-            return png.decode_extra(self._bytes(EXTRA[name], i, view))
+            return image_codec.decode_extra(self._bytes(EXTRA[name], i, view))
 
     def _bytes(self, name: str, i: int, view: int) -> bytes:
         start, stop = self._index[offsets_of(name)][i, view : view + 2]

@@ -17,15 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from occnet_lib.errors import DataError, MeshError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.meshes import digest, side_files
+from occnet_lib.storage.meshes.suffixes import known_suffix
+from occnet_lib.storage.tables import TEXT, read_rows
 from occnet_lib.types import ShapeKey
 
-from .atomic import replacing
 from .layouts import MESH_FOLDERS
 from .listing import ABOUT, kind
-from .meshes import digest, side_files
-from .meshes.suffixes import known_suffix
 from .names import file_name
-from .tables import TEXT, read_rows
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "signature", "version")

@@ -14,11 +14,11 @@ from typing import Any
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.seeds import unit_hash
+from occnet_lib.storage.meshes.suffixes import known_suffix, stem
 from occnet_lib.types import ShapeKey
 
 from .layouts import SPLITS
 from .listing import Place
-from .meshes.suffixes import known_suffix, stem
 from .names import file_name
 
 logger = logging.getLogger(__name__)

@@ -12,14 +12,14 @@ from typing import Any, Literal, NamedTuple
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.dataset.catalogue import scan
+from occnet_lib.storage.dataset.layouts import SPLITS
+from occnet_lib.storage.packs import PackedShape, Shard, check, point_codec, write_shard
+from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
-from . import onet, onet_seed, pointorder
-from .atomic import replacing
-from .catalogue import scan
-from .layouts import SPLITS
-from .shards import PackedShape, Shard, check, write_shard
-from .tables import write_rows
+from . import noisypixel, onet
 
 logger = logging.getLogger(__name__)
 Layout = Literal["onet", "seed"]
@@ -41,7 +41,7 @@ class _Source(NamedTuple):
 
 _SOURCES = {
     "onet": _Source(onet.shapes_below, onet.read_shape),
-    "seed": _Source(onet_seed.shapes_below, onet_seed.read_shape),
+    "seed": _Source(noisypixel.shapes_below, noisypixel.read_shape),
 }
 
 
@@ -166,10 +166,10 @@ def _readable(
                 sizes = f"{_sizes(shape)} instead of {_sizes(shapes[0])}"
                 raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
             reasons = []
-            if not pointorder.every_run_is_alike(shape.points.points, shape.points.occupancies):
+            if not point_codec.every_run_is_alike(shape.points.points, shape.points.occupancies):
                 reasons.append("points were not in random order, and are now")
                 shape = replace(shape, points=_mixed(shape.points))
-            if not pointorder.is_uniform(shape.points.points):
+            if not point_codec.is_uniform(shape.points.points):
                 reasons.append(_NOT_UNIFORM)
             if reasons:
                 status, reason = "warn", "; ".join(reasons)
@@ -184,7 +184,7 @@ def _readable(
 
 
 def _mixed(samples: PointSamples) -> PointSamples:
-    order = pointorder.mixed_order(samples.points)
+    order = point_codec.mixed_order(samples.points)
     return replace(samples, points=samples.points[order], occupancies=samples.occupancies[order])
 
 
@@ -224,7 +224,7 @@ def export_packs(
     """
     if next(folder.glob("*/*.lst"), None) or next(folder.glob("*.lst"), None):
         raise DataError("holds a dataset already", path=folder, hint="give a new folder")
-    write = onet.write_shape if layout == "onet" else onet_seed.write_shape
+    write = onet.write_shape if layout == "onet" else noisypixel.write_shape
     lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
     names: set[str] = set()
     flat: list[str] = []

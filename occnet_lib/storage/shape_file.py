@@ -30,9 +30,10 @@ from occnet_lib.types import (
     Watertight,
 )
 
-from . import hdf5, pointorder
+from . import hdf5
 from .atomic import replacing
-from .png import EXTRA, EncodedViews
+from .packs import point_codec
+from .packs.image_codec import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
 STAGES = ("watertight", "points", "views")  # every usable shape has them
@@ -159,12 +160,12 @@ def read_points(path: str | Path) -> PointSamples:
     """The point samples of a shape file; raises as `read_watertight`."""
     with _reading(path, "points") as file:
         group = file["points"]
-        points = pointorder.decode(group["points"][()])
+        points = point_codec.decode(group["points"][()])
         return PointSamples(
             points=points,
             occupancies=hdf5.unpack_bits(group["occupancies"][()], len(points)),
-            surface=pointorder.decode(group["surface"][()]),
-            normals=pointorder.shuffled(group["normals"][()]),
+            surface=point_codec.decode(group["surface"][()]),
+            normals=point_codec.shuffled(group["normals"][()]),
             voxels=_read_voxels(group["voxels"]),
             audit=json.loads(group.attrs["audit"]),
             surface_voxels=_read_voxels(group["surface_voxels"]) if "surface_voxels" in group else None,
@@ -231,10 +232,10 @@ def _write_watertight(group: h5py.Group, result: Watertight) -> None:
 
 
 def _write_points(group: h5py.Group, result: PointSamples) -> None:
-    _store(group, "points", pointorder.encode(result.points), "i2")
-    _store(group, "surface", pointorder.encode(result.surface), "i2")
+    _store(group, "points", point_codec.encode(result.points), "i2")
+    _store(group, "surface", point_codec.encode(result.surface), "i2")
     # Rows recur where points lie on the same plane; sorted bytes would hide that.
-    _store(group, "normals", pointorder.unshuffled(result.normals), "f2", shuffle=False)
+    _store(group, "normals", point_codec.unshuffled(result.normals), "f2", shuffle=False)
     _store(group, "occupancies", hdf5.pack_bits(result.occupancies), "u1")
     voxels = {"voxels": result.voxels, "surface_voxels": result.surface_voxels}
     for name, grid in voxels.items():
@@ -242,7 +243,7 @@ def _write_points(group: h5py.Group, result: PointSamples) -> None:
             _store(group, name, hdf5.pack_bits(grid), "u1")
             group[name].attrs["resolution"] = len(grid)
     if (near := result.near) is not None:
-        _store(group, "near_points", pointorder.encode(near.points), "i2")
+        _store(group, "near_points", point_codec.encode(near.points), "i2")
         _store(group, "near_occupancies", hdf5.pack_bits(near.occupancies), "u1")
         _store(group, "near_density", near.density, "f2")
 
@@ -253,7 +254,7 @@ def _read_voxels(dataset: h5py.Dataset) -> NDArray[np.bool_]:
 
 
 def _read_near(group: h5py.Group) -> NearSurface:
-    points = pointorder.decode(group["near_points"][()])
+    points = point_codec.decode(group["near_points"][()])
     occupancies = hdf5.unpack_bits(group["near_occupancies"][()], len(points))
     return NearSurface(points, occupancies, group["near_density"][()])
 

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.storage import hdf5
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.dataset.splits import drawn_split, limited, read_lists, with_shards
+from occnet_lib.storage.packs import PackedShape, Shard, image_codec
+from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import ShapeKey
 
-from . import hdf5, onet, png
-from .atomic import replacing
-from .onet_npz import exactly
-from .png import EncodedViews
-from .shards import PackedShape, Shard
-from .splits import drawn_split, limited, read_lists, with_shards
+from . import onet
+from .npz import exactly
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     loc, scale = onet.frame_of(inside, path)
     samples = onet.point_samples(inside, cloud, np.zeros((onet.VOXELS,) * 3, np.bool_), path)
     matrices = onet.camera_arrays(camera, len(images), path)
-    views = EncodedViews(tuple(png.encode(image) for image in images), *matrices, loc, scale)
+    views = EncodedViews(tuple(image_codec.encode(image) for image in images), *matrices, loc, scale)
     return PackedShape(key, onet.without_mesh(loc, scale), samples, views)
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from occnet_lib.errors import DataError
+from occnet_lib.storage.meshes.suffixes import SUFFIXES, known_suffix, preference, stem
 
 from .listing import COMPANIONS, UNCATEGORISED, Listing, Place, kind
-from .meshes.suffixes import SUFFIXES, known_suffix, preference, stem
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = (

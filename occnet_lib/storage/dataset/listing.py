@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .meshes.suffixes import SUFFIXES, unread_format
+from occnet_lib.storage.meshes.suffixes import SUFFIXES, unread_format
 
 # The category of shapes whose dataset has none: a name of folders and of a class in the report.
 UNCATEGORISED = "objects"

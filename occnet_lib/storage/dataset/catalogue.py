@@ -12,14 +12,14 @@ from typing import Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.tables import TEXT
 from occnet_lib.types import ShapeKey
 
 from . import layouts
-from .atomic import replacing
 from .listing import Listing, Place
 from .names import file_name
 from .splits import by_table, limited, split_shapes, table_of, with_shards
-from .tables import TEXT
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "path", "split", "shard")

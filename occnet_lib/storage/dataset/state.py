@@ -7,15 +7,14 @@ from pathlib import Path
 
 from occnet_lib.config import Config, digest
 from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import ShapeKey
 
 from . import sources
-from .atomic import replacing
 from .catalogue import read_table
-from .onet_packs import shapes_of
 
 
-def dataset_state(config: Config) -> str:
+def dataset_state(config: Config, keys: Sequence[ShapeKey]) -> str:
     """The state of the dataset: which shapes it has, and their `sources.signatures`.
 
     Where the catalogue would be the same, as nothing but a few dates have changed since it was made, it is the state
@@ -23,12 +22,9 @@ def dataset_state(config: Config) -> str:
 
     Args:
         config: `seed`, `results` and the section `dataset`.
-
-    Raises:
-        DataError: the dataset is missing or has no shapes.
+        keys: all shapes of the dataset (`interop.conversion.shapes_of`).
     """
     root = Path(config.dataset_root)
-    keys = shapes_of(config, root)
     now = sources.signatures(root, keys, config.results)
     folder = catalogue_folder(config)
     if _is_listed(folder, keys) and sources.is_unchanged(
@@ -38,7 +34,7 @@ def dataset_state(config: Config) -> str:
     return digest([(key.name, key.path, key.split, now[key.name]) for key in keys])
 
 
-def update(config: Config, keys: Sequence[ShapeKey], state: str) -> tuple[int, int]:
+def write_state(config: Config, keys: Sequence[ShapeKey], state: str) -> tuple[int, int]:
     """Write down the state that the catalogue is made of, and that of every shape; returns as `sources.update`."""
     folder, root = catalogue_folder(config), Path(config.dataset_root)
     counts = sources.update(folder / "sources.csv", root, keys, lambda: made_of(config), config.results)

@@ -21,16 +21,17 @@ from PIL import Image
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.storage import hdf5
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.dataset.catalogue import scan
+from occnet_lib.storage.dataset.layouts import category_folders
+from occnet_lib.storage.dataset.listing import Listing, Place
+from occnet_lib.storage.packs import PackedShape, Shard, image_codec
+from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
 
-from . import hdf5, onet_binvox, png
-from .atomic import replacing
-from .catalogue import scan
-from .layouts import category_folders
-from .listing import Listing, Place
-from .onet_npz import exactly, read_npz, write_npz
-from .png import EncodedViews
-from .shards import PackedShape, Shard
+from . import binvox
+from .npz import exactly, read_npz, write_npz
 
 logger = logging.getLogger(__name__)
 IMAGES = "img_choy2016"
@@ -146,7 +147,7 @@ def _voxels(path: Path) -> NDArray[np.bool_]:
         logger.info("%s is missing: no voxel of the shape counts as occupied", path)
         return np.zeros((VOXELS,) * 3, np.bool_)
     try:
-        return onet_binvox.decode(path.read_bytes())
+        return binvox.decode(path.read_bytes())
     except DataError as error:
         raise DataError(error.message, path=path) from error
 
@@ -158,7 +159,7 @@ def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews
         raise DataError("images are not 000.jpg, 001.jpg and so on without a gap", path=folder)
     for file, data in zip(files, images, strict=True):
         try:
-            png.decode(data)
+            image_codec.decode(data)
         except DataError as error:
             raise DataError("is no image", path=file) from error
     cameras = read_npz(folder / "cameras.npz")
@@ -231,7 +232,7 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
     for name, grid in grids.items():
         if grid is not None:
             with replacing(folder / name) as temporary:
-                temporary.write_bytes(onet_binvox.encode(grid, inside["loc"], float(inside["scale"])))
+                temporary.write_bytes(binvox.encode(grid, inside["loc"], float(inside["scale"])))
     return bool(voxels.any())
 
 

@@ -1,0 +1,1 @@
+"""Datasets in the layouts of other projects: ONet, noisypixel, vector-set models."""

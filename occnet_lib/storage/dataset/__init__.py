@@ -1,0 +1,1 @@
+"""Raw datasets: their layout, catalogue, splits and state."""

@@ -1,0 +1,8 @@
+"""Pack files: one HDF5 file per shard, which training and all later stages read."""
+
+from __future__ import annotations
+
+from .reader import Shard, check, look
+from .writer import PackedShape, write_shard
+
+__all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
