@@ -42,7 +42,7 @@ def random_batch(args: argparse.Namespace) -> Batch:
     none = torch.zeros(args.batch, 0, 3, dtype=torch.float16, device=args.device)
     return Batch(
         *(torch.arange(args.batch, device=args.device), images, points.half(), inside),
-        *(inside.float().mean(1), turned, turned[:, 0], none, none[..., 0].bool()),
+        *(inside.float().mean(1), turned, turned[:, 0], none, none[..., 0].bool(), none.new_zeros(0)),
     )
 
 

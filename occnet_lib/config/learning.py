@@ -109,6 +109,15 @@ class Images(Section):
     roll: float = Field(
         2.0, ge=0.0, le=45.0, description="object: random roll in training, degrees either way"
     )
+    gamma: float = Field(
+        1.0,
+        ge=1.0,
+        le=10.0,
+        description="random brightness in training: pixels (white is 1) to the power of 1 / gamma to gamma",
+    )
+    mirror: bool = Field(
+        False, description="training also sees mirror images, with the shape mirrored from left to right"
+    )
 
     @property
     def jitters(self) -> bool:

@@ -27,6 +27,8 @@ class Item:
             (`networks.images.encoder_input`); None: all of it. The same for all items of a set.
         near: (K, 3) float16, points near the surface.
         near_occupancies: (K,) bool.
+        gamma: power to which the encoder's input is raised, in which white is 1; None: 1. The same for all items of a
+            set.
     """
 
     shape: int
@@ -38,6 +40,7 @@ class Item:
     window: NDArray[np.float32] | None
     near: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 3), np.float16))
     near_occupancies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    gamma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Batch:
         windows: (B, 4) or (B, 5) float32; (0, 4) where images are seen as a whole.
         near: (B, K, 3) float16.
         near_occupancies: (B, K) bool.
+        gammas: (B,) float32; (0,) where brightness stays as it is.
     """
 
     shapes: Tensor
@@ -65,6 +69,7 @@ class Batch:
     windows: Tensor
     near: Tensor
     near_occupancies: Tensor
+    gammas: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on a device."""
@@ -105,6 +110,7 @@ def collate(items: list[Item]) -> Batch:
         stacked([item.window for item in items]),
         torch.from_numpy(np.stack([item.near for item in items])),
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
+        powers([item.gamma for item in items]),
     )
 
 
@@ -112,6 +118,11 @@ def stacked(windows: list[NDArray[np.float32] | None]) -> Tensor:
     """`Batch.windows` of those of items."""
     there = [window for window in windows if window is not None]
     return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
+
+
+def powers(gammas: list[float | None]) -> Tensor:
+    """`Batch.gammas` of those of items."""
+    return torch.tensor([gamma for gamma in gammas if gamma is not None], dtype=torch.float32)
 
 
 def resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:

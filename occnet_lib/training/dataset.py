@@ -95,7 +95,9 @@ class ShapeSet:
         )
 
     def near(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """The same of the points near the surface."""
+        """The same of the points near the surface; of none a shard need not have any."""
+        if count == 0:
+            return np.zeros((0, 3), np.float16), np.zeros(0, np.bool_)
         shard, i = self._places[shape]
         return self._window(self._near, shape, start, count, partial(shard.near, i), self.near_of(shape))
 
@@ -148,14 +150,20 @@ class Jitter(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What chance decides about an item: its view, where its windows of points begin, its crop, its place."""
+    """What chance decides about an item: view, start of its windows of points, crop, place, mirroring, brightness."""
 
     view: int
     start: int
     crop: NDArray[np.float64] | None
     near: int
     jitter: Jitter | None
+    mirrored: bool
+    gamma: float | None
 
+
+MIRROR = np.array([-1, 1, 1], np.float16)
+"""Factors of x, y and z by which points of the unit frame become those of the shape mirrored from left to right, and
+points of a camera's frame those of what its mirrored image shows."""
 
 WHOLE_IMAGES = Images(framing="camera")
 """Images as they are."""
@@ -178,6 +186,7 @@ class TrainingItems(Dataset[Item]):
     def __init__(self, shapes: ShapeSet, train: Train, seed: int, images: Images = WHOLE_IMAGES) -> None:
         self.shapes, self.count, self._seed = shapes, train.points, seed
         self._images = images
+        self.mirrors = images.mirror
         self._balance, self._crop, self.near_count = max(1, train.balance), train.crop, train.near_points
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
             raise DataError(
@@ -191,16 +200,20 @@ class TrainingItems(Dataset[Item]):
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, shape = index
         draw = self.draw(epoch, shape)
-        view, start, _, near_start, _ = draw
+        view, start, near_start = draw.view, draw.start, draw.near
         points, occupancies = self.shapes.points(shape, start, self.window(shape))
         share = float(occupancies.mean())
         if len(points) > self.count:
             chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
-        near = self.shapes.near(shape, near_start, self.near_count) if self.near_count else ()
+        near, near_occupancies = self.shapes.near(shape, near_start, self.near_count)
+        if draw.mirrored:
+            image, points, near = image[:, ::-1], points * MIRROR, near * MIRROR
+            rotation = rotation * np.outer(MIRROR, MIRROR)
         window = self.window_of(draw, self.frame(image))
-        return Item(shape, image, points, occupancies, share, rotation, window, *near)
+        around = window, near, near_occupancies, draw.gamma
+        return Item(shape, image, points, occupancies, share, rotation, *around)
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The window around the object of an image (`framing.object_window`), where images are framed."""
@@ -232,7 +245,11 @@ class TrainingItems(Dataset[Item]):
         if self.near_count:
             room = max(0, self.shapes.near_of(shape) - self.near_count)
             near = 8 * int(rng.integers(room // 8 + 1))
-        return Draw(view, start, crop, near, self._jitter(rng) if self._images.jitters else None)
+        jitter = self._jitter(rng) if self._images.jitters else None
+        # Drawn last, so that all the rest is the same without them.
+        mirrored = self._images.mirror and bool(rng.random() < 0.5)
+        gamma = self._images.gamma ** rng.uniform(-1.0, 1.0) if self._images.gamma > 1.0 else None
+        return Draw(view, start, crop, near, jitter, mirrored, gamma)
 
     def _jitter(self, rng: np.random.Generator) -> Jitter:
         images = self._images

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch import Batch, stacked
-from .dataset import ShapeSet, TrainingItems
+from .batch import Batch, powers, stacked
+from .dataset import MIRROR, ShapeSet, TrainingItems
 
 # Of the device's free memory, what data may take; the rest is for weights and activations.
 _SHARE = 0.5
@@ -34,12 +34,13 @@ class DeviceSet:
         near = shapes.near_of(0) if items.near_count else 0
         self._near = torch.zeros(len(shapes), near, 3, dtype=torch.float16, device=device)
         self._near_occupancies = torch.zeros(len(shapes), near, dtype=torch.bool, device=device)
-        self._frames: list[list[NDArray[np.float32] | None]] = []
+        self._frames: list[list[list[NDArray[np.float32] | None]]] = []  # by shape, mirroring and view
         rotations = np.zeros((len(shapes), len(views), 3, 3), np.float32)
         for shape in range(len(shapes)):
             images = [shapes.image(shape, view) for view in views]
             points, occupancies = shapes.points(shape, 0, count)
-            self._frames.append([items.frame(image) for image in images])
+            sides = [images, [image[:, ::-1] for image in images] if items.mirrors else []]
+            self._frames.append([[items.frame(image) for image in side] for side in sides])
             self._images[shape] = torch.from_numpy(np.stack(images)).to(device)
             self._points[shape] = torch.from_numpy(points).to(device)
             self._occupancies[shape] = torch.from_numpy(occupancies).to(device)
@@ -49,6 +50,7 @@ class DeviceSet:
                 self._near_occupancies[shape] = torch.from_numpy(occupancies).to(device)
             rotations[shape] = [shapes.rotation(shape, view) for view in views]
         self._rotations = torch.from_numpy(rotations).to(device)
+        self._mirror = torch.from_numpy(MIRROR).to(device)
 
     @staticmethod
     def fits(shapes: ShapeSet, device: str) -> bool:
@@ -67,7 +69,10 @@ class DeviceSet:
             [(shape, draw.view, draw.start, draw.near) for (_, shape), draw in zip(pairs, draws, strict=True)]
         )
         shapes, views, starts, near_starts = self._moved(torch.from_numpy(index)).unbind(1)
-        frames = [self._frames[shape][draw.view] for (_, shape), draw in zip(pairs, draws, strict=True)]
+        frames = [
+            self._frames[shape][draw.mirrored][draw.view]
+            for (_, shape), draw in zip(pairs, draws, strict=True)
+        ]
         windows = self._moved(
             stacked([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)])
         )
@@ -82,8 +87,18 @@ class DeviceSet:
         images, rotations = self._images[shapes, views], self._rotations[shapes, views]
         near_places = near_starts[:, None] + torch.arange(self._items.near_count, device=self._device)
         near_places = near_places % max(1, self._near.shape[1])
-        near = self._near[shapes[:, None], near_places], self._near_occupancies[shapes[:, None], near_places]
-        return Batch(shapes, images, points, occupancies, shares, rotations, windows, *near)
+        near = self._near[shapes[:, None], near_places]
+        if self._items.mirrors:
+            mirrored = self._moved(torch.tensor([draw.mirrored for draw in draws]))
+            images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
+            factors = torch.where(mirrored[:, None], self._mirror, torch.ones_like(self._mirror))
+            points, near = points * factors[:, None], near * factors[:, None]
+            rotations = rotations * (factors[:, :, None] * factors[:, None, :]).float()
+        near_occupancies = self._near_occupancies[shapes[:, None], near_places]
+        gammas = self._moved(powers([draw.gamma for draw in draws]))
+        return Batch(
+            shapes, images, points, occupancies, shares, rotations, windows, near, near_occupancies, gammas
+        )
 
     def _moved(self, values: Tensor) -> Tensor:
         if self._device.type == "cuda":

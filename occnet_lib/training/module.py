@@ -58,6 +58,8 @@ class OccupancyModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
         images = encoder_input(batch.images, self._train.image_size, batch.windows)
+        if len(batch.gammas):
+            images = images ** batch.gammas[:, None, None, None]
         points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
         logits = self.network(images, points, batch.rotations).float()
         logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from occnet_lib.config import Images, Model, Train
 from occnet_lib.errors import ConfigError, DataError, OccnetError
+from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.storage.packs import Shard
 from occnet_lib.training.adam import Adam
@@ -76,9 +77,10 @@ def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
 
 
 @pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6}, {"points": 2000}, {"near_points": 48}])
-def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options):
+@pytest.mark.parametrize("images", [Images(framing="camera"), Images(gamma=2.0, mirror=True)])
+def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options, images):
     train = Train(points=64, batch_size=4).model_copy(update=options)
-    items = TrainingItems(ShapeSet([shard], train), train, 3)
+    items = TrainingItems(ShapeSet([shard], train), train, 3, images)
     plain = training_loader(items, train.model_copy(update={"cache": "none"}), 3, "cpu")
     device = training_loader(items, train.model_copy(update={"cache": "gpu"}), 3, "cpu")
     assert (type(plain), type(device)) == (TrainingLoader, DeviceLoader)
@@ -87,6 +89,49 @@ def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options
     for a, b in zip(first_batches(plain, 5)[2:], first_batches(device, 3), strict=True):
         assert_same(a, b)
     assert device.state_dict() == {"batches": 5}
+
+
+def test_mirrored_items_show_the_shape_mirrored_and_others_do_not_change(shard):
+    train = Train(points=64, near_points=16)
+    shapes = ShapeSet([shard], train)
+    plain, items = (
+        TrainingItems(shapes, train, 3, Images(mirror=m, shift=0, scale=0, roll=0)) for m in (0, 1)
+    )
+    sides = set()
+    for epoch in range(8):
+        a, b, mirrored = plain[epoch, 1], items[epoch, 1], items.draw(epoch, 1).mirrored
+        sides.add(mirrored)
+        factors = np.array([-1, 1, 1] if mirrored else [1, 1, 1])
+        np.testing.assert_array_equal(b.points, a.points * factors)
+        np.testing.assert_array_equal(b.near, a.near * factors)
+        np.testing.assert_array_equal(b.occupancies, a.occupancies)
+        np.testing.assert_array_equal(b.image, a.image[:, ::-1] if mirrored else a.image)
+        # Points in the camera's frame are mirrored, too: a camera is right-handed in either.
+        turned = a.points.astype(np.float64) @ a.rotation.T
+        np.testing.assert_allclose(b.points.astype(np.float64) @ b.rotation.T, turned * factors, atol=1e-5)
+        assert np.linalg.det(b.rotation) == pytest.approx(1, abs=1e-5)
+        left, top, width, height = a.window[:4]
+        np.testing.assert_allclose(
+            b.window[:4], [1 - left - width if mirrored else left, top, width, height], atol=1e-6
+        )
+    assert sides == {False, True}
+
+
+def test_gamma_changes_brightness_within_its_limits_and_keeps_white(shard):
+    train = Train(points=64, image_size=32, batch_size=4)
+    items = TrainingItems(ShapeSet([shard], train), train, 3, Images(framing="camera", gamma=2.0))
+    gammas = [items.draw(epoch, shape).gamma for epoch in range(200) for shape in range(5)]
+    assert 0.5 <= min(gammas) < 0.6 < 1.8 < max(gammas) <= 2.0
+    assert np.log(gammas).mean() == pytest.approx(0, abs=0.1)
+    batch = first_batches(training_loader(items, train, 3, "cpu"), 1)[0]
+    module, seen = OccupancyModule(SMALL, train, items.shapes.names), []
+    hook = module.network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    module.training_step(batch, 0)
+    hook.remove()
+    plain = encoder_input(batch.images, 32)
+    assert (plain == 1).any()
+    assert (seen[0][plain == 1] == 1).all()
+    torch.testing.assert_close(seen[0], plain ** batch.gammas[:, None, None, None])
 
 
 def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
@@ -304,7 +349,7 @@ def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
 
 def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
     nothing = torch.zeros(1, 4)
-    rest = [nothing] * 4
+    rest = [nothing] * 5
     batch = Batch(nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), *rest)
     assert batch.weights().eq(1).all()
     assert balanced_choice(np.zeros(6, np.bool_), 4).tolist() == [0, 1, 2, 3]
