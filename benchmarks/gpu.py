@@ -24,7 +24,7 @@ import torch
 from step import twin_step
 from torch.utils.flop_counter import FlopCounterMode
 
-from occnet_lib.config import Config, Model, Train
+from occnet_lib.config import Config, ModelConfig, TrainConfig
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.training.batch import Batch
 from occnet_lib.training.module import OccupancyModule
@@ -46,10 +46,10 @@ def random_batch(args: argparse.Namespace) -> Batch:
     )
 
 
-def our_step(section: Train, batch: Batch, device: str) -> Callable[[], None]:
+def our_step(section: TrainConfig, batch: Batch, device: str) -> Callable[[], None]:
     """A function that trains our network for a step, as Lightning does."""
     names = [str(i) for i in range(len(batch.shapes))]
-    module = OccupancyModule(Model(), section, names, graphs=device == "cuda").to(device)
+    module = OccupancyModule(ModelConfig(), section, names, graphs=device == "cuda").to(device)
     module.setup("fit")
     optimizer = module.configure_optimizers()["optimizer"]
 
@@ -94,7 +94,7 @@ def compare(args: argparse.Namespace) -> Callable[[], None]:
     """Print what the steps attain; the last of them."""
     batch = random_batch(args)
     pictures = torch.rand(args.batch, 3, args.pixels, args.pixels, device=args.device)
-    twin = twin_step(Model(), (pictures, batch.points.float(), batch.occupancies.float()))
+    twin = twin_step(ModelConfig(), (pictures, batch.points.float(), batch.occupancies.float()))
     with FlopCounterMode(display=False) as counter:
         twin()
     operations, most = counter.get_total_flops(), peak(args.device, args.edge)
@@ -103,7 +103,7 @@ def compare(args: argparse.Namespace) -> Callable[[], None]:
     columns = ("ms a step", "samples/s", "times faster", "of the peak", "GB")
     print(f"{'':<26}" + "".join(f"{column:>14}" for column in columns))
     reference = show("ONet's layout, fp32", twin, args, operations / most)
-    section = Train(points=args.points, image_size=args.pixels, batch_size=args.batch)
+    section = TrainConfig(points=args.points, image_size=args.pixels, batch_size=args.batch)
     del twin  # and what memory its weights take
     torch.set_float32_matmul_precision("high")  # TF32, as training does
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
@@ -158,7 +158,7 @@ def whole(args: argparse.Namespace) -> None:
         folder = Path(name)
         packs = sorted(args.packs.glob("train-*.h5")) if args.packs else [made(folder, args.shapes)]
         for cache, workers in (("none", 0), ("none", "auto"), ("gpu", 0)):
-            section = Train(
+            section = TrainConfig(
                 **{"points": args.points, "image_size": args.pixels, "batch_size": args.batch},
                 **{"steps": args.train_steps, "log_every": max(1, args.train_steps // 4), "cache": cache},
                 **{"workers": workers, "accelerator": "gpu" if args.device == "cuda" else "cpu"},

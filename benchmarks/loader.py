@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from occnet_lib.config import Config, Images, Train
+from occnet_lib.config import Config, ImagesConfig, TrainConfig
 from occnet_lib.demo.generate import generate
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.networks.images import encoder_input
@@ -110,9 +110,9 @@ def main() -> None:
         loads: dict[str, Callable[[int], Any]] = {
             "ONet's files and steps": lambda i: twin_item(folder, i % args.shapes, rng)
         }
-        camera, framed = Images(framing="camera"), Images(roll=0.0)
-        for cache, seen in (("none", camera), ("ram", camera), ("ram", framed), ("ram", Images())):
-            train = Train(points=TAKEN, cache=cache)
+        camera, framed = ImagesConfig(framing="camera"), ImagesConfig(roll=0.0)
+        for cache, seen in (("none", camera), ("ram", camera), ("ram", framed), ("ram", ImagesConfig())):
+            train = TrainConfig(points=TAKEN, cache=cache)
             items = TrainingItems(ShapeSet([folder / "train-0.h5"], train), train, 0, seen)
             for number in range(args.shapes * VIEWS if cache == "ram" else 0):
                 items.shapes.image(*divmod(number, VIEWS))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from refine import THRESHOLD, fitted_decoder, onet_refine
 from torch import Tensor
 
-from occnet_lib.config import Reconstruct
+from occnet_lib.config import ReconstructConfig
 from occnet_lib.geometry.simplify import simplify
 from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
@@ -99,7 +99,9 @@ class Timer:
         return median(taken), result
 
 
-def ours(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, config: Reconstruct) -> Mesh:
+def ours(
+    encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, config: ReconstructConfig
+) -> Mesh:
     """The library's way; the encoder's work is done, and its code replaced by that of the fitted decoder."""
     with torch.inference_mode():
         encoder(image)
@@ -113,7 +115,7 @@ def ours(encoder: Encoder, decoder: CbnDecoder, code: Tensor, image: Tensor, con
     ).mesh
 
 
-def ours_together(decoder: CbnDecoder, code: Tensor, config: Reconstruct, count: int) -> Mesh:
+def ours_together(decoder: CbnDecoder, code: Tensor, config: ReconstructConfig, count: int) -> Mesh:
     """As many meshes, whose points go into the same calls; the last of them."""
     asked, level = decoded_together(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
     grids = mise_together(asked, count, config.resolution0, config.upsampling_steps, level)
@@ -153,7 +155,7 @@ def main() -> None:
     encoder = Encoder("resnet18", 256, pretrained=False).eval().to(args.device)
     image = torch.rand(1, 3, 224, 224, device=args.device)
     halvings = (CELLS * 2**STEPS // args.first).bit_length() - 1
-    config = Reconstruct(
+    config = ReconstructConfig(
         resolution0=args.first, upsampling_steps=halvings, threshold=THRESHOLD, max_faces=FACES
     ).model_copy(update={} if args.refine else {"refine_steps": 0})
     timer = Timer(args.device)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from occnet_lib.config import Model, Train
+from occnet_lib.config import ModelConfig, TrainConfig
 from occnet_lib.networks import fused
 from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
@@ -65,7 +65,7 @@ class TwinBlock(nn.Module):
 class Twin(nn.Module):
     """ONet's single-view network in its own layout."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.encoder = Encoder("resnet18", model.c_dim)
         self.fc_p = nn.Conv1d(3, model.hidden, 1)
@@ -82,7 +82,7 @@ class Twin(nn.Module):
         return logits
 
 
-def twin_step(model: Model, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
+def twin_step(model: ModelConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
     """A function that trains the twin for a step."""
     images, points, occupancies = inputs
     network = Twin(model).to(images.device)
@@ -99,7 +99,9 @@ def twin_step(model: Model, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[
     return step
 
 
-def our_step(model: Model, train: Train, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
+def our_step(
+    model: ModelConfig, train: TrainConfig, inputs: tuple[Tensor, Tensor, Tensor]
+) -> Callable[[], None]:
     """A function that trains our network for a step, as the Lightning module is set up."""
     module = OccupancyModule(model, train, [])
     module.setup("fit")
@@ -129,7 +131,7 @@ def apart(work: Callable[[], Any]) -> Callable[[], Any]:
     return run
 
 
-def kept_megabytes(model: Model, points: Tensor) -> float:
+def kept_megabytes(model: ModelConfig, points: Tensor) -> float:
     """What the decoder keeps in bfloat16 between its pass over points (B, T, 3) and the derivative."""
     decoder, code = CbnDecoder(model.c_dim, model.hidden, model.blocks), torch.randn(len(points), model.c_dim)
     kept: dict[int, int] = {}
@@ -166,7 +168,7 @@ def main() -> None:
     images = torch.rand(args.batch, 3, args.pixels, args.pixels)
     points = torch.rand(args.batch, args.points, 3) - 0.5
     inputs = (images, points, (points.norm(dim=2) < 0.4).float())
-    model = Model()
+    model = ModelConfig()
     twin = twin_step(model, inputs)
     steps = {"ONet's layout, fp32": twin, "the same, memory kept": twin}
     variants: dict[str, dict[str, Any]] = {
@@ -176,8 +178,8 @@ def main() -> None:
     }
     for name, options in variants.items():
         if args.compile or not options.get("compile"):
-            steps[f"ours, {name}"] = our_step(model, Train(points=args.points, **options), inputs)
-    steps["ours, auto, apart"] = apart(our_step(model, Train(points=args.points), inputs))
+            steps[f"ours, {name}"] = our_step(model, TrainConfig(points=args.points, **options), inputs)
+    steps["ours, auto, apart"] = apart(our_step(model, TrainConfig(points=args.points), inputs))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         if name != "ONet's layout, fp32":

@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.geometry.cameras import choy_cameras
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.rendering import pyrender_backend
@@ -48,16 +48,16 @@ def main() -> None:
     parser.add_argument("meshes", nargs="*", type=Path, help="mesh files (default: some of the real ones)")
     args = parser.parse_args()
     meshes = args.meshes or [args.data / "dev" / name for name in SHAPES]
-    renderers = ["raycast"] + ["pyrender"] * pyrender_backend.available(2 * Views().image_size)
+    renderers = ["raycast"] + ["pyrender"] * pyrender_backend.available(2 * ViewsConfig().image_size)
     titles = "".join(f"{name:>10} {'ratio':>7} {'textured':>9}" for name in renderers)
     print(f"{'faces':>8} {'naive':>8}{titles}  mesh")
     for path in meshes:
         mesh = in_view_frame(load_mesh(path))
-        cameras = choy_cameras(Views().count, np.random.default_rng(0), Views())
+        cameras = choy_cameras(ViewsConfig().count, np.random.default_rng(0), ViewsConfig())
         slow = median_cpu(lambda mesh=mesh, cameras=cameras: naive(mesh, *cameras), 1)
         line = f"{len(mesh.faces):8d} {slow:8.3f}"
         for name in renderers:
-            config = Views(renderer=name)
+            config = ViewsConfig(renderer=name)
             seconds = median_cpu(lambda m=mesh, c=cameras, k=config: render_views(m, *c, k), args.repeats)
             covered = textured(mesh)
             more = median_cpu(lambda m=covered, c=cameras, k=config: render_views(m, *c, k), args.repeats)
@@ -102,7 +102,7 @@ def naive(
     """Images by trimesh's ray tests on every sample, and shading of every sample."""
     import trimesh
 
-    config = Views()
+    config = ViewsConfig()
     size = config.supersampling * config.image_size
     images = []
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):

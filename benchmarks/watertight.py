@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from occnet_lib import seeds
-from occnet_lib.config import Watertight
+from occnet_lib.config import WatertightConfig
 from occnet_lib.geometry import components, depth, mean, repair, simplify, tsdf, untangle
 from occnet_lib.geometry.carve import view_axes
 from occnet_lib.geometry.grid import Grid, grid_around
@@ -68,7 +68,7 @@ TURN = solids.rotation(1)
 
 def rods(voxels: float, turn: np.ndarray) -> solids.Solid:
     """Turned rods of a width in voxels; the bounding box, and with it a voxel, depends on the turn."""
-    width = voxels / (Watertight().resolution - 2 - 2 * watertight.MARGIN)
+    width = voxels / (WatertightConfig().resolution - 2 - 2 * watertight.MARGIN)
     edge = np.ptp(solids.rods(width).mesh.vertices @ turn.T, axis=0).max()
     return solids.rods(width * edge).rotated(turn)
 
@@ -110,7 +110,7 @@ def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
 
 def time_steps(method: str, folder: Path | None, limit: int) -> float:
     """Print median and 95th percentile of every step; return the median of fusion, depth maps included."""
-    config = Watertight(method=method)
+    config = WatertightConfig(method=method)
     watertight.run(solids.chair().mesh, config, seeds.rng(0, "watertight"))  # compile
     rows: list[dict[str, float]] = []
     kept = {step: getattr(*where) for step, where in STEPS.items()}
@@ -157,7 +157,7 @@ def dense_mean(maps: depth.DepthMaps, grid: Grid) -> np.ndarray:
 def time_twin(views: int) -> float:
     """CPU seconds of the dense twin for 256³ samples and all views, measured over `views` views of a chair."""
     unit = unit_cube(solids.chair().mesh)[0]
-    config = Watertight(method="tsdf")
+    config = WatertightConfig(method="tsdf")
     directions = watertight_directions(views)
     maps = depth.render_depth(unit.triangles, directions, config.depth_map_size)
     cube = grid_around(np.full(3, -0.5), np.full(3, 0.5), config.resolution, watertight.MARGIN)
@@ -186,7 +186,7 @@ def exactness(methods: list[str], samples: int = 1_000_000) -> None:
     for method in methods:
         for name, solid in known_solids():
             mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
-            result = watertight.run(mixed, Watertight(method=method), seeds.rng(0, "watertight", name))
+            result = watertight.run(mixed, WatertightConfig(method=method), seeds.rng(0, "watertight", name))
             truth = solid.inside(points * result.scale + result.loc)
             got = contains(result.mesh, points)
             a = result.audit

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from occnet_lib import seeds
-from occnet_lib.config import Views, Watertight
+from occnet_lib.config import ViewsConfig, WatertightConfig
 from occnet_lib.geometry import occupancy
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.types import Mesh
@@ -48,7 +48,7 @@ def ours(mesh: Mesh) -> Mesh:
     """This project's stage with its defaults."""
     from occnet_lib.stages import watertight
 
-    return watertight.run(mesh, Watertight(), seeds.rng(0, "watertight")).mesh
+    return watertight.run(mesh, WatertightConfig(), seeds.rng(0, "watertight")).mesh
 
 
 def manifold_plus(mesh: Mesh) -> Mesh:
@@ -276,7 +276,7 @@ def draw(drawn: dict[str, dict[str, Mesh]], methods: list[str], path: Path) -> N
     from occnet_lib.geometry.cameras import choy_cameras
     from occnet_lib.rendering.views import render_views
 
-    config = Views(count=1, image_size=220, elevation=(20, 20), distance=(0.8, 0.8))
+    config = ViewsConfig(count=1, image_size=220, elevation=(20, 20), distance=(0.8, 0.8))
     columns = ["input", *methods]
     sheet = Image.new("RGB", (220 * len(columns), 440 * len(drawn) + 20), "white")
     pen = ImageDraw.Draw(sheet)

@@ -14,8 +14,7 @@ import numpy as np
 from occnet_lib.analysis.embeddings import write_embedding
 from occnet_lib.analysis.projections import write_projections
 from occnet_lib.analysis.statistics import write_statistics
-from occnet_lib.config import Config
-from occnet_lib.config import Views as ViewsConfig
+from occnet_lib.config import Config, ViewsConfig
 from occnet_lib.demo import generate
 from occnet_lib.geometry.cameras import choy_cameras
 from occnet_lib.storage.dataset.catalogue import write_table

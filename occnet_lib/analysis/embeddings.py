@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Analyse
+from occnet_lib.config import AnalyseConfig
 from occnet_lib.errors import DataError
 from occnet_lib.seeds import entropy, unit_hash
 from occnet_lib.storage.packs import Shard
@@ -58,7 +58,7 @@ def tsne(features: NDArray[np.floating], perplexity: float, seed: int) -> Float:
 
 
 def embed(
-    features: Features, packs: Sequence[Path], config: Analyse, seed: int
+    features: Features, packs: Sequence[Path], config: AnalyseConfig, seed: int
 ) -> tuple[list[tuple[ShapeKey, int]], NDArray[np.float64]]:
     """Codes of some views of the shapes of shards.
 
@@ -97,7 +97,9 @@ def embed(
     return names, np.concatenate(codes) if codes else np.zeros((0, 2))
 
 
-def write_embedding(features: Features, packs: Sequence[Path], config: Analyse, seed: int, out: Path) -> None:
+def write_embedding(
+    features: Features, packs: Sequence[Path], config: AnalyseConfig, seed: int, out: Path
+) -> None:
     """Write the t-SNE layout of a network's codes as CSV: category, id, split, view, x, y.
 
     Arguments and errors are those of `embed` and `tsne`.

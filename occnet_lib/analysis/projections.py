@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Analyse
+from occnet_lib.config import AnalyseConfig
 from occnet_lib.geometry.cameras import project
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.packs import Shard
@@ -100,7 +100,7 @@ def chosen(packs: Sequence[Path], count: int) -> Iterator[tuple[Shard, int, int]
         shard.close()
 
 
-def write_projections(packs: Sequence[Path], config: Analyse, out: Path) -> None:
+def write_projections(packs: Sequence[Path], config: AnalyseConfig, out: Path) -> None:
     """Write `<category>_<id>.png` for the chosen shapes and `projections.csv` with their audits.
 
     Args:

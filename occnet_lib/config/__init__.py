@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from .base import Section
-from .dataset import Dataset, Demo, Split
+from .dataset import DatasetConfig, DemoConfig, SplitConfig
 from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
-from .learning import Images, Model, Train
-from .preprocess import Audit, Everyday, Points, Preprocess, Views, Watertight
-from .results import Analyse, Evaluate, Reconstruct, Report
+from .learning import ImagesConfig, ModelConfig, TrainConfig
+from .preprocess import (
+    AuditConfig,
+    EverydayConfig,
+    PointsConfig,
+    PreprocessConfig,
+    ViewsConfig,
+    WatertightConfig,
+)
+from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
 from .root import Config
-from .samples import Samples
+from .samples import SamplesConfig
 
 __all__ = [
-    "Analyse",
-    "Audit",
+    "AnalyseConfig",
+    "AuditConfig",
     "Config",
-    "Dataset",
-    "Demo",
-    "Evaluate",
-    "Everyday",
-    "Images",
-    "Model",
-    "Points",
-    "Preprocess",
-    "Reconstruct",
-    "Report",
-    "Samples",
+    "DatasetConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "EverydayConfig",
+    "ImagesConfig",
+    "ModelConfig",
+    "PointsConfig",
+    "PreprocessConfig",
+    "ReconstructConfig",
+    "ReportConfig",
+    "SamplesConfig",
     "Section",
-    "Split",
-    "Train",
-    "Views",
-    "Watertight",
+    "SplitConfig",
+    "TrainConfig",
+    "ViewsConfig",
+    "WatertightConfig",
     "check",
     "digest",
     "generated",

@@ -9,20 +9,20 @@ from pydantic import Field, model_validator
 from .base import Count, Natural, Section, Share, UserPath
 
 
-class Split(Section):
+class SplitConfig(Section):
     """Shares of the shapes that go to validation and test; the rest is for training."""
 
     val: Share = Field(0.1, description="share of shapes for validation")
     test: Share = Field(0.2, description="share of shapes for testing")
 
     @model_validator(mode="after")
-    def _leave_some_for_training(self) -> Split:
+    def _leave_some_for_training(self) -> SplitConfig:
         if self.val + self.test >= 1.0:
             raise ValueError("val + test must leave some shapes for training (be below 1)")
         return self
 
 
-class Dataset(Section):
+class DatasetConfig(Section):
     """The folder of raw meshes and how it is divided."""
 
     root: UserPath = Field(
@@ -38,14 +38,14 @@ class Dataset(Section):
         "y",
         description="up axis of files that do not state their own (COLLADA, 3MF do); turned to +y on loading",
     )
-    split: Split = Field(
-        Split(),
+    split: SplitConfig = Field(
+        SplitConfig(),
         description="where no table, list or folder gives splits; `val` also where these give none for validation",
     )
     shard_size: Count = Field(64, description="about this many shapes in one job and one pack file")
 
 
-class Demo(Section):
+class DemoConfig(Section):
     """The bundled generator of ShapeNet-like meshes."""
 
     categories: list[str] = Field(

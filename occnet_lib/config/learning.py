@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 Preset = Literal["", "onet", "seed-b0-fc", "seed-b0-cbn", "seed-resnet18-cbn", "best"]
 
 
-class Model(Section):
+class ModelConfig(Section):
     """One row of the table of variants: a network that is trained, measured and compared."""
 
     preset: Preset = Field(
@@ -89,7 +89,7 @@ class Model(Section):
         return PRESETS[name] | value | {"preset": ""}
 
 
-class Images(Section):
+class ImagesConfig(Section):
     """What a network sees of an image: the same in training, validation, evaluation and for photos."""
 
     framing: Literal["object", "camera"] = Field(
@@ -125,7 +125,7 @@ class Images(Section):
         return self.framing == "object" and max(self.shift, self.scale, self.roll) > 0
 
 
-class Train(Section):
+class TrainConfig(Section):
     """Training (ONet: Adam, 1e-4, 64 images of 2048 points each)."""
 
     steps: Count = Field(300_000, description="optimiser steps")

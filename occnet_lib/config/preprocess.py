@@ -27,7 +27,7 @@ AtMost = Annotated[tuple[float, float], AfterValidator(_rising)]
 AtLeast = Annotated[tuple[float, float], AfterValidator(_falling)]
 
 
-class Preprocess(Section):
+class PreprocessConfig(Section):
     """How the stages are carried out over many shapes."""
 
     max_failed: Share = Field(0.05, description="stop before training when more than this share failed")
@@ -38,7 +38,7 @@ class Preprocess(Section):
     time_limit: Positive = Field(120.0, description="CPU seconds after which a shape is given up as failed")
 
 
-class Watertight(Section):
+class WatertightConfig(Section):
     """Raw mesh to closed mesh by a signed distance field."""
 
     method: Literal["auto", "flood_fill", "carving", "tsdf"] = Field(
@@ -90,7 +90,7 @@ class Watertight(Section):
         return round(20_000 * (self.resolution / 256) ** 2) if self.max_faces == "auto" else self.max_faces
 
 
-class Points(Section):
+class PointsConfig(Section):
     """Occupancy and surface samples of the closed mesh (ONet's sample_mesh.py)."""
 
     uniform: int = Field(100_000, ge=8, multiple_of=8, description="points uniform in the padded cube")
@@ -108,7 +108,7 @@ class Points(Section):
     )
 
 
-class Everyday(Section):
+class EverydayConfig(Section):
     """Cameras as people hold them, in light that varies: what `views.protocol: everyday` draws uniformly, per view."""
 
     elevation: tuple[float, float] = Field((-10.0, 60.0), description="degrees")
@@ -126,7 +126,7 @@ class Everyday(Section):
     )
 
     @model_validator(mode="after")
-    def _ranges_rise(self) -> Everyday:
+    def _ranges_rise(self) -> EverydayConfig:
         for name, (low, high) in (("elevation", self.elevation), ("lens", self.lens), ("fill", self.fill)):
             if low > high:
                 raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
@@ -137,7 +137,7 @@ class Everyday(Section):
         return self
 
 
-class Views(Section):
+class ViewsConfig(Section):
     """Renderings: by the protocol of Choy et al. 2016 (3D-R2N2), or as everyday photos."""
 
     protocol: Literal["choy", "everyday"] = Field(
@@ -161,10 +161,12 @@ class Views(Section):
         (), description="what to store of a view beside the image: some of depth, mask, normals"
     )
 
-    everyday: Everyday = Field(Everyday(), description="cameras and light of the protocol everyday")
+    everyday: EverydayConfig = Field(
+        EverydayConfig(), description="cameras and light of the protocol everyday"
+    )
 
     @model_validator(mode="after")
-    def _depth_fits(self) -> Views:
+    def _depth_fits(self) -> ViewsConfig:
         # With all of the object's diagonal across the image, and half of it nearer than its centre.
         farthest = 0.5 + self.everyday.lens[1] / 36.0 / self.everyday.fill[0]
         if "depth" in self.extra and self.protocol == "everyday" and farthest > 3.5:
@@ -175,7 +177,7 @@ class Views(Section):
         return self
 
     @model_validator(mode="after")
-    def _cameras_stand_outside(self) -> Views:
+    def _cameras_stand_outside(self) -> ViewsConfig:
         for name, (low, high) in (("elevation", self.elevation), ("distance", self.distance)):
             if low > high:
                 raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
@@ -186,7 +188,7 @@ class Views(Section):
         return self
 
 
-class Audit(Section):
+class AuditConfig(Section):
     """What makes a shape suspicious: beyond the first limit it becomes `warn`, beyond the second `failed`."""
 
     distance: AtMost = Field(

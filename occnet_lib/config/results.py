@@ -12,7 +12,7 @@ Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "or
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-class Reconstruct(Section):
+class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
     resolution0: Count = Field(32, description="MISE's first grid, in cells along the edge")
@@ -40,7 +40,7 @@ class Reconstruct(Section):
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where the network runs")
 
 
-class Evaluate(Section):
+class EvaluateConfig(Section):
     """Metrics by ONet's definitions (eval.py)."""
 
     surface: Count = Field(100_000, description="samples of the predicted surface")
@@ -71,7 +71,7 @@ class Evaluate(Section):
     clusters: Count = Field(500, description="of training shapes, at most a quarter of their number")
 
 
-class Analyse(Section):
+class AnalyseConfig(Section):
     """Figures about the data and the networks."""
 
     embedding_views: Count = Field(4, description="views a shape that enter the t-SNE of embeddings")
@@ -82,7 +82,7 @@ class Analyse(Section):
     projections: Count = Field(1, description="shapes a category whose points are projected onto their image")
 
 
-class Report(Section):
+class ReportConfig(Section):
     """The HTML page."""
 
     examples: Count = Field(2, description="test shapes a category shown with image, prediction and truth")

@@ -8,11 +8,11 @@ from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
 from .base import Natural, Section, UserPath
-from .dataset import Dataset, Demo
-from .learning import PRESETS, Images, Model, Train
-from .preprocess import Audit, Points, Preprocess, Views, Watertight
-from .results import Analyse, Evaluate, Reconstruct, Report
-from .samples import Samples
+from .dataset import DatasetConfig, DemoConfig
+from .learning import PRESETS, ImagesConfig, ModelConfig, TrainConfig
+from .preprocess import AuditConfig, PointsConfig, PreprocessConfig, ViewsConfig, WatertightConfig
+from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
+from .samples import SamplesConfig
 
 
 def _short_models(schema: JsonDict) -> None:
@@ -26,28 +26,32 @@ class Config(Section):
 
     seed: Natural = Field(0, description="random numbers come from (seed, stage, shape)")
     results: UserPath = Field("results", description="folder of everything that is made")
-    dataset: Dataset = Field(Dataset(), description="raw meshes; a plain path is short for `root`")
-    demo: Demo = Field(Demo(), description="the bundled generator, used when dataset.root is `demo`")
-    preprocess: Preprocess = Field(Preprocess(), description="how shapes are processed")
-    watertight: Watertight = Field(Watertight(), description="raw mesh to closed mesh")
-    points: Points = Field(Points(), description="occupancies, surface points, voxels")
-    views: Views = Field(Views(), description="images and cameras")
-    samples: Samples = Field(
-        Samples(),
+    dataset: DatasetConfig = Field(
+        DatasetConfig(), description="raw meshes; a plain path is short for `root`"
+    )
+    demo: DemoConfig = Field(
+        DemoConfig(), description="the bundled generator, used when dataset.root is `demo`"
+    )
+    preprocess: PreprocessConfig = Field(PreprocessConfig(), description="how shapes are processed")
+    watertight: WatertightConfig = Field(WatertightConfig(), description="raw mesh to closed mesh")
+    points: PointsConfig = Field(PointsConfig(), description="occupancies, surface points, voxels")
+    views: ViewsConfig = Field(ViewsConfig(), description="images and cameras")
+    samples: SamplesConfig = Field(
+        SamplesConfig(),
         description="sets of points for implicit 3D models other than occupancy networks; none by default",
     )
-    audit: Audit = Field(Audit(), description="when a shape is suspicious")
-    models: dict[str, Model] = Field(
-        {"onet": Model()},
+    audit: AuditConfig = Field(AuditConfig(), description="when a shape is suspicious")
+    models: dict[str, ModelConfig] = Field(
+        {"onet": ModelConfig()},
         description="variants to train and compare, by name; one word is a preset, null leaves one out",
         json_schema_extra=_short_models,
     )
-    images: Images = Field(Images(), description="what networks see of an image")
-    train: Train = Field(Train(), description="training, the same for all models")
-    reconstruct: Reconstruct = Field(Reconstruct(), description="photo to mesh")
-    evaluate: Evaluate = Field(Evaluate(), description="metrics")
-    analyse: Analyse = Field(Analyse(), description="figures")
-    report: Report = Field(Report(), description="the HTML page")
+    images: ImagesConfig = Field(ImagesConfig(), description="what networks see of an image")
+    train: TrainConfig = Field(TrainConfig(), description="training, the same for all models")
+    reconstruct: ReconstructConfig = Field(ReconstructConfig(), description="photo to mesh")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="metrics")
+    analyse: AnalyseConfig = Field(AnalyseConfig(), description="figures")
+    report: ReportConfig = Field(ReportConfig(), description="the HTML page")
 
     @property
     def is_demo(self) -> bool:
@@ -59,11 +63,11 @@ class Config(Section):
         """The folder of raw meshes."""
         return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
 
-    def images_of(self, model: str) -> Images:
+    def images_of(self, model: str) -> ImagesConfig:
         """The section `images` with a model's own framing; where that is camera, no other key counts."""
         framing = self.models[model].framing or self.images.framing
         if framing == "camera":
-            return Images(framing="camera")
+            return ImagesConfig(framing="camera")
         return self.images.model_copy(update={"framing": framing})
 
     @property
@@ -101,7 +105,7 @@ class Config(Section):
 
     @field_validator("models")
     @classmethod
-    def _names_are_folder_names(cls, value: dict[str, Model]) -> dict[str, Model]:
+    def _names_are_folder_names(cls, value: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         if not value:
             raise ValueError("at least one model is needed")
         for name in value:

@@ -11,7 +11,7 @@ from .base import Natural, NonNegative, Positive, Section
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
-class Samples(Section):
+class SamplesConfig(Section):
     """Sets of points beside those of section `points`, all in the unit frame (longest edge 1)."""
 
     uniform: Natural = Field(0, description="points uniform in the padded cube, with signed distance")

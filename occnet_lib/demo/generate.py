@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Demo
+from occnet_lib.config import DemoConfig
 from occnet_lib.errors import ConfigError
 from occnet_lib.seeds import rng
 from occnet_lib.types import Mesh
@@ -94,7 +94,7 @@ def exact(category: str, index: int, seed: int) -> Callable[[NDArray[np.floating
     return generate(category, index, seed).occupancy
 
 
-def write(root: Path, demo: Demo, seed: int) -> list[Path]:
+def write(root: Path, demo: DemoConfig, seed: int) -> list[Path]:
     """Write the demo dataset as ShapeNet lies on disk: `<root>/<category>/<id>/model.obj` and `.mtl`.
 
     The same arguments give the same bytes; a larger `shapes_per_category` adds shapes and changes none.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Evaluate, Points
+from occnet_lib.config import EvaluateConfig, PointsConfig
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.types import Mesh
@@ -167,7 +167,7 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    predicted: Mesh | None, true: Mesh, points: Points, config: Evaluate, rng: np.random.Generator
+    predicted: Mesh | None, true: Mesh, points: PointsConfig, config: EvaluateConfig, rng: np.random.Generator
 ) -> Comparison:
     """All metrics of one mesh against another, both in the unit frame; samples drawn here.
 

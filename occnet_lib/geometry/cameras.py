@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from occnet_lib.config import Everyday, Views
+    from occnet_lib.config import EverydayConfig, ViewsConfig
 
 _FULL_FRAME = 36.0  # mm along the edge of the image, for focal lengths in mm
 _NEAREST = 0.4  # least depth of the object before an everyday camera; the object's diagonal is 1
@@ -95,7 +95,7 @@ def choy_centre(azimuth: ArrayLike, elevation: ArrayLike, distance: ArrayLike) -
 
 
 def choy_cameras(
-    n: int, rng: np.random.Generator, config: Views
+    n: int, rng: np.random.Generator, config: ViewsConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw n cameras by the rendering protocol of Choy et al. 2016 (3D-R2N2).
 
@@ -113,7 +113,7 @@ def choy_cameras(
 
 
 def everyday_cameras(
-    vertices: NDArray[np.float64], n: int, rng: np.random.Generator, config: Everyday, image_size: int
+    vertices: NDArray[np.float64], n: int, rng: np.random.Generator, config: EverydayConfig, image_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw n cameras as people hold them.
 

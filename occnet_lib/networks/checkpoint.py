@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from occnet_lib.config import Model
+from occnet_lib.config import ModelConfig
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 
@@ -50,7 +50,7 @@ def load_network(
     if (version := content.get("version")) != VERSION:
         raise DataError(f"network of version {version}, this occnet reads version {VERSION}", path=path)
     try:
-        network = OccupancyNetwork(Model(**content["options"]["model"]), pretrained=False)
+        network = OccupancyNetwork(ModelConfig(**content["options"]["model"]), pretrained=False)
         network.load_state_dict(content["state_dict"])
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [""])[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from occnet_lib.config import Model
+from occnet_lib.config import ModelConfig
 
 from .decoders import CbnDecoder, FcDecoder
 from .encoders import Encoder
@@ -24,7 +24,7 @@ class OccupancyNetwork(nn.Module):
         DependencyError: pretrained weights are asked for and not to be had.
     """
 
-    def __init__(self, model: Model, pretrained: bool | None = None) -> None:
+    def __init__(self, model: ModelConfig, pretrained: bool | None = None) -> None:
         super().__init__()
         self.model = model
         pretrained = model.pretrained if pretrained is None else pretrained

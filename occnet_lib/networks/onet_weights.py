@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from occnet_lib.config import Images, Model, Train
+from occnet_lib.config import ImagesConfig, ModelConfig, TrainConfig
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 
@@ -90,10 +90,10 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
     """
     model = network.model
     sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": BLOCKS}
-    plain = Model(**sizes, pretrained=model.pretrained)
+    plain = ModelConfig(**sizes, pretrained=model.pretrained)
     other = [
         key
-        for key in Model.model_fields
+        for key in ModelConfig.model_fields
         if key not in ("preset", "framing") and getattr(model, key) != getattr(plain, key)
     ]
     other += [] if model.encoder.startswith("resnet") else ["encoder"]
@@ -123,8 +123,8 @@ def convert(source: str | Path, target: str | Path) -> str:
         options = {
             "model_name": "onet",
             "model": network.model.model_dump(mode="json"),
-            "images": Images(framing="camera").model_dump(mode="json"),
-            "train": Train().model_dump(mode="json"),
+            "images": ImagesConfig(framing="camera").model_dump(mode="json"),
+            "train": TrainConfig().model_dump(mode="json"),
             "step": numbers.get("it"),
             "val_threshold": ONET_THRESHOLD,
         }
@@ -144,14 +144,14 @@ def convert(source: str | Path, target: str | Path) -> str:
     return "onet"
 
 
-def _model_of(state: dict[str, Tensor]) -> Model:
+def _model_of(state: dict[str, Tensor]) -> ModelConfig:
     """The widths that the weights tell; ONet's for those that are not there."""
     encoder = "resnet50" if _BOTTLENECK in state else "resnet18"
     sizes: dict[str, Any] = {"encoder": encoder}
     for size, name in (("c_dim", "encoder.fc.bias"), ("hidden", "decoder.fc_p.bias")):
         if name in state and state[name].ndim == 1 and len(state[name]):
             sizes[size] = len(state[name])
-    return Model(**sizes, blocks=BLOCKS)
+    return ModelConfig(**sizes, blocks=BLOCKS)
 
 
 def _our_name(name: str) -> str:

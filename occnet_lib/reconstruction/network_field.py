@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Reconstruct
+from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
 from .extract import threshold_logit
@@ -53,7 +53,7 @@ class Reconstructor:
         ConfigError: a GPU is asked for and there is none.
     """
 
-    def __init__(self, checkpoint: str | Path, config: Reconstruct, as_is: bool = False) -> None:
+    def __init__(self, checkpoint: str | Path, config: ReconstructConfig, as_is: bool = False) -> None:
         from occnet_lib.networks.checkpoint import load_network
         from occnet_lib.networks.framing import framing_of
 
@@ -310,7 +310,7 @@ def _device(accelerator: str) -> str:
     return "cuda" if there and accelerator != "cpu" else "cpu"
 
 
-def _threshold(config: Reconstruct, options: dict[str, object], checkpoint: str | Path) -> float:
+def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint: str | Path) -> float:
     """The configured threshold, or the one with the highest IoU on the validation set."""
     if not isinstance(config.threshold, str):
         return config.threshold

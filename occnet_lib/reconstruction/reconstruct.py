@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Reconstruct
+from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, MeshError
 from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.storage.meshes import MeshFrame, save_mesh
@@ -74,7 +74,7 @@ class Reconstruction:
 
 def reconstruct(
     field: Field | Grid,
-    config: Reconstruct,
+    config: ReconstructConfig,
     *,
     threshold: float | None = None,
     refine_field: Sloped | None = None,
@@ -154,14 +154,14 @@ def reconstruct(
     )
 
 
-def _too_many_faces(faces: int, config: Reconstruct) -> str:
+def _too_many_faces(faces: int, config: ReconstructConfig) -> str:
     """What to say of a mesh that could not be simplified to the faces wanted; empty where it could."""
     if not config.max_faces or config.max_error or faces <= _MANY_FACES * config.max_faces:
         return ""
     return f"{faces} faces, more than reconstruct.max_faces {config.max_faces}: so few would open it or cost its shape"
 
 
-def _number(config: Reconstruct) -> float:
+def _number(config: ReconstructConfig) -> float:
     """The threshold of the configuration."""
     if isinstance(config.threshold, str):
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from occnet_lib import seeds
-from occnet_lib.config import Reconstruct
+from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import writing
@@ -22,7 +22,11 @@ LOG = logging.getLogger(__name__)
 
 
 def reconstruct_shard(
-    checkpoint: str | Path, shard_path: str | Path, config: Reconstruct, out_dir: str | Path, seed: int = 0
+    checkpoint: str | Path,
+    shard_path: str | Path,
+    config: ReconstructConfig,
+    out_dir: str | Path,
+    seed: int = 0,
 ) -> None:
     """Reconstruct the photo of every shape of a shard into a folder (storage.reconstructions).
 

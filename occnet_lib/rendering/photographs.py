@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Everyday
+from occnet_lib.config import EverydayConfig
 from occnet_lib.geometry.cameras import everyday_cameras
 from occnet_lib.types import Mesh
 
@@ -40,7 +40,7 @@ def photograph(
     """
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     vertices = (mesh.vertices - (low + high) / 2) / np.linalg.norm(high - low)
-    ranges = Everyday(elevation=_ELEVATION, fill=_FILL)
+    ranges = EverydayConfig(elevation=_ELEVATION, fill=_FILL)
     camera_mat, world_mat = everyday_cameras(vertices, count, rng, ranges, SIZE)
     scene = _Scene(vertices, mesh.faces)
     paint = _paint(rng)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.types import Mesh
 
@@ -23,7 +23,7 @@ def render_views(
     mesh: Mesh,
     camera_mat: NDArray[np.float64],
     world_mat: NDArray[np.float64],
-    config: Views,
+    config: ViewsConfig,
     looks: Sequence[Look] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], dict[str, NDArray[Any]], str]:
     """Render a mesh from several cameras on a white background.

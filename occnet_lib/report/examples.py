@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.rendering.views import render_views
 from occnet_lib.storage.packs import Shard
@@ -83,7 +83,7 @@ def pictures(mesh: Mesh, camera: Camera, color: tuple[float, float, float]) -> l
     c, s = np.cos(angle), np.sin(angle)
     about_y = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
     turned = np.concatenate([world_mat[:, :3] @ about_y, world_mat[:, 3:]], axis=1)
-    config = Views(image_size=_SIZE, supersampling=2, renderer="raycast")
+    config = ViewsConfig(image_size=_SIZE, supersampling=2, renderer="raycast")
     images, *_ = render_views(
         Mesh(vertices, mesh.faces, colors),
         np.stack([sharper, sharper]),

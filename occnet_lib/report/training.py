@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from occnet_lib.config import Model
+from occnet_lib.config import ModelConfig
 
 from . import plots
 from .html import Html, cell, figure, join, paragraph, picture, table, tag
@@ -109,9 +109,9 @@ def _options(results: Results, models: list[str]) -> Html:
     return table(columns, body)
 
 
-def _described(network: Model) -> str:
+def _described(network: ModelConfig) -> str:
     """A network, with the keys of its that are not the default's."""
-    plain = Model().model_dump()
+    plain = ModelConfig().model_dump()
     shown_already = ("encoder", "decoder", "hidden")
     others = [
         f"{key} {value}"

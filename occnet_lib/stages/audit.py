@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from occnet_lib.config import Audit as AuditConfig
+from occnet_lib.config import AuditConfig
 from occnet_lib.types import Status
 
 _LEVELS: tuple[Status, ...] = ("ok", "warn", "failed")

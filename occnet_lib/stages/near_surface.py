@@ -11,7 +11,7 @@ from occnet_lib.storage.packs import point_codec
 from occnet_lib.types import Mesh, NearSurface
 
 if TYPE_CHECKING:
-    from occnet_lib.config import Points as PointsConfig
+    from occnet_lib.config import PointsConfig
 
 _CELLS = 64  # along the cube's edge, of the grid that keeps proposals near the surface
 _REACH = 3.0  # standard deviations from the surface to which these cells reach at least

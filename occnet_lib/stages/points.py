@@ -12,7 +12,7 @@ from occnet_lib.types import PointSamples, Watertight
 from .near_surface import near_surface
 
 if TYPE_CHECKING:
-    from occnet_lib.config import Points as PointsConfig
+    from occnet_lib.config import PointsConfig
 
 
 def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) -> PointSamples:

@@ -16,7 +16,7 @@ from occnet_lib.geometry.sharp_edges import Edges, curvature_weights, sample_edg
 from occnet_lib.types import Mesh, PointSet, Samples, Watertight
 
 if TYPE_CHECKING:
-    from occnet_lib.config import Samples as SamplesConfig
+    from occnet_lib.config import SamplesConfig
 
 SETS = ("uniform", "near", "surface", "curved", "sharp", "sharp_near")
 Oriented = tuple[NDArray[np.float64], NDArray[np.float64]]  # points and unit normals, (N, 3) each

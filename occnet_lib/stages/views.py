@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views as ViewsConfig
+from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry import cluster
 from occnet_lib.geometry.cameras import choy_cameras, everyday_cameras, project

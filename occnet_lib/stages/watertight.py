@@ -13,7 +13,7 @@ from occnet_lib.types import Mesh, Watertight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from occnet_lib.config import Watertight as WatertightConfig
+    from occnet_lib.config import WatertightConfig
     from occnet_lib.geometry import depth, tsdf
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import torch
 from typing_extensions import override
 
 from occnet_lib import seeds
-from occnet_lib.config import Train
+from occnet_lib.config import TrainConfig
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.storage.atomic import replacing
 
@@ -47,7 +47,7 @@ class Bookkeeping(Callback):
     def __init__(
         self,
         folder: Path,
-        train: Train,
+        train: TrainConfig,
         options: dict[str, Any],
         validation: Iterable[Batch] | None,
         pictures: Pictures | None,

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from occnet_lib import seeds
-from occnet_lib.config import Train
+from occnet_lib.config import TrainConfig
 from occnet_lib.errors import ConfigError
 
 from .batch import Batch, Item, collate
@@ -137,7 +137,7 @@ class DeviceLoader(_Positioned):
 
 
 def training_loader(
-    items: TrainingItems, train: Train, seed: int, device: str
+    items: TrainingItems, train: TrainConfig, seed: int, device: str
 ) -> TrainingLoader | DeviceLoader:
     """The loader that `train.cache` asks for.
 

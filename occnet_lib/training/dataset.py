@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from occnet_lib import seeds
-from occnet_lib.config import Images, Train
+from occnet_lib.config import ImagesConfig, TrainConfig
 from occnet_lib.errors import DataError
 from occnet_lib.networks.framing import moved, object_window, within
 from occnet_lib.storage.packs import Shard
@@ -34,7 +34,7 @@ class ShapeSet:
         train: section `train`; `cache` and `workers` are used.
     """
 
-    def __init__(self, shards: Sequence[Path], train: Train) -> None:
+    def __init__(self, shards: Sequence[Path], train: TrainConfig) -> None:
         self._shards = [Shard(path) for path in shards]
         self._places = [(shard, i) for shard in self._shards for i in range(len(shard))]
         self.names = [key.name for shard in self._shards for key in shard.keys]
@@ -165,7 +165,7 @@ MIRROR = np.array([-1, 1, 1], np.float16)
 """Factors of x, y and z by which points of the unit frame become those of the shape mirrored from left to right, and
 points of a camera's frame those of what its mirrored image shows."""
 
-WHOLE_IMAGES = Images(framing="camera")
+WHOLE_IMAGES = ImagesConfig(framing="camera")
 """Images as they are."""
 
 
@@ -183,7 +183,9 @@ class TrainingItems(Dataset[Item]):
         DataError: `train.near_points` and a shard without points near the surface.
     """
 
-    def __init__(self, shapes: ShapeSet, train: Train, seed: int, images: Images = WHOLE_IMAGES) -> None:
+    def __init__(
+        self, shapes: ShapeSet, train: TrainConfig, seed: int, images: ImagesConfig = WHOLE_IMAGES
+    ) -> None:
         self.shapes, self.count, self._seed = shapes, train.points, seed
         self._images = images
         self.mirrors = images.mirror
@@ -276,7 +278,7 @@ def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.in
 class ValidationItems(Dataset[Item]):
     """View 0 (as ONet) and the first `validation_points` points of every shape."""
 
-    def __init__(self, shapes: ShapeSet, train: Train, images: Images = WHOLE_IMAGES) -> None:
+    def __init__(self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = WHOLE_IMAGES) -> None:
         self.shapes, self._count, self._images = shapes, train.validation_points, images
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from occnet_lib.config import Model, Train
+from occnet_lib.config import ModelConfig, TrainConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
@@ -38,7 +38,9 @@ class OccupancyModule(LightningModule):
         graphs: where `train.compile` is true, launch what is compiled as CUDA graphs.
     """
 
-    def __init__(self, model: Model, train: Train, names: list[str], graphs: bool = False) -> None:
+    def __init__(
+        self, model: ModelConfig, train: TrainConfig, names: list[str], graphs: bool = False
+    ) -> None:
         super().__init__()
         self.network = OccupancyNetwork(model)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in stubs
@@ -146,7 +148,7 @@ class OccupancyModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def learning_rate_factor(train: Train, step: int) -> float:
+def learning_rate_factor(train: TrainConfig, step: int) -> float:
     """Share of the learning rate at a step, counted from 0.
 
     Linear warm-up, then constant or half a cosine down to 0 (Loshchilov & Hutter 2017, equation 5).

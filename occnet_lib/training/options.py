@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from occnet_lib import __version__
-from occnet_lib.config import Config, Images, Model, Train, digest
+from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.precision import multiplies_bf16
 from occnet_lib.storage.atomic import replacing
@@ -46,7 +46,7 @@ _CIRCUMSTANCES = frozenset(
 )
 
 
-def device_of(train: Train) -> str:
+def device_of(train: TrainConfig) -> str:
     """cuda or cpu.
 
     Raises:
@@ -61,14 +61,14 @@ def device_of(train: Train) -> str:
     return "cuda"
 
 
-def uses_bf16(train: Train, device: str) -> bool:
+def uses_bf16(train: TrainConfig, device: str) -> bool:
     """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
     if train.precision != "auto":
         return train.precision == "bf16"
     return multiplies_bf16(device)
 
 
-def settled(train: Train, device: str) -> Train:
+def settled(train: TrainConfig, device: str) -> TrainConfig:
     """The section with what is auto about `workers` and `compile` decided.
 
     A GPU trains faster than one process loads, and what compiling costs is saved within thousands of steps.
@@ -101,7 +101,12 @@ def _lacking_to_compile() -> str:
 
 
 def run_digest(
-    model: Model, images: Images, train: Train, seed: int, training: ShapeSet, validation: ShapeSet
+    model: ModelConfig,
+    images: ImagesConfig,
+    train: TrainConfig,
+    seed: int,
+    training: ShapeSet,
+    validation: ShapeSet,
 ) -> str:
     """A name for all that decides the result; a training with another one is not continued.
 

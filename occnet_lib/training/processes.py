@@ -16,7 +16,7 @@ import torch
 from typing_extensions import override
 
 from occnet_lib import logs
-from occnet_lib.config import Train
+from occnet_lib.config import TrainConfig
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.networks import gpus
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def place(train: Train, device: str) -> Iterator[Place]:
+def place(train: TrainConfig, device: str) -> Iterator[Place]:
     """The place of a training, whose GPUs are its own as long as it lasts."""
     if device == "cpu" or train.nodes > 1:  # there Slurm's tasks have their own
         yield Place(device, train.devices)
@@ -54,7 +54,7 @@ def place(train: Train, device: str) -> Iterator[Place]:
             yield Place(device, found)
 
 
-def trainer_options(train: Train, devices: int | list[int]) -> dict[str, Any]:
+def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, Any]:
     """Lightning's options for `train.devices` and `train.nodes`.
 
     On one node the processes are started from here; on several Slurm has started one task a device.

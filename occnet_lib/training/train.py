@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, Train
+from occnet_lib.config import Config, TrainConfig
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import read_plain
 
@@ -76,7 +76,7 @@ def train(
 
 def _train(
     config: Config,
-    section: Train,
+    section: TrainConfig,
     model_name: str,
     sets: tuple[ShapeSet, ShapeSet],
     folder: Path,
@@ -134,7 +134,7 @@ def _train(
 
 
 def _bookkeeping(
-    folder: Path, section: Train, about: dict[str, Any], items: ValidationItems, bf16: bool, digest: str
+    folder: Path, section: TrainConfig, about: dict[str, Any], items: ValidationItems, bf16: bool, digest: str
 ) -> Bookkeeping:
     if len(items) == 0:
         _log.warning(
@@ -153,7 +153,7 @@ def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> st
 
 
 def _trainer(
-    folder: Path, train: Train, keeper: Bookkeeping, where: Place, bf16: bool, first: int
+    folder: Path, train: TrainConfig, keeper: Bookkeeping, where: Place, bf16: bool, first: int
 ) -> Trainer:
     return Trainer(
         accelerator=where.device,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from occnet_lib.analysis import embeddings, projections, statistics
-from occnet_lib.config import Analyse
+from occnet_lib.config import AnalyseConfig
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -104,7 +104,7 @@ class TestProjections:
     def test_files(self, packs, tmp_path) -> None:
         from PIL import Image
 
-        config = Analyse(projections=1)
+        config = AnalyseConfig(projections=1)
         projections.write_projections(packs[2:], config, tmp_path / "a")
         projections.write_projections(packs[2:], config, tmp_path / "b")
         rows = read_rows(tmp_path / "a" / "projections.csv")
@@ -118,7 +118,7 @@ class TestProjections:
 
     def test_no_shapes_no_figures(self, tmp_path) -> None:
         write_shard(tmp_path / "test-000.h5", [], "test-000", "test")
-        projections.write_projections([tmp_path / "test-000.h5"], Analyse(), tmp_path / "out")
+        projections.write_projections([tmp_path / "test-000.h5"], AnalyseConfig(), tmp_path / "out")
         assert read_rows(tmp_path / "out" / "projections.csv") == []
 
 
@@ -178,7 +178,7 @@ class TestEmbeddings:
             calls.append(len(images))
             return images.reshape(len(images), -1)[:, ::997].astype(np.float32)
 
-        names, codes = embeddings.embed(features, packs[1:], Analyse(embedding_views=2), 0)
+        names, codes = embeddings.embed(features, packs[1:], AnalyseConfig(embedding_views=2), 0)
         assert [(key.name, view) for key, view in names][:4] == [
             ("car/car_0001", 0),
             ("car/car_0001", 1),
@@ -199,7 +199,9 @@ class TestEmbeddings:
             sizes.append(len(images))
             return np.zeros((len(images), 3))
 
-        names, codes = embeddings.embed(features, packs, Analyse(embedding_views=99, embedding_shapes=3), 0)
+        names, codes = embeddings.embed(
+            features, packs, AnalyseConfig(embedding_views=99, embedding_shapes=3), 0
+        )
         assert len(names) == len(codes) == 3 * VIEWS
         assert sizes == [4, 4, 1]
         assert len({key.name for key, _ in names}) == 3
@@ -208,7 +210,7 @@ class TestEmbeddings:
         rng = np.random.default_rng(0)
         table = tmp_path / "embedding_onet.csv"
         embeddings.write_embedding(
-            lambda images: rng.normal(size=(len(images), 6)), packs, Analyse(), 0, table
+            lambda images: rng.normal(size=(len(images), 6)), packs, AnalyseConfig(), 0, table
         )
         rows = read_rows(table)
         assert list(rows[0]) == list(embeddings.COLUMNS)
@@ -221,4 +223,4 @@ class TestEmbeddings:
         shutil.copy(packs[2], broken)
         broken.write_bytes(broken.read_bytes()[:2000])
         with pytest.raises(DataError, match=r"test-000\.h5"):
-            embeddings.embed(lambda images: images, [broken], Analyse(), 0)
+            embeddings.embed(lambda images: images, [broken], AnalyseConfig(), 0)

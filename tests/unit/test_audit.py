@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from occnet_lib.config import Audit
+from occnet_lib.config import AuditConfig
 from occnet_lib.stages.audit import judge
 
 VOXEL = 1 / 100
@@ -29,7 +29,7 @@ def judged(
     stage: str = "watertight", limits: dict[str, Any] | None = None, **figures: Any
 ) -> tuple[str, str]:
     audits = {**GOOD, stage: {**GOOD[stage], **figures}}
-    return judge(audits, Audit.model_validate(limits or {}))
+    return judge(audits, AuditConfig.model_validate(limits or {}))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,11 @@ def test_a_figure_beyond_its_limits(stage: str, figure: str, warn: float, failed
 
 def test_good_and_absent_figures_are_ok() -> None:
     assert judged() == ("ok", "")
-    assert judge({}, Audit()) == ("ok", "")
-    assert judge({"watertight": {"edge_ratio": 3.0}}, Audit()) == ("ok", "")  # in voxels of unknown size
+    assert judge({}, AuditConfig()) == ("ok", "")
+    assert judge({"watertight": {"edge_ratio": 3.0}}, AuditConfig()) == (
+        "ok",
+        "",
+    )  # in voxels of unknown size
 
 
 def test_the_worst_comes_first_and_all_are_told() -> None:
@@ -105,4 +108,4 @@ def test_more_faces_than_wanted_are_said_but_not_a_few_more() -> None:
 )
 def test_limits_that_cannot_be(limits: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Audit.model_validate(limits)
+        AuditConfig.model_validate(limits)

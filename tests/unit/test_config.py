@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from occnet_lib import config as configuration
-from occnet_lib.config import Config, Model, check, load, merge
+from occnet_lib.config import Config, ModelConfig, check, load, merge
 from occnet_lib.config.learning import PRESETS, Preset
 from occnet_lib.errors import ConfigError
 
@@ -105,14 +105,16 @@ def test_presets_by_a_word_by_a_key_and_changed(project):
     models = check({"models": {"a": "seed-b0-fc", "b": {"preset": "seed-b0-fc", "hidden": 256}}}).models
     assert (models["a"].encoder, models["a"].decoder, models["a"].hidden) == ("efficientnet_b0", "fc", 128)
     assert models["b"] == models["a"].model_copy(update={"hidden": 256})
-    assert check({"models": {"onet": "onet"}}).models["onet"] == Model(pretrained=True, framing="camera")
+    assert check({"models": {"onet": "onet"}}).models["onet"] == ModelConfig(
+        pretrained=True, framing="camera"
+    )
     for name in PRESETS:
-        assert Model(preset=name) == Model(**PRESETS[name])
+        assert ModelConfig(preset=name) == ModelConfig(**PRESETS[name])
     assert set(get_args(Preset)) == {"", *PRESETS}
     over_default = merge(yaml.safe_load((project / "config.yaml").read_text()), {"models": {"onet": "best"}})
-    assert check(over_default).models["onet"] == Model(preset="best")
+    assert check(over_default).models["onet"] == ModelConfig(preset="best")
     with pytest.raises(ConfigError, match=r"models\.onet.*all keys.*`: best`"):
-        check(merge(over_default, {"models": {"onet": Model().model_dump() | {"preset": "best"}}}))
+        check(merge(over_default, {"models": {"onet": ModelConfig().model_dump() | {"preset": "best"}}}))
     with pytest.raises(ConfigError, match="'bset'; did you mean 'best'"):
         check({"models": {"a": "bset"}})
     jsonschema.validate(
@@ -128,8 +130,8 @@ def test_the_overlay_of_presets_trains_all_of_them(project):
     more = {name: model for name, model in config.models.items() if name not in demo.models}
     found = [model.model_copy(update={"pretrained": True}) for model in more.values()]
     switched = [{"positional_encoding": 4}, {"frame": "camera"}]
-    assert found == [Model(preset=name) for name in PRESETS] + [
-        Model(preset="onet", **switch) for switch in switched
+    assert found == [ModelConfig(preset=name) for name in PRESETS] + [
+        ModelConfig(preset="onet", **switch) for switch in switched
     ]
     assert config.train == demo.train  # so that they are compared at equal budget
     assert config.results == demo.results

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from occnet_lib.config import Demo
+from occnet_lib.config import DemoConfig
 from occnet_lib.demo import BUILDERS, exact, generate, shape_id, write
 from occnet_lib.demo.draw import Draw
 from occnet_lib.demo.parts import Part, block, box, ellipsoid, fin, hoop, rod, sheet
@@ -191,13 +191,13 @@ def test_solid_parts_run_into_each_other() -> None:
 
 
 def test_written_files_are_the_shape_and_always_the_same_bytes(tmp_path) -> None:
-    demo = Demo(categories=["car", "lamp"], shapes_per_category=2)
+    demo = DemoConfig(categories=["car", "lamp"], shapes_per_category=2)
     paths = write(tmp_path / "a", demo, 0)
     assert [str(p.relative_to(tmp_path / "a")) for p in paths][:2] == [
         "car/car_0000/model.obj",
         "car/car_0001/model.obj",
     ]
-    write(tmp_path / "b", Demo(categories=["lamp", "car"], shapes_per_category=3), 0)
+    write(tmp_path / "b", DemoConfig(categories=["lamp", "car"], shapes_per_category=3), 0)
     for path in paths:
         twin = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert filecmp.cmp(path, twin, shallow=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from occnet_lib import cli
-from occnet_lib.config import Config, Images, Model, Reconstruct, Train
+from occnet_lib.config import Config, ImagesConfig, ModelConfig, ReconstructConfig, TrainConfig
 from occnet_lib.networks import images as resampling
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.framing import moved, network_input, object_box, object_window, within
@@ -104,8 +104,8 @@ def test_a_roll_turns_clockwise_about_the_middle(size):
 
 
 def test_training_moves_objects_within_limits_and_validation_does_not(tmp_path):
-    shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 3, near=160)], Train())
-    train, images = Train(points=64), Images(shift=0.05, scale=0.2, roll=10.0)
+    shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 3, near=160)], TrainConfig())
+    train, images = TrainConfig(points=64), ImagesConfig(shift=0.05, scale=0.2, roll=10.0)
     items = TrainingItems(shapes, train, 0, images)
     still = TrainingItems(
         shapes, train, 0, images.model_copy(update={"shift": 0.0, "scale": 0.0, "roll": 0.0})
@@ -156,14 +156,14 @@ def test_presets_of_onet_see_images_as_they_are():
     config = Config(models={"a": "onet", "b": "best", "c": {"framing": "camera"}})
     assert [config.images_of(name).framing for name in "abc"] == ["camera", "object", "camera"]
     # What they do not look at begins no training anew.
-    other = config.model_copy(update={"images": Images(fill=0.5, roll=0.0)})
+    other = config.model_copy(update={"images": ImagesConfig(fill=0.5, roll=0.0)})
     assert [other.images_of(name) == config.images_of(name) for name in "abc"] == [True, False, True]
 
 
 def varied(path: Path, options: dict) -> Path:
     """A network whose surface depends on the image."""
     torch.manual_seed(1)
-    model = Model(decoder="fc", hidden=32, c_dim=8, blocks=1)
+    model = ModelConfig(decoder="fc", hidden=32, c_dim=8, blocks=1)
     network = OccupancyNetwork(model, pretrained=False)
     with torch.no_grad():
         torch.nn.init.normal_(network.decoder.fc_out.weight)
@@ -185,7 +185,7 @@ def varied(path: Path, options: dict) -> Path:
 def test_an_image_of_the_packs_gives_the_same_mesh_by_the_command_as_in_the_workflow(tmp_path, options):
     checkpoint = varied(tmp_path / "best.ckpt", options | {"val_threshold": 0.5})
     pack = make_shard(tmp_path / "test-0.h5", 2)
-    config = Reconstruct(resolution0=16, upsampling_steps=1, max_faces=0, refine_steps=0)
+    config = ReconstructConfig(resolution0=16, upsampling_steps=1, max_faces=0, refine_steps=0)
     reconstruct_shard(checkpoint, pack, config, tmp_path / "made")
     overlay = tmp_path / "small.yaml"
     overlay.write_text(Config(reconstruct=config).model_dump_json())
@@ -236,7 +236,7 @@ def test_as_is_shows_the_whole_image_also_to_a_network_that_frames(tmp_path, cap
     assert image.shape == (90, 90, 3)
     assert (image[15:75] == clutter).all()
     assert (image[:15] == 255).all()
-    seen = Reconstructor(checkpoint, Reconstruct(), as_is=True).seen(image)
+    seen = Reconstructor(checkpoint, ReconstructConfig(), as_is=True).seen(image)
     expected = (encoder_input(torch.from_numpy(image)[None], 40)[0].permute(1, 2, 0) * 255).round()
     assert (seen == expected.numpy()).all()
     command = ["reconstruct", str(photo), "--checkpoint", str(checkpoint), "-o", str(tmp_path / "m.ply")]

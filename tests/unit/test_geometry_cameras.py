@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from occnet_lib.config import Everyday, Views
+from occnet_lib.config import EverydayConfig, ViewsConfig
 from occnet_lib.geometry.cameras import (
     choy_cameras,
     choy_centre,
@@ -33,7 +33,7 @@ def test_choy_camera_centre_of_known_angles() -> None:
 
 
 def test_choy_cameras_follow_the_protocol() -> None:
-    config = Views()
+    config = ViewsConfig()
     camera_mat, world_mat = choy_cameras(500, np.random.default_rng(0), config)
     rotation, translation = world_mat[:, :, :3], world_mat[:, :, 3]
     np.testing.assert_allclose(
@@ -53,7 +53,7 @@ def test_choy_cameras_follow_the_protocol() -> None:
 
 
 def test_origin_is_the_image_centre_and_up_is_up() -> None:
-    camera_mat, world_mat = choy_cameras(20, np.random.default_rng(1), Views())
+    camera_mat, world_mat = choy_cameras(20, np.random.default_rng(1), ViewsConfig())
     for K, W in zip(camera_mat, world_mat, strict=True):
         uv, depth = project([[0, 0, 0], [0, 0.1, 0]], K, W, np.zeros(3), 1.0)
         np.testing.assert_allclose(uv[0], [68.5, 68.5])
@@ -88,7 +88,7 @@ def test_points_behind_the_camera_have_no_pixel() -> None:
 @given(st.integers(0, 10_000), st.floats(0.2, 3.0), st.floats(-0.3, 0.3))
 def test_unproject_inverts_project(seed: int, scale: float, shift: float) -> None:
     rng = np.random.default_rng(seed)
-    camera_mat, world_mat = choy_cameras(1, rng, Views(image_size=224))
+    camera_mat, world_mat = choy_cameras(1, rng, ViewsConfig(image_size=224))
     points = rng.uniform(-0.3, 0.3, (20, 3)) / scale
     loc = np.array([shift, -shift, shift / 2]) / 2
     uv, depth = project(points, camera_mat[0], world_mat[0], loc, scale)
@@ -132,7 +132,7 @@ def angles(
 
 def test_everyday_cameras_follow_their_ranges() -> None:
     vertices = np.random.default_rng(0).uniform(-1, 1, (50, 3)) * [0.25, 0.4, 0.2]
-    camera_mat, world_mat = everyday_cameras(vertices, 600, np.random.default_rng(0), Everyday(), 137)
+    camera_mat, world_mat = everyday_cameras(vertices, 600, np.random.default_rng(0), EverydayConfig(), 137)
     rotation = world_mat[:, :, :3]
     np.testing.assert_allclose(
         rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (600, 1, 1)), atol=1e-12
@@ -163,7 +163,7 @@ def test_everyday_cameras_follow_their_ranges() -> None:
 def test_everyday_cameras_see_the_whole_object_as_large_as_wanted(
     extent: tuple[float, float, float], seed: int, size: int, ranges: dict[str, Any]
 ) -> None:
-    rng, config = np.random.default_rng(seed), Everyday.model_validate(ranges)
+    rng, config = np.random.default_rng(seed), EverydayConfig.model_validate(ranges)
     vertices = rng.uniform(-1, 1, (30, 3)) * extent
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     vertices = (vertices - (low + high) / 2) / np.linalg.norm(high - low)
@@ -183,7 +183,7 @@ def test_everyday_cameras_see_the_whole_object_as_large_as_wanted(
 
 def test_of_things_seen_along_their_length_everyday_cameras_keep_a_distance() -> None:
     rod = (np.indices((2, 2, 2)).reshape(3, -1).T - 0.5) * [0.999, 0.02, 0.02]
-    along = Everyday(elevation=(0.0, 0.0), roll=0.0, fill=(0.9, 0.95))
+    along = EverydayConfig(elevation=(0.0, 0.0), roll=0.0, fill=(0.9, 0.95))
     camera_mat, world_mat = everyday_cameras(rod, 300, np.random.default_rng(0), along, 100)
     azimuth, _, _ = angles(world_mat)
     end_on = np.abs((azimuth + 90) % 180 - 90) < 2

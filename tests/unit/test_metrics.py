@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occnet_lib.config import Evaluate, Points
+from occnet_lib.config import EvaluateConfig, PointsConfig
 from occnet_lib.evaluation.metrics import (
     DRAWS,
     F_SCORE_PERCENT,
@@ -144,7 +144,7 @@ def test_meshes_without_area():
 
 
 def test_compare_draws_its_own_samples():
-    config, points = Evaluate(surface=5000), Points(uniform=20000, surface=5000)
+    config, points = EvaluateConfig(surface=5000), PointsConfig(uniform=20000, surface=5000)
     values, intervals, note = compare(sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0))
     assert values["iou"] == pytest.approx(0.9**3, abs=0.01)
     assert values["chamfer_l1"] == pytest.approx(0.04, abs=0.004)
@@ -158,7 +158,7 @@ def test_compare_draws_its_own_samples():
 
 def test_intervals_hold_what_other_draws_give():
     """Of 95 % intervals by independent draws about 95 in 100 hold the mean over all; the closed form is known for IoU."""
-    config, points = Evaluate(surface=300), Points(uniform=1000, surface=300)
+    config, points = EvaluateConfig(surface=300), PointsConfig(uniform=1000, surface=300)
     small, large = sphere(0.36, 16), sphere(0.4, 16)
     runs = [compare(small, large, points, config, np.random.default_rng(seed)) for seed in range(40)]
     for name in METRICS:

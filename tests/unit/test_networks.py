@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from occnet_lib.config import Model
+from occnet_lib.config import ModelConfig
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.networks import folded, fused, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
@@ -25,7 +25,7 @@ from occnet_lib.networks.positional_encoding import encode, encoded_dim
 
 from .torch_fields import between
 
-SMALL = Model(hidden=16, c_dim=8, blocks=2)
+SMALL = ModelConfig(hidden=16, c_dim=8, blocks=2)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def shaken(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def test_the_default_model_has_the_parameters_of_onet():
-    network = OccupancyNetwork(Model())
+    network = OccupancyNetwork(ModelConfig())
     assert sum(p.numel() for p in network.encoder.parameters()) == 11_307_840
     assert sum(p.numel() for p in network.decoder.parameters()) == 2_106_625
     assert network.parameter_count == 13_414_465
@@ -305,7 +305,9 @@ def test_positional_encoding_is_its_formula():
 @pytest.mark.parametrize("frequencies", [0, 4])
 @pytest.mark.parametrize("decoder", ["cbn", "fc"])
 def test_folded_equals_unfolded(decoder, frequencies):
-    network = OccupancyNetwork(Model(hidden=32, c_dim=16, decoder=decoder, positional_encoding=frequencies))
+    network = OccupancyNetwork(
+        ModelConfig(hidden=32, c_dim=16, decoder=decoder, positional_encoding=frequencies)
+    )
     shaken(network.decoder)
     code, points = torch.randn(1, 16), torch.rand(257, 3) - 0.5
     expected = network.decode(points[None], code)[0].detach()
@@ -319,7 +321,7 @@ def test_folded_equals_unfolded(decoder, frequencies):
 @pytest.mark.parametrize("frequencies", [0, 4])
 def test_points_are_turned_into_the_frame_of_the_camera(frequencies):
     """At p under rotation R a model of the camera's frame is what its decoder is at R p."""
-    camera = Model(hidden=32, c_dim=16, blocks=1, frame="camera", positional_encoding=frequencies)
+    camera = ModelConfig(hidden=32, c_dim=16, blocks=1, frame="camera", positional_encoding=frequencies)
     network = OccupancyNetwork(camera)
     shaken(network.decoder)
     rotations = torch.linalg.qr(torch.randn(2, 3, 3))[0]
@@ -341,7 +343,7 @@ def test_points_are_turned_into_the_frame_of_the_camera(frequencies):
 @pytest.mark.parametrize("decoder", ["cbn", "fc"])
 def test_folded_derivatives_are_autograds(decoder, frequencies):
     """The first of the logits, and the second, which positional encoding has, of a mean over directions."""
-    model = Model(hidden=32, c_dim=8, decoder=decoder, positional_encoding=frequencies, frame="camera")
+    model = ModelConfig(hidden=32, c_dim=8, decoder=decoder, positional_encoding=frequencies, frame="camera")
     network = OccupancyNetwork(model)
     shaken(network.decoder)
     code, rotation = torch.randn(1, 8), torch.linalg.qr(torch.randn(3, 3))[0]
@@ -367,7 +369,7 @@ def test_folded_derivatives_are_autograds(decoder, frequencies):
 
 def test_rough_derivatives_are_near_the_exact_ones(monkeypatch):
     monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
-    network = OccupancyNetwork(Model(hidden=64, c_dim=16))
+    network = OccupancyNetwork(ModelConfig(hidden=64, c_dim=16))
     shaken(network.decoder)
     field = network.fold(torch.randn(16), chunk=1000)
     points = torch.rand(3000, 3) - 0.5
@@ -396,7 +398,7 @@ def test_encoders_give_a_code_of_the_asked_length(name):
 def test_logits_near_the_level_are_those_of_single_precision(decoder, steepness, monkeypatch):
     monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
     torch.manual_seed(3)
-    network = OccupancyNetwork(Model(decoder=decoder, hidden=64, c_dim=16)).eval()
+    network = OccupancyNetwork(ModelConfig(decoder=decoder, hidden=64, c_dim=16)).eval()
     for block in network.decoder.blocks:
         torch.nn.init.normal_(block.fc_1.weight, std=0.3)  # at the start it is zero
         torch.nn.init.normal_(block.fc_1.bias)
@@ -439,7 +441,7 @@ def test_only_networks_of_silhouettes_are_blind_to_colour():
     images = torch.rand(2, 3, 32, 32) * 0.5
     painted = images.roll(1, dims=1)
     for image, same in (("rgb", False), ("silhouette", True)):
-        network = OccupancyNetwork(Model(image=image, hidden=8, c_dim=8)).eval()
+        network = OccupancyNetwork(ModelConfig(image=image, hidden=8, c_dim=8)).eval()
         assert torch.allclose(network.encode(images), network.encode(painted), atol=1e-5) == same
 
 
@@ -464,8 +466,8 @@ def test_missing_pretrained_weights_say_where_to_put_them(tmp_path, monkeypatch)
     with pytest.raises(
         DependencyError, match=r"place the file of http.*resnet18.*\.pth at .*hub/checkpoints"
     ):
-        OccupancyNetwork(Model(pretrained=True))
-    OccupancyNetwork(Model(pretrained=True), pretrained=False)  # inference asks for nothing
+        OccupancyNetwork(ModelConfig(pretrained=True))
+    OccupancyNetwork(ModelConfig(pretrained=True), pretrained=False)  # inference asks for nothing
 
 
 def test_a_broken_pretrained_file_is_named(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from occnet_lib import cli
-from occnet_lib.config import Model
+from occnet_lib.config import ModelConfig
 from occnet_lib.errors import DataError
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
@@ -130,7 +130,7 @@ def test_widths_of_the_paper() -> None:
     state = onet_state(256, 256)
     assert len(state) == 223
     network = from_onet(state)
-    assert network.model == Model()
+    assert network.model == ModelConfig()
     assert network.parameter_count == 13_414_465
 
 
@@ -146,7 +146,7 @@ def test_back_to_onets_names(question) -> None:
 
 
 def test_resnet50_is_told_by_its_weights() -> None:
-    network = OccupancyNetwork(Model(encoder="resnet50", hidden=8, c_dim=4))
+    network = OccupancyNetwork(ModelConfig(encoder="resnet50", hidden=8, c_dim=4))
     again = from_onet(to_onet(network))
     assert again.model.encoder == "resnet50"
     for name, value in network.state_dict().items():
@@ -247,7 +247,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     "change", [{"decoder": "fc"}, {"encoder": "efficientnet_b0"}, {"blocks": 4}, {"image": "silhouette"}]
 )
 def test_what_onet_does_not_have_is_said(change, tmp_path: Path) -> None:
-    network = OccupancyNetwork(Model(hidden=8, c_dim=4, **change))
+    network = OccupancyNetwork(ModelConfig(hidden=8, c_dim=4, **change))
     ((key, value),) = change.items()
     with pytest.raises(DataError, match=f"ONet has no network with {key}: {value} "):
         to_onet(network)
@@ -274,7 +274,7 @@ def test_command_line_there_and_back(tmp_path: Path, question, capsys, monkeypat
 
 
 def test_a_trained_network_of_ours_reads_in_onets_names(tmp_path: Path) -> None:
-    network = OccupancyNetwork(Model(hidden=8, c_dim=4))
+    network = OccupancyNetwork(ModelConfig(hidden=8, c_dim=4))
     options = {"model": network.model.model_dump(mode="json"), "train": {"image_size": 64}, "step": None}
     save_network(tmp_path / "best.ckpt", network_file(network.state_dict(), options))
     assert convert(tmp_path / "best.ckpt", tmp_path / "model.pt") == "onet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from occnet_lib.config import Points as Config
+from occnet_lib.config import PointsConfig as Config
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.voxels import surface_voxels, voxel_centres
 from occnet_lib.stages import points

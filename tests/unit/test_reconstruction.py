@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from occnet_lib import cli
-from occnet_lib.config import Config, Model, Reconstruct
+from occnet_lib.config import Config, ModelConfig, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
@@ -109,7 +109,7 @@ def test_two_parts_become_one_closed_mesh_of_two_components():
     def field(points):
         return np.maximum(ball(0.15, (0.25, 0, 0))(points), ball(0.2, (-0.25, 0, 0))(points))
 
-    config = Reconstruct(resolution0=16, upsampling_steps=2, threshold=0.5, max_faces=3000)
+    config = ReconstructConfig(resolution0=16, upsampling_steps=2, threshold=0.5, max_faces=3000)
     result = reconstruct(field, config, rng=rng())
     assert result.status == "ok"
     assert closed(result.mesh)
@@ -127,7 +127,7 @@ def test_more_faces_than_wanted_are_said(max_faces, status):
         centred = (points + 0.5) % 0.25 - 0.125  # 64 balls, of which none has fewer than four faces
         return np.float32(0.08) - np.linalg.norm(centred, axis=1)
 
-    config = Reconstruct(resolution0=33, upsampling_steps=0, threshold=0.5, max_faces=max_faces)
+    config = ReconstructConfig(resolution0=33, upsampling_steps=0, threshold=0.5, max_faces=max_faces)
     result = reconstruct(field, config, rng=rng(), box=1.0)
     assert result.status == status
     assert result.reason.startswith(f"{len(result.mesh.faces)} faces, more than" if status == "warn" else "")
@@ -137,7 +137,9 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
     def field(points: torch.Tensor) -> torch.Tensor:
         return 10 * (0.4 - points.norm(dim=1))
 
-    config = Reconstruct(resolution0=16, upsampling_steps=1, threshold=0.5, max_faces=800, refine_steps=20)
+    config = ReconstructConfig(
+        resolution0=16, upsampling_steps=1, threshold=0.5, max_faces=800, refine_steps=20
+    )
     asked = ball(0.4)
     plain = reconstruct(asked, config, rng=rng())
     result = reconstruct(asked, config, refine_field=sloped(field), rng=rng())
@@ -154,7 +156,7 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
 
 
 def test_a_field_without_a_surface_is_a_failed_record():
-    config = Reconstruct(resolution0=8, upsampling_steps=1, threshold=0.5)
+    config = ReconstructConfig(resolution0=8, upsampling_steps=1, threshold=0.5)
     result = reconstruct(lambda p: np.full(len(p), -4, np.float32), config, rng=rng())
     assert result.status == "failed"
     assert "nowhere above 0.5" in result.reason
@@ -163,8 +165,10 @@ def test_a_field_without_a_surface_is_a_failed_record():
 
 def test_the_validation_threshold_needs_a_checkpoint():
     with pytest.raises(ConfigError, match="checkpoint"):
-        reconstruct(ball(0.3), Reconstruct(threshold="validation"), rng=rng())
-    result = reconstruct(ball(0.3), Reconstruct(resolution0=16, upsampling_steps=0), threshold=0.5, rng=rng())
+        reconstruct(ball(0.3), ReconstructConfig(threshold="validation"), rng=rng())
+    result = reconstruct(
+        ball(0.3), ReconstructConfig(resolution0=16, upsampling_steps=0), threshold=0.5, rng=rng()
+    )
     assert result.status == "ok"
 
 
@@ -229,7 +233,7 @@ def test_a_folder_appears_whole_or_stays_as_it_was(tmp_path: Path):
 # Networks
 
 
-MODEL = Model(decoder="fc", hidden=32, c_dim=8, blocks=1)
+MODEL = ModelConfig(decoder="fc", hidden=32, c_dim=8, blocks=1)
 TRAIN = {"image_size": 32}
 
 
@@ -278,7 +282,9 @@ def shard_file(path: Path, names: list[str]) -> Path:
     return path
 
 
-SMALL = Reconstruct(resolution0=16, upsampling_steps=1, max_faces=500, refine_steps=3, accelerator="cpu")
+SMALL = ReconstructConfig(
+    resolution0=16, upsampling_steps=1, max_faces=500, refine_steps=3, accelerator="cpu"
+)
 AS_EXTRACTED = SMALL.model_copy(update={"max_faces": 0, "refine_steps": 0})
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import DependencyError
 from occnet_lib.geometry.cameras import choy_cameras, intrinsics, look_at_origin
 from occnet_lib.rendering import pyrender_backend, raycast
@@ -28,8 +28,8 @@ def renderer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def config(renderer: str, **values: Any) -> Views:
-    return Views.model_validate({"renderer": renderer, "image_size": 64, "supersampling": 2} | values)
+def config(renderer: str, **values: Any) -> ViewsConfig:
+    return ViewsConfig.model_validate({"renderer": renderer, "image_size": 64, "supersampling": 2} | values)
 
 
 def box(low: Any, high: Any, color: Any = None) -> Mesh:
@@ -62,7 +62,7 @@ def sphere(radius: float) -> Mesh:
 
 
 def from_front(
-    mesh: Mesh, config: Views, distance: float = 2.0, focal: float = 137.0
+    mesh: Mesh, config: ViewsConfig, distance: float = 2.0, focal: float = 137.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """One image from +z."""
     camera_mat = intrinsics(config.image_size, focal)[None]
@@ -194,9 +194,9 @@ def test_renderers_agree() -> None:
     for _ in range(3):
         lows = rng.uniform(-0.4, 0.2, (6, 3))
         mesh = join(*(box(low, low + rng.uniform(0.01, 0.3, 3), rng.random(3)) for low in lows), sphere(0.2))
-        cameras = choy_cameras(4, rng, Views())
-        one, mask, *_ = render_views(mesh, *cameras, Views(renderer="pyrender"))
-        two, other, *_ = render_views(mesh, *cameras, Views(renderer="raycast"))
+        cameras = choy_cameras(4, rng, ViewsConfig())
+        one, mask, *_ = render_views(mesh, *cameras, ViewsConfig(renderer="pyrender"))
+        two, other, *_ = render_views(mesh, *cameras, ViewsConfig(renderer="raycast"))
         for a, b in zip(mask > 0.5, other > 0.5, strict=True):
             assert (a & b).sum() / (a | b).sum() >= 0.99
         assert np.abs(one.astype(int) - two).mean() < 0.5
@@ -357,6 +357,6 @@ def test_platforms_give_exact_ids(platform: str, tmp_path: Path, project: Path) 
     ids = np.load(tmp_path / "ids.npy")
     rng = np.random.default_rng(0)
     mesh = Mesh(rng.uniform(-0.4, 0.4, (90, 3)), np.arange(90, dtype=np.int32).reshape(30, 3))
-    cameras = choy_cameras(3, rng, Views(image_size=96))
+    cameras = choy_cameras(3, rng, ViewsConfig(image_size=96))
     want = np.stack(list(raycast.face_ids(mesh, *cameras, 96)))
     assert (ids == want).mean() > 0.998

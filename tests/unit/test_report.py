@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from occnet_lib.config import Config, Model, Report
+from occnet_lib.config import Config, ModelConfig, ReportConfig
 from occnet_lib.report import data, examples, html, metrics, plots, published, write_report
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
@@ -24,7 +24,7 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from tests.demo_results import IMAGE_SIZE, write_results
 
-CONFIG = Config(models={"onet": Model(), "small": Model(hidden=128, c_dim=128, decoder="fc")})
+CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, c_dim=128, decoder="fc")})
 SECTIONS = (
     "results",
     "examples",
@@ -332,7 +332,7 @@ class TestHostileNames:
             )
         rows = [dict(row) | {"category": evil} for row in read_rows(copy / "analyse" / "statistics.csv")]
         write_rows(copy / "analyse" / "statistics.csv", rows)
-        page = rebuilt(copy, CONFIG.model_copy(update={"report": Report(title=evil)}))
+        page = rebuilt(copy, CONFIG.model_copy(update={"report": ReportConfig(title=evil)}))
         assert sum(tag == "script" for tag in re.findall(r"<(\w+)", build(Results(copy, CONFIG)))) == 1
         assert evil in page.text["data"]
         assert evil in page.text["failures"]
@@ -404,7 +404,7 @@ class TestExamples:
         assert examples._evenly(ranked, 1) == ["4"]
         assert examples._evenly(ranked, 2) == ["2", "6"]
         assert examples._evenly(ranked[:1], 5) == ["0"]
-        config = CONFIG.model_copy(update={"report": Report(examples=1)})
+        config = CONFIG.model_copy(update={"report": ReportConfig(examples=1)})
         chosen = examples.choose(Results(results, config))
         rows = {
             f"{r['category']}/{r['id']}": float(r["iou"])
@@ -468,7 +468,7 @@ class TestNumbers:
         assert metrics._share(None, 0, 1, True) is None
 
     def test_switches_tell_networks_apart(self, copy, quick) -> None:
-        turned = Model(frame="camera", image="silhouette", positional_encoding=4)
+        turned = ModelConfig(frame="camera", image="silhouette", positional_encoding=4)
         said = rebuilt(copy, Config(models={"onet": turned, "small": CONFIG.models["small"]})).text[
             "training"
         ]

@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from occnet_lib import cli
-from occnet_lib.config import Config, Samples
+from occnet_lib.config import Config, SamplesConfig
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.occupancy import contains, signed_distance
 from occnet_lib.geometry.sharp_edges import curvature_weights, edges_between_faces, sharp_edges
@@ -78,7 +78,7 @@ def test_signs_are_those_of_the_winding_number() -> None:
 
 
 def test_sets_have_their_sizes_types_and_meanings() -> None:
-    config = Samples(**ALL, precision="float16", near_sigma=(0.01, 0.05), padding=0.2)
+    config = SamplesConfig(**ALL, precision="float16", near_sigma=(0.01, 0.05), padding=0.2)
     drawn = stage.run(closed(BOX), config, np.random.default_rng(0))
     assert {name: len(values.points) for name, values in drawn.sets.items()} == ALL
     for name, values in drawn.sets.items():
@@ -102,7 +102,7 @@ def test_sets_have_their_sizes_types_and_meanings() -> None:
 
 def test_a_set_more_changes_no_other_and_the_seed_decides() -> None:
     def run(seed: int, **counts: int) -> dict[str, PointSet]:
-        return stage.run(closed(BOX), Samples(**counts), np.random.default_rng(seed)).sets
+        return stage.run(closed(BOX), SamplesConfig(**counts), np.random.default_rng(seed)).sets
 
     alone = run(0, surface=50)["surface"]
     np.testing.assert_array_equal(alone.points, run(0, **{**ALL, "surface": 50})["surface"].points)
@@ -110,7 +110,7 @@ def test_a_set_more_changes_no_other_and_the_seed_decides() -> None:
 
 
 def test_truncation_bounds_distances() -> None:
-    config = Samples(uniform=500, truncation=0.05)
+    config = SamplesConfig(uniform=500, truncation=0.05)
     distance = stage.run(closed(BOX), config, np.random.default_rng(0)).sets["uniform"].distance
     assert distance is not None
     assert distance.min() == np.float32(-0.05)
@@ -131,7 +131,9 @@ def test_sharp_edges_of_fused_meshes_have_the_length_of_the_solid_s(turn: bool) 
     want = 2 * 2 * np.pi * 0.3 / made.scale
     assert edges.length.sum() == pytest.approx(want, rel=0.05)
     # Points on them lie on the two rims.
-    drawn = stage.run(made, Samples(sharp=500, sharp_scale=0.008), np.random.default_rng(0)).sets["sharp"]
+    drawn = stage.run(made, SamplesConfig(sharp=500, sharp_scale=0.008), np.random.default_rng(0)).sets[
+        "sharp"
+    ]
     points = drawn.points.astype(np.float64) * made.scale + made.loc
     if turn:
         points = points @ rotation(3)
@@ -140,7 +142,7 @@ def test_sharp_edges_of_fused_meshes_have_the_length_of_the_solid_s(turn: bool) 
 
 
 def test_a_smooth_mesh_has_no_sharp_edges_and_that_is_no_error() -> None:
-    drawn = stage.run(closed(SPHERE), Samples(sharp=100, sharp_near=50), np.random.default_rng(0))
+    drawn = stage.run(closed(SPHERE), SamplesConfig(sharp=100, sharp_near=50), np.random.default_rng(0))
     assert drawn.audit["sharp_length"] == 0
     np.testing.assert_allclose(np.linalg.norm(drawn.sets["sharp"].points, axis=1), 0.5, atol=1e-3)
 
@@ -168,10 +170,10 @@ def test_farthest_points_are_spread_and_in_order() -> None:
         distance = np.linalg.norm(points[:, None].astype(float) - points[None], axis=2)
         return float(distance[~np.eye(len(points), dtype=bool)].min())
 
-    spread = stage.run(closed(BOX), Samples(surface=200, farthest=8), np.random.default_rng(0)).sets[
+    spread = stage.run(closed(BOX), SamplesConfig(surface=200, farthest=8), np.random.default_rng(0)).sets[
         "surface"
     ]
-    random = stage.run(closed(BOX), Samples(surface=200), np.random.default_rng(0)).sets["surface"]
+    random = stage.run(closed(BOX), SamplesConfig(surface=200), np.random.default_rng(0)).sets["surface"]
     assert smallest_gap(spread.points) > 5 * smallest_gap(random.points)
     assert smallest_gap(spread.points[:20]) > 2 * smallest_gap(spread.points)
 
@@ -181,7 +183,7 @@ def test_farthest_points_are_spread_and_in_order() -> None:
 )
 def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Samples(**wrong)
+        SamplesConfig(**wrong)
 
 
 def test_the_pipeline_makes_packs_and_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +227,7 @@ def packs(tmp_path: Path) -> list[Path]:
         for seed in (2 * number, 2 * number + 1):
             name, mesh, points, views = records(seed, near=80, views=16)
             box = closed(BOX)
-            drawn = stage.run(box, Samples(**ALL), np.random.default_rng(seed))
+            drawn = stage.run(box, SamplesConfig(**ALL), np.random.default_rng(seed))
             shapes.append(PackedShape.of(name, mesh, points, views, drawn))
         files.append(tmp_path / f"{split}-000.h5")
         write_shard(files[-1], shapes, f"{split}-000", split)

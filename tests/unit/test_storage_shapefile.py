@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from occnet_lib.config import Points
+from occnet_lib.config import PointsConfig
 from occnet_lib.errors import DataError
 from occnet_lib.stages import points
 from occnet_lib.storage import hdf5, shape_file
@@ -243,7 +243,7 @@ def test_size_of_a_full_shape(tmp_path: Path) -> None:
     mesh = revolved([(0.4 + 0.1 * np.cos(a), 0.1 * np.sin(a)) for a in turn], 100, ring=True)
     assert len(mesh.faces) == 20_000
     closed = Watertight(mesh, np.zeros(3), 1.0)
-    samples = points.run(closed, Points(), rng)
+    samples = points.run(closed, PointsConfig(), rng)
     v, u = np.mgrid[:137, :137]
     blobs = [np.hypot(u - 68, v - 68 - shift) < 40 for shift in range(24)]
     shades = np.stack([np.where(blob, 90 + (u + v) // 3 % 100, 255) for blob in blobs]).astype(np.uint8)

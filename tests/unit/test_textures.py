@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.geometry.cameras import choy_cameras, intrinsics, look_at_origin
 from occnet_lib.geometry.colors import linear_to_srgb, srgb_to_linear
 from occnet_lib.geometry.normalise import unit_cube
@@ -46,7 +46,7 @@ def square(*textures: Texture, uv_from: float = 0.0, uv_to: float = 1.0, colors:
 def image_of(
     mesh: Mesh, place: Any = FRONT, renderer: str = "raycast", size: int = SIZE
 ) -> NDArray[np.int64]:
-    settings = Views(renderer=renderer, image_size=size, supersampling=SAMPLES)
+    settings = ViewsConfig(renderer=renderer, image_size=size, supersampling=SAMPLES)
     images, *_ = render_views(mesh, intrinsics(size, 149.84375)[None], look_at_origin(place), settings)
     return images[0].astype(int)
 
@@ -200,11 +200,13 @@ def test_faces_without_area_and_coordinates_that_are_not_finite() -> None:
 
 
 def test_both_renderers_give_the_same_colors() -> None:
-    if not pyrender_backend.available(2 * Views().image_size):
+    if not pyrender_backend.available(2 * ViewsConfig().image_size):
         pytest.skip("no OpenGL: neither EGL nor OSMesa works")
     mesh = framed_box()
-    cameras = choy_cameras(6, np.random.default_rng(0), Views())
-    one, two = (render_views(mesh, *cameras, Views(renderer=name))[0] for name in ("pyrender", "raycast"))
+    cameras = choy_cameras(6, np.random.default_rng(0), ViewsConfig())
+    one, two = (
+        render_views(mesh, *cameras, ViewsConfig(renderer=name))[0] for name in ("pyrender", "raycast")
+    )
     assert np.abs(one.astype(int) - two).mean() < 0.3
 
 
@@ -234,7 +236,7 @@ def test_a_screen_with_a_dark_frame_is_bright_in_every_view(tmp_path: Path) -> N
         lines.append("f " + " ".join(f"{v}/{3 * number + k + 1}" for k, v in enumerate(corners)))
     (tmp_path / "model.obj").write_text("\n".join(lines) + "\n")
     unit, _, _ = unit_cube(load_mesh(tmp_path / "model.obj"))
-    images = views.run(unit, Views(renderer="raycast", image_size=64), np.random.default_rng(0)).images
+    images = views.run(unit, ViewsConfig(renderer="raycast", image_size=64), np.random.default_rng(0)).images
     red, green, blue = np.moveaxis(images.astype(int), -1, 0)
     orange = (red > 90) & (red > 1.4 * green) & (green > 2 * blue)
     seen = (images < 250).any(axis=-1)

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, Images, Model, Train
+from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks import gpus
@@ -42,8 +42,8 @@ from occnet_lib.training.validation import validate
 from .training_shapes import make_shard
 
 ROOT = Path(__file__).parents[2]
-MODEL = Model(hidden=16, c_dim=8, blocks=1)
-TRAIN = Train(
+MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1)
+TRAIN = TrainConfig(
     steps=8,
     batch_size=4,
     points=64,
@@ -353,7 +353,7 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
 def test_what_is_auto_is_decided_by_the_device(device, threads, said, workers, compiled, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(options, "_lacking_to_compile", lambda: "")
-    train, decided = Train(**said), {"workers": workers, "compile": compiled}
+    train, decided = TrainConfig(**said), {"workers": workers, "compile": compiled}
     assert options.settled(train, device) == train.model_copy(update=decided)
 
 
@@ -367,7 +367,7 @@ def test_what_cannot_be_compiled_trains_as_it_is(lacking, monkeypatch, caplog, t
     monkeypatch.delenv("CC", raising=False)
     if lacking != "no headers":
         (tmp_path / "Python.h").touch()
-    assert options.settled(Train(steps=10_000), "cuda").compile is not bool(lacking)
+    assert options.settled(TrainConfig(steps=10_000), "cuda").compile is not bool(lacking)
     assert lacking in caplog.text
     assert ("cannot be compiled" in caplog.text) == bool(lacking)
 
@@ -527,7 +527,7 @@ def test_what_cannot_be_trained_is_a_one_line_error(pack, tmp_path):
 
 def test_a_network_learns_shapes_by_heart(tmp_path):
     shard = make_shard(tmp_path / "train-0.h5", 2, points=512, views=2)
-    model = Model(hidden=64, c_dim=16, blocks=2)
+    model = ModelConfig(hidden=64, c_dim=16, blocks=2)
     section = TRAIN.model_copy(
         update={
             **{"steps": 200, "points": 512, "image_size": 64, "learning_rate": 2e-3, "gradient_clip": 0.0},
@@ -544,7 +544,7 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_trains(preset, pack, tmp_path):
     config = Config(
-        models={"m": Model(preset=preset, pretrained=False)},
+        models={"m": ModelConfig(preset=preset, pretrained=False)},
         train=TRAIN.model_copy(update={"steps": 2, "checkpoint_every": 2, "validate_every": 2}),
     )
     train(config, "m", *pack, tmp_path)
@@ -563,7 +563,7 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
     torch.manual_seed(seeds.entropy(0, "train") % 2**63)
     module = OccupancyModule(MODEL, section, shapes.names)
     optimizer = module.configure_optimizers()["optimizer"]
-    items, order = TrainingItems(shapes, section, 0, Images()), BatchOrder(len(shapes), 2, 0)
+    items, order = TrainingItems(shapes, section, 0, ImagesConfig()), BatchOrder(len(shapes), 2, 0)
     order.processes, losses = 2, []
     for step in range(3):
         optimizer.zero_grad()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from occnet_lib.config import Views as ViewsConfig
+from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry import cluster
 from occnet_lib.geometry.cameras import project

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occnet_lib.config import Watertight as Config
+from occnet_lib.config import WatertightConfig as Config
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains, surface_distance

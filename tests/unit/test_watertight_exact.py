@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from occnet_lib.config import Watertight as Config
+from occnet_lib.config import WatertightConfig as Config
 from occnet_lib.geometry.exact import solid_of
 from occnet_lib.geometry.intersections import self_intersecting
 from occnet_lib.geometry.normalise import unit_cube

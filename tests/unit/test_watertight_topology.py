@@ -9,8 +9,8 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from occnet_lib.config import Audit
-from occnet_lib.config import Watertight as Config
+from occnet_lib.config import AuditConfig
+from occnet_lib.config import WatertightConfig as Config
 from occnet_lib.geometry import visibility
 from occnet_lib.geometry.band import cut_edges, distance_band
 from occnet_lib.geometry.basins import OUTSIDE, find_basins
@@ -128,7 +128,7 @@ def test_gaps_close_alike_at_any_resolution(resolution: int) -> None:
     for result in (closed, opened):
         assert soundness(result.mesh).closed
         assert result.audit["ragged"] == 0.0
-        assert judge({"watertight": result.audit}, Audit()) == ("ok", "")
+        assert judge({"watertight": result.audit}, AuditConfig()) == ("ok", "")
 
 
 def test_a_slot_is_open_however_narrow() -> None:
@@ -177,18 +177,18 @@ def test_cavities_are_open_or_solid(name: str, solid: Solid, least: float) -> No
     assert overlap(turned, result) >= least
     assert result.audit["ragged"] == 0.0
     assert result.audit["self_intersecting"] == 0
-    assert judge({"watertight": result.audit}, Audit()) == ("ok", "")
+    assert judge({"watertight": result.audit}, AuditConfig()) == ("ok", "")
 
 
 def test_carving_into_a_deep_cup_is_ragged_and_fails() -> None:
     solid = deep_cup(6, wall=0.2).rotated(rotation(1))
     carved = close(solid.mesh, COARSE.model_copy(update={"method": "carving"}))
-    status, reason = judge({"watertight": carved.audit}, Audit())
+    status, reason = judge({"watertight": carved.audit}, AuditConfig())
     assert status == "failed"
     assert "far from the input, above audit.ragged 0.01" in reason
     assert overlap(solid, carved) < 0.8
     flooded = close(solid.mesh)
-    assert judge({"watertight": flooded.audit}, Audit()) == ("ok", "")
+    assert judge({"watertight": flooded.audit}, AuditConfig()) == ("ok", "")
     assert overlap(solid, flooded) > 0.98
 
 

@@ -111,10 +111,10 @@ def make_checkout(path: Path, project: Path, **overlay) -> Checkout:
 
 def write_meshes(folder: Path, per_category: int = 6) -> None:
     """Raw meshes of two categories, and one file that is none."""
-    from occnet_lib.config import Demo
+    from occnet_lib.config import DemoConfig
     from occnet_lib.demo import write
 
-    write(folder, Demo(categories=["chair", "lamp"], shapes_per_category=per_category), seed=1)
+    write(folder, DemoConfig(categories=["chair", "lamp"], shapes_per_category=per_category), seed=1)
     (folder / "chair" / "broken").mkdir()
     (folder / "chair" / "broken" / "model.obj").write_text("v 0 0 0\nv 1 0 0\nf 1 2 99\n")
 
