@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.gltf_files import CUBE, CUBE_FACES, GltfFile, encoded
-from tests.step_files import step_file
+from tests.support.gltf_files import CUBE, CUBE_FACES, GltfFile, encoded
+from tests.support.step_files import step_file
 
 Files = dict[str, bytes]  # by name, the mesh file first
 

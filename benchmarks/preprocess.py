@@ -74,7 +74,7 @@ def main() -> None:
 def meshes(folder: Path, limit: int | None, place: Path) -> list[Path]:
     """Files of the manifest, evenly spaced where they are limited; without a folder three solids."""
     if not folder.is_dir():
-        from tests import geometry_solids as solids
+        from tests.support import geometry_solids as solids
 
         print(f"no meshes at {folder}: some solids instead")
         paths = [place / f"{make.__name__}.obj" for make in (solids.chair, solids.torus, solids.cup)]

@@ -36,7 +36,7 @@ from occnet_lib.types import Mesh
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import geometry_solids as solids
+from tests.support import geometry_solids as solids
 
 # Step and where it is called from: the name in that module is wrapped by a clock.
 STEPS = {

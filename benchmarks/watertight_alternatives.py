@@ -37,7 +37,7 @@ from occnet_lib.config import ViewsConfig, WatertightConfig
 from occnet_lib.geometry import occupancy
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.types import Mesh
-from tests import geometry_solids as solids
+from tests.support import geometry_solids as solids
 
 LIMIT = 300  # CPU seconds a mesh
 POINTS = 20_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from . import cluster
+from tests.support import cluster
 
 
 @pytest.fixture(scope="session")

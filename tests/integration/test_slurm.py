@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.checkout import TINY, Checkout, make_checkout, write_meshes
+from tests.support.checkout import TINY, Checkout, make_checkout, write_meshes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow, pytest.mark.slow]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .checkout import Checkout, make_checkout, write_meshes
+from tests.support.checkout import Checkout, make_checkout, write_meshes
 
 
 @pytest.fixture(scope="session")

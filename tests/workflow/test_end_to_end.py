@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from occnet_lib.config import merge
-
-from .checkout import contents, make_checkout, rows, write_meshes
+from tests.support.checkout import contents, make_checkout, rows, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

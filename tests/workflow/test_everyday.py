@@ -11,7 +11,7 @@ import pytest
 import yaml
 import yte
 
-from .checkout import contents, make_checkout, write_meshes
+from tests.support.checkout import contents, make_checkout, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from .checkout import Checkout, contents, make_checkout, rows, write_meshes
+from tests.support.checkout import Checkout, contents, make_checkout, rows, write_meshes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -8,9 +8,8 @@ import pytest
 from occnet_lib.interop.conversion import export_packs
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows
-from tests.unit.training_shapes import make_shard
-
-from .checkout import make_checkout
+from tests.support.checkout import make_checkout
+from tests.support.training_shapes import make_shard
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from occnet_lib.config import merge
-
-from .checkout import TINY, make_checkout
+from tests.support.checkout import TINY, make_checkout
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

@@ -1,0 +1,549 @@
+"""The report: whole from whole results, a sentence for what is missing, and nothing that breaks the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from occnet_lib.config import Config, ModelConfig, ReportConfig
+from occnet_lib.report import data, examples, html, metrics, plots, published, write_report
+from occnet_lib.report import page as page_module
+from occnet_lib.report.page import build
+from occnet_lib.report.results import Results, number, shown
+from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.tables import read_rows, write_rows
+from tests.support.demo_results import IMAGE_SIZE, write_results
+
+CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, c_dim=128, decoder="fc")})
+SECTIONS = (
+    "results",
+    "examples",
+    "training",
+    "embedding",
+    "data",
+    "projections",
+    "preprocessing",
+    "failures",
+    "run",
+)
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """A page taken apart; every element must be closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: dict[str, str] = {}
+        self.section = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "section":
+            self.section = ""
+
+    def handle_data(self, data):
+        self.text[self.section] = self.text.get(self.section, "") + data + " "
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run") / "results"
+    write_results(root, CONFIG)
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(results: Path) -> Page:
+    return Page(build(Results(results, CONFIG)))
+
+
+@pytest.fixture
+def copy(results: Path, tmp_path: Path) -> Path:
+    shutil.copytree(results, tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose pictures are not drawn, for tests that look at words."""
+    monkeypatch.setattr(examples, "pictures", lambda *_: [b"", b""])
+    monkeypatch.setattr(plots, "_png", lambda _: b"")
+
+
+def rebuilt(root: Path, config: Config = CONFIG) -> Page:
+    return Page(build(Results(root, config)))
+
+
+class TestWholePage:
+    def test_one_file_without_network(self, results, tmp_path) -> None:
+        out = tmp_path / "deep" / "report.html"
+        write_report(results, CONFIG, out)
+        assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+        text = out.read_text(encoding="utf-8")
+        page = Page(text)
+        assert page.values("src"), "figures are inside"
+        assert all(value.startswith("data:image/") for value in page.values("src"))
+        assert all(value.startswith("#") for value in page.values("href"))
+        assert not re.search(r"https?://|@import|url\(", text)
+
+    def test_the_same_bytes_again(self, results) -> None:
+        assert build(Results(results, CONFIG)) == build(Results(results, CONFIG))
+
+    def test_every_section_has_its_content(self, page) -> None:
+        assert tuple(page.values("id")) == SECTIONS
+        for section in SECTIONS:
+            assert "There is no" not in page.text[section], section
+            assert "could not be made" not in page.text[section], section
+            assert "nan" not in page.text[section].lower().split()
+
+    def test_images_are_images_with_words_for_those_who_do_not_see_them(self, page) -> None:
+        for source in page.values("src"):
+            kind, data = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", source).groups()
+            with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+                assert image.format.lower() == kind
+        assert len(page.values("alt")) == len(page.values("src"))
+        assert all(page.values("alt"))
+
+    def test_numbers_are_those_of_the_tables(self, page, results) -> None:
+        for row in read_rows(results / "evaluate" / "models.csv"):
+            said = page.text["results"]
+            assert (
+                f"{float(row['iou']):.3f}  [{float(row['iou_low']):.3f}, {float(row['iou_high']):.3f}]"
+                in said
+            )
+            assert f"{float(row['chamfer_l1']):.4f} " in said
+            assert f"{10 * float(row['chamfer_l1']):.3f} " in said
+        for row in read_rows(results / "evaluate" / "classes.csv"):
+            assert f"{float(row['normal_consistency']):.3f} " in page.text["results"]
+        assert "unit cube" in page.text["results"]
+        assert "× 10" in page.text["results"]
+
+    def test_the_verdict_names_the_best_model_and_the_best_baseline(self, page, results) -> None:
+        rows = {row["model"]: row for row in read_rows(results / "evaluate" / "models.csv")}
+        lead = page.text[""]
+        assert "onet reconstructs 4 test shapes from one photo each at a mean IoU of" in lead
+        assert f"IoU of {float(rows['onet']['iou']):.3f} (95 % interval" in lead
+        assert f"nearest image, reaches {float(rows['baseline_nearest_image']['iou']):.3f}" in lead
+
+    def test_the_best_model_is_compared_with_the_others(self, page, results) -> None:
+        pairs = {
+            (row["model"], row["other"]): row for row in read_rows(results / "evaluate" / "differences.csv")
+        }
+        iou = float(pairs["onet", "baseline_nearest_image"]["iou"])
+        ends = f"{iou - 0.02:+.3f} to {iou + 0.02:+.3f}"
+        assert f"(difference {iou:+.3f}, 95 % interval {ends})" in page.text[""]
+        said = page.text["results"]
+        assert "onet against the others" in said
+        for other in ("small", "baseline_nearest_image"):
+            row = pairs["onet", other]
+            assert (
+                f"{float(row['iou']):+.3f}  [{float(row['iou_low']):+.3f}, {float(row['iou_high']):+.3f}]"
+                in said
+            )
+            assert f"{10 * float(row['chamfer_l1']):+.3f}  [" in said
+
+    def test_a_difference_is_bold_where_its_interval_leaves_out_0(self, copy, quick) -> None:
+        path = copy / "evaluate" / "differences.csv"
+        for low, high, bold in ((0.01, 0.2, True), (-0.2, -0.01, True), (-0.01, 0.2, False)):
+            ends = {"iou": "0.1234", "iou_low": low, "iou_high": high}
+            rows = [row | ends if row["model"] == "onet" else row for row in read_rows(path)]
+            write_rows(path, rows, list(rows[0]))
+            assert ('<td class="best">+0.123<small>' in build(Results(copy, CONFIG))) == bold
+        path.unlink()
+        page = rebuilt(copy)
+        assert "against the others" not in page.text["results"]
+        assert "difference" not in page.text[""]
+        for broken in ("a,b\n1,2\n", "model,other,iou,iou_low\nonet,baseline_nearest_image,.1,.2\n"):
+            path.write_text(broken)
+            page = rebuilt(copy)
+            assert "onet reconstructs 4 test shapes" in page.text[""]
+            assert "interval" not in page.text[""].partition("nearest image")[2]
+            assert "could not be made" not in page.text["results"]
+
+    def test_the_floor_is_shown_but_does_not_compete(self, copy, quick) -> None:
+        for name in ("models", "classes", "shapes"):
+            path = copy / "evaluate" / f"{name}.csv"
+            rows = [dict(row) for row in read_rows(path)]
+            perfect = {"model": "baseline_floor", "iou": 1.0, "chamfer_l1": 0.0004, "status": "ok"}
+            write_rows(path, rows + [row | perfect for row in rows if row["model"] == "onet"])
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "baseline_floor")
+        page = rebuilt(copy)
+        assert page.text["results"].count("floor: the true mesh") == 1
+        assert "Floor: the true mesh in place of a prediction" in page.text["results"]
+        assert "nearest image, reaches" in page.text[""]
+        assert "floor" not in page.text["examples"]
+        assert '<td class="best">0.0004' not in build(Results(copy, CONFIG))
+
+    def test_the_oracle_does_not_compete_either_and_views_are_in_the_same_table(self, copy, quick) -> None:
+        path = copy / "evaluate" / "models.csv"
+        rows = [dict(row) for row in read_rows(path)]
+        seen = {"iou_views": 0.4321, "iou_views_sd": 0.0567, "iou_photos": 0.3987, "iou_photos_sd": 0.0789}
+        rows = [row | (seen if row["model"] == "onet" else {}) for row in rows]
+        onet = next(row for row in rows if row["model"] == "onet")
+        oracle = onet | {"model": "baseline_oracle", "iou": 0.99}
+        retrieval = onet | {"model": "baseline_retrieval-onet", "iou": 0.01, "chamfer_l1_original": 0.0123}
+        write_rows(path, [*rows, oracle, retrieval])
+        said = rebuilt(copy).text["results"]
+        assert "0.432" in said
+        assert "± 0.057" in said
+        assert "IoU of photos" in said
+        assert "0.399" in said
+        assert "± 0.079" in said
+        assert "0.0123" in said
+        assert "baseline: retrieval by onet" in said
+        assert "what a perfect memory could reach" in said
+        assert "nearest image, reaches" in rebuilt(copy).text[""]
+        assert said.index("retrieval by onet") < said.index("baseline: oracle")
+
+    def test_failures_tell_reason_and_log(self, page) -> None:
+        said = page.text["failures"]
+        assert "chair/lost" in said
+        assert "no <faces> & nothing else" in said
+        assert "results/logs/preprocess/train-000.log" in said
+        assert "empty field" in said
+        assert "results/logs/reconstruct/small/test-000.log" in said
+
+    def test_run_and_preprocessing_count_shapes_and_time(self, page) -> None:
+        assert "9 of 2 categories: 3 train, 2 val, 4 test" in page.text["run"]
+        assert "7 ok, 1 warn, 1 failed" in page.text["run"]
+        words = page.text["run"].split()
+        assert words[words.index("preprocess") + 1 : words.index("preprocess") + 5] == [
+            "2",
+            "40",
+            "25",
+            "612",
+        ]
+        assert "torch 2.13" in page.text["run"]
+        assert "watertight surface error" in page.text["preprocessing"]
+        assert "closed 3 holes" in page.text["preprocessing"]
+        assert "seconds watertight" in page.text["preprocessing"]
+
+
+@pytest.mark.usefixtures("quick")
+class TestMissingParts:
+    def test_an_empty_folder_is_a_page_of_sentences(self, tmp_path, caplog) -> None:
+        page = rebuilt(tmp_path)
+        for section in ("results", "training", "embedding", "data", "projections", "preprocessing"):
+            assert "There " in page.text[section], section
+        assert "There are no examples" in page.text["examples"]
+        assert "Nothing has been evaluated yet" in page.text[""]
+        assert "no result files" in page.text["run"]
+        assert not caplog.records
+        assert page.values("src") == []
+
+    @pytest.mark.parametrize(
+        ("part", "section"),
+        [
+            ("evaluate", "results"),
+            ("evaluate/models.csv", "results"),
+            ("evaluate/classes.csv", "results"),
+            ("pack", "examples"),
+            ("train", "training"),
+            ("analyse", "data"),
+            ("analyse/statistics.csv", "data"),
+            ("analyse/projections", "projections"),
+            ("preprocess", "preprocessing"),
+            ("benchmarks", "run"),
+        ],
+    )
+    def test_each_part_may_be_missing_alone(self, copy, part, section, caplog) -> None:
+        path = copy / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        page = rebuilt(copy)
+        assert "There " in page.text[section]
+        assert not caplog.records
+        assert page.values("src"), "the other parts are still there"
+
+    def test_without_reconstructions_the_examples_are_photo_and_truth(self, copy) -> None:
+        shutil.rmtree(copy / "reconstruct")
+        said = rebuilt(copy).text["examples"]
+        assert "truth" in said
+        assert "small" not in said
+
+    def test_a_run_without_failures_says_so(self, copy) -> None:
+        for name in ("preprocess/shapes.csv", "evaluate/shapes.csv"):
+            rows = [row for row in read_rows(copy / name) if row["status"] != "failed"]
+            write_rows(copy / name, rows)
+        assert "No shape failed." in rebuilt(copy).text["failures"]
+
+    @pytest.mark.parametrize(
+        ("part", "section"),
+        [
+            ("evaluate/models.csv", "results"),
+            ("analyse/statistics.csv", "data"),
+            ("preprocess/shapes.csv", "preprocessing"),
+            ("train/onet/metrics.csv", "training"),
+            ("train/onet/options.json", "training"),
+            ("pack/test-000.h5", "examples"),
+            ("reconstruct/onet/test-000/car/car_0002.ply", "examples"),
+        ],
+    )
+    @pytest.mark.parametrize("content", [b"\xff\xfe\x00 no text", b"a,b\n1,2,3\n", b""])
+    def test_broken_files_do_not_break_the_page(self, copy, part, section, content) -> None:
+        (copy / part).write_bytes(content)
+        page = rebuilt(copy)
+        assert set(SECTIONS) <= set(page.values("id"))
+        assert page.text[section].strip()
+
+    def test_examples_need_no_metrics(self, copy) -> None:
+        (copy / "evaluate" / "models.csv").write_text("a,b\n1,2,3\n")
+        assert "could not be made" not in rebuilt(copy).text["examples"]
+
+
+@pytest.mark.usefixtures("quick")
+class TestHostileNames:
+    def test_everything_is_escaped(self, copy) -> None:
+        evil = "<script>alert(1)</script>\"'&"
+        for name in (
+            "preprocess/shapes.csv",
+            "evaluate/shapes.csv",
+            "evaluate/models.csv",
+            "evaluate/classes.csv",
+        ):
+            rows = [dict(row) for row in read_rows(copy / name)]
+            write_rows(
+                copy / name, [row | {k: evil for k in ("reason", "stage") if k in row} for row in rows]
+            )
+        rows = [dict(row) | {"category": evil} for row in read_rows(copy / "analyse" / "statistics.csv")]
+        write_rows(copy / "analyse" / "statistics.csv", rows)
+        page = rebuilt(copy, CONFIG.model_copy(update={"report": ReportConfig(title=evil)}))
+        assert sum(tag == "script" for tag in re.findall(r"<(\w+)", build(Results(copy, CONFIG)))) == 1
+        assert evil in page.text["data"]
+        assert evil in page.text["failures"]
+        assert evil in page.text[""]
+
+    def test_tag_escapes_children_and_attributes(self) -> None:
+        made = html.tag("p", "<b>", html.Html("<i>x</i>"), None, title='"<>', data_x=1, class_=None)
+        assert made == '<p title="&quot;&lt;&gt;" data-x="1">&lt;b&gt;<i>x</i>–</p>'
+
+    def test_cells_are_not_wrapped_twice(self) -> None:
+        made = html.table(("a",), [(html.cell("<", strong=True),), ("<td",)], last=(3,))
+        assert made.count("<td") == 3
+        assert '<td class="best">&lt;</td>' in made
+        assert "<td>&lt;td</td>" in made
+        assert '<tr class="mean"><td>3</td></tr>' in made
+
+
+@pytest.mark.usefixtures("quick")
+class TestPublishedNumbers:
+    def rename(self, root: Path, names: dict[str, str]) -> Page:
+        for name in ("classes.csv", "shapes.csv"):
+            rows = [dict(row) for row in read_rows(root / "evaluate" / name)]
+            write_rows(root / "evaluate" / name, [row | {"category": names[row["category"]]} for row in rows])
+        return rebuilt(root)
+
+    def test_only_beside_shapenets_synsets(self, page, copy) -> None:
+        assert "Published numbers" not in page.text["results"]
+        said = self.rename(copy, {"car": "02958343", "chair": "03001627"}).text["results"]
+        assert "Published numbers, for reference only" in said
+        assert "0.737" in said
+        assert "0.206" in said
+        assert "0.840" not in said, "neither other classes nor the mean of all 13"
+        assert "car (02958343)" in said
+
+    def test_not_beside_a_mixture(self, copy) -> None:
+        said = self.rename(copy, {"car": "02958343", "chair": "my chairs"}).text["results"]
+        assert "Published numbers" not in said
+
+    def test_means_are_those_of_the_rows(self) -> None:
+        for column in (0, 1):
+            rows = np.array([row[2 + column] for row in published.ROWS])
+            np.testing.assert_allclose(rows.mean(0), published.MEAN[column], atol=0.0011)
+        assert len(published.NAMES) == len(published.ROWS) == 13
+
+
+class TestExamples:
+    def test_the_truth_seen_by_the_photos_camera_covers_the_photos_silhouette(self, results) -> None:
+        shard = Shard(results / "pack" / "test-000.h5")
+        for i in range(len(shard)):
+            first, turned = examples.pictures(shard.mesh(i), shard.camera(i, 0), (0.3, 0.3, 0.3))
+            silhouettes = [self.silhouette(data) for data in (first, turned)]
+            photo = (shard.image(i, 0) < 250).any(-1)
+            agree = [(photo & s).sum() / (photo | s).sum() for s in silhouettes]
+            assert agree[0] > 0.8
+            assert agree[1] < agree[0]
+
+    def silhouette(self, data: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("L").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)) < 225
+
+    def test_meshes_of_an_earlier_configuration_are_not_shown(self, copy, quick) -> None:
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "given_up")
+        assert "given_up" not in rebuilt(copy).text["examples"]
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "baseline_class_mean")
+        assert "class mean" in rebuilt(copy).text["examples"]
+
+    def test_shapes_are_taken_at_even_quantiles_of_the_ranking(self, results) -> None:
+        ranked = [str(i) for i in range(8)]
+        assert examples._evenly(ranked, 1) == ["4"]
+        assert examples._evenly(ranked, 2) == ["2", "6"]
+        assert examples._evenly(ranked[:1], 5) == ["0"]
+        config = CONFIG.model_copy(update={"report": ReportConfig(examples=1)})
+        chosen = examples.choose(Results(results, config))
+        rows = {
+            f"{r['category']}/{r['id']}": float(r["iou"])
+            for r in read_rows(results / "evaluate" / "shapes.csv")
+            if r["model"] == "onet"
+        }
+        for category in ("car", "chair"):
+            own = sorted((name for name in rows if name.startswith(category)), key=lambda name: rows[name])
+            assert chosen[category] == [own[1]]
+
+    def test_a_failed_shape_tells_why_it_has_no_mesh(self, page) -> None:
+        assert "no mesh: empty field" in page.text["examples"]
+
+    def test_every_model_and_both_angles_are_shown(self, page) -> None:
+        alts = page.values("alt")
+        assert alts.count("onet of car/car_0002") == 2
+        assert alts.count("baseline: nearest image of car/car_0002") == 2
+        assert alts.count("true mesh of car/car_0002") == 2
+        assert alts.count("photo of car/car_0002") == 1
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("cell", "value"),
+        [
+            ("0.5", 0.5),
+            ("-1e-3", -0.001),
+            ("", None),
+            ("nan", None),
+            ("inf", None),
+            ("x", None),
+            (None, None),
+        ],
+    )
+    def test_cells(self, cell, value) -> None:
+        assert number({"a": cell}, "a") == value
+        assert number({}, "a") is None
+
+    def test_shown(self) -> None:
+        assert shown(None) is None
+        assert shown(1234.5, 1) == "1,234.5"
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            (0.0, "0"),
+            (5010.0, "5,010"),
+            (5009.5, "5,010"),
+            (1.849, "1.85"),
+            (0.000351, "0.000351"),
+            (-0.5, "-0.500"),
+        ],
+    )
+    def test_three_significant_digits(self, value, said) -> None:
+        assert data._three_digits(value) == said
+
+    def test_worst_to_best_shading(self) -> None:
+        assert metrics._share(0.2, 0.2, 0.6, True) == 0
+        assert metrics._share(0.2, 0.2, 0.6, False) == 1
+        assert metrics._share(0.3, 0.3, 0.3, True) == 0.5
+        assert metrics._share(None, 0, 1, True) is None
+
+    def test_switches_tell_networks_apart(self, copy, quick) -> None:
+        turned = ModelConfig(frame="camera", image="silhouette", positional_encoding=4)
+        said = rebuilt(copy, Config(models={"onet": turned, "small": CONFIG.models["small"]})).text[
+            "training"
+        ]
+        assert "resnet18 + cbn, 256 wide, positional_encoding 4, frame camera, image silhouette" in said
+        assert "resnet18 + fc, 128 wide, c_dim 128" in said
+
+    def test_bold_is_the_best_by_the_metrics_direction(self, results) -> None:
+        text = build(Results(results, CONFIG))
+        rows = read_rows(results / "evaluate" / "models.csv")
+        lowest = min(float(row["chamfer_l1"]) for row in rows)
+        assert f'<td class="best">{lowest:.4f}<small>' in text
+        assert f'<td class="best">{10 * lowest:.3f}<small>' in text
+
+    def test_intervals_are_spoken_of_where_there_are_some(self, copy, quick) -> None:
+        page = rebuilt(copy)
+        assert "with 95 % bootstrap intervals" in page.text["results"]
+        assert "intervals of paired bootstrap samples" in page.text["results"]
+        for name in ("models", "differences"):
+            path = copy / "evaluate" / f"{name}.csv"
+            rows = [
+                {k: "" if k.endswith(("_low", "_high")) else v for k, v in row.items()}
+                for row in read_rows(path)
+            ]
+            write_rows(path, rows)
+        page = rebuilt(copy)
+        assert "without intervals (a class has a single test shape" in page.text["results"]
+        assert "onet against the others" in page.text["results"]
+        assert "paired" not in page.text["results"]
+        assert "interval" not in page.text[""]
+
+    def test_equal_rows_are_bold_together(self, copy, quick) -> None:
+        path = copy / "evaluate" / "models.csv"
+        rows = read_rows(path)
+        trained = [row for row in rows if not row["model"].startswith("baseline_")]
+        for row in trained[:2]:
+            row["iou"] = "0.9876"
+        write_rows(path, rows, list(rows[0]))
+        assert build(Results(copy, CONFIG)).count('<td class="best">0.988<small>') >= 2
+
+
+class TestPlots:
+    def test_thirteen_colours_are_different(self) -> None:
+        assert len(set(plots.colors(13))) == 13
+        assert len(set(plots.colors(3))) == 3
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            plots.curves({"Loss": {"a": {"train": ([1], [2]), "validation": ([1, 2], [2, 1])}}}, "step"),
+            plots.curves({str(i): {"a": {"train": (range(5000), range(5000))}} for i in range(3)}, "step"),
+            plots.intervals([("a", 0.5, 0.4, 0.6), ("b", 0.2, None, None)], "IoU"),
+            plots.distributions({"a": [0.1, 0.5], "b": [0.3]}, "IoU"),
+            plots.scatter({"a": [(0, 1)], "b": []}, "t-SNE"),
+        ],
+        ids=["curves", "many", "intervals", "distributions", "scatter"],
+    )
+    def test_a_picture_with_something_on_it(self, data) -> None:
+        with Image.open(io.BytesIO(data)) as image:
+            assert len(np.unique(np.asarray(image.convert("L")))) > 10
+            assert image.size[0] > 500
+
+    @pytest.mark.usefixtures("quick")
+    def test_options_without_versions_or_parameters(self, copy) -> None:
+        (copy / "train" / "onet" / "options.json").write_text(json.dumps(["no object"]))
+        (copy / "train" / "small" / "options.json").unlink()
+        page = rebuilt(copy)
+        assert "0.541" in page.text["training"]
+        assert "occnet" in page.text["run"]
+
+
+def test_costs_follow_the_path_of_the_data(tmp_path) -> None:
+    for stage in ("later", "evaluate", "index", "import", "train"):
+        (tmp_path / "benchmarks" / stage).mkdir(parents=True)
+        (tmp_path / "benchmarks" / stage / "a.tsv").write_text("s\tcpu_time\tmax_rss\n1\t2\t3\n")
+    found = page_module._costs(SimpleNamespace(root=tmp_path))
+    stages = ("import", "train", "index", "evaluate", "later")
+    places = [found.index(f">{stage}<") for stage in stages]
+    assert places == sorted(places)
