@@ -21,12 +21,8 @@ from occnet_lib.geometry.repair import soundness
 from occnet_lib.geometry.visibility import visible_fraction
 from occnet_lib.stages import watertight
 from occnet_lib.stages.audit import judge
-<<<<<<< HEAD:tests/unit/test_watertight_topology.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import (
-=======
 from tests.support.geometry_solids import (
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_basins.py
     Solid,
     box_mesh,
     cage,

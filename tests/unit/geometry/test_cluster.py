@@ -10,13 +10,8 @@ import pytest
 from occnet_lib.geometry.cluster import thin_out
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import surface_distance
-<<<<<<< HEAD:tests/unit/test_cluster.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import box_mesh, join, sphere
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import box_mesh, join, sphere
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_cluster.py
 
 
 def test_small_meshes_stay_as_they_are() -> None:

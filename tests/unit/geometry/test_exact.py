@@ -14,12 +14,8 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.stages import watertight
-<<<<<<< HEAD:tests/unit/test_watertight_exact.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import (
-=======
 from tests.support.geometry_solids import (
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_exact.py
     Solid,
     bored_block,
     box_mesh,

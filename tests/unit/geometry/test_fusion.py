@@ -14,13 +14,8 @@ from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.mean import OFFSET, TRUNCATION, mean_field
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.signs import NEAR, resolve_near
-<<<<<<< HEAD:tests/unit/test_geometry_fusion.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import Solid, bored_block, box_mesh, chair, rotation, shapenet_like, sphere
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import Solid, bored_block, box_mesh, chair, rotation, shapenet_like, sphere
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_fusion.py
 
 SIZE = 96
 VIEWS = 24

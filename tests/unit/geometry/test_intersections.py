@@ -10,13 +10,8 @@ from occnet_lib.geometry import untangle as untangling
 from occnet_lib.geometry.intersections import intersecting_pairs, self_intersecting
 from occnet_lib.geometry.repair import SAME_PLACE, merge_equal, place_numbers, separate, soundness
 from occnet_lib.geometry.untangle import part_vertices, untangle
-<<<<<<< HEAD:tests/unit/test_geometry_intersections.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import box_mesh, chair, join, rotation, sphere
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import box_mesh, chair, join, rotation, sphere
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_intersections.py
 
 VOXEL = 0.02
 

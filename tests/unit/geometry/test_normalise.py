@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import bounding_box, from_unit, to_source, to_unit, unit_cube
-<<<<<<< HEAD:tests/unit/test_geometry_normalise.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import box_mesh
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import box_mesh
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_normalise.py
 
 
 def test_a_box_fills_the_cube_along_its_longest_edge() -> None:

@@ -9,13 +9,8 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.sampling import face_normals, sample_surface
 from occnet_lib.geometry.voxels import solid_voxels, voxel_centres
-<<<<<<< HEAD:tests/unit/test_geometry_occupancy.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import bored_block, box_mesh, cup, rotation, sphere, torus
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import bored_block, box_mesh, cup, rotation, sphere, torus
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_occupancy.py
 
 
 @pytest.mark.parametrize("solid", [torus(), cup(), bored_block()], ids=["torus", "cup", "bored block"])

@@ -13,13 +13,8 @@ from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import repair, separate, signed_volume, soundness
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.simplify import simplify, simplify_within
-<<<<<<< HEAD:tests/unit/test_geometry_repair.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import bored_block, box_mesh, join, sphere, torus
-=======
-from occnet_lib.records import Mesh
 from tests.support.geometry_solids import bored_block, box_mesh, join, sphere, torus
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/geometry/test_repair.py
 
 
 def welded(mesh: Mesh) -> Mesh:

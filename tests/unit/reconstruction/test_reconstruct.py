@@ -37,14 +37,8 @@ from occnet_lib.storage.reconstructions import (
     write_ply,
     writing,
 )
-<<<<<<< HEAD:tests/unit/test_reconstruction.py
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
-
-from .torch_fields import between, sloped
-=======
-from occnet_lib.storage.shards import PackedShape, Shard, write_shard
 from tests.support.torch_fields import between, sloped
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/reconstruction/test_reconstruct.py
 
 
 def ball(radius: float, centre=(0, 0, 0)):

@@ -10,14 +10,8 @@ from occnet_lib.reconstruction import refine as module
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
 from occnet_lib.reconstruction.refine import refine
-<<<<<<< HEAD:tests/unit/test_refine.py
 from occnet_lib.types import Mesh
-
-from .torch_fields import sloped
-=======
-from occnet_lib.records import Mesh
 from tests.support.torch_fields import sloped
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/reconstruction/test_refine.py
 
 RADII = (0.4, 0.25, 0.32)
 

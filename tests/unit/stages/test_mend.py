@@ -14,12 +14,8 @@ from occnet_lib.stages import mend
 from occnet_lib.stages.shape import process
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.meshes import save_mesh
-<<<<<<< HEAD:tests/unit/test_mend.py
 from occnet_lib.types import ShapeKey
-from tests.unit.storage_shapes import OCTAHEDRON
-=======
 from tests.support.storage_shapes import OCTAHEDRON
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_mend.py
 
 KEYS = [ShapeKey("solid", name, f"solid/{name}.obj", "train", "train-000") for name in ("a", "b")]
 

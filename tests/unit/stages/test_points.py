@@ -9,12 +9,8 @@ from occnet_lib.config import PointsConfig as Config
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.voxels import surface_voxels, voxel_centres
 from occnet_lib.stages import points
-<<<<<<< HEAD:tests/unit/test_points.py
 from occnet_lib.types import Mesh, Watertight
-from tests.geometry_solids import Solid, bored_block, boxes, revolved, torus
-=======
 from tests.support.geometry_solids import Solid, bored_block, boxes, revolved, torus
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_points.py
 
 
 def samples(solid: Solid, config: Config | None = None, seed: int = 0) -> points.PointSamples:

@@ -25,22 +25,12 @@ from occnet_lib.stages import shape, watertight
 from occnet_lib.stages.pack import pack
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
-<<<<<<< HEAD:tests/unit/test_samples.py
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.types import Mesh, PointSet, Watertight
-from tests.geometry_solids import box_mesh, cup, rotation
-from tests.unit.storage_shapes import OCTAHEDRON, records
-from tests.unit.test_shard import config as small_config
-from tests.unit.test_shard import key
-=======
-from occnet_lib.storage.packing import PackedShape, write_shard
-from occnet_lib.storage.shards import Shard
-from occnet_lib.storage.vecset import export_samples
 from tests.support.geometry_solids import box_mesh, cup, rotation
 from tests.support.storage_shapes import OCTAHEDRON, records
 from tests.unit.stages.test_shard import config as small_config
 from tests.unit.stages.test_shard import key
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_samples.py
 
 ALL = {"uniform": 300, "near": 400, "surface": 200, "curved": 150, "sharp": 100, "sharp_near": 120}
 

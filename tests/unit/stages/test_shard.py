@@ -24,14 +24,9 @@ from occnet_lib.stages.shape import COLUMNS, process
 from occnet_lib.stages.shard import run_shard
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
-<<<<<<< HEAD:tests/unit/test_shard.py
 from occnet_lib.storage.packs import Shard
 from occnet_lib.types import ShapeKey
-from tests.unit.storage_shapes import OCTAHEDRON
-=======
-from occnet_lib.storage.shards import Shard
 from tests.support.storage_shapes import OCTAHEDRON
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_shard.py
 
 SMALL: dict[str, Any] = {
     "watertight": {"resolution": 32, "views": 20, "image_size": 64, "max_faces": 500},

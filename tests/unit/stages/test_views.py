@@ -19,14 +19,9 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.stages import views
 from occnet_lib.storage.meshes import load_mesh
-<<<<<<< HEAD:tests/unit/test_views.py
 from occnet_lib.types import Mesh, Views
-from tests.geometry_solids import sphere
-from tests.unit.storage_shapes import OCTAHEDRON
-=======
 from tests.support.geometry_solids import sphere
 from tests.support.storage_shapes import OCTAHEDRON
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_views.py
 
 STRETCHED = Mesh(OCTAHEDRON.vertices * [1.0, 0.6, 0.3], OCTAHEDRON.faces)
 

@@ -17,12 +17,8 @@ from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import soundness
 from occnet_lib.seeds import rng as seeded
 from occnet_lib.stages import watertight
-<<<<<<< HEAD:tests/unit/test_watertight.py
 from occnet_lib.types import Mesh
-from tests.geometry_solids import (
-=======
 from tests.support.geometry_solids import (
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/stages/test_watertight.py
     Solid,
     bored_block,
     box_mesh,

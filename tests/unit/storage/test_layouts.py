@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.errors import DataError
-<<<<<<< HEAD:tests/unit/test_layouts.py
 from occnet_lib.storage.dataset.catalogue import read_table, scan, write_table
 from occnet_lib.types import ShapeKey
-
-from .test_catalogue import config, names, touch
-=======
-from occnet_lib.records import ShapeKey
-from occnet_lib.storage.catalogue import read_table, scan, write_table
 from tests.unit.storage.test_catalogue import config, names, touch
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/test_layouts.py
 
 
 def splits(root: Path, **dataset: object) -> dict[str, str]:

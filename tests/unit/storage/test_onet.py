@@ -35,13 +35,8 @@ from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import read_status
 from occnet_lib.storage.tables import read_rows
-<<<<<<< HEAD:tests/unit/test_onet_layout.py
 from occnet_lib.types import ShapeKey
-
-from .storage_shapes import records
-=======
 from tests.support.storage_shapes import records
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/test_onet.py
 
 CONFIG = Config()
 

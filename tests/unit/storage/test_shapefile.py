@@ -17,20 +17,12 @@ from hypothesis import strategies as st
 from occnet_lib.config import PointsConfig
 from occnet_lib.errors import DataError
 from occnet_lib.stages import points
-<<<<<<< HEAD:tests/unit/test_storage_shapefile.py
 from occnet_lib.storage import hdf5, shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.storage.shape_file import ShapeRecord, StageEntry
 from occnet_lib.types import ShapeKey, Watertight
-from tests.geometry_solids import revolved
-from tests.unit.storage_shapes import records
-=======
-from occnet_lib.storage import hdf5, shapefile
-from occnet_lib.storage.packing import PackedShape, write_shard
-from occnet_lib.storage.shapefile import ShapeRecord, StageEntry
 from tests.support.geometry_solids import revolved
 from tests.support.storage_shapes import records
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/test_shapefile.py
 
 
 def write(path: Path, seed: int = 0, **values: int) -> tuple:

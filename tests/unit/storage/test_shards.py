@@ -16,18 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-<<<<<<< HEAD:tests/unit/test_storage_shards.py
 from occnet_lib.storage.packs import PackedShape, Shard, check, look, open_files, write_shard
 from occnet_lib.storage.packs.contiguous import Windows
 from occnet_lib.types import DEPTH_STEP, ShapeKey
-from tests.unit.storage_shapes import records
-=======
-from occnet_lib.records import DEPTH_STEP, ShapeKey
-from occnet_lib.storage import handles
-from occnet_lib.storage.shards import PackedShape, Shard, check, look, write_shard
-from occnet_lib.storage.windows import Windows
 from tests.support.storage_shapes import records
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/test_shards.py
 
 COUNT = 5
 

@@ -15,13 +15,8 @@ from occnet_lib.storage.dataset.catalogue import scan, write_table
 from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions, signatures
 from occnet_lib.storage.dataset.state import dataset_state, write_state
 from occnet_lib.storage.tables import write_rows
-<<<<<<< HEAD:tests/unit/test_sources.py
 from occnet_lib.types import ShapeKey
-
-from .test_catalogue import config
-=======
 from tests.unit.storage.test_catalogue import config
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/test_sources.py
 
 FACE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 

@@ -45,15 +45,8 @@ from occnet_lib.training.module import OccupancyModule, iou, learning_rate_facto
 from occnet_lib.training.validation import THRESHOLDS, validate
 from tests.support.training_shapes import make_shard
 
-<<<<<<< HEAD:tests/unit/test_training_data.py
-from .training_shapes import make_shard
-
-ROOT = Path(__file__).parents[2]
-SMALL = ModelConfig(hidden=16, c_dim=8, blocks=1)
-=======
 ROOT = Path(__file__).parents[3]
-SMALL = Model(hidden=16, c_dim=8, blocks=1)
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/training/test_dataset.py
+SMALL = ModelConfig(hidden=16, c_dim=8, blocks=1)
 
 
 @pytest.fixture(scope="module")

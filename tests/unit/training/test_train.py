@@ -40,17 +40,9 @@ from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from tests.support.training_shapes import make_shard
 
-<<<<<<< HEAD:tests/unit/test_training_run.py
-from .training_shapes import make_shard
-
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1)
 TRAIN = TrainConfig(
-=======
-ROOT = Path(__file__).parents[3]
-MODEL = Model(hidden=16, c_dim=8, blocks=1)
-TRAIN = Train(
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/training/test_train.py
     steps=8,
     batch_size=4,
     points=64,

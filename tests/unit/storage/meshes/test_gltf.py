@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.storage.meshes import digest, load_mesh
 from occnet_lib.storage.meshes.gltf import reader
-<<<<<<< HEAD:tests/unit/test_gltf.py
 from occnet_lib.types import Mesh
-from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, cube_file
-=======
 from tests.support.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, cube_file
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/meshes/test_gltf.py
 
 HALF = np.sqrt(0.5)
 

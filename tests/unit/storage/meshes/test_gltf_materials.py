@@ -13,12 +13,8 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.geometry.textures import bake, nearest_pixels
 from occnet_lib.storage.meshes import images, load_mesh
-<<<<<<< HEAD:tests/unit/test_gltf_colors.py
 from occnet_lib.types import Mesh
-from tests.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, encoded
-=======
 from tests.support.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, encoded
->>>>>>> 50f08f1 (Tests mirror the packages of the library; their helpers are in tests/support):tests/unit/storage/meshes/test_gltf_materials.py
 
 # Upper half of the image: red, green; lower half: blue, white.
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
