@@ -48,6 +48,12 @@ def import_shard(args: argparse.Namespace, config: Config) -> str:
     return f"import: {args.shard}: {good} of {len(rows)} shapes"
 
 
+def _layout_name(name: str) -> str:
+    if new := {"seed": "noisypixel"}.get(name):
+        raise argparse.ArgumentTypeError(f"layout {name!r} is now called {new!r}")
+    return name
+
+
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Options of `occnet export`."""
     parser.add_argument("packs", type=Path, nargs="+", help="pack shards: all of the dataset")
@@ -55,9 +61,10 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         "--layout",
         dest="layout",
-        choices=("onet", "seed", *_VECSET),
+        type=_layout_name,
+        choices=("onet", "noisypixel", *_VECSET),
         default="onet",
-        help="seed: files <category>_<id>.h5; the others are training codes for vector-set models",
+        help="noisypixel: files <category>_<id>.h5; the others are training codes for vector-set models",
     )
     parser.add_argument(
         "--edge",

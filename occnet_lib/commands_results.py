@@ -230,7 +230,7 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     """`occnet analyse`."""
     from .analysis.projections import write_projections
     from .analysis.statistics import write_statistics
-    from .storage.packs import check
+    from .storage.packs import verify
 
     packs = [
         shard for path in args.packs for shard in (sorted(path.glob("*.h5")) if path.is_dir() else [path])
@@ -238,7 +238,7 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     if not packs:
         raise OccnetError("holds no pack shards (*.h5)", path=args.packs[0])
     for path in packs:
-        check(path)
+        verify(path)
     write_statistics(packs, args.out / "statistics.csv")
     write_projections(packs, config.analyse, args.out / "projections")
     if args.checkpoint:

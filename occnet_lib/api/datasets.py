@@ -94,5 +94,5 @@ def open_pack(path: PathLike, *, verify: bool = False) -> Shard:
     """
     from occnet_lib.storage import packs
 
-    (packs.check if verify else packs.look)(path)
+    (packs.verify if verify else packs.verify_structure)(path)
     return packs.Shard(path)

@@ -45,7 +45,7 @@ def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model
         Traceback (most recent call last):
         occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
     """
-    from occnet_lib.storage.packs import check
+    from occnet_lib.storage.packs import verify
 
     config, packs, out = config or Config(), Path(packs), Path(out)
     if model not in config.models:
@@ -55,7 +55,7 @@ def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model
         hint = "make some: `snakemake --cores 2 preprocess`"
         raise OccnetError("holds no train-*.h5", path=packs, hint=hint)
     for path in (*split["train"], *split["val"]):
-        check(path)
+        verify(path)
     from occnet_lib.training.train import train as run  # torch, once the input is known to be right
 
     run(config, model, split["train"], split["val"], out)

@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **{"framing": "camera"},
     },
     # The rows of the table of github.com/Computer-Vision-IIITH-2021/project-noisypixel.
-    "seed-b0-fc": {
+    "noisypixel-b0-fc": {
         "encoder": "efficientnet_b0",
         "decoder": "fc",
         "hidden": 128,
@@ -28,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pretrained": True,
         "framing": "camera",
     },
-    "seed-b0-cbn": {
+    "noisypixel-b0-cbn": {
         "encoder": "efficientnet_b0",
         "decoder": "cbn",
         "hidden": 128,
@@ -36,17 +36,24 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pretrained": True,
         "framing": "camera",
     },
-    "seed-resnet18-cbn": {
+    "noisypixel-resnet18-cbn": {
         **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
         **{"framing": "camera"},
     },
-    # What we found to do best at equal steps (docs/models.md).
-    "best": {
+    # ONet with silhouettes as input, the highest IoU at equal steps (docs/models.md).
+    "onet-silhouette": {
         **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
         **{"image": "silhouette"},
     },
 }
-Preset = Literal["", "onet", "seed-b0-fc", "seed-b0-cbn", "seed-resnet18-cbn", "best"]
+Preset = Literal[
+    "", "onet", "noisypixel-b0-fc", "noisypixel-b0-cbn", "noisypixel-resnet18-cbn", "onet-silhouette"
+]
+# Names of earlier versions.
+RENAMED_PRESETS = {
+    **{name.replace("noisypixel", "seed"): name for name in PRESETS if name.startswith("noisypixel")},
+    "best": "onet-silhouette",
+}
 
 
 class ModelConfig(Section):
@@ -80,6 +87,8 @@ class ModelConfig(Section):
     def _fill_in_preset(cls, value: Any) -> Any:
         """The keys of the preset, which then is forgotten: networks that are equal have equal keys."""
         name = value.get("preset") if isinstance(value, dict) else None
+        if isinstance(name, str) and name in RENAMED_PRESETS:
+            raise ValueError(f"preset `{name}` is now called `{RENAMED_PRESETS[name]}`")
         if not isinstance(name, str) or name not in PRESETS:
             return value
         if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys already

@@ -15,14 +15,14 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
-from occnet_lib.storage.packs import PackedShape, Shard, check, point_codec, write_shard
+from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verify, write_shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
 from . import noisypixel, onet
 
 logger = logging.getLogger(__name__)
-Layout = Literal["onet", "seed"]
+Layout = Literal["onet", "noisypixel"]
 COLUMNS = ("category", "id", "split", "shard", "status", "reason")
 _MIXED = (
     "files <category>_<id>.h5 are often made with the images in the order of the directory: image i may not be "
@@ -37,11 +37,12 @@ _NOT_UNIFORM = (
 class _Source(NamedTuple):
     shapes_below: Callable[[Config, Path], list[ShapeKey]]
     read_shape: Callable[[Path, ShapeKey], PackedShape]
+    write_shape: Callable[[Path, Shard, int], bool]
 
 
 _SOURCES = {
-    "onet": _Source(onet.shapes_below, onet.read_shape),
-    "seed": _Source(noisypixel.shapes_below, noisypixel.read_shape),
+    "onet": _Source(onet.shapes_below, onet.read_shape, onet.write_shape),
+    "noisypixel": _Source(noisypixel.shapes_below, noisypixel.read_shape, noisypixel.write_shape),
 }
 
 
@@ -54,8 +55,8 @@ def layout_of(folder: Path) -> Layout:
     if next(folder.glob("*/*/points.npz"), None) is not None:
         return "onet"
     if next(folder.glob("*_*.h5"), None) is not None:
-        return "seed"
-    hint = "looked for <category>/<id>/points.npz (ONet) and <category>_<id>.h5"
+        return "noisypixel"
+    hint = "looked for <category>/<id>/points.npz (ONet) and <category>_<id>.h5 (noisypixel)"
     raise DataError("no dataset of a known layout", path=folder, hint=hint)
 
 
@@ -118,7 +119,7 @@ def import_packs(
         DataError: no known layout, no shape readable, other shards in `packs`, a full disk.
     """
     layout = layout_of(folder)
-    if layout == "seed":
+    if layout == "noisypixel":
         logger.warning("%s: %s", folder, _MIXED)
     keys = _SOURCES[layout].shapes_below(config, folder)
     by_shard: dict[str, list[ShapeKey]] = defaultdict(list)
@@ -213,7 +214,7 @@ def export_packs(
     Args:
         packs: shards; together they are the dataset, so that the lists hold all their shapes.
         folder: to write; may hold no dataset.
-        layout: onet or seed.
+        layout: onet or noisypixel.
         watch: goes through `packs`, and may show how far it is.
 
     Returns:
@@ -224,12 +225,12 @@ def export_packs(
     """
     if next(folder.glob("*/*.lst"), None) or next(folder.glob("*.lst"), None):
         raise DataError("holds a dataset already", path=folder, hint="give a new folder")
-    write = onet.write_shape if layout == "onet" else noisypixel.write_shape
+    write = _SOURCES[layout].write_shape
     lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
     names: set[str] = set()
     flat: list[str] = []
     for path in watch(list(packs)):
-        check(path)
+        verify(path)
         shard = Shard(path)
         for i, key in enumerate(shard.keys):
             if key.name in names:
@@ -242,7 +243,7 @@ def export_packs(
     if flat:
         text = "%d shapes without voxels, as %s, have no model.binvox: ONet leaves them out of validation"
         logger.warning(text, len(flat), flat[0])
-    (_write_lists if layout == "onet" else _write_seed_lists)(folder, lists)
+    (_write_lists if layout == "onet" else _write_noisypixel_lists)(folder, lists)
     return len(names)
 
 
@@ -265,7 +266,7 @@ def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
     _write_text(folder / "metadata.yaml", json.dumps(about, indent=4))
 
 
-def _write_seed_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
+def _write_noisypixel_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
     for split in SPLITS:
         names = [f"{category}_{id}.h5" for category in lists for id in lists[category][split]]
         _write_text(folder / f"{split}.lst", "\n".join(sorted(names)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.packs import Shard, check
+from occnet_lib.storage.packs import Shard, verify
 
 from .vecset_formats import FORMATS, Frame, PackedSamples, Splits
 
@@ -51,7 +51,7 @@ def export_samples(
     splits: Splits = {"train": [], "val": [], "test": []}
     names: set[str] = set()
     for path in watch(list(packs)):
-        check(path)
+        verify(path)
         shard = Shard(path)
         for i, key in enumerate(shard.keys):
             if key.name in names:

@@ -94,10 +94,10 @@ def mend_pack(
         keys: tells the shapes of the shard.
         config: the whole configuration.
         shapes_dir: folder of the shape files.
-        whole: whether damage to any byte is looked for, which reads the whole file (`packs.check`); otherwise only
+        whole: whether damage to any byte is looked for, which reads the whole file (`packs.verify`); otherwise only
             a file that cannot be opened is found.
     """
-    check = packs.check if whole else packs.look
+    check = packs.verify if whole else packs.verify_structure
     if not path.exists() or _is_sound(check, path):
         return
     with job_lock(path.with_name(f".{path.stem}.lock")):

@@ -1,4 +1,4 @@
-"""What our two HDF5 formats have in common: opening, the seal that tells damage, packed bits."""
+"""What the HDF5 formats of shape and pack files have in common: opening, checksum, packed bits."""
 
 from __future__ import annotations
 
@@ -58,27 +58,27 @@ def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
     sys.excepthook = hook  # not after an error, whose objects live on in its traceback
 
 
-# Bytes in front of the HDF5 file proper, which HDF5 leaves to others: there is the seal, a digest of all the rest.
+# Size in bytes of the HDF5 user block, which precedes the HDF5 data and holds the checksum of all the rest.
 USERBLOCK = 512
 
 
-def seal(file: BinaryIO) -> None:
-    """Write the seal of a complete file that was made with `userblock_size=USERBLOCK`."""
-    text = _seal_of(file)
+def write_checksum(file: BinaryIO) -> None:
+    """Write the checksum of a complete file that was made with `userblock_size=USERBLOCK`."""
+    text = _checksum_block(file)
     file.seek(0)
     file.write(text)
 
 
-def check_seal(path: str | Path) -> None:
-    """Read a file as a whole and compare it with its seal, so that damage to any byte is found.
+def verify_checksum(path: str | Path) -> None:
+    """Read a file as a whole and compare it with its checksum, which detects damage to any byte.
 
     Raises:
-        DataError: the file is missing, damaged or without a seal.
+        DataError: the file is missing, damaged or without a checksum.
     """
     try:
         with open(path, "rb") as file:
             written = file.read(USERBLOCK)
-            if written == _seal_of(file):
+            if written == _checksum_block(file):
                 return
     except FileNotFoundError:
         raise DataError("no such file", path=path, hint="run the stage that makes it") from None
@@ -86,12 +86,14 @@ def check_seal(path: str | Path) -> None:
         raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
     damaged = written.startswith(_MARK)
     message = (
-        "corrupt file: its content does not match its seal" if damaged else "of an earlier version or corrupt"
+        "corrupt file: its content does not match its checksum"
+        if damaged
+        else "of an earlier version or corrupt"
     )
     raise DataError(message, path=path, hint=_AGAIN)
 
 
-def _seal_of(file: BinaryIO) -> bytes:
+def _checksum_block(file: BinaryIO) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     file.seek(USERBLOCK)
     while chunk := file.read(1 << 20):
@@ -100,7 +102,7 @@ def _seal_of(file: BinaryIO) -> bytes:
 
 
 def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = ()) -> h5py.File:
-    """Open one of our files for reading, without looking at its seal.
+    """Open one of our files for reading, without verifying its checksum.
 
     Args:
         path: the file.

@@ -112,7 +112,7 @@ def write(path: str | Path, record: ShapeRecord) -> None:
             group.attrs["params"] = json.dumps(entry.params)
             group.attrs["audit"] = json.dumps(entry.result.audit, default=_plain)
             _WRITERS[stage](group, entry.result)
-    hdf5.seal(buffer)
+    hdf5.write_checksum(buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
@@ -306,7 +306,7 @@ def _store(group: h5py.Group, name: str, values: Any, dtype: str, shuffle: bool 
 def _reading(path: str | Path, *stages: str, whole: bool = True) -> Iterator[h5py.File]:
     """A shape file that has some stages, opened for reading and found undamaged."""
     if whole:
-        hdf5.check_seal(path)
+        hdf5.verify_checksum(path)
     with closing(hdf5.open_checked(path, SCHEMA_VERSION, stages)) as file, hdf5.reading(path):
         yield file
 

@@ -24,7 +24,7 @@ from .image_codec import EXTRA
 from .open_files import Handles
 from .writer import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 
-__all__ = ["PackedShape", "Shard", "check", "look", "write_shard"]
+__all__ = ["PackedShape", "Shard", "verify", "verify_structure", "write_shard"]
 
 _HANDLES = Handles()
 _FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
@@ -35,24 +35,24 @@ _DATASETS = (
 )
 
 
-def check(path: str | Path) -> None:
-    """Read a shard as a whole and compare it with its seal, which finds damage to any byte (1 CPU s a GB).
+def verify(path: str | Path) -> None:
+    """Read a pack file as a whole and compare it with its checksum, which detects damage to any byte (1 CPU s per GB).
 
-    Reading of single arrays does not: of them images and what is compressed have checksums, points have none. A job
-    that depends on much of a shard checks it once before.
+    Reading single arrays does not: images and compressed data have checksums of their own, points have none. A job that
+    reads much of a pack file verifies it once, before it begins.
 
     Raises:
         DataError: the file is missing, damaged or of another schema version.
     """
-    hdf5.check_seal(path)
-    look(path)
+    hdf5.verify_checksum(path)
+    verify_structure(path)
 
 
-def look(path: str | Path) -> None:
-    """See whether a shard can be opened and has all that it should.
+def verify_structure(path: str | Path) -> None:
+    """Verify that a pack file opens and has all required datasets.
 
     Raises:
-        DataError: it is missing, truncated, damaged in its structure or of another schema version.
+        DataError: the file is missing, truncated, damaged in its structure or of another schema version.
     """
     hdf5.open_checked(path, SCHEMA_VERSION, _DATASETS).close()
 

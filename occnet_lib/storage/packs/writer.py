@@ -92,7 +92,7 @@ def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, spl
                 file.create_dataset(name, data=words, shape=(len(keys),), dtype=_STRING)
             tails.write(file)
         with temporary.open("r+b") as stream:
-            hdf5.seal(stream)
+            hdf5.write_checksum(stream)
 
 
 # What the rows of a shard without shapes look like.

@@ -42,7 +42,9 @@ def test_config_yaml_is_the_defaults(project):
         ({"train": {"steps": 0}}, ["`train.steps`", "greater than or equal to 1", "0"]),
         ({"dataset": {"split": {"val": 0.6, "test": 0.5}}}, ["`dataset.split`", "below 1"]),
         ({"models": {"onet": None}}, ["`models`", "at least one model"]),
-        ({"models": {"a": {"preset": ["best"]}}}, ["`models.a.preset`"]),
+        ({"models": {"a": {"preset": ["onet"]}}}, ["`models.a.preset`"]),
+        ({"models": {"a": "seed-b0-fc"}}, ["`models.a`", "`seed-b0-fc` is now called `noisypixel-b0-fc`"]),
+        ({"models": {"a": {"preset": "best"}}}, ["`models.a`", "`best` is now called `onet-silhouette`"]),
         ({"models": {"a/b": {}}}, ["`models`", "'a/b'"]),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
         ({"results": "out/{name}"}, ["`results`", "without braces", "'out/{name}'"]),
@@ -102,7 +104,9 @@ def test_overlays_change_leaves_and_null_leaves_a_model_out(project):
 
 
 def test_presets_by_a_word_by_a_key_and_changed(project):
-    models = check({"models": {"a": "seed-b0-fc", "b": {"preset": "seed-b0-fc", "hidden": 256}}}).models
+    models = check(
+        {"models": {"a": "noisypixel-b0-fc", "b": {"preset": "noisypixel-b0-fc", "hidden": 256}}}
+    ).models
     assert (models["a"].encoder, models["a"].decoder, models["a"].hidden) == ("efficientnet_b0", "fc", 128)
     assert models["b"] == models["a"].model_copy(update={"hidden": 256})
     assert check({"models": {"onet": "onet"}}).models["onet"] == ModelConfig(
@@ -111,14 +115,20 @@ def test_presets_by_a_word_by_a_key_and_changed(project):
     for name in PRESETS:
         assert ModelConfig(preset=name) == ModelConfig(**PRESETS[name])
     assert set(get_args(Preset)) == {"", *PRESETS}
-    over_default = merge(yaml.safe_load((project / "config.yaml").read_text()), {"models": {"onet": "best"}})
-    assert check(over_default).models["onet"] == ModelConfig(preset="best")
-    with pytest.raises(ConfigError, match=r"models\.onet.*all keys.*`: best`"):
-        check(merge(over_default, {"models": {"onet": ModelConfig().model_dump() | {"preset": "best"}}}))
-    with pytest.raises(ConfigError, match="'bset'; did you mean 'best'"):
-        check({"models": {"a": "bset"}})
+    over_default = merge(
+        yaml.safe_load((project / "config.yaml").read_text()), {"models": {"onet": "onet-silhouette"}}
+    )
+    assert check(over_default).models["onet"] == ModelConfig(preset="onet-silhouette")
+    with pytest.raises(ConfigError, match=r"models\.onet.*all keys.*`: onet-silhouette`"):
+        check(
+            merge(
+                over_default, {"models": {"onet": ModelConfig().model_dump() | {"preset": "onet-silhouette"}}}
+            )
+        )
+    with pytest.raises(ConfigError, match="'onet-silhuette'; did you mean 'onet-silhouette'"):
+        check({"models": {"a": "onet-silhuette"}})
     jsonschema.validate(
-        {"models": {"a": "best", "b": None, "c": {}}}, json.loads(configuration.json_schema())
+        {"models": {"a": "onet-silhouette", "b": None, "c": {}}}, json.loads(configuration.json_schema())
     )
 
 

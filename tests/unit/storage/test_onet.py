@@ -553,8 +553,8 @@ def write_seed(path: Path, shape: Path) -> None:
 
 
 @pytest.fixture
-def seed_folder(exported: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "seed"
+def noisypixel_folder(exported: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "noisypixel"
     for shape in sorted(exported.glob("03001627/shape*")):
         write_seed(folder / f"03001627_{shape.name}.h5", shape)
     for split in ("train", "val", "test"):
@@ -563,13 +563,13 @@ def seed_folder(exported: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_seed_files_have_the_content_of_onets(
-    seed_folder: Path, exported: Path, tmp_path: Path, caplog
+def test_noisypixel_files_have_the_content_of_onets(
+    noisypixel_folder: Path, exported: Path, tmp_path: Path, caplog
 ) -> None:
-    assert import_packs(seed_folder, tmp_path / "seeds", CONFIG) == (6, 6)
+    assert import_packs(noisypixel_folder, tmp_path / "imported", CONFIG) == (6, 6)
     assert "image i may not be what camera i sees" in caplog.text
     import_packs(exported, tmp_path / "onets", CONFIG)
-    seeds, onets = by_name(tmp_path / "seeds"), by_name(tmp_path / "onets")
+    seeds, onets = by_name(tmp_path / "imported"), by_name(tmp_path / "onets")
     assert seeds.keys() == onets.keys()
     for name, (shard, i) in onets.items():
         other, j = seeds[name]
@@ -585,13 +585,13 @@ def test_seed_files_have_the_content_of_onets(
         assert not other.voxels(j).any()
 
 
-def test_seed_files_to_ours_and_back(seed_folder: Path, tmp_path: Path) -> None:
-    import_packs(seed_folder, tmp_path / "packs", CONFIG)
-    export_packs(sorted((tmp_path / "packs").glob("*.h5")), tmp_path / "again", "seed")
-    names = sorted(path.name for path in seed_folder.iterdir())
+def test_noisypixel_files_to_ours_and_back(noisypixel_folder: Path, tmp_path: Path) -> None:
+    import_packs(noisypixel_folder, tmp_path / "packs", CONFIG)
+    export_packs(sorted((tmp_path / "packs").glob("*.h5")), tmp_path / "again", "noisypixel")
+    names = sorted(path.name for path in noisypixel_folder.iterdir())
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == names
     for name in names:
-        one, other = seed_folder / name, tmp_path / "again" / name
+        one, other = noisypixel_folder / name, tmp_path / "again" / name
         if name.endswith(".lst"):
             assert one.read_bytes() == other.read_bytes()
             continue
@@ -606,18 +606,18 @@ def test_seed_files_to_ours_and_back(seed_folder: Path, tmp_path: Path) -> None:
                 np.testing.assert_array_equal(a[member][()], b[member][()])
 
 
-def test_broken_seed_files(seed_folder: Path, tmp_path: Path, caplog) -> None:
-    (seed_folder / "03001627_shape0.h5").write_bytes(b"no HDF5")
-    with h5py.File(seed_folder / "03001627_shape1.h5", "a") as file:
+def test_broken_noisypixel_files(noisypixel_folder: Path, tmp_path: Path, caplog) -> None:
+    (noisypixel_folder / "03001627_shape0.h5").write_bytes(b"no HDF5")
+    with h5py.File(noisypixel_folder / "03001627_shape1.h5", "a") as file:
         del file["points/loc"]
         file["points/labels"] = np.zeros(3)
-    with h5py.File(seed_folder / "03001627_shape2.h5", "a") as file:
+    with h5py.File(noisypixel_folder / "03001627_shape2.h5", "a") as file:
         file["depth"] = np.zeros(3)
-    with h5py.File(seed_folder / "03001627_shape3.h5", "a") as file:
+    with h5py.File(noisypixel_folder / "03001627_shape3.h5", "a") as file:
         del file["images"]
         file["images"] = np.zeros((3, 9, 9), np.uint8)
-    (seed_folder / "03001627_shape4.h5").unlink()
-    assert import_packs(seed_folder, tmp_path / "packs", CONFIG) == (1, 5)
+    (noisypixel_folder / "03001627_shape4.h5").unlink()
+    assert import_packs(noisypixel_folder, tmp_path / "packs", CONFIG) == (1, 5)
     reasons = {row["id"]: row["reason"] for row in read_rows(tmp_path / "packs" / "shapes.csv")}
     assert "corrupt file" in reasons["shape0"]
     assert "lacks loc and has labels left over" in reasons["shape1"]
@@ -626,14 +626,16 @@ def test_broken_seed_files(seed_folder: Path, tmp_path: Path, caplog) -> None:
     assert "1 files listed but not there" in caplog.text
     with pytest.raises(DataError, match=r"no files 02691156_<id>\.h5"):
         import_packs(
-            seed_folder, tmp_path / "b", Config.model_validate({"dataset": {"categories": ["02691156"]}})
+            noisypixel_folder,
+            tmp_path / "b",
+            Config.model_validate({"dataset": {"categories": ["02691156"]}}),
         )
 
 
 def test_an_underscore_cannot_be_in_a_seed_category(tmp_path: Path) -> None:
     path = pack(tmp_path / "train-000.h5", range(1), category="office_chair")
     with pytest.raises(DataError, match="underscore"):
-        export_packs([path], tmp_path / "seed", "seed")
+        export_packs([path], tmp_path / "noisypixel", "noisypixel")
 
 
 # --- the command line ---
@@ -645,10 +647,17 @@ def test_command_line_there_and_back(packs, tmp_path: Path, capsys, monkeypatch)
     assert run("export", *packs, "-o", tmp_path / "onet") == 0
     assert run("import", tmp_path / "onet", "-o", tmp_path / "back") == 0
     assert (
-        run("export", *sorted((tmp_path / "back").glob("*.h5")), "--layout", "seed", "-o", tmp_path / "seed")
+        run(
+            "export",
+            *sorted((tmp_path / "back").glob("*.h5")),
+            "--layout",
+            "noisypixel",
+            "-o",
+            tmp_path / "noisypixel",
+        )
         == 0
     )
-    assert run("import", tmp_path / "seed", "-o", tmp_path / "last") == 0
+    assert run("import", tmp_path / "noisypixel", "-o", tmp_path / "last") == 0
     assert capsys.readouterr().out.count("6 of 6 shapes") == 2
     ours, last = by_name(packs[0].parent), by_name(tmp_path / "last")
     assert ours.keys() == last.keys()
@@ -667,13 +676,13 @@ def test_folders_without_points_are_counted(exported: Path, caplog) -> None:
     assert "1 folders without points.npz left out, as 03001627/shape2" in caplog.text
 
 
-def test_folders_beside_files_of_shapes_are_said(seed_folder: Path, caplog) -> None:
-    here = CONFIG.model_copy(update={"results": str(seed_folder / "results")})
-    (seed_folder / "results").mkdir()
-    found = noisypixel.shapes_below(here, seed_folder)
+def test_folders_beside_files_of_shapes_are_said(noisypixel_folder: Path, caplog) -> None:
+    here = CONFIG.model_copy(update={"results": str(noisypixel_folder / "results")})
+    (noisypixel_folder / "results").mkdir()
+    found = noisypixel.shapes_below(here, noisypixel_folder)
     assert "beside them" not in caplog.text
-    (seed_folder / "chair" / "a").mkdir(parents=True)
-    assert noisypixel.shapes_below(here, seed_folder) == found
+    (noisypixel_folder / "chair" / "a").mkdir(parents=True)
+    assert noisypixel.shapes_below(here, noisypixel_folder) == found
     assert "1 folders beside them left out, as chair" in caplog.text
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.packs import PackedShape, Shard, check, look, open_files, write_shard
+from occnet_lib.storage.packs import PackedShape, Shard, open_files, verify, verify_structure, write_shard
 from occnet_lib.storage.packs.contiguous import Windows
 from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.support.storage_shapes import records
@@ -87,13 +87,13 @@ def test_an_item_of_training_is_contiguous_and_the_rest_has_checksums(path: Path
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_found(path: Path, where: float, bit: int) -> None:
-    check(path)
+    verify(path)
     data = bytearray(path.read_bytes())
     data[int(where * len(data))] ^= 1 << bit
     broken = path.with_name("broken.h5")
     broken.write_bytes(data)
     with pytest.raises(DataError, match=r"broken\.h5: .*corrupt"):
-        check(broken)
+        verify(broken)
 
 
 def test_damage_to_what_is_compressed_is_found_on_reading(path: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_damage_to_what_is_compressed_is_found_on_reading(path: Path, tmp_path: 
         data[chunk.byte_offset + chunk.size // 2] ^= 4
         broken = tmp_path / f"{name}.h5"
         broken.write_bytes(data)
-        look(broken)
+        verify_structure(broken)
         with pytest.raises(DataError, match="corrupt file"):
             read(Shard(broken), 0)
 
