@@ -16,7 +16,7 @@ from occnet_lib.storage.dataset.sources import content_of, digests_of, read_vers
 from occnet_lib.storage.dataset.state import dataset_state, write_state
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
-from tests.unit.storage.test_catalogue import config
+from tests.unit.storage.dataset.test_catalogue import config
 
 FACE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 

@@ -11,7 +11,7 @@ import pytest
 from occnet_lib.errors import DataError
 from occnet_lib.storage.dataset.catalogue import read_table, scan, write_table
 from occnet_lib.types import ShapeKey
-from tests.unit.storage.test_catalogue import config, names, touch
+from tests.unit.storage.dataset.test_catalogue import config, names, touch
 
 
 def splits(root: Path, **dataset: object) -> dict[str, str]:
