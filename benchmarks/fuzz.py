@@ -4,7 +4,7 @@ usage: nice python benchmarks/fuzz.py [--files N] [--first I] [--seed S] [--kind
 
 Small valid files (`fuzz_seeds.py`) are changed at random: bytes flipped, cut off, counts changed, pieces doubled, removed
 and exchanged; what is compressed is also changed inside. The files are processed as `preprocess` does, by
-`stages.shard` in a worker process of its own with a time limit, with coarse grids and small images. --first goes on at
+`stages.workers` in a worker process of its own with a time limit, with coarse grids and small images. --first goes on at
 a file's number, --keep writes those that failed in an unexpected way.
 """
 
@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.fuzz_mutations import mutated
 from benchmarks.fuzz_seeds import seeds
 from occnet_lib.config import Config
-from occnet_lib.stages import shape, shard
+from occnet_lib.stages import process_shape, workers
 from occnet_lib.storage.meshes import isolated
 from occnet_lib.types import ShapeKey
 
@@ -107,7 +107,7 @@ def fuzz(
         key = ShapeKey("fuzz", folder.name, f"fuzz/{folder.name}/{next(iter(files))}")
         keys.append(key)
         kind_of[key.id] = kind
-    rows = shard.treat(
+    rows = workers.process_shapes(
         keys, small_config(), place / "raw", place / "shapes", 1, _progress(len(keys)), process
     )
     results = [Result(int(row["id"]), kind_of[row["id"]], row) for row in rows]
@@ -118,10 +118,10 @@ def fuzz(
 
 
 def process(*args: Any, **options: Any) -> dict[str, Any]:
-    """As `stages.shape.process`, with the peak memory of the worker during this shape."""
+    """As `stages.process_shape.process`, with the peak memory of the worker during this shape."""
     isolated.CPU_SECONDS = 10
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory starts again
-    row = shape.process(*args, **options)
+    row = process_shape.process(*args, **options)
     lines = Path("/proc/self/status").read_text().splitlines()
     return row | {"peak_mb": next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))}
 

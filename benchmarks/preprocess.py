@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.watertight import exactness, time_twin
 from occnet_lib.config import Config
-from occnet_lib.stages import shape
+from occnet_lib.stages import process_shape
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.types import Mesh, ShapeKey
 
@@ -90,7 +90,7 @@ def treat(path: Path, place: Path) -> dict[str, Any]:
     """The row of one shape, made as a worker does it, and the size of its file."""
     key = ShapeKey("benchmark", path.parent.name, path.name)
     out = place / "shape.h5"
-    row = shape.process(key, Config(), path.parent, out, force=True)
+    row = process_shape.process(key, Config(), path.parent, out, force=True)
     return row | {"bytes": out.stat().st_size}
 
 
@@ -132,7 +132,7 @@ def accuracy(rows: list[dict[str, Any]]) -> None:
 
 def start_up(path: Path) -> None:
     """Print what a process costs before its first shape, and what the first shape costs on top (libraries)."""
-    bare = child("-c", "import occnet_lib.stages.shard")[0]
+    bare = child("-c", "import occnet_lib.stages.workers")[0]
     script = (
         "from pathlib import Path; from benchmarks.preprocess import treat\n"
         "import tempfile\n"

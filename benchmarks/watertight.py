@@ -50,7 +50,7 @@ STEPS = {
     "mean field": (tsdf, "mean_field"),
     "marching cubes": (tsdf, "marching_cubes"),
     "features": (tsdf, "sharpen"),
-    "tidy": (components, "tidy"),
+    "remove small components": (components, "remove_small_components"),
     "simplify": (simplify, "simplify"),
     "untangle": (untangle, "untangle"),
     "audit": (watertight, "measure"),
@@ -172,9 +172,9 @@ def time_twin(views: int) -> float:
 
 def watertight_directions(views: int) -> np.ndarray:
     """(views, 3) directions as the stage draws them."""
-    from occnet_lib.geometry.cameras import random_spiral
+    from occnet_lib.geometry.cameras import random_directions
 
-    return random_spiral(views, seeds.rng(0, "watertight"))
+    return random_directions(views, seeds.rng(0, "watertight"))
 
 
 def exactness(methods: list[str], samples: int = 1_000_000) -> None:
@@ -193,7 +193,7 @@ def exactness(methods: list[str], samples: int = 1_000_000) -> None:
             print(
                 f"  {method:10s} {name:27s} {(truth & got).sum() / (truth | got).sum():.4f}"
                 f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
-                f" {a['faces_out']:6d} {repair.soundness(result.mesh).closed}"
+                f" {a['faces_out']:6d} {repair.check_watertight(result.mesh).closed}"
             )
 
 

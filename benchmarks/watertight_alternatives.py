@@ -151,9 +151,9 @@ def seen_points(mesh: Mesh, count: int) -> np.ndarray:
     import open3d
 
     rng = np.random.default_rng(0)
-    from occnet_lib.geometry.cameras import random_spiral
+    from occnet_lib.geometry.cameras import random_directions
 
-    directions = random_spiral(64, rng)
+    directions = random_directions(64, rng)
     each = count // 16  # most rays miss
     rays = np.zeros((64, each, 6), np.float32)
     for i, direction in enumerate(directions):

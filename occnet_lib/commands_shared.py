@@ -22,7 +22,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Where a mesh in the unit frame ends: closing thickens it, at 32 samples by a tenth, or loses small parts.
 _MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
-_FAR_APART = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
+FRAME_MISMATCH = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
 
 
 class UnitMesh(NamedTuple):
@@ -85,10 +85,10 @@ def solid_mesh(path: Path, config: Config) -> UnitMesh:
 
 def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
     """As `solid_mesh`, of a mesh that was read already; `source` names it in messages."""
-    from .geometry.solid import as_solid
+    from .geometry.orientation import orient_outward
 
-    solid = as_solid(unit.mesh)
-    if solid.open:
+    solid = orient_outward(unit.mesh)
+    if solid.defect:
         command = f"run `occnet watertight {source} -o …` first"
         hint = command if isinstance(source, Path) else "close it with `watertight` first"
         raise MeshError(solid.note, path=source, hint=hint)
@@ -126,7 +126,7 @@ def warn_if_apart(name: str, predicted: Mesh, true_name: str, truth: Mesh) -> No
     one, two = (
         np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
     )
-    if np.abs(one - two).max() > _FAR_APART:
+    if np.abs(one - two).max() > FRAME_MISMATCH:
         text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
         hint = "(`occnet watertight --frame unit` gives the one of predictions)"
         logger.warning(text + hint, name, true_name)

@@ -68,7 +68,7 @@ def shape(args: argparse.Namespace, config: Config) -> str:
 def shard(args: argparse.Namespace, config: Config) -> str:
     """Treat the shapes of a shard that are not yet treated."""
     from .progress import tally, tally_path
-    from .stages.shard import run_shard
+    from .stages.workers import run_shard
 
     keys = [key for key in catalogue_of(args.table) if key.shard == args.shard]
     listener = tally(tally_path(config.results, args.shard))
@@ -137,13 +137,13 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
 
 def pack(args: argparse.Namespace, config: Config) -> str:
     """Pack the usable shapes of a shard into one file."""
-    from .stages.mend import drop_packed, pack_soundly
+    from .stages.repair_packs import delete_packed_shapes, pack_with_repair
 
     name = args.out.stem
     keys = [key for key in catalogue_of(catalogue_path(config)) if key.shard == name]
-    count = pack_soundly(name, keys, config, args.shapes, args.out)
+    count = pack_with_repair(name, keys, config, args.shapes, args.out)
     if not config.preprocess.keep_shapes:
-        drop_packed(keys, args.shapes)
+        delete_packed_shapes(keys, args.shapes)
     return f"pack: {name}: {count} of {len(keys)} shapes"
 
 
@@ -210,10 +210,10 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str, Any]]:
     """Treat shapes whatever is there of them, in a process whose crash or time limit becomes their record."""
-    from .stages.shape import process
-    from .stages.shard import treat
+    from .stages.process_shape import process
+    from .stages.workers import process_shapes
 
-    return treat(keys, config, config.dataset_root, shapes, process=partial(process, force=True))
+    return process_shapes(keys, config, config.dataset_root, shapes, process=partial(process, force=True))
 
 
 def _as_snakemake_reads(id: str) -> str:

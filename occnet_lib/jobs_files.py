@@ -23,16 +23,16 @@ def catalogue_of(path: Path) -> list[ShapeKey]:
 
 def packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
     """The pack files of splits, or of all; mended where they are damaged."""
-    from .stages.mend import sound_packs
+    from .stages.repair_packs import verified_packs
 
-    return sound_packs(config, catalogue_of(catalogue_path(config)), splits, whole)
+    return verified_packs(config, catalogue_of(catalogue_path(config)), splits, whole)
 
 
 def sound(config: Config, pack: Path) -> Path:
     """A pack file, mended where it is damaged."""
-    from .stages.mend import sound_pack
+    from .stages.repair_packs import verified_pack
 
-    return sound_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))
+    return verified_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))
 
 
 def reconstructed(folder: Path) -> str:

@@ -113,17 +113,17 @@ def measure(
         values of `METRICS`, and why they mean less than they seem to (the mesh is empty, open or was wound inward);
         empty where all is well.
     """
-    from occnet_lib.geometry.solid import as_solid
+    from occnet_lib.geometry.orientation import orient_outward
 
     if mesh is None or not has_area(mesh):
         return worst(), NO_SURFACE
-    solid = as_solid(mesh)
+    solid = orient_outward(mesh)
     drawn, drawn_normals, _ = sample_surface(solid.mesh, samples, rng)
     overlap = iou(contains(solid.mesh, points), occupancies)
     values = surface_metrics(drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64))
     note = (
         f"{solid.note}: an open mesh has no inside, so that its IoU means little"
-        if solid.open
+        if solid.defect
         else solid.note
     )
     return {"iou": overlap} | values, note

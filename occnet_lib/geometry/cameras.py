@@ -43,7 +43,7 @@ def golden_spiral(n: int) -> NDArray[np.float64]:
     return np.stack([radius * np.cos(angle), y, radius * np.sin(angle)], axis=1)
 
 
-def random_spiral(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def random_directions(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """(n, 3) directions of `golden_spiral` under one random rotation."""
     return golden_spiral(n) @ random_rotation(rng).T
 
@@ -86,7 +86,7 @@ def intrinsics(image_size: int, focal: float) -> NDArray[np.float64]:
     return np.array([[f, 0.0, c], [0.0, f, c], [0.0, 0.0, 1.0]])
 
 
-def choy_centre(azimuth: ArrayLike, elevation: ArrayLike, distance: ArrayLike) -> NDArray[np.float64]:
+def camera_centres(azimuth: ArrayLike, elevation: ArrayLike, distance: ArrayLike) -> NDArray[np.float64]:
     """(n, 3) camera centres in the view frame of azimuths and elevations in degrees (Choy et al. 2016)."""
     az, el = np.radians(azimuth), np.radians(elevation)
     horizontal = np.cos(el)
@@ -109,7 +109,7 @@ def choy_cameras(
     elevation = rng.uniform(*config.elevation, n)
     distance = config.max_distance * rng.uniform(*config.distance, n)
     camera_mat = np.repeat(intrinsics(config.image_size, config.focal)[None], n, axis=0)
-    return camera_mat, look_at_origin(choy_centre(azimuth, elevation, distance))
+    return camera_mat, look_at_origin(camera_centres(azimuth, elevation, distance))
 
 
 def everyday_cameras(
@@ -142,7 +142,7 @@ def everyday_cameras(
     turn[:, 0, 0] = turn[:, 1, 1] = np.cos(roll)
     turn[:, 1, 0], turn[:, 2, 2] = np.sin(roll), 1.0
     turn[:, 0, 1] = -turn[:, 1, 0]
-    rotation = turn @ orthonormal_frames(-choy_centre(azimuth, elevation, np.ones(n)))
+    rotation = turn @ orthonormal_frames(-camera_centres(azimuth, elevation, np.ones(n)))
     window = middle[:, :, None] + 0.5 * fill[:, None, None] * np.array([-1.0, 1.0])
     nearest = -_support(vertices, -rotation[:, 2])
     tangents = window * (_FULL_FRAME / lens)[:, None, None]

@@ -29,7 +29,7 @@ def compact(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices[used], number[mesh.faces])
 
 
-def tidy(mesh: Mesh, min_share: float) -> tuple[Mesh, int, int]:
+def remove_small_components(mesh: Mesh, min_share: float) -> tuple[Mesh, int, int]:
     """Fill closed hollows and remove small pieces.
 
     A hollow that is not joined to the outside is nothing that a view can have seen: it is what a few rays through a

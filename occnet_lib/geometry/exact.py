@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import label_faces
 from occnet_lib.geometry.intersections import intersecting_pairs
-from occnet_lib.geometry.repair import edge_keys, merge_equal, separate, soundness
+from occnet_lib.geometry.repair import check_watertight, edge_keys, make_manifold, merge_vertices
 from occnet_lib.types import Mesh
 
 MAX_FACES = 1_000_000
@@ -50,7 +50,7 @@ class _Parts:
     crossing: NDArray[np.int64]
 
 
-def solid_of(mesh: Mesh) -> Solid:
+def exact_solid(mesh: Mesh) -> Solid:
     """The solid that a mesh bounds, if every part of it is closed, consistently wound and free of self-intersections.
 
     Parts wound outward are bodies and may pass through each other; they are united (manifold3d). A part wound the other
@@ -61,14 +61,14 @@ def solid_of(mesh: Mesh) -> Solid:
     """
     if len(mesh.faces) > MAX_FACES:
         return Solid(None, f"more than {MAX_FACES} faces")
-    merged = merge_equal(Mesh(mesh.vertices.astype(np.float32).astype(np.float64), mesh.faces))
+    merged = merge_vertices(Mesh(mesh.vertices.astype(np.float32).astype(np.float64), mesh.faces))
     if not len(merged.faces):
         return Solid(None, "no faces with an area")
     defect = _edge_defect(merged)
     if defect:
         return Solid(None, defect)
-    closed = separate(merged, keep_walls=True)
-    if not soundness(closed).manifold:
+    closed = make_manifold(merged, keep_walls=True)
+    if not check_watertight(closed).manifold:
         return Solid(None, "edges of more than two faces")
     parts, defect = _split(closed)
     if parts is None:
@@ -192,7 +192,7 @@ def _unite(bodies: list[Mesh]) -> Mesh | None:
             np.array(arrays.vert_properties, dtype=np.float32).astype(np.float64),
             np.array(arrays.tri_verts).astype(np.int32),
         )
-        result = separate(merge_equal(result))
-        if soundness(result).closed and not len(intersecting_pairs(result)):
+        result = make_manifold(merge_vertices(result))
+        if check_watertight(result).closed and not len(intersecting_pairs(result)):
             return result
     return None

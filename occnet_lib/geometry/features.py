@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import soup_scene
+from occnet_lib.geometry.occupancy import triangle_scene
 from occnet_lib.geometry.repair import edge_keys
 from occnet_lib.types import Mesh
 
@@ -98,7 +98,7 @@ def _crossings(
     origin = outside[which].astype(np.float64)
     direction = inside[which] - origin
     rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
-    hit = soup_scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
+    hit = triangle_scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
     t = hit["t_hit"].numpy().astype(np.float64)
     normal = hit["primitive_normals"].numpy().astype(np.float64)
     facing = -np.einsum("vi,vi->v", normal, direction)

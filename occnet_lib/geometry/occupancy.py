@@ -22,7 +22,7 @@ def raycasting_scene(mesh: Mesh) -> Any:
     return scene
 
 
-def soup_scene(triangles: NDArray[np.float64]) -> Any:
+def triangle_scene(triangles: NDArray[np.float64]) -> Any:
     """The same of triangles (F, 3, 3)."""
     return raycasting_scene(
         Mesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3))

@@ -11,12 +11,12 @@ from occnet_lib.errors import MeshError
 from occnet_lib.types import Mesh
 
 # Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
-SAME_PLACE = 1e-6
+MERGE_DISTANCE = 1e-6
 _CROWD = 16  # vertices at one place, on average, from which on their pairs would fill memory
 
 
 @dataclass(frozen=True)
-class Soundness:
+class WatertightCheck:
     """What keeps a mesh from bounding a solid.
 
     Attributes:
@@ -63,7 +63,7 @@ def signed_volume(mesh: Mesh) -> float:
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6.0)
 
 
-def soundness(mesh: Mesh) -> Soundness:
+def check_watertight(mesh: Mesh) -> WatertightCheck:
     """Count what keeps a mesh from being closed."""
     used = np.zeros(len(mesh.vertices), dtype=bool)
     used[mesh.faces] = True
@@ -73,7 +73,7 @@ def soundness(mesh: Mesh) -> Soundness:
     first = np.flatnonzero(np.diff(key, prepend=-1))
     count = np.diff(first, append=len(key))
     ups = np.add.reduceat(up, first) if len(first) else np.zeros(0, dtype=np.int64)
-    return Soundness(
+    return WatertightCheck(
         boundary_edges=int((count == 1).sum()),
         nonmanifold_edges=int((count > 2).sum()),
         flipped_edges=int(((count == 2) & (ups != 1)).sum()),
@@ -82,8 +82,8 @@ def soundness(mesh: Mesh) -> Soundness:
     )
 
 
-def place_numbers(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(V,) a number for each place; vertices within `SAME_PLACE` of each other are at one."""
+def coincident_labels(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(V,) a number for each place; vertices within `MERGE_DISTANCE` of each other are at one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
@@ -91,27 +91,27 @@ def place_numbers(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
     # Equal ones first: a place of many vertices has far more pairs.
     distinct, number = np.unique(vertices, axis=0, return_inverse=True)
     tree = cKDTree(distinct)
-    if tree.count_neighbors(tree, SAME_PLACE) > _CROWD * len(distinct):
+    if tree.count_neighbors(tree, MERGE_DISTANCE) > _CROWD * len(distinct):
         # A shape of which a few stray vertices span the frame. Those in one cell are at one place.
-        cells, cell = np.unique(np.round(distinct * (2.0 / SAME_PLACE)), axis=0, return_inverse=True)
-        number, tree = cell.reshape(-1)[number.reshape(-1)], cKDTree(cells * (SAME_PLACE / 2.0))
+        cells, cell = np.unique(np.round(distinct * (2.0 / MERGE_DISTANCE)), axis=0, return_inverse=True)
+        number, tree = cell.reshape(-1)[number.reshape(-1)], cKDTree(cells * (MERGE_DISTANCE / 2.0))
     n = tree.n
-    close = tree.query_pairs(SAME_PLACE, output_type="ndarray")
+    close = tree.query_pairs(MERGE_DISTANCE, output_type="ndarray")
     graph = coo_array((np.ones(len(close), dtype=np.int8), (close[:, 0], close[:, 1])), shape=(n, n))
     place = connected_components(graph, directed=False)[1].astype(np.int32)
     return np.asarray(place[number.reshape(-1)])
 
 
-def merge_equal(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex for each of `place_numbers`, and without faces of fewer than three places."""
-    number = place_numbers(mesh.vertices)
+def merge_vertices(mesh: Mesh) -> Mesh:
+    """The mesh with one vertex for each of `coincident_labels`, and without faces of fewer than three places."""
+    number = coincident_labels(mesh.vertices)
     _, first = np.unique(number, return_index=True)
     faces = number[mesh.faces]
     a, b, c = faces.T
     return Mesh(mesh.vertices[first], faces[(a != b) & (b != c) & (c != a)])
 
 
-def separate(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
+def make_manifold(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
     """Part a closed mesh where it touches itself, so that every edge has two faces and every vertex one fan.
 
     Faces that lie back to back on the same three vertices are removed. Around an edge of four or more faces
@@ -274,6 +274,6 @@ def repair(mesh: Mesh) -> Mesh:
     fixed = Mesh(np.asarray(fixer.points, dtype=np.float64), np.asarray(fixer.faces, dtype=np.int32))
     if len(fixed.faces) and signed_volume(fixed) < 0:
         fixed = Mesh(fixed.vertices, np.ascontiguousarray(fixed.faces[:, ::-1]))
-    if not len(fixed.faces) or not soundness(fixed).closed:
+    if not len(fixed.faces) or not check_watertight(fixed).closed:
         raise MeshError("the surface could not be closed")
     return fixed

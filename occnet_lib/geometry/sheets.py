@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.band import closest_point
-from occnet_lib.geometry.occupancy import soup_scene
+from occnet_lib.geometry.occupancy import triangle_scene
 
 DEEP = 0.45  # voxels: the field is trusted to be inside where it is less than minus this
 SHALLOW = 0.2  # the same for points beside an edge
@@ -54,7 +54,7 @@ def _gap_behind(
     """(n,) voxels from each foot point inwards to the next surface, at most `limit`."""
     import open3d as o3d
 
-    scene = soup_scene(triangles)
+    scene = triangle_scene(triangles)
     # The start is off the surface, so that the surface itself and its copies in the same plane are not hit.
     clear = 0.05
     rays = np.concatenate([foot - clear * outward, -outward], axis=1).astype(np.float32)

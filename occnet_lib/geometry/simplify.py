@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import compact
-from occnet_lib.geometry.repair import separate, soundness
+from occnet_lib.geometry.repair import check_watertight, make_manifold
 from occnet_lib.types import Mesh
 
 log = logging.getLogger(__name__)
@@ -67,10 +67,10 @@ def simplify_within(mesh: Mesh, max_error: float) -> Mesh:
 
 def _first_closed(mesh: Mesh, attempt: Callable[[int], Mesh | None]) -> Mesh:
     """The first of ever gentler attempts that is closed if the mesh is; the mesh after the last one."""
-    closed, again = soundness(mesh).closed, 0
+    closed, again = check_watertight(mesh).closed, 0
     while (simple := attempt(again)) is not None:
-        simple = separate(simple) if closed else compact(simple)
-        if len(simple.faces) and (not closed or soundness(simple).closed):
+        simple = make_manifold(simple) if closed else compact(simple)
+        if len(simple.faces) and (not closed or check_watertight(simple).closed):
             return simple
         log.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))
         again += 1

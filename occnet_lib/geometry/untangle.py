@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.intersections import intersecting_pairs
-from occnet_lib.geometry.repair import place_numbers
+from occnet_lib.geometry.repair import coincident_labels
 from occnet_lib.types import Mesh
 
 APART = 0.01  # voxels between vertices that would be at one place
@@ -22,7 +22,7 @@ MANY = 500  # moved faces from which on all faces are tested again
 RANK = 0.02  # fraction of the trace below which a direction is free to slide: an edge has one, a corner none
 
 
-def part_vertices(mesh: Mesh, voxel: float) -> Mesh:
+def separate_vertices(mesh: Mesh, voxel: float) -> Mesh:
     """Move vertices that are at one place apart, each towards the inside of its own faces.
 
     Most readers merge equal vertices, which joins parts that only touch to edges of four faces.
@@ -55,7 +55,7 @@ def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
     Vertices slide within flat parts and along edges, and only where that does not help they leave them.
 
     Args:
-        mesh: closed, vertices as `part_vertices` leaves them.
+        mesh: closed, vertices as `separate_vertices` leaves them.
         voxel: unit of `STEP`.
 
     Returns:
@@ -88,7 +88,7 @@ def _as_stored(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
     """All but the first of the vertices at each place."""
-    _, first = np.unique(place_numbers(vertices), return_index=True)
+    _, first = np.unique(coincident_labels(vertices), return_index=True)
     return np.setdiff1d(np.arange(len(vertices)), first)
 
 

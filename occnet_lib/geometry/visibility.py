@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import soup_scene
+from occnet_lib.geometry.occupancy import triangle_scene
 
 RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
 
@@ -25,7 +25,7 @@ def visible_fraction(
     """
     import open3d as o3d
 
-    scene = soup_scene(triangles)
+    scene = triangle_scene(triangles)
     seen = np.zeros(len(places))
     step = max(1, RAYS // len(directions))
     for start in range(0, len(places), step):

@@ -18,7 +18,7 @@ from occnet_lib.errors import ConfigError, DataError
 
 from .extract import threshold_logit
 from .mise import Fields, mise_together
-from .reconstruct import BOX, BOX_OF_ANY_TURN, Reconstruction, reconstruct, timed
+from .reconstruct import BOX, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
 _ONET_VIEW_SIZE = 137
-UPRIGHT = np.diag([1.0, -1.0, -1.0])
+CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _ROW = 2048  # points of a shape that is asked for together with others
@@ -67,7 +67,9 @@ class Reconstructor:
         if as_is:
             self._options = self._options | {"images": {"framing": "camera"}}
 
-    def field(self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = UPRIGHT) -> FoldedDecoder:
+    def field(
+        self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT
+    ) -> FoldedDecoder:
         """The field of a picture (H, W, 3) uint8 sRGB on white.
 
         Pictures are encoded one by one, so that a result does not depend on its neighbours.
@@ -142,7 +144,7 @@ class Reconstructor:
             )
         seconds: dict[str, float] = {}
         with timed(seconds, "encode"):
-            turns = np.zeros((len(images), 3, 3)) + (UPRIGHT if rotation is None else rotation)
+            turns = np.zeros((len(images), 3, 3)) + (CAMERA_TO_UPRIGHT if rotation is None else rotation)
             field = MeanField([self.field(*pair) for pair in zip(images, turns, strict=True)])
         result = reconstruct(
             partial(field.on_array, level=threshold_logit(self.threshold)),
@@ -154,7 +156,7 @@ class Reconstructor:
             device=self.device,
             normals=normals,
             # The shape's own cube stands in the camera's frame at an angle that nobody knows.
-            box=BOX_OF_ANY_TURN if turned else BOX,
+            box=ROTATED_CUBE_EDGE if turned else BOX,
         )
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
         return replace(result, seconds=seconds | result.seconds, frame=frame)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
 _MANY_FACES = 1.25  # times `max_faces` are worth a warning
-BOX_OF_ANY_TURN = BOX * 3**0.5  # edge of that which holds the same cube however it is turned
+ROTATED_CUBE_EDGE = BOX * 3**0.5  # edge of that which holds the same cube however it is turned
 
 
 @dataclass(frozen=True)

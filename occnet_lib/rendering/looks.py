@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.cameras import choy_centre
+from occnet_lib.geometry.cameras import camera_centres
 from occnet_lib.types import Mesh
 
 from .surface_colors import varying_faces
@@ -96,7 +96,7 @@ def _everyday_lights(rng: np.random.Generator) -> Lights:
     count = int(rng.integers(1, 4))
     elevation = rng.uniform(np.where(np.arange(count) == 0, 15.0, -10.0), 80.0)
     weights = np.where(np.arange(count) == 0, 1.0, rng.uniform(0.1, 0.6, count))
-    directions = choy_centre(rng.uniform(0.0, 360.0, count), elevation, np.ones(count))
+    directions = camera_centres(rng.uniform(0.0, 360.0, count), elevation, np.ones(count))
     brightness, ambient = rng.uniform(0.75, 1.1), rng.uniform(0.15, 0.45)
     softness, headlight = rng.uniform(0.0, 1.0, count), rng.uniform(0.0, 0.5)
     energy = (brightness - ambient) / weights.sum()

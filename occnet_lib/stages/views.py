@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry import cluster
+from occnet_lib.geometry import vertex_clustering
 from occnet_lib.geometry.cameras import choy_cameras, everyday_cameras, project
 from occnet_lib.rendering.looks import everyday_looks
 from occnet_lib.rendering.views import render_views
@@ -43,7 +43,7 @@ def run(
         MeshError: nothing of the mesh is seen in some view.
         DependencyError: the renderer asked for does not work here.
     """
-    mesh = cluster.thin_out(mesh, 0.25 / config.image_size)  # well below a pixel
+    mesh = vertex_clustering.decimate(mesh, 0.25 / config.image_size)  # well below a pixel
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     scale, loc = 1.0 / float(np.linalg.norm(high - low)), np.zeros(3)
     in_view = replace(mesh, vertices=scale * mesh.vertices + loc)

@@ -75,13 +75,13 @@ def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh |
     """The input itself, its bodies united, if it bounds a solid; None with the reason in the audit if not."""
     from occnet_lib.geometry import exact, intersections, repair, untangle
 
-    solid = exact.solid_of(unit)
+    solid = exact.exact_solid(unit)
     audit["input_defect"] = solid.defect
     if solid.mesh is None:
         return None
     voxel = 1.0 / (config.resolution - 2 - 2 * MARGIN)
-    closed = untangle.part_vertices(solid.mesh, voxel)
-    if not repair.soundness(repair.merge_equal(closed)).closed or len(
+    closed = untangle.separate_vertices(solid.mesh, voxel)
+    if not repair.check_watertight(repair.merge_vertices(closed)).closed or len(
         intersections.intersecting_pairs(closed)
     ):
         audit["input_defect"] = "parts that touch"
@@ -96,17 +96,17 @@ def _rebuild(
     unit: Mesh, config: WatertightConfig, rng: np.random.Generator, audit: dict[str, Any]
 ) -> tuple[Mesh, Mesh]:
     """A closed mesh by fusion, and the input that it was made of."""
-    from occnet_lib.geometry import cluster, components, repair, simplify, untangle
+    from occnet_lib.geometry import components, repair, simplify, untangle, vertex_clustering
 
-    unit = cluster.thin_out(unit, 0.5 / config.resolution)  # half a voxel
+    unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
     result, voxel = fuse(_with_area(unit.triangles), config, rng)
-    fused, removed, filled = components.tidy(result.mesh, config.min_component)
-    repaired = not repair.soundness(fused).closed
+    fused, removed, filled = components.remove_small_components(result.mesh, config.min_component)
+    repaired = not repair.check_watertight(fused).closed
     if repaired:
         log.warning("the fused surface is not closed; repairing it")
         fused = repair.repair(fused)
     simple = simplify.simplify(fused, config.face_limit)
-    closed, tangled = untangle.untangle(untangle.part_vertices(simple, voxel), voxel)
+    closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
     audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
     audit |= {"faces_fused": len(fused.faces), "repaired": repaired}
     audit |= {"components_removed": removed, "hollows_filled": filled}
@@ -131,10 +131,10 @@ def fuse(
     corners = triangles.reshape(-1, 3)
     grid = grid_around(corners.min(axis=0), corners.max(axis=0), config.resolution, MARGIN)
     if config.method in ("auto", "flood_fill"):
-        directions = cameras.random_spiral(DIRECTIONS, rng)
+        directions = cameras.random_directions(DIRECTIONS, rng)
         thickness = config.sheet_thickness
         return tsdf.flood_surface(triangles, grid, thickness, config.gap_width, directions), grid.step
-    directions = cameras.random_spiral(config.views, rng)
+    directions = cameras.random_directions(config.views, rng)
 
     def render() -> depth.DepthMaps:
         return depth.render_depth(triangles, directions, config.depth_map_size)
@@ -156,7 +156,7 @@ def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.G
     """
     from occnet_lib.geometry import occupancy, repair, sampling
 
-    sound = repair.soundness(repair.merge_equal(closed))
+    sound = repair.check_watertight(repair.merge_vertices(closed))
     audit: dict[str, Any] = {
         "closed": sound.closed,
         "boundary_edges": sound.boundary_edges,

@@ -149,7 +149,7 @@ def test_no_import_cycles():
 
 def test_a_stage_process_starts_without_heavy_libraries():
     code = (
-        "import sys, occnet_lib.cli as cli, occnet_lib.stages.shape, occnet_lib.stages.shard\n"
+        "import sys, occnet_lib.cli as cli, occnet_lib.stages.process_shape, occnet_lib.stages.workers\n"
         "cli.parser()\n"
         f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     )

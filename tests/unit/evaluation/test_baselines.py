@@ -16,7 +16,7 @@ from occnet_lib.evaluation.index import nearest_pictures, predicted_clusters, wr
 from occnet_lib.evaluation.pictures import image_features
 from occnet_lib.evaluation.voxels import Grids, class_mean, cluster
 from occnet_lib.geometry.occupancy import contains
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
@@ -109,7 +109,7 @@ def test_class_mean_cuts_where_the_mean_iou_is_highest():
 
     assert np.array_equal(found.mean, np.mean(voxels, axis=0))
     assert score(found.threshold) == pytest.approx(max(score(t) for t in np.linspace(0.05, 0.95, 19)))
-    assert soundness(found.mesh).closed
+    assert check_watertight(found.mesh).closed
     # Voxel centres are inside of the mesh exactly where the mean is above the threshold.
     cut = found.mean > found.threshold
     clear = np.abs(found.mean - found.threshold) > 0.02

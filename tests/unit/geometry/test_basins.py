@@ -17,7 +17,7 @@ from occnet_lib.geometry.basins import OUTSIDE, find_basins
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.visibility import visible_fraction
 from occnet_lib.stages import watertight
 from occnet_lib.stages.audit import judge
@@ -126,7 +126,7 @@ def test_gaps_close_alike_at_any_resolution(resolution: int) -> None:
     assert opened.audit["volume"] < 8.5 / (resolution - 12)  # six sheets
     assert opened.audit["gaps_closed"] == 0
     for result in (closed, opened):
-        assert soundness(result.mesh).closed
+        assert check_watertight(result.mesh).closed
         assert result.audit["ragged"] == 0.0
         assert judge({"watertight": result.audit}, AuditConfig()) == ("ok", "")
 

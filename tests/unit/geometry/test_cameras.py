@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import EverydayConfig, ViewsConfig
 from occnet_lib.geometry.cameras import (
+    camera_centres,
     choy_cameras,
-    choy_centre,
     everyday_cameras,
     golden_spiral,
     intrinsics,
     look_at_origin,
     orthonormal_frames,
     project,
+    random_directions,
     random_rotation,
-    random_spiral,
     unproject,
 )
 
 
 def test_choy_camera_centre_of_known_angles() -> None:
-    centre = choy_centre([0.0, 90.0, 45.0], [0.0, 30.0, 90.0], [2.0, 1.0, 3.0])
+    centre = camera_centres([0.0, 90.0, 45.0], [0.0, 30.0, 90.0], [2.0, 1.0, 3.0])
     expected = [[2, 0, 0], [0, 0.5, np.sqrt(0.75)], [0, 3, 0]]
     np.testing.assert_allclose(centre, expected, atol=1e-15)
 
@@ -116,7 +116,7 @@ def test_random_rotation_is_proper_and_drawn() -> None:
     np.testing.assert_allclose(drawn @ drawn.transpose(0, 2, 1), np.tile(np.eye(3), (400, 1, 1)), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(drawn), 1.0)
     np.testing.assert_allclose(drawn.mean(axis=0), 0.0, atol=0.12)
-    one, two = (random_spiral(10, np.random.default_rng(s)) for s in (3, 3))
+    one, two = (random_directions(10, np.random.default_rng(s)) for s in (3, 3))
     assert np.array_equal(one, two)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from occnet_lib.config import WatertightConfig as Config
-from occnet_lib.geometry.exact import solid_of
+from occnet_lib.geometry.exact import exact_solid
 from occnet_lib.geometry.intersections import self_intersecting
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.stages import watertight
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import (
@@ -69,7 +69,7 @@ def test_several_bodies_are_united(solid: Solid, bodies: int) -> None:
     result = close(solid.mesh)
     assert (result.audit["method"], result.audit["bodies"]) == ("exact", bodies)
     assert disagreement(solid, result) < 1e-4  # the pot is a polygon, not a circle
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     assert not self_intersecting(result.mesh).any()
 
 
@@ -103,7 +103,7 @@ def test_a_body_wound_inward_that_touches_another_one_is_not_its_cavity() -> Non
         order = np.roll(np.arange(8), first)
         small = Mesh(tip.vertices[order], np.argsort(order)[tip.faces].astype(np.int32))
         mesh = join([box_mesh((0, 0, 0), (1, 1, 1)), inward(small)])
-        assert solid_of(unit_cube(mesh)[0]).defect == "parts wound inward"
+        assert exact_solid(unit_cube(mesh)[0]).defect == "parts wound inward"
 
 
 def test_a_cavity_that_leaves_its_body_at_one_of_its_edge_loops_is_rebuilt() -> None:
@@ -116,15 +116,15 @@ def test_a_cavity_that_leaves_its_body_at_one_of_its_edge_loops_is_rebuilt() -> 
         for a, b in ((0, 1), (1, 2), (2, 3), (3, 0)):
             faces += [(loop + a, loop + b, loop + b + 4), (loop + a, loop + b + 4, loop + a + 4)]
     tube = Mesh(np.array(loops), np.array(faces, dtype=np.int32))
-    assert soundness(tube).closed
-    solid = solid_of(unit_cube(join([box_mesh((0, 0, 0), (1, 1, 1)), inward(tube)]))[0])
+    assert check_watertight(tube).closed
+    solid = exact_solid(unit_cube(join([box_mesh((0, 0, 0), (1, 1, 1)), inward(tube)]))[0])
     assert solid.defect == "parts wound inward"
 
 
 def test_a_body_within_another_one_is_swallowed() -> None:
     result = close(join([sphere(3, 0.5).mesh, box_mesh((0, 0, 0), (0.2, 0.2, 0.2))]))
     assert result.audit["method"] == "exact"
-    assert soundness(result.mesh).euler == 2
+    assert check_watertight(result.mesh).euler == 2
     assert contains(result.mesh, np.zeros((1, 3))).all()
 
 
@@ -176,20 +176,20 @@ def pierced() -> Mesh:
     ],
 )
 def test_what_does_not_bound_a_solid_is_rebuilt(mesh: Mesh, defect: str) -> None:
-    solid = solid_of(unit_cube(mesh)[0])
+    solid = exact_solid(unit_cube(mesh)[0])
     assert solid.mesh is None
     assert solid.defect == defect
     result = close(mesh)
     assert result.audit["method"] == "flood_fill"
     assert result.audit["input_defect"] == defect
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
 
 
 def test_a_flipped_face_is_inconsistent() -> None:
     ball = sphere(2).mesh
     faces = ball.faces.copy()
     faces[3] = faces[3][::-1]
-    assert solid_of(Mesh(ball.vertices, faces)).defect == "inconsistent winding"
+    assert exact_solid(Mesh(ball.vertices, faces)).defect == "inconsistent winding"
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".glb"])

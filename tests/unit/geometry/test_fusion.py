@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from occnet_lib.geometry.band import cut_edges, distance_band
-from occnet_lib.geometry.cameras import random_spiral
+from occnet_lib.geometry.cameras import random_directions
 from occnet_lib.geometry.carve import carve, view_axes
 from occnet_lib.geometry.depth import TILE, DepthMaps, nearest_of_four, render_depth, tile_bounds
 from occnet_lib.geometry.grid import Grid, grid_around
@@ -28,7 +28,7 @@ def turned_chair() -> Solid:
 
 @pytest.fixture(scope="module")
 def directions() -> np.ndarray:
-    return random_spiral(VIEWS, np.random.default_rng(2))
+    return random_directions(VIEWS, np.random.default_rng(2))
 
 
 def copy(maps: DepthMaps) -> DepthMaps:

@@ -8,8 +8,14 @@ import pytest
 from occnet_lib.geometry import intersections
 from occnet_lib.geometry import untangle as untangling
 from occnet_lib.geometry.intersections import intersecting_pairs, self_intersecting
-from occnet_lib.geometry.repair import SAME_PLACE, merge_equal, place_numbers, separate, soundness
-from occnet_lib.geometry.untangle import part_vertices, untangle
+from occnet_lib.geometry.repair import (
+    MERGE_DISTANCE,
+    check_watertight,
+    coincident_labels,
+    make_manifold,
+    merge_vertices,
+)
+from occnet_lib.geometry.untangle import separate_vertices, untangle
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import box_mesh, chair, join, rotation, sphere
 
@@ -92,15 +98,15 @@ def test_parts_that_touch_stay_closed_when_equal_vertices_are_merged() -> None:
 
     # Two cubes on one edge, and a third one on a corner.
     touching = join([box_mesh(c, (1, 1, 1)) for c in ((0, 0, 0), (1, 1, 0), (-1, 1, -1))])
-    mesh = separate(merge_equal(touching))
-    assert soundness(mesh).closed
-    assert not soundness(merge_equal(mesh)).closed
-    parted = part_vertices(mesh, VOXEL)
-    assert soundness(merge_equal(parted)).closed
+    mesh = make_manifold(merge_vertices(touching))
+    assert check_watertight(mesh).closed
+    assert not check_watertight(merge_vertices(mesh)).closed
+    parted = separate_vertices(mesh, VOXEL)
+    assert check_watertight(merge_vertices(parted)).closed
     assert trimesh.Trimesh(parted.vertices, parted.faces).is_watertight
     assert not self_intersecting(parted).any()
     assert np.abs(parted.vertices - mesh.vertices).max() <= 0.05 * VOXEL
-    assert soundness(parted).volume == pytest.approx(3.0, rel=1e-3)
+    assert check_watertight(parted).volume == pytest.approx(3.0, rel=1e-3)
     assert np.array_equal(parted.vertices, parted.vertices.astype(np.float32))
 
 
@@ -110,12 +116,12 @@ def test_tangled_vertices_are_smoothed_and_others_stay() -> None:
     some = rng.choice(len(ball.mesh.vertices), 24, replace=False)
     vertices = ball.mesh.vertices.copy()
     vertices[some] += 4 * VOXEL * rng.normal(size=(24, 3))
-    mesh = part_vertices(Mesh(vertices, ball.mesh.faces), VOXEL)
+    mesh = separate_vertices(Mesh(vertices, ball.mesh.faces), VOXEL)
     assert self_intersecting(mesh).sum() > 10
     fixed, left = untangle(mesh, VOXEL)
     assert left == 0
     assert not self_intersecting(fixed).any()
-    assert soundness(fixed).closed
+    assert check_watertight(fixed).closed
     moved = (fixed.vertices != mesh.vertices).any(axis=1)
     assert moved.mean() < 0.1
     assert np.abs(np.linalg.norm(fixed.vertices, axis=1) - 0.5).max() < 12 * VOXEL
@@ -124,7 +130,7 @@ def test_tangled_vertices_are_smoothed_and_others_stay() -> None:
 def test_many_moved_faces_are_tested_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     ball = sphere(4).mesh
     rng = np.random.default_rng(1)
-    mesh = part_vertices(
+    mesh = separate_vertices(
         Mesh(ball.vertices + VOXEL * rng.normal(size=ball.vertices.shape), ball.faces), VOXEL
     )
     one, left = untangle(mesh, VOXEL)
@@ -136,14 +142,16 @@ def test_many_moved_faces_are_tested_with_the_same_result(monkeypatch: pytest.Mo
 
 def test_vertices_that_strays_crowd_into_one_place_are_merged_in_little_memory() -> None:
     rng = np.random.default_rng(0)
-    crowd = rng.normal(size=(30_000, 3)) * 0.05 * SAME_PLACE
+    crowd = rng.normal(size=(30_000, 3)) * 0.05 * MERGE_DISTANCE
     strays = np.array([[0.5, 0, 0], [-0.5, 0, 0], [0, 0.5, 0]])
-    number = place_numbers(np.concatenate([crowd, strays]))
+    number = coincident_labels(np.concatenate([crowd, strays]))
     assert len(np.unique(number[:-3])) == 1
     assert len(np.unique(number)) == 4
 
 
 def test_what_cannot_be_untangled_is_counted() -> None:
-    two = part_vertices(join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((0.5, 0.4, 0.3), (1, 1, 1))]), VOXEL)
+    two = separate_vertices(
+        join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((0.5, 0.4, 0.3), (1, 1, 1))]), VOXEL
+    )
     result, left = untangle(two, VOXEL)
     assert left == self_intersecting(result).sum() > 0

@@ -1,4 +1,4 @@
-"""Soundness, parting, simplification, specks, forced repair, isosurfaces."""
+"""Watertightness, parting, simplification, specks, forced repair, isosurfaces."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.components import compact, label_faces, tidy
+from occnet_lib.geometry.components import compact, label_faces, remove_small_components
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.geometry.occupancy import contains, surface_distance
-from occnet_lib.geometry.repair import repair, separate, signed_volume, soundness
+from occnet_lib.geometry.repair import check_watertight, make_manifold, repair, signed_volume
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.types import Mesh
@@ -23,40 +23,40 @@ def welded(mesh: Mesh) -> Mesh:
     return Mesh(vertices, number.reshape(-1)[mesh.faces].astype(np.int32))
 
 
-def test_soundness_of_closed_solids() -> None:
+def test_check_watertight_of_closed_solids() -> None:
     for mesh, euler, volume in (
         (box_mesh((3, 0, 0), (1, 2, 3)), 2, 6.0),
         (sphere(4).mesh, 2, 4 / 3 * np.pi * 0.125),
         (torus().mesh, 0, 2 * np.pi**2 * 0.375 * 0.125**2),
         (bored_block().mesh, 0, 0.4 * (0.6 - np.pi * 0.04)),
     ):
-        sound = soundness(mesh)
+        sound = check_watertight(mesh)
         assert sound.closed
         assert (sound.boundary_edges, sound.nonmanifold_edges, sound.flipped_edges) == (0, 0, 0)
         assert sound.euler == euler
         assert sound.volume == pytest.approx(volume, rel=5e-3)
 
 
-def test_soundness_finds_every_fault() -> None:
+def test_check_watertight_finds_every_fault() -> None:
     box = box_mesh((0, 0, 0), (1, 1, 1))
-    assert soundness(Mesh(box.vertices, box.faces[1:])).boundary_edges == 3
-    inward = soundness(Mesh(box.vertices, box.faces[:, ::-1]))
+    assert check_watertight(Mesh(box.vertices, box.faces[1:])).boundary_edges == 3
+    inward = check_watertight(Mesh(box.vertices, box.faces[:, ::-1]))
     assert inward.flipped_edges == 0
     assert inward.volume == pytest.approx(-1.0)
     assert not inward.closed
     turned = box.faces.copy()
     turned[0] = turned[0, ::-1]
-    assert soundness(Mesh(box.vertices, turned)).flipped_edges == 3
+    assert check_watertight(Mesh(box.vertices, turned)).flipped_edges == 3
     two = welded(join([box, box_mesh((1, 1, 0), (1, 1, 1))]))
-    assert soundness(two).nonmanifold_edges == 1
-    assert not soundness(two).closed
-    assert soundness(Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32))).boundary_edges == 0
+    assert check_watertight(two).nonmanifold_edges == 1
+    assert not check_watertight(two).closed
+    assert check_watertight(Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32))).boundary_edges == 0
 
 
 def test_boxes_that_touch_along_an_edge_are_parted() -> None:
     two = welded(join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((1, 1, 0), (1, 1, 1))]))
-    parted = separate(two)
-    assert soundness(parted).closed
+    parted = make_manifold(two)
+    assert check_watertight(parted).closed
     assert label_faces(parted)[0] == 2  # the wedges of inside stay whole
     assert len(parted.vertices) == 16
     assert signed_volume(parted) == pytest.approx(2.0)
@@ -67,8 +67,8 @@ def test_boxes_that_touch_along_an_edge_are_parted() -> None:
 
 def test_boxes_that_touch_at_a_corner_are_parted() -> None:
     two = welded(join([box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((1, 1, 1), (1, 1, 1))]))
-    assert soundness(two).euler == 3
-    assert soundness(separate(two)).euler == 4
+    assert check_watertight(two).euler == 3
+    assert check_watertight(make_manifold(two)).euler == 4
 
 
 def test_fins_are_removed() -> None:
@@ -76,9 +76,9 @@ def test_fins_are_removed() -> None:
     vertices = np.concatenate([box.vertices, [[2.0, 0, 0]]])
     fin = np.array([[4, 6, 8], [6, 4, 8], [3, 3, 8], [8, 3, 8]], dtype=np.int32)
     finned = Mesh(vertices, np.concatenate([box.faces, fin]))
-    assert soundness(finned).nonmanifold_edges > 0
-    plain = separate(finned)
-    assert soundness(plain).closed
+    assert check_watertight(finned).nonmanifold_edges > 0
+    plain = make_manifold(finned)
+    assert check_watertight(plain).closed
     assert len(plain.faces) == 12
     assert len(plain.vertices) == 8
 
@@ -92,9 +92,9 @@ def test_double_edges_are_parted() -> None:
         solid[1 + x, 1 + y, 2 + z] = True
     quads = voxel_faces(solid)
     mesh = welded(quads)
-    assert soundness(mesh).nonmanifold_edges > 0
-    parted = separate(mesh)
-    assert soundness(parted).closed
+    assert check_watertight(mesh).nonmanifold_edges > 0
+    parted = make_manifold(mesh)
+    assert check_watertight(parted).closed
     assert signed_volume(parted) == pytest.approx(len(blocks))
 
 
@@ -116,9 +116,9 @@ def test_random_voxels_become_closed(seed: int) -> None:
     solid = np.zeros((7, 7, 7), dtype=bool)
     solid[1:-1, 1:-1, 1:-1] = rng.random((5, 5, 5)) < 0.45
     mesh = welded(voxel_faces(solid))
-    assert soundness(mesh).nonmanifold_edges > 0
-    parted = separate(mesh)
-    sound = soundness(parted)
+    assert check_watertight(mesh).nonmanifold_edges > 0
+    parted = make_manifold(mesh)
+    sound = check_watertight(parted)
     assert sound.closed
     assert sound.euler % 2 == 0
     assert sound.volume == pytest.approx(solid.sum())
@@ -134,7 +134,7 @@ def test_simplified_planes_stay_exact_and_closed() -> None:
     simple = simplify(dense, 2000)
     assert len(dense.faces) > 15_000
     assert 1900 <= len(simple.faces) <= 2000
-    assert soundness(simple).closed
+    assert check_watertight(simple).closed
     samples = sample_surface(dense, 5000, np.random.default_rng(0))[0]
     assert surface_distance(simple, samples).mean() < 0.01 * grid.step
 
@@ -143,7 +143,7 @@ def test_simplified_planes_stay_exact_and_closed() -> None:
 def test_simplified_within_an_error_is_closed_and_nowhere_further_off(error: float) -> None:
     for mesh in (sphere(5).mesh, bored_block().mesh):
         simple = simplify_within(mesh, error)
-        assert soundness(simple).closed
+        assert check_watertight(simple).closed
         rng = np.random.default_rng(0)
         for of, to in ((simple, mesh), (mesh, simple)):
             samples = np.concatenate([sample_surface(of, 20_000, rng)[0], of.vertices])
@@ -180,11 +180,11 @@ def turned_inside_out(mesh: Mesh) -> Mesh:
 
 def test_small_pieces_are_removed() -> None:
     big, speck = box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((2, 0, 0), (0.01, 0.01, 0.01))
-    clean, removed, filled = tidy(join([speck, big]), 1e-5)
+    clean, removed, filled = remove_small_components(join([speck, big]), 1e-5)
     assert (removed, filled) == (1, 0)
-    assert soundness(clean).volume == pytest.approx(1.0)
+    assert check_watertight(clean).volume == pytest.approx(1.0)
     assert len(clean.vertices) == 8
-    same, removed, filled = tidy(join([speck, big]), 1e-7)
+    same, removed, filled = remove_small_components(join([speck, big]), 1e-7)
     assert (removed, filled) == (0, 0)
     assert len(same.faces) == 24
 
@@ -193,12 +193,12 @@ def test_hollows_are_filled_with_what_is_in_them() -> None:
     body, beside = box_mesh((0, 0, 0), (1, 1, 1)), box_mesh((1, 0, 0), (0.3, 0.3, 0.3))
     hollow = turned_inside_out(box_mesh((0.1, 0, 0), (0.6, 0.6, 0.6)))
     within, pocket = box_mesh((0.2, 0, 0), (0.2, 0.2, 0.2)), box_mesh((0.2, 0, 0), (0.05, 0.05, 0.05))
-    clean, removed, filled = tidy(
+    clean, removed, filled = remove_small_components(
         join([within, turned_inside_out(pocket), body, hollow, pocket, beside]), 1e-6
     )
     assert (removed, filled) == (0, 2)
     assert label_faces(clean)[0] == 2
-    assert soundness(clean).volume == pytest.approx(1.0 + 0.027)
+    assert check_watertight(clean).volume == pytest.approx(1.0 + 0.027)
     places = np.array([[0.2, 0, 0], [0.3, 0.2, 0.2], [0.45, 0, 0], [1, 0, 0]])
     assert contains(clean, places).all()
 
@@ -213,10 +213,10 @@ def test_compact_keeps_the_triangles() -> None:
 def test_repair_closes_a_hole() -> None:
     ball = sphere(3).mesh
     holed = Mesh(ball.vertices, ball.faces[5:])
-    assert not soundness(holed).closed
+    assert not check_watertight(holed).closed
     fixed = repair(holed)
-    assert soundness(fixed).closed
-    assert soundness(fixed).volume == pytest.approx(soundness(ball).volume, rel=0.01)
+    assert check_watertight(fixed).closed
+    assert check_watertight(fixed).volume == pytest.approx(check_watertight(ball).volume, rel=0.01)
 
 
 def test_isosurface_closes_at_the_border_and_points_outward() -> None:
@@ -225,9 +225,9 @@ def test_isosurface_closes_at_the_border_and_points_outward() -> None:
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     ball = isosurface((np.sqrt(x**2 + y**2 + z**2) - 0.73).astype(np.float32), grid, unit=0.1)
     np.testing.assert_allclose(np.linalg.norm(ball.vertices, axis=1), 0.73, atol=2e-3)
-    assert soundness(ball).closed
+    assert check_watertight(ball).closed
     cut = isosurface((x - 0.25).astype(np.float32), grid, unit=0.1)
-    assert soundness(cut).closed
+    assert check_watertight(cut).closed
     assert cut.vertices[:, 0].max() == pytest.approx(0.25, abs=1e-6)
     assert cut.vertices[:, 1:].min() < -1.0
 
@@ -237,7 +237,7 @@ def test_isosurface_of_zeros_at_samples_is_manifold() -> None:
     rng = np.random.default_rng(0)
     field = rng.choice([-1.0, 0.0, 1e-9, -1e-9, 1.0], size=grid.shape).astype(np.float32)
     mesh = isosurface(field, grid)
-    sound = soundness(mesh)
+    sound = check_watertight(mesh)
     assert (sound.boundary_edges, sound.flipped_edges) == (0, 0)
     assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
 

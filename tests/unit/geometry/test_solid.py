@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from occnet_lib.geometry.repair import signed_volume, soundness
-from occnet_lib.geometry.solid import as_solid
+from occnet_lib.geometry.orientation import orient_outward
+from occnet_lib.geometry.repair import check_watertight, signed_volume
 from occnet_lib.types import Mesh
 
 BALL = trimesh.creation.icosphere(3)
@@ -29,8 +29,8 @@ def soup(mesh: Mesh) -> Mesh:
 
 
 def test_an_outward_mesh_stays_as_it_is():
-    solid = as_solid(ball())
-    assert (solid.open, solid.turned, solid.note) == ("", 0, "")
+    solid = orient_outward(ball())
+    assert (solid.defect, solid.flipped, solid.note) == ("", 0, "")
     assert np.array_equal(solid.mesh.faces, FACES)
 
 
@@ -38,16 +38,16 @@ def test_an_outward_mesh_stays_as_it_is():
 def test_faces_that_point_inward_are_turned(fraction):
     turned = np.random.default_rng(0).random(len(FACES)) < fraction
     faces = np.where(turned[:, None], FACES[:, ::-1], FACES)
-    solid = as_solid(soup(Mesh(BALL.vertices + 5.0, faces)))
-    assert solid.turned == turned.sum()
-    assert soundness(solid.mesh).closed
+    solid = orient_outward(soup(Mesh(BALL.vertices + 5.0, faces)))
+    assert solid.flipped == turned.sum()
+    assert check_watertight(solid.mesh).closed
     assert signed_volume(solid.mesh) == pytest.approx(BALL.volume)
     assert "point inward" in solid.note
 
 
 def test_a_hollow_stays_inward_and_an_inward_piece_is_turned():
-    solid = as_solid(together(ball(2.0), ball(1.0, inward=True), ball(1.0, at=9.0, inward=True)))
-    assert solid.turned == len(FACES)
+    solid = orient_outward(together(ball(2.0), ball(1.0, inward=True), ball(1.0, at=9.0, inward=True)))
+    assert solid.flipped == len(FACES)
     assert signed_volume(solid.mesh) == pytest.approx(8 * BALL.volume)  # 2³ - 1 + 1
 
 
@@ -55,18 +55,18 @@ def test_pieces_that_touch_along_an_edge_are_closed():
     box = trimesh.creation.box()
     one = Mesh(box.vertices, np.asarray(box.faces, np.int32))
     two = Mesh(box.vertices + np.array([1.0, 1.0, 0.0]), np.asarray(box.faces, np.int32))
-    solid = as_solid(soup(together(one, two)))
+    solid = orient_outward(soup(together(one, two)))
     assert solid.note == ""
-    assert soundness(solid.mesh).closed
+    assert check_watertight(solid.mesh).closed
 
 
 def test_what_bounds_no_solid_says_why():
-    assert as_solid(Mesh(BALL.vertices, FACES[1:])).note == "is not closed (3 edges of one face)"
+    assert orient_outward(Mesh(BALL.vertices, FACES[1:])).note == "is not closed (3 edges of one face)"
     fin = np.concatenate([FACES, [[*FACES[0, :2], FACES[-1, 2]]]]).astype(np.int32)
-    assert "of three or more" in as_solid(Mesh(BALL.vertices, fin)).open
+    assert "of three or more" in orient_outward(Mesh(BALL.vertices, fin)).defect
     # The projective plane with six vertices.
     plane = ["012", "023", "034", "045", "051", "124", "235", "341", "452", "513"]
     faces = np.array([[int(corner) for corner in face] for face in plane], np.int32)
     corners = np.random.default_rng(0).random((6, 3))
-    assert "no common outside" in as_solid(Mesh(corners, faces)).open
-    assert "no faces" in as_solid(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))).open
+    assert "no common outside" in orient_outward(Mesh(corners, faces)).defect
+    assert "no faces" in orient_outward(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))).defect

@@ -13,7 +13,7 @@ import torch
 from occnet_lib import cli
 from occnet_lib.config import Config, ModelConfig, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.folded import MeanField
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
@@ -51,7 +51,7 @@ def volume(mesh: Mesh) -> float:
 
 
 def closed(mesh: Mesh) -> bool:
-    return soundness(mesh).closed
+    return check_watertight(mesh).closed
 
 
 def rng() -> np.random.Generator:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from occnet_lib.config import Config
-from occnet_lib.stages import mend
-from occnet_lib.stages.shape import process
+from occnet_lib.stages import repair_packs
+from occnet_lib.stages.process_shape import process
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.types import ShapeKey
@@ -38,12 +38,12 @@ class Shelf:
             stretched = type(OCTAHEDRON)(OCTAHEDRON.vertices * [1, 1 + number, 1], OCTAHEDRON.faces)
             save_mesh(stretched, folder / "raw" / key.path)
             process(key, self.config, folder / "raw", shape_file.path_of(self.shapes, key))
-        mend.pack_soundly("train-000", KEYS, self.config, self.shapes, self.pack)
+        repair_packs.pack_with_repair("train-000", KEYS, self.config, self.shapes, self.pack)
         if not self.config.preprocess.keep_shapes:
-            mend.drop_packed(KEYS, self.shapes)
+            repair_packs.delete_packed_shapes(KEYS, self.shapes)
 
     def mend(self, **how: bool) -> None:
-        mend.mend_pack(self.pack, lambda: KEYS, self.config, self.shapes, **how)
+        repair_packs.repair_pack(self.pack, lambda: KEYS, self.config, self.shapes, **how)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_shape_file_with_a_flipped_bit_is_made_again_when_it_is_packed(
     want = shape_file.read_points(path)
     flip(path, int(where * path.stat().st_size))
     time = path.stat().st_mtime_ns
-    mend.pack_soundly("train-000", KEYS, shelf.config, shelf.shapes, shelf.pack)
+    repair_packs.pack_with_repair("train-000", KEYS, shelf.config, shelf.shapes, shelf.pack)
     assert "made again: solid/b" in caplog.text
     assert path.stat().st_mtime_ns == time
     got = shape_file.read_points(path)

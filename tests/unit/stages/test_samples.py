@@ -20,8 +20,8 @@ from occnet_lib.errors import DataError
 from occnet_lib.geometry.occupancy import contains, signed_distance
 from occnet_lib.geometry.sharp_edges import curvature_weights, edges_between_faces, sharp_edges
 from occnet_lib.interop.vecset import export_samples
+from occnet_lib.stages import process_shape, watertight
 from occnet_lib.stages import samples as stage
-from occnet_lib.stages import shape, watertight
 from occnet_lib.stages.pack import pack
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
@@ -191,11 +191,11 @@ def test_the_pipeline_makes_packs_and_keeps_them(tmp_path: Path, monkeypatch: py
     save_mesh(OCTAHEDRON, root / "solid" / "a.obj")
     out = tmp_path / "shapes" / "solid" / "a.h5"
     wanted = small_config(samples=ALL)
-    assert shape.process(key("a"), small_config(), root, out)["status"] == "ok"
+    assert process_shape.process(key("a"), small_config(), root, out)["status"] == "ok"
     before = shape_file.read_status(out)
     ran: list[str] = []
     monkeypatch.setattr(watertight, "run", None)  # what is there already is not made again
-    row = shape.process(key("a"), wanted, root, out, on_stage=ran.append)
+    row = process_shape.process(key("a"), wanted, root, out, on_stage=ran.append)
     assert (row["status"], ran) == ("ok", ["load", "samples"])
     # The octahedron's twelve edges, longest edge of its box 1.
     assert row["samples_sharp_length"] == pytest.approx(12 * np.sqrt(0.5), rel=0.1)
@@ -209,10 +209,10 @@ def test_the_pipeline_makes_packs_and_keeps_them(tmp_path: Path, monkeypatch: py
     assert packed.keys() == made.keys() == ALL.keys()
     for name, values in made.items():
         np.testing.assert_array_equal(packed[name].points, values.points)
-    assert shape.process(key("a"), wanted, root, out)["status"] == "ok"
+    assert process_shape.process(key("a"), wanted, root, out)["status"] == "ok"
     assert len(ran) == 2
     # Without the section again, they go.
-    shape.process(key("a"), small_config(), root, out)
+    process_shape.process(key("a"), small_config(), root, out)
     assert "samples" not in shape_file.read_status(out).stages
     pack("train-000", [key("a")], tmp_path / "shapes", tmp_path / "train-000.h5")
     assert Shard(tmp_path / "train-000.h5").samples(0).sets == {}

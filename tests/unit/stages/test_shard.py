@@ -18,10 +18,10 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.stages import points, shape, shard, views, watertight
+from occnet_lib.stages import points, process_shape, views, watertight, workers
 from occnet_lib.stages.pack import pack
-from occnet_lib.stages.shape import COLUMNS, process
-from occnet_lib.stages.shard import run_shard
+from occnet_lib.stages.process_shape import COLUMNS, process
+from occnet_lib.stages.workers import run_shard
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packs import Shard
@@ -145,7 +145,7 @@ def test_versions_names_and_sources_count(
     out = tmp_path / "a.h5"
     process(key("a"), config(), root, out)
     calls.clear()
-    monkeypatch.setattr(shape, "VERSIONS", {**shape.VERSIONS, "points": -1})
+    monkeypatch.setattr(process_shape, "VERSIONS", {**process_shape.VERSIONS, "points": -1})
     process(key("a"), config(), root, out)
     assert calls == ["points", "views"]
     calls.clear()
@@ -200,7 +200,8 @@ def test_unexpected_error_keeps_what_had_succeeded(
     # With the fault mended, what had succeeded is kept.
     monkeypatch.setattr(points, "run", good)
     calls.clear()
-    monkeypatch.setattr(shape, "VERSIONS", {**shape.VERSIONS, "points": shape.VERSIONS["points"] + 1})
+    versions = process_shape.VERSIONS
+    monkeypatch.setattr(process_shape, "VERSIONS", {**versions, "points": versions["points"] + 1})
     assert process(key("a"), config(), root, out)["status"] == "ok"
     assert calls == ["points", "views"]
 
@@ -293,7 +294,7 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
     logging.getLogger("worker").warning("did %s", key.name)
     record = shape_file.ShapeRecord(key, "ok")
     shape_file.write(out_path, record)
-    return shape.row(record, key, out_path) | {"views_inside": 1.0}
+    return process_shape.row(record, key, out_path) | {"views_inside": 1.0}
 
 
 def test_what_kills_a_worker_fails_one_shape(
@@ -347,7 +348,7 @@ def test_a_fault_of_the_environment_ends_the_shard(root: Path, tmp_path: Path) -
 def test_worker_that_cannot_start_is_no_fault_of_the_shapes(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("occnet_lib.stages.shard._work", len)  # called with two arguments: an error at once
+    monkeypatch.setattr("occnet_lib.stages.workers._work", len)  # called with two arguments: an error at once
     with pytest.raises(DependencyError, match="no worker process"):
         run_shard([key("a")], config(), root, tmp_path / "shapes", tmp_path / "t.csv")
     assert not (tmp_path / "shapes").exists()
@@ -392,8 +393,8 @@ def test_a_shape_whose_worker_was_killed_from_outside_is_tried_once_more(root: P
 def test_a_worker_whose_parent_is_gone_ends_and_blames_no_shape(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    job = shard._Job(config(), root, tmp_path / "shapes", stand_in)
-    process = context.Process(target=shard._work, args=(theirs, job), daemon=True)
+    job = workers._Job(config(), root, tmp_path / "shapes", stand_in)
+    process = context.Process(target=workers._work, args=(theirs, job), daemon=True)
     process.start()
     theirs.close()
     assert ours.recv()[0] == "ready"
@@ -409,17 +410,17 @@ def test_workers_end_with_a_parent_that_was_killed(root: Path, tmp_path: Path) -
     code = (
         "import multiprocessing, sys, time\n"
         "from pathlib import Path\n"
-        "from occnet_lib.stages import shard\n"
+        "from occnet_lib.stages import workers\n"
         "from tests.unit.stages.test_shard import config, stand_in\n"
         "if __name__ == '__main__':\n"
-        "    worker = shard._Worker(shard._Job(config(), Path('.'), Path('.'), stand_in))\n"
+        "    worker = workers._Worker(workers._Job(config(), Path('.'), Path('.'), stand_in))\n"
         "    worker.connection.poll(30)\n"
         "    print(worker.process.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)
-    project = Path(shard.__file__).parents[2]
+    project = Path(workers.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(project)}
     with subprocess.Popen(
         [sys.executable, str(script)], cwd=project, env=environment, stdout=subprocess.PIPE, text=True

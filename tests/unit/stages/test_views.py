@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from occnet_lib.config import ViewsConfig
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry import cluster
+from occnet_lib.geometry import vertex_clustering
 from occnet_lib.geometry.cameras import project
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
@@ -59,7 +59,7 @@ def test_too_many_faces_are_thinned_out_for_every_caller(
     monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     ball = sphere(4).mesh
-    monkeypatch.setattr(cluster, "thin_out", partial(cluster.thin_out, max_faces=1000))
+    monkeypatch.setattr(vertex_clustering, "decimate", partial(vertex_clustering.decimate, max_faces=1000))
     with caplog.at_level("INFO"):
         assert run(ball, count=1).images.min() < 255
     assert f"{len(ball.faces)} faces thinned out" in caplog.text

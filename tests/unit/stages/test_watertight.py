@@ -14,7 +14,7 @@ from occnet_lib.config import WatertightConfig as Config
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains, surface_distance
-from occnet_lib.geometry.repair import soundness
+from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.seeds import rng as seeded
 from occnet_lib.stages import watertight
 from occnet_lib.types import Mesh
@@ -81,7 +81,7 @@ def test_exact_solids_at_full_resolution(name: str, solid: Solid, least: float) 
     assert result.audit["surface_error_mean"] <= 6e-4
     assert result.audit["input_error_mean"] <= 6e-4
     assert result.audit["edge_ratio"] == pytest.approx(1.0, abs=2.1e-3)
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     assert len(result.mesh.faces) < 1.6 * FULL.face_limit
 
 
@@ -118,14 +118,14 @@ def test_exact_solids_at_low_resolution(method: str, make) -> None:  # type: ign
     solid = make().rotated(rotation(5))
     result = close(solid.mesh, COARSE.model_copy(update={"method": method}))
     assert overlap(solid, result) > 0.985
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     assert not result.audit["repaired"]
 
 
 def test_tsdf_thickens_by_its_offset() -> None:
     solid = sphere(4)
     result = close(solid.mesh, COARSE.model_copy(update={"method": "tsdf"}))
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     grown = np.linalg.norm(result.mesh.vertices, axis=1).mean() - 0.5
     assert 0.4 * VOXEL < grown < 1.5 * VOXEL  # offset 1.5, less the erosion of steep views
 
@@ -176,7 +176,7 @@ def test_same_seed_same_mesh_other_seed_other_views() -> None:
 def test_doubled_turned_shuffled_faces_change_nothing_that_matters() -> None:
     solid = chair().rotated(rotation(6))
     result = close(shapenet_like(solid.mesh, np.random.default_rng(1)))
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     assert overlap(solid, result) > 0.985
 
 
@@ -190,7 +190,7 @@ def test_a_sheet_gets_its_thickness_and_keeps_its_extent() -> None:
         side = 2 / result.scale
         thickness = result.audit["volume"] / side**2
         assert thickness == pytest.approx(COARSE.sheet_thickness * VOXEL, rel=0.1)
-        assert soundness(result.mesh).euler == 2
+        assert check_watertight(result.mesh).euler == 2
         assert result.audit["edge_ratio"] < 1 + 2.2 * VOXEL
 
 
@@ -207,7 +207,7 @@ def test_a_sheet_on_a_solid_stays_joined_to_it() -> None:
         turned = Mesh(both.vertices @ rotation(seed).T, both.faces)
         result = close(turned)
         assert label_faces(result.mesh)[0] == 1
-        assert soundness(result.mesh).closed
+        assert check_watertight(result.mesh).closed
 
 
 def test_plates_thinner_than_a_voxel_do_not_vanish() -> None:
@@ -217,7 +217,7 @@ def test_plates_thinner_than_a_voxel_do_not_vanish() -> None:
         result = close(Mesh(plate.vertices @ turn.T, plate.faces))
         thickness = result.audit["volume"] * result.scale**3 / 0.7
         assert thickness == pytest.approx(COARSE.sheet_thickness * VOXEL * result.scale, rel=0.15)
-        assert soundness(result.mesh).euler == 2
+        assert check_watertight(result.mesh).euler == 2
 
 
 def test_an_unseen_cavity_is_solid() -> None:
@@ -263,7 +263,7 @@ def test_any_soup_of_triangles_comes_out_closed(seed: int, count: int, flat: boo
     faces = np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
     config = Config(method="flood_fill", resolution=48, max_faces=3000, min_component=0.0)
     result = close(Mesh(vertices, faces), config, seed)
-    assert soundness(result.mesh).closed
+    assert check_watertight(result.mesh).closed
     # Every triangle of more than a sliver is covered.
     error = surface_distance(
         result.mesh, (vertices.reshape(-1, 3, 3).mean(axis=1) - result.loc) / result.scale
@@ -287,7 +287,7 @@ def test_all_real_meshes_come_out_closed(real_data: Path) -> None:
         mesh = Mesh(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32))
         mesh = shapenet_like(mesh, np.random.default_rng(0))
         result = watertight.run(mesh, config, seeded(0, "watertight", row["id"]))
-        sound = soundness(result.mesh)
+        sound = check_watertight(result.mesh)
         assert sound.closed, row["id"]
         assert sound.euler % 2 == 0, row["id"]
         assert not result.audit["repaired"], row["id"]

@@ -23,7 +23,7 @@ from occnet_lib.storage import shape_file
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
-from . import shape
+from . import process_shape
 
 logger = logging.getLogger(__name__)
 
@@ -42,22 +42,22 @@ def run_shard(
     table_path: str | Path,
     workers: int = 1,
     progress: Callable[[int, int, Row], None] | None = None,
-    process: Callable[..., Row] = shape.process,
+    process: Callable[..., Row] = process_shape.process,
 ) -> list[Row]:
-    """`treat` shapes and write their table (CSV; columns as `shape.row`) to `table_path` at the end."""
-    rows = treat(keys, config, root, shapes_dir, workers, progress, process)
-    write_rows(Path(table_path), rows, shape.COLUMNS)
+    """`process_shapes` and write their table (CSV; columns as `process_shape.row`) to `table_path` at the end."""
+    rows = process_shapes(keys, config, root, shapes_dir, workers, progress, process)
+    write_rows(Path(table_path), rows, process_shape.COLUMNS)
     return rows
 
 
-def treat(
+def process_shapes(
     keys: Iterable[ShapeKey],
     config: Config,
     root: str | Path,
     shapes_dir: str | Path,
     workers: int = 1,
     progress: Callable[[int, int, Row], None] | None = None,
-    process: Callable[..., Row] = shape.process,
+    process: Callable[..., Row] = process_shape.process,
 ) -> list[Row]:
     """Treat shapes, up-to-date ones excepted.
 
@@ -72,7 +72,7 @@ def treat(
         shapes_dir: folder of the shape files.
         workers: how many processes.
         progress: told (done, total, row) after every shape.
-        process: what the workers call, with the parameters of `shape.process`; a function of a module, or
+        process: what the workers call, with the parameters of `process_shape.process`; a function of a module, or
             a partial of one.
 
     Returns:
@@ -222,7 +222,7 @@ class _Worker:
         assert key is not None
         logger.warning("%s: %s", key.name, reason)
         out_path = shape_file.path_of(self.job.shapes_dir, key)
-        row = shape.fail(key, self.job.config, self.job.root, out_path, self.stage, reason)
+        row = process_shape.fail(key, self.job.config, self.job.root, out_path, self.stage, reason)
         self._start()
         return row
 

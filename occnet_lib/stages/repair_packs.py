@@ -15,13 +15,13 @@ from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.locks import job_lock
 from occnet_lib.types import ShapeKey
 
-from . import shape
+from . import process_shape
 from .pack import pack
 
 logger = logging.getLogger(__name__)
 
 
-def pack_soundly(
+def pack_with_repair(
     shard: str, keys: Sequence[ShapeKey], config: Config, shapes_dir: str | Path, out_path: str | Path
 ) -> int:
     """`pack.pack`, after which damaged or lost shape files are made again, and packing once more.
@@ -39,11 +39,11 @@ def pack_soundly(
         logger.warning("%s; made again: %s", error, ", ".join(key.name for key in damaged))
     for key in damaged:
         with _same_time(paths[key]):
-            shape.process(key, config, config.dataset_root, paths[key], force=True)
+            process_shape.process(key, config, config.dataset_root, paths[key], force=True)
     return pack(shard, keys, shapes_dir, out_path)
 
 
-def drop_packed(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
+def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
     """Remove the shape files that a pack file now holds; those of failed shapes stay, with their reasons."""
     for key in keys:
         path = shape_file.path_of(shapes_dir, key)
@@ -51,7 +51,7 @@ def drop_packed(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
             path.unlink()
 
 
-def sound_packs(
+def verified_packs(
     config: Config, catalogue: Sequence[ShapeKey], splits: Sequence[str] = (), whole: bool = True
 ) -> list[Path]:
     """The pack files of the shards of splits (of all without), mended where a disk damaged them.
@@ -60,15 +60,15 @@ def sound_packs(
         config: the whole configuration.
         catalogue: all shapes.
         splits: some of train, val and test.
-        whole: as in `mend_pack`.
+        whole: as in `repair_pack`.
     """
     shards = sorted({key.shard for key in catalogue})
     names = [name for name in shards if not splits or name.split("-")[0] in splits]
     paths = [Path(config.results) / "pack" / f"{name}.h5" for name in names]
-    return [sound_pack(config, path, lambda: catalogue, whole) for path in paths]
+    return [verified_pack(config, path, lambda: catalogue, whole) for path in paths]
 
 
-def sound_pack(
+def verified_pack(
     config: Config, path: Path, catalogue: Callable[[], Sequence[ShapeKey]], whole: bool = True
 ) -> Path:
     """`path`, mended where a disk damaged it."""
@@ -76,11 +76,11 @@ def sound_pack(
     def members() -> list[ShapeKey]:
         return [key for key in catalogue() if key.shard == path.stem]
 
-    mend_pack(path, members, config, Path(config.results) / "preprocess" / "shapes", whole)
+    repair_pack(path, members, config, Path(config.results) / "preprocess" / "shapes", whole)
     return path
 
 
-def mend_pack(
+def repair_pack(
     path: Path,
     keys: Callable[[], Sequence[ShapeKey]],
     config: Config,
@@ -109,9 +109,9 @@ def mend_pack(
             if foreign_layout(config.dataset_root):
                 import_shard(Path(config.dataset_root), members, path)
                 return
-            pack_soundly(path.stem, members, config, shapes_dir, path)
+            pack_with_repair(path.stem, members, config, shapes_dir, path)
             if not config.preprocess.keep_shapes:
-                drop_packed(members, shapes_dir)
+                delete_packed_shapes(members, shapes_dir)
 
 
 def _is_sound(check: Callable[[Path], object], path: Path) -> bool:

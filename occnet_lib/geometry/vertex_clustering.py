@@ -18,7 +18,7 @@ MAX_FACES = 1_000_000  # what fusion, its ray casting and rendering hold in 2 GB
 GROWTH = 1.5  # of the cells, as long as there are more faces
 
 
-def thin_out(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
+def decimate(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
     """Merge the vertices within each cell of a grid into one (Rossignac & Borrel 1993), where faces are too many.
 
     Args:

@@ -8,35 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import compact, label_faces
-from occnet_lib.geometry.repair import Soundness, edge_keys, separate, soundness
+from occnet_lib.geometry.repair import WatertightCheck, check_watertight, edge_keys, make_manifold
 from occnet_lib.types import Mesh
 
 
 @dataclass(frozen=True)
-class Solid:
+class OrientedMesh:
     """A mesh and whether it bounds a solid.
 
     Attributes:
         mesh: the same surface; where it is closed, with one vertex a place, wound outward.
-        open: why it does not bound a solid; empty where it does.
-        turned: how many faces were turned to be outward.
+        defect: why it does not bound a solid; empty where it does.
+        flipped: number of faces whose winding was reversed.
     """
 
     mesh: Mesh
-    open: str = ""
-    turned: int = 0
+    defect: str = ""
+    flipped: int = 0
 
     @property
     def note(self) -> str:
         """What a user must know about the mesh; empty where all is well."""
-        if self.open:
-            return f"is not closed ({self.open})"
-        if self.turned:
-            return f"has faces that point inward: {self.turned} of {len(self.mesh.faces)}, which were turned"
+        if self.defect:
+            return f"is not closed ({self.defect})"
+        if self.flipped:
+            return (
+                f"has faces that point inward: {self.flipped} of {len(self.mesh.faces)}, which were flipped"
+            )
         return ""
 
 
-def as_solid(mesh: Mesh) -> Solid:
+def orient_outward(mesh: Mesh) -> OrientedMesh:
     """Join vertices at the same place where that closes the mesh, and wind its faces outward.
 
     Formats without shared vertices (STL) and exporters that repeat vertices at seams leave a closed surface in pieces.
@@ -46,25 +48,27 @@ def as_solid(mesh: Mesh) -> Solid:
         mesh: any triangles.
     """
     if len(mesh.faces) == 0:
-        return Solid(mesh, "it has no faces")
-    sound = soundness(mesh)
+        return OrientedMesh(mesh, "it has no faces")
+    sound = check_watertight(mesh)
     if sound.boundary_edges or sound.nonmanifold_edges:
         joined = _joined(mesh)
-        mesh, sound = min((mesh, sound), (joined, soundness(joined)), key=lambda pair: _faults(pair[1]))
+        mesh, sound = min(
+            (mesh, sound), (joined, check_watertight(joined)), key=lambda pair: _faults(pair[1])
+        )
     if _faults(sound):
-        return Solid(mesh, _reason(sound))
+        return OrientedMesh(mesh, _reason(sound))
     flip = _unlike(mesh) if sound.flipped_edges else np.zeros(len(mesh.faces), dtype=bool)
     if flip is None:
-        return Solid(mesh, "its faces have no common outside, as those of a Möbius strip")
+        return OrientedMesh(mesh, "its faces have no common outside, as those of a Möbius strip")
     flip ^= _inward(_turned(mesh, flip))
-    return Solid(_turned(mesh, flip), turned=int(flip.sum()))
+    return OrientedMesh(_turned(mesh, flip), flipped=int(flip.sum()))
 
 
-def _faults(sound: Soundness) -> int:
+def _faults(sound: WatertightCheck) -> int:
     return sound.boundary_edges + sound.nonmanifold_edges
 
 
-def _reason(sound: Soundness) -> str:
+def _reason(sound: WatertightCheck) -> str:
     counts = {"edges of one face": sound.boundary_edges, "of three or more": sound.nonmanifold_edges}
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
@@ -80,8 +84,8 @@ def _joined(mesh: Mesh) -> Mesh:
     faces = number.reshape(-1)[mesh.faces].astype(np.int32)
     a, b, c = faces.T
     joined = Mesh(places, faces[(a != b) & (b != c) & (c != a)])
-    sound = soundness(joined)
-    return separate(joined) if sound.nonmanifold_edges and not sound.boundary_edges else joined
+    sound = check_watertight(joined)
+    return make_manifold(joined) if sound.nonmanifold_edges and not sound.boundary_edges else joined
 
 
 def _unlike(mesh: Mesh) -> NDArray[np.bool_] | None:
