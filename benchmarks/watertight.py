@@ -26,8 +26,9 @@ import numpy as np
 
 from occnet_lib import seeds
 from occnet_lib.config import WatertightConfig
-from occnet_lib.geometry import components, depth, mean, repair, simplify, tsdf, untangle
-from occnet_lib.geometry.carve import view_axes
+from occnet_lib.geometry import components, repair, simplify, untangle
+from occnet_lib.geometry.fusion import depth_maps, surfaces, tsdf
+from occnet_lib.geometry.fusion.carving import view_axes
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
@@ -40,16 +41,16 @@ from tests.support import geometry_solids as solids
 
 # Step and where it is called from: the name in that module is wrapped by a clock.
 STEPS = {
-    "depth maps": (depth, "render_depth"),
-    "carve": (tsdf, "carve"),
-    "distances": (tsdf, "distance_band"),
-    "cut edges": (tsdf, "cut_edges"),
-    "signs": (tsdf, "resolve_near"),
-    "sheets": (tsdf, "thicken"),
-    "outside": (tsdf, "find_outside"),
-    "mean field": (tsdf, "mean_field"),
-    "marching cubes": (tsdf, "marching_cubes"),
-    "features": (tsdf, "sharpen"),
+    "depth maps": (depth_maps, "render_depth"),
+    "carve": (surfaces, "carve"),
+    "distances": (surfaces, "distance_band"),
+    "cut edges": (surfaces, "cut_edges"),
+    "signs": (surfaces, "resolve_near"),
+    "sheets": (surfaces, "thicken"),
+    "outside": (surfaces, "find_outside"),
+    "mean field": (surfaces, "tsdf_field"),
+    "marching cubes": (surfaces, "marching_cubes"),
+    "features": (surfaces, "sharpen"),
     "remove small components": (components, "remove_small_components"),
     "simplify": (simplify, "simplify"),
     "untangle": (untangle, "untangle"),
@@ -136,7 +137,7 @@ def time_steps(method: str, folder: Path | None, limit: int) -> float:
     return float(np.median([sum(r[step] for step in fused) for r in rows]))
 
 
-def dense_mean(maps: depth.DepthMaps, grid: Grid) -> np.ndarray:
+def dense_mean(maps: depth_maps.DepthMaps, grid: Grid) -> np.ndarray:
     """Every sample in every view, in numpy: mean of truncated differences (maps already moved and eroded)."""
     index = np.stack(np.meshgrid(*(np.arange(s) for s in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
     total, count = np.zeros(len(index)), np.zeros(len(index))
@@ -148,10 +149,10 @@ def dense_mean(maps: depth.DepthMaps, grid: Grid) -> np.ndarray:
         pixel = pixel.clip(0, size - 1)
         difference = np.where(seen, image[pixel[:, 1], pixel[:, 0]], np.inf) - place[:, 2]
         difference /= grid.step
-        counted = difference >= -mean.TRUNCATION
-        total += np.where(counted, np.minimum(difference, mean.TRUNCATION), 0.0)
+        counted = difference >= -tsdf.TRUNCATION
+        total += np.where(counted, np.minimum(difference, tsdf.TRUNCATION), 0.0)
         count += counted
-    return np.where(count > 0, total / np.maximum(count, 1), -mean.TRUNCATION).reshape(grid.shape)
+    return np.where(count > 0, total / np.maximum(count, 1), -tsdf.TRUNCATION).reshape(grid.shape)
 
 
 def time_twin(views: int) -> float:
@@ -159,7 +160,7 @@ def time_twin(views: int) -> float:
     unit = unit_cube(solids.chair().mesh)[0]
     config = WatertightConfig(method="tsdf")
     directions = watertight_directions(views)
-    maps = depth.render_depth(unit.triangles, directions, config.depth_map_size)
+    maps = depth_maps.render_depth(unit.triangles, directions, config.depth_map_size)
     cube = grid_around(np.full(3, -0.5), np.full(3, 0.5), config.resolution, watertight.MARGIN)
     start = process_time()
     dense_mean(maps, cube)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from occnet_lib.config import WatertightConfig
-    from occnet_lib.geometry import depth, tsdf
+    from occnet_lib.geometry.fusion import depth_maps, surfaces
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
         merges equal vertices. Its audit holds `method` (exact: the input's own faces), `input_defect` (why they could
         not be kept), `bodies` (united ones), `faces_in`, `faces_fused` (before simplification), `faces_out`,
         `faces_ratio` (to `max_faces`), `closed`, `repaired`, `components_removed`,
-        `hollows_filled`, `gaps_closed`, `widest_gap` (`tsdf.Fused`), `self_intersecting` (faces),
+        `hollows_filled`, `gaps_closed`, `widest_gap` (`surfaces.Fused`), `self_intersecting` (faces),
         `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that of
         the input being 1), `voxel` (spacing of the samples),
         `surface_error_{mean,p95,max}` from the result to the input, `ragged` (fraction of the result's area that is
@@ -120,12 +120,13 @@ def _rebuild(
 
 def fuse(
     triangles: NDArray[np.float64], config: WatertightConfig, rng: np.random.Generator
-) -> tuple[tsdf.Fused, float]:
+) -> tuple[surfaces.Fused, float]:
     """The closed surface of triangles (F, 3, 3) by the method of the configuration, and the size of a voxel.
 
     Both in the unit frame.
     """
-    from occnet_lib.geometry import cameras, depth, tsdf
+    from occnet_lib.geometry import cameras
+    from occnet_lib.geometry.fusion import depth_maps, surfaces
     from occnet_lib.geometry.grid import grid_around
 
     corners = triangles.reshape(-1, 3)
@@ -133,15 +134,17 @@ def fuse(
     if config.method in ("auto", "flood_fill"):
         directions = cameras.random_directions(DIRECTIONS, rng)
         thickness = config.sheet_thickness
-        return tsdf.flood_surface(triangles, grid, thickness, config.gap_width, directions), grid.step
+        return surfaces.flood_fill_surface(
+            triangles, grid, thickness, config.gap_width, directions
+        ), grid.step
     directions = cameras.random_directions(config.views, rng)
 
-    def render() -> depth.DepthMaps:
-        return depth.render_depth(triangles, directions, config.depth_map_size)
+    def render() -> depth_maps.DepthMaps:
+        return depth_maps.render_depth(triangles, directions, config.depth_map_size)
 
     if config.method == "tsdf":
-        return tsdf.mean_surface(render(), grid), grid.step
-    return tsdf.carve_surface(triangles, render(), grid, config.sheet_thickness), grid.step
+        return surfaces.tsdf_surface(render(), grid), grid.step
+    return surfaces.carving_surface(triangles, render(), grid, config.sheet_thickness), grid.step
 
 
 def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.Generator) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.depth import row_span
+from occnet_lib.geometry.fusion.depth_maps import row_span
 
 
 def distance_band(

@@ -24,8 +24,8 @@ def resolve_near(
     Args:
         free: first decision for every sample; kept where it is far from the surface, or where the neighbours on
             the sample's own side tell nothing or disagree (holes, slits).
-        distance: of `band.distance_band`, in voxels.
-        cut: of `band.cut_edges`.
+        distance: of `distance_band.distance_band`, in voxels.
+        cut: of `distance_band.cut_edges`.
 
     Returns:
         (X, Y, Z) bool.

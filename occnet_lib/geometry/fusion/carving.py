@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.depth import TILE, DepthMaps, tile_bounds
+from occnet_lib.geometry.fusion.depth_maps import TILE, DepthMaps, tile_bounds
 from occnet_lib.geometry.grid import Grid
 
 COARSE, FINE = 32, 8  # samples along the edges of the blocks

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.visibility import visible_fraction
+from occnet_lib.geometry.fusion.visibility import visible_fraction
 
 OUTSIDE = 1  # label of the basin that holds the border of the grid
 WIDER = 2.0  # a basin smaller than the ball is a chamber if it is so many times as wide as its gap, otherwise a slot
@@ -68,8 +68,8 @@ def find_outside(
 
     Args:
         triangles: (F, 3, 3) in voxels from sample (0, 0, 0).
-        distance: of `band.distance_band` in voxels, right up to `radius` + 1.
-        cut: of `band.cut_edges`.
+        distance: of `distance_band.distance_band` in voxels, right up to `radius` + 1.
+        cut: of `distance_band.cut_edges`.
         radius: half-width in voxels below which gaps close; 0: none does.
         directions: (n, 3) in which the view out of a basin is tested.
     """

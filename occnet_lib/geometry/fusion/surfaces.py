@@ -1,4 +1,4 @@
-"""Fusion: from a triangle soup to the surface of one signed field, by one of three methods."""
+"""The surface of a triangle soup by each of the three methods (see the package)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.band import cut_edges, distance_band
-from occnet_lib.geometry.basins import find_outside
-from occnet_lib.geometry.carve import carve
-from occnet_lib.geometry.depth import DepthMaps, nearest_of_four
-from occnet_lib.geometry.features import sharpen
+from occnet_lib.geometry.fusion.carving import carve
+from occnet_lib.geometry.fusion.depth_maps import DepthMaps, nearest_of_four
+from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
+from occnet_lib.geometry.fusion.flood_fill import find_outside
+from occnet_lib.geometry.fusion.sharp_features import sharpen
+from occnet_lib.geometry.fusion.sign_refinement import resolve_near
+from occnet_lib.geometry.fusion.thin_sheets import thicken
+from occnet_lib.geometry.fusion.tsdf import tsdf_field
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.geometry.isosurface import isosurface, marching_cubes
-from occnet_lib.geometry.mean import mean_field
-from occnet_lib.geometry.sheets import thicken
-from occnet_lib.geometry.signs import resolve_near
 from occnet_lib.types import Mesh
 
 
@@ -26,7 +26,7 @@ class Fused:
 
     Attributes:
         mesh: unit frame.
-        gaps_closed: number of hollows that `flood_surface` keeps solid because the gaps into them are narrow.
+        gaps_closed: number of hollows that `flood_fill_surface` keeps solid because the gaps into them are narrow.
         widest_gap: width of the widest of these gaps, unit frame; 0 without any.
     """
 
@@ -35,14 +35,14 @@ class Fused:
     widest_gap: float = 0.0
 
 
-def flood_surface(
+def flood_fill_surface(
     triangles: NDArray[np.float64],
     grid: Grid,
     sheet_thickness: float,
     gap_width: float,
     directions: NDArray[np.float64],
 ) -> Fused:
-    """Sign by a flood of the outside that stops at narrow gaps (`basins.find_outside`), magnitude by the exact distance.
+    """Sign by a flood of the outside that stops at narrow gaps (`flood_fill.find_outside`), magnitude by the exact distance.
 
     A cavity is open to its ground or solid throughout: what lies behind a gap narrower than `gap_width`, and what
     nothing joins to the outside, is inside.
@@ -65,7 +65,7 @@ def flood_surface(
     return Fused(mesh, outside.gaps_closed, outside.widest_gap * grid.step)
 
 
-def carve_surface(
+def carving_surface(
     triangles: NDArray[np.float64], maps: DepthMaps, grid: Grid, sheet_thickness: float
 ) -> Fused:
     """Sign by space carving, magnitude by the exact distance to the triangles.
@@ -74,7 +74,7 @@ def carve_surface(
 
     Args:
         triangles: (F, 3, 3), unit frame.
-        maps: depth maps of them (`depth.render_depth`); eroded in place.
+        maps: depth maps of them (`depth_maps.render_depth`); eroded in place.
         grid: samples.
         sheet_thickness: least thickness of anything, in voxels.
 
@@ -92,9 +92,9 @@ def carve_surface(
     return Fused(_exact_surface(soup, grid, free, distance, nearest, sheet_thickness))
 
 
-def mean_surface(maps: DepthMaps, grid: Grid) -> Fused:
-    """ONet's method (see `mean.mean_field`); the rest as in `carve_surface`."""
-    return Fused(isosurface(mean_field(maps, grid), grid))
+def tsdf_surface(maps: DepthMaps, grid: Grid) -> Fused:
+    """ONet's method (see `tsdf.tsdf_field`); the rest as in `carving_surface`."""
+    return Fused(isosurface(tsdf_field(maps, grid), grid))
 
 
 def _band_width(sheet_thickness: float) -> float:
@@ -115,7 +115,7 @@ def _exact_surface(
     Args:
         soup: (F, 3, 3) triangles in voxels from sample (0, 0, 0).
         free: (grid.shape) which samples are outside.
-        distance, nearest: of `band.distance_band`; `distance` is overwritten.
+        distance, nearest: of `distance_band.distance_band`; `distance` is overwritten.
     """
     field = np.negative(distance, out=distance, where=~free)
     lowered = thicken(soup, field, nearest, sheet_thickness)

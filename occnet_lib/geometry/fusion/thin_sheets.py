@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.band import closest_point
+from occnet_lib.geometry.fusion.distance_band import closest_point
 from occnet_lib.geometry.occupancy import triangle_scene
 
 DEEP = 0.45  # voxels: the field is trusted to be inside where it is less than minus this

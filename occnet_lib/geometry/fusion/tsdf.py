@@ -12,21 +12,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.carve import COARSE, FINE, block_depths, view_axes
-from occnet_lib.geometry.depth import DepthMaps, tile_bounds
+from occnet_lib.geometry.fusion.carving import COARSE, FINE, block_depths, view_axes
+from occnet_lib.geometry.fusion.depth_maps import DepthMaps, tile_bounds
 from occnet_lib.geometry.grid import Grid
 
 OFFSET = 1.5  # voxels by which depths are moved towards the camera
 TRUNCATION = 10.0  # voxels
 
 
-def mean_field(maps: DepthMaps, grid: Grid) -> NDArray[np.float32]:
+def tsdf_field(maps: DepthMaps, grid: Grid) -> NDArray[np.float32]:
     """Mean of the truncated signed distances along the views.
 
     A sample counts in a view if it lies at most `TRUNCATION` behind the surface; what no view counts is inside.
 
     Args:
-        maps: depth maps of `depth.render_depth`; moved and eroded (3×3) in place.
+        maps: depth maps of `depth_maps.render_depth`; moved and eroded (3×3) in place.
         grid: samples, unit frame.
 
     Returns:

@@ -11,14 +11,14 @@ from scipy.sparse.csgraph import connected_components
 
 from occnet_lib.config import AuditConfig
 from occnet_lib.config import WatertightConfig as Config
-from occnet_lib.geometry import visibility
-from occnet_lib.geometry.band import cut_edges, distance_band
-from occnet_lib.geometry.basins import OUTSIDE, find_basins
+from occnet_lib.geometry.fusion import visibility
+from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
+from occnet_lib.geometry.fusion.flood_fill import OUTSIDE, find_basins
+from occnet_lib.geometry.fusion.visibility import visible_fraction
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import check_watertight
-from occnet_lib.geometry.visibility import visible_fraction
 from occnet_lib.stages import watertight
 from occnet_lib.stages.audit import judge
 from occnet_lib.types import Mesh

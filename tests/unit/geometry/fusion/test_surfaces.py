@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from occnet_lib.geometry.band import cut_edges, distance_band
 from occnet_lib.geometry.cameras import random_directions
-from occnet_lib.geometry.carve import carve, view_axes
-from occnet_lib.geometry.depth import TILE, DepthMaps, nearest_of_four, render_depth, tile_bounds
+from occnet_lib.geometry.fusion.carving import carve, view_axes
+from occnet_lib.geometry.fusion.depth_maps import TILE, DepthMaps, nearest_of_four, render_depth, tile_bounds
+from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
+from occnet_lib.geometry.fusion.sign_refinement import NEAR, resolve_near
+from occnet_lib.geometry.fusion.tsdf import OFFSET, TRUNCATION, tsdf_field
 from occnet_lib.geometry.grid import Grid, grid_around
-from occnet_lib.geometry.mean import OFFSET, TRUNCATION, mean_field
 from occnet_lib.geometry.occupancy import surface_distance
-from occnet_lib.geometry.signs import NEAR, resolve_near
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import Solid, bored_block, box_mesh, chair, rotation, shapenet_like, sphere
 
@@ -151,7 +151,7 @@ def test_mean_rule_in_blocks_agrees_with_the_dense_rule(turned_chair: Solid, dir
     total = np.where(counted, np.minimum(difference, TRUNCATION), 0).sum(axis=0)
     expected = np.where(counted.any(axis=0), total / np.maximum(counted.sum(axis=0), 1), -TRUNCATION)
     expected = expected.reshape(grid.shape)
-    field = mean_field(copy(maps), grid)
+    field = tsdf_field(copy(maps), grid)
     assert np.array_equal(field < 0, expected < 0)
     beside = np.zeros(grid.shape, dtype=bool)
     for axis in range(3):
