@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from occnet_lib.commands_shared import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_apart
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.seeds import rng
 from occnet_lib.types import Mesh, Watertight
 
 from .files import PathLike
+from .frames import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_apart
 from .shapes import stem
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from occnet_lib.commands_shared import solid_mesh, unit_mesh
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
 from occnet_lib.seeds import rng
 from occnet_lib.types import Mesh, PointSamples, Samples, Views, Watertight
 
 from .files import PathLike, load_mesh
+from .frames import solid_mesh, unit_mesh
 
 
 def watertight(mesh: Mesh | PathLike, config: Config | None = None, *, name: str = "") -> Watertight:

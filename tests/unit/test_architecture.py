@@ -36,10 +36,7 @@ ALLOWED = {
     "analysis": BASE | {"geometry", "storage"},
     "report": BASE | {"geometry", "storage", "rendering"},
 }
-EDGE = {
-    *("api", "cli", "jobs", "jobs_files", "jobs_results", "__main__", "__init__"),
-    *("commands", "commands_interop", "commands_results", "commands_shared"),
-}
+EDGE = {"api", "cli", "__main__", "__init__"}
 HEAVY = {
     *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
     *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),

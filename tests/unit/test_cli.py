@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from occnet_lib import cli, commands, jobs
+from occnet_lib import cli
+from occnet_lib.cli import commands, jobs
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.dataset.catalogue import write_table

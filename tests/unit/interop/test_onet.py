@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from occnet_lib import cli, commands_interop
+from occnet_lib import cli
 from occnet_lib.analysis.statistics import shape_numbers
+from occnet_lib.cli import interop
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.baselines import baseline_shard
@@ -269,7 +270,7 @@ def test_points_in_order_are_shuffled_and_the_table_says_so(
     args = Namespace(
         table=tmp_path / "shapes.csv", shard="train-000", pack=tmp_path / "p.h5", out=tmp_path / "p.csv"
     )
-    assert commands_interop.import_shard(args, config) == "import: train-000: 2 of 2 shapes"
+    assert interop.import_shard(args, config) == "import: train-000: 2 of 2 shapes"
     back = Shard(tmp_path / "back" / "train-000.h5")
     (mixed, inside), (kept, _) = back.points(0), back.points(1)
     np.testing.assert_array_equal(kept, samples.points)

@@ -6,21 +6,22 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from .config import Config
-from .jobs_files import catalogue_of, catalogue_path, packs, reconstructed, sound
+from occnet_lib.config import Config
+
+from .inputs import catalogue_of, catalogue_path, packs, reconstructed, sound
 
 
 def _spread_over_gpus(config: Config) -> None:
     """Several such jobs run at a time."""
     if config.reconstruct.accelerator != "cpu":
-        from .networks import gpus
+        from occnet_lib.networks import gpus
 
         gpus.spread()
 
 
 def reconstruct(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard from their photos."""
-    from .reconstruction.shard import reconstruct_shard
+    from occnet_lib.reconstruction.shard import reconstruct_shard
 
     _spread_over_gpus(config)
     reconstruct_shard(args.checkpoint, sound(config, args.pack), config.reconstruct, args.out, config.seed)
@@ -29,8 +30,8 @@ def reconstruct(args: argparse.Namespace, config: Config) -> str:
 
 def index_pictures(args: argparse.Namespace, config: Config) -> str:
     """Features of all training pictures and test photos."""
-    from .evaluation.index import write_index
-    from .evaluation.pictures import image_features
+    from occnet_lib.evaluation.index import write_index
+    from occnet_lib.evaluation.pictures import image_features
 
     train, test = packs(config, "train"), packs(config, "test")
     write_index(image_features, train, test, config.reconstruct.view, 0, args.out)
@@ -39,8 +40,8 @@ def index_pictures(args: argparse.Namespace, config: Config) -> str:
 
 def index_codes(args: argparse.Namespace, config: Config) -> str:
     """Codes of training pictures and test photos by a network's encoder."""
-    from .evaluation.index import write_index
-    from .reconstruction.network_field import encoder_features
+    from occnet_lib.evaluation.index import write_index
+    from occnet_lib.reconstruction.network_field import encoder_features
 
     _spread_over_gpus(config)
     codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
@@ -51,8 +52,8 @@ def index_codes(args: argparse.Namespace, config: Config) -> str:
 
 def clusters(args: argparse.Namespace, config: Config) -> str:
     """Clusters of the training shapes."""
-    from .evaluation.index import write_clusters
-    from .seeds import rng
+    from occnet_lib.evaluation.index import write_clusters
+    from occnet_lib.seeds import rng
 
     write_clusters(packs(config, "train"), config.evaluate.clusters, rng(config.seed, "clusters"), args.out)
     return f"reconstruct: {args.out}"
@@ -60,7 +61,7 @@ def clusters(args: argparse.Namespace, config: Config) -> str:
 
 def baseline(args: argparse.Namespace, config: Config) -> str:
     """Meshes of the shapes of a shard by a baseline."""
-    from .evaluation.baselines import baseline_shard
+    from occnet_lib.evaluation.baselines import baseline_shard
 
     # Little is read of the training shards; who made the index has looked at all.
     training, test = packs(config, "train", whole=False), sound(config, args.pack)
@@ -70,7 +71,7 @@ def baseline(args: argparse.Namespace, config: Config) -> str:
 
 def evaluate(args: argparse.Namespace, config: Config) -> str:
     """Metrics of the meshes of a shard."""
-    from .evaluation.evaluate import evaluate_shard
+    from occnet_lib.evaluation.evaluate import evaluate_shard
 
     measured = {"none": False, "all": True, "floor": args.model == "baseline_floor"}[config.evaluate.original]
     keys = catalogue_of(catalogue_path(config)) if measured else []
@@ -83,9 +84,9 @@ def evaluate(args: argparse.Namespace, config: Config) -> str:
 
 def evaluate_views(args: argparse.Namespace, config: Config) -> str:
     """IoU of a network's field for every view of the shapes of a shard."""
-    from .evaluation.views import evaluate_views as measure
-    from .reconstruction.extract import threshold_logit
-    from .reconstruction.network_field import Reconstructor, one_thread
+    from occnet_lib.evaluation.views import evaluate_views as measure
+    from occnet_lib.reconstruction.extract import threshold_logit
+    from occnet_lib.reconstruction.network_field import Reconstructor, one_thread
 
     _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
@@ -96,9 +97,9 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
 
 def photograph(args: argparse.Namespace, config: Config) -> str:
     """Photos of the shapes of a shard, by another renderer than the views'."""
-    from .evaluation.photos import write_photos
-    from .rendering.photographs import photograph as shoot
-    from .storage.packs import Shard
+    from occnet_lib.evaluation.photos import write_photos
+    from occnet_lib.rendering.photographs import photograph as shoot
+    from occnet_lib.storage.packs import Shard
 
     shard = Shard(sound(config, args.pack))
     write_photos(shard, shoot, config.evaluate.photos, config.seed, args.out)
@@ -107,10 +108,10 @@ def photograph(args: argparse.Namespace, config: Config) -> str:
 
 def evaluate_photos(args: argparse.Namespace, config: Config) -> str:
     """IoU of a network's field for the photos of a shard, read as `occnet reconstruct` reads them."""
-    from .evaluation.photos import evaluate_photos as measure
-    from .reconstruction.extract import threshold_logit
-    from .reconstruction.network_field import Reconstructor, one_thread
-    from .reconstruction.photo import photo_logits
+    from occnet_lib.evaluation.photos import evaluate_photos as measure
+    from occnet_lib.reconstruction.extract import threshold_logit
+    from occnet_lib.reconstruction.network_field import Reconstructor, one_thread
+    from occnet_lib.reconstruction.photo import photo_logits
 
     _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
@@ -123,9 +124,9 @@ def evaluate_photos(args: argparse.Namespace, config: Config) -> str:
 
 def summarise(args: argparse.Namespace, config: Config) -> str:
     """Tables over shapes, classes, models and pairs of models."""
-    from .evaluation.summary import DIFFERENCES
-    from .evaluation.summary import summarise as summarise_rows
-    from .storage.tables import read_rows, write_rows
+    from occnet_lib.evaluation.summary import DIFFERENCES
+    from occnet_lib.evaluation.summary import summarise as summarise_rows
+    from occnet_lib.storage.tables import read_rows, write_rows
 
     folder = args.out.parent
     models = [*config.models, *config.baseline_names]
@@ -147,7 +148,7 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
 
 def statistics(args: argparse.Namespace, config: Config) -> str:
     """Statistics of the data."""
-    from .analysis.statistics import write_statistics
+    from occnet_lib.analysis.statistics import write_statistics
 
     write_statistics(packs(config), args.out)
     return f"analyse: {args.out}"
@@ -155,7 +156,7 @@ def statistics(args: argparse.Namespace, config: Config) -> str:
 
 def projections(args: argparse.Namespace, config: Config) -> str:
     """Points projected onto their images."""
-    from .analysis.projections import write_projections
+    from occnet_lib.analysis.projections import write_projections
 
     write_projections(packs(config, "test"), config.analyse, args.out)
     return f"analyse: {args.out}"
@@ -163,8 +164,8 @@ def projections(args: argparse.Namespace, config: Config) -> str:
 
 def embedding(args: argparse.Namespace, config: Config) -> str:
     """t-SNE of a network's embeddings."""
-    from .analysis.embeddings import write_embedding
-    from .reconstruction.network_field import encoder_features
+    from occnet_lib.analysis.embeddings import write_embedding
+    from occnet_lib.reconstruction.network_field import encoder_features
 
     features = encoder_features(args.checkpoint, "cpu")  # its rule asks for no GPU
     write_embedding(features, packs(config, "val", "test"), config.analyse, config.seed, args.out)
@@ -173,7 +174,7 @@ def embedding(args: argparse.Namespace, config: Config) -> str:
 
 def report(args: argparse.Namespace, config: Config) -> str:
     """The HTML page."""
-    from .report import write_report
+    from occnet_lib.report import write_report
 
     write_report(Path(config.results), config, args.out)
     return f"report: {args.out}"

@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import commands_interop, jobs_results
-from .config import Config
-from .errors import DataError, OccnetError
-from .jobs_files import catalogue_of, catalogue_path, counted, packs
-from .logs import say
-from .storage.atomic import replacing
-from .types import ShapeKey
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError, OccnetError
+from occnet_lib.logs import say
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.types import ShapeKey
+
+from . import interop, jobs_results
+from .inputs import catalogue_of, catalogue_path, counted, packs
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ Job = Callable[[argparse.Namespace, Config], str]
 
 def demo(args: argparse.Namespace, config: Config) -> str:
     """Make the bundled shapes."""
-    from .demo import write
+    from occnet_lib.demo import write
 
     root = args.out.parent
     write(root, config.demo, config.seed)
@@ -43,9 +44,9 @@ def demo(args: argparse.Namespace, config: Config) -> str:
 
 def catalogue(args: argparse.Namespace, config: Config) -> str:
     """List the shapes."""
-    from .interop.conversion import shapes_of
-    from .storage.dataset.catalogue import write_table
-    from .storage.dataset.state import write_state
+    from occnet_lib.interop.conversion import shapes_of
+    from occnet_lib.storage.dataset.catalogue import write_table
+    from occnet_lib.storage.dataset.state import write_state
 
     keys = shapes_of(config, config.dataset_root)
     read, changed = write_state(config, keys, args.state)
@@ -67,8 +68,8 @@ def shape(args: argparse.Namespace, config: Config) -> str:
 
 def shard(args: argparse.Namespace, config: Config) -> str:
     """Treat the shapes of a shard that are not yet treated."""
-    from .progress import tally, tally_path
-    from .stages.workers import run_shard
+    from occnet_lib.progress import tally, tally_path
+    from occnet_lib.stages.workers import run_shard
 
     keys = [key for key in catalogue_of(args.table) if key.shard == args.shard]
     listener = tally(tally_path(config.results, args.shard))
@@ -78,7 +79,7 @@ def shard(args: argparse.Namespace, config: Config) -> str:
 
 def table(args: argparse.Namespace, config: Config) -> str:
     """Join the tables of the shards."""
-    from .storage.tables import read_rows, write_rows
+    from occnet_lib.storage.tables import read_rows, write_rows
 
     shards = sorted({key.shard for key in catalogue_of(catalogue_path(config))})
     rows = [row for name in shards for row in read_rows(args.out.parent / "shards" / f"{name}.csv")]
@@ -95,7 +96,7 @@ def table(args: argparse.Namespace, config: Config) -> str:
 
 def accept(args: argparse.Namespace, config: Config) -> str:
     """Stop before training when too many shapes failed."""
-    from .storage.tables import read_rows
+    from occnet_lib.storage.tables import read_rows
 
     rows = read_rows(args.table)
     failed = sum(row["status"] == "failed" for row in rows)
@@ -115,8 +116,8 @@ def accept(args: argparse.Namespace, config: Config) -> str:
 
 def rerun(args: argparse.Namespace, config: Config) -> str:
     """Treat one shape, or all failed ones, again."""
-    from .interop.conversion import foreign_layout
-    from .storage.shape_file import path_of, read_status
+    from occnet_lib.interop.conversion import foreign_layout
+    from occnet_lib.storage.shape_file import path_of, read_status
 
     if foreign_layout(config.dataset_root):
         hint = "mend its files; `snakemake preprocess` takes them up"
@@ -137,7 +138,7 @@ def rerun(args: argparse.Namespace, config: Config) -> str:
 
 def pack(args: argparse.Namespace, config: Config) -> str:
     """Pack the usable shapes of a shard into one file."""
-    from .stages.repair_packs import delete_packed_shapes, pack_with_repair
+    from occnet_lib.stages.repair_packs import delete_packed_shapes, pack_with_repair
 
     name = args.out.stem
     keys = [key for key in catalogue_of(catalogue_path(config)) if key.shard == name]
@@ -151,7 +152,7 @@ def train(args: argparse.Namespace, config: Config) -> str:
     """Train one model."""
     import torch
 
-    from .training.train import train as train_model
+    from occnet_lib.training.train import train as train_model
 
     torch.set_num_threads(args.threads)
     train_model(config, args.model, packs(config, "train"), packs(config, "val"), args.out.parent)
@@ -163,7 +164,7 @@ JOBS: dict[str, tuple[Job, tuple[str, ...]]] = {
     "catalogue": (catalogue, ("state", "out")),
     "shape": (shape, ("table", "shape", "out")),
     "shard": (shard, ("table", "shard", "workers", "shapes", "out")),
-    "import": (commands_interop.import_shard, ("table", "shard", "pack", "out")),
+    "import": (interop.import_shard, ("table", "shard", "pack", "out")),
     "table": (table, ("out",)),
     "accept": (accept, ("table", "out")),
     "rerun": (rerun, ("table", "shapes", "shape")),
@@ -201,7 +202,7 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> None:
     """Carry out the job that the arguments name and say what came of it."""
-    from .storage.locks import job_lock
+    from occnet_lib.storage.locks import job_lock
 
     lock = args.log.with_name(f".{args.log.stem}.lock") if args.log else None
     with job_lock(lock) if lock else nullcontext():
@@ -210,8 +211,8 @@ def run(args: argparse.Namespace, config: Config) -> None:
 
 def _again(keys: list[ShapeKey], config: Config, shapes: Path) -> list[dict[str, Any]]:
     """Treat shapes whatever is there of them, in a process whose crash or time limit becomes their record."""
-    from .stages.process_shape import process
-    from .stages.workers import process_shapes
+    from occnet_lib.stages.process_shape import process
+    from occnet_lib.stages.workers import process_shapes
 
     return process_shapes(keys, config, config.dataset_root, shapes, process=partial(process, force=True))
 

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import config as configuration
-from .api import models
-from .commands_shared import out_option, progress
-from .config import Config
-from .errors import ImageError, MeshError, OccnetError
-from .logs import say
-from .seeds import rng
-from .storage.atomic import replacing
+from occnet_lib import config as configuration
+from occnet_lib.api import models
+from occnet_lib.config import Config
+from occnet_lib.errors import ImageError, MeshError, OccnetError
+from occnet_lib.logs import say
+from occnet_lib.seeds import rng
+from occnet_lib.storage.atomic import replacing
+
+from .options import out_option, progress
 
 if TYPE_CHECKING:
-    from .reconstruction.network_field import Reconstructor
+    from occnet_lib.reconstruction.network_field import Reconstructor
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
 
 def reconstruct(args: argparse.Namespace, config: Config) -> None:
     """`occnet reconstruct`."""
-    from .reconstruction.network_field import Reconstructor
+    from occnet_lib.reconstruction.network_field import Reconstructor
 
     if args.as_is and args.mask != "auto":
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
@@ -118,7 +119,7 @@ def _load(
     photo: Path, reconstructor: Reconstructor, args: argparse.Namespace, input_file: Path | None
 ) -> NDArray[np.uint8]:
     """The image of a photo for the network."""
-    from .reconstruction.photo import network_image
+    from occnet_lib.reconstruction.photo import network_image
 
     network = reconstructor.framing, reconstructor.view_size
     image, done = network_image(photo, *network, args.mask, args.as_is)
@@ -174,7 +175,7 @@ def _reconstruct_object(
 
 def _files(objects: list[list[Path]], args: argparse.Namespace) -> list[Path]:
     """Where the mesh of each object goes: a folder is what is one, or has no suffix."""
-    from .storage.meshes import WRITABLE
+    from occnet_lib.storage.meshes import WRITABLE
 
     if args.out.suffix and not args.out.is_dir():
         if args.out.suffix.lower() not in WRITABLE:
@@ -205,7 +206,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace, config: Config) -> None:
     """`occnet evaluate`."""
-    from .evaluation.metrics import NO_SURFACE
+    from occnet_lib.evaluation.metrics import NO_SURFACE
 
     result = models.evaluate(args.prediction, args.truth, config)
     if result.note:
@@ -228,9 +229,9 @@ def analyse_options(parser: argparse.ArgumentParser) -> None:
 
 def analyse(args: argparse.Namespace, config: Config) -> None:
     """`occnet analyse`."""
-    from .analysis.projections import write_projections
-    from .analysis.statistics import write_statistics
-    from .storage.packs import verify
+    from occnet_lib.analysis.projections import write_projections
+    from occnet_lib.analysis.statistics import write_statistics
+    from occnet_lib.storage.packs import verify
 
     packs = [
         shard for path in args.packs for shard in (sorted(path.glob("*.h5")) if path.is_dir() else [path])
@@ -242,8 +243,8 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     write_statistics(packs, args.out / "statistics.csv")
     write_projections(packs, config.analyse, args.out / "projections")
     if args.checkpoint:
-        from .analysis.embeddings import write_embedding
-        from .reconstruction.network_field import encoder_features
+        from occnet_lib.analysis.embeddings import write_embedding
+        from occnet_lib.reconstruction.network_field import encoder_features
 
         features = encoder_features(args.checkpoint)
         write_embedding(features, packs, config.analyse, config.seed, args.out / "embedding.csv")
@@ -258,7 +259,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 def report(args: argparse.Namespace, config: Config) -> None:
     """`occnet report`."""
-    from .report import write_report
+    from occnet_lib.report import write_report
 
     resolved = args.results / "config.json"
     if not resolved.exists() and not (args.config and args.results.is_dir()):

@@ -6,10 +6,11 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from .commands_shared import out_option, progress
-from .config import Config
-from .errors import OccnetError
-from .logs import say
+from occnet_lib.config import Config
+from occnet_lib.errors import OccnetError
+from occnet_lib.logs import say
+
+from .options import out_option, progress
 
 # Keys of interop.vecset_formats.FORMATS, which is imported only when used.
 _VECSET = ("vecset", "vecsetx", "dora", "hunyuan", "ultrashape")
@@ -25,7 +26,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 
 def import_(args: argparse.Namespace, config: Config) -> None:
     """`occnet import`."""
-    from .interop.conversion import import_packs
+    from occnet_lib.interop.conversion import import_packs
 
     good, total = import_packs(
         args.folder, args.out, config, lambda shards: progress(shards, "importing shards")
@@ -35,10 +36,10 @@ def import_(args: argparse.Namespace, config: Config) -> None:
 
 def import_shard(args: argparse.Namespace, config: Config) -> str:
     """Pack the shapes of a shard of a dataset that holds points and pictures already."""
-    from .interop.conversion import import_shard as write
-    from .interop.conversion import log_warnings
-    from .storage.dataset.catalogue import read_table
-    from .storage.tables import write_rows
+    from occnet_lib.interop.conversion import import_shard as write
+    from occnet_lib.interop.conversion import log_warnings
+    from occnet_lib.storage.dataset.catalogue import read_table
+    from occnet_lib.storage.tables import write_rows
 
     keys = [key for key in read_table(args.table) if key.shard == args.shard]
     rows = write(Path(config.dataset_root), keys, args.pack)
@@ -77,13 +78,13 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 def export(args: argparse.Namespace, config: Config) -> None:
     """`occnet export`."""
-    from .interop.conversion import export_packs
+    from occnet_lib.interop.conversion import export_packs
 
     if folders := [path for path in args.packs if path.is_dir()]:
         raise OccnetError("is a folder", path=folders[0], hint=f"give its shards: {folders[0]}/*.h5")
     watch = partial(progress, title="exporting shards")
     if args.layout in _VECSET:
-        from .interop.vecset import export_samples
+        from occnet_lib.interop.vecset import export_samples
 
         count = export_samples(args.packs, args.out, args.layout, args.edge, args.up, watch)
     elif args.edge is not None or args.up != "y":
@@ -103,7 +104,7 @@ def weights_options(parser: argparse.ArgumentParser) -> None:
 
 def weights(args: argparse.Namespace, config: Config) -> None:
     """`occnet weights`."""
-    from .networks.onet_weights import convert
+    from occnet_lib.networks.onet_weights import convert
 
     kind = convert(args.file, args.out)
     say(f"{args.out}: {'a network of occnet' if kind == 'ours' else 'a checkpoint of ONet'}")

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from . import __version__, jobs, logs
-from .config import Config, load
-from .errors import OccnetError
+from occnet_lib import __version__, logs
+from occnet_lib.config import Config, load
+from occnet_lib.errors import OccnetError
+
+from . import jobs
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from .config import Config
-from .types import ShapeKey
+from occnet_lib.config import Config
+from occnet_lib.types import ShapeKey
 
 
 def catalogue_path(config: Config) -> Path:
@@ -16,28 +16,28 @@ def catalogue_path(config: Config) -> Path:
 
 def catalogue_of(path: Path) -> list[ShapeKey]:
     """The shapes of a table."""
-    from .storage.dataset.catalogue import read_table
+    from occnet_lib.storage.dataset.catalogue import read_table
 
     return read_table(path)
 
 
 def packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
     """The pack files of splits, or of all; mended where they are damaged."""
-    from .stages.repair_packs import verified_packs
+    from occnet_lib.stages.repair_packs import verified_packs
 
     return verified_packs(config, catalogue_of(catalogue_path(config)), splits, whole)
 
 
 def sound(config: Config, pack: Path) -> Path:
     """A pack file, mended where it is damaged."""
-    from .stages.repair_packs import verified_pack
+    from occnet_lib.stages.repair_packs import verified_pack
 
     return verified_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))
 
 
 def reconstructed(folder: Path) -> str:
     """`3 ok, 0 warn, 0 failed` of a folder of meshes."""
-    from .storage.reconstructions import read_status
+    from occnet_lib.storage.reconstructions import read_status
 
     return counted([row["status"] for row in read_status(folder).values()])
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from . import commands_interop as interop
-from . import commands_results as results
-from . import config as configuration
-from .api import files, models, shapes
-from .commands_shared import out_option, progress, solid_mesh, unit_mesh
-from .config import Config, check, merge
-from .errors import ConfigError, OccnetError
-from .logs import say
-from .seeds import rng
-from .storage.atomic import replacing
-from .types import Watertight
+from occnet_lib import config as configuration
+from occnet_lib.api import files, models, shapes
+from occnet_lib.api.frames import solid_mesh, unit_mesh
+from occnet_lib.config import Config, check, merge
+from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.logs import say
+from occnet_lib.seeds import rng
+from occnet_lib.storage.atomic import replacing
+from occnet_lib.types import Watertight
+
+from . import interop, results
+from .options import out_option, progress
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(args: argparse.Namespace, config: Config) -> None:
-    from .demo import write
+    from occnet_lib.demo import write
 
     write(args.folder, config.demo, config.seed)
     say(
@@ -55,8 +56,8 @@ def _catalogue_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _catalogue(args: argparse.Namespace, config: Config) -> None:
-    from .api.datasets import list_shapes
-    from .storage.dataset.catalogue import write_table
+    from occnet_lib.api.datasets import list_shapes
+    from occnet_lib.storage.dataset.catalogue import write_table
 
     keys = list_shapes(args.folder, config)
     write_table(args.out, keys)
@@ -75,7 +76,7 @@ def _watertight_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _watertight(args: argparse.Namespace, config: Config) -> None:
-    from .stages.audit import judge
+    from occnet_lib.stages.audit import judge
 
     source = files.load_mesh(args.mesh, config.dataset.up)
     closed = shapes.watertight(source, config, name=args.mesh.stem)
@@ -115,7 +116,7 @@ def _prepare_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(args: argparse.Namespace, config: Config) -> None:
-    from .interop.vecset_formats import Frame, write_samples
+    from occnet_lib.interop.vecset_formats import Frame, write_samples
 
     if not config.samples.wanted:
         hint = "give counts in section `samples`, as workflow/vecset.yaml: --config workflow/vecset.yaml"
@@ -140,7 +141,7 @@ def _views_options(parser: argparse.ArgumentParser) -> None:
 def _views(args: argparse.Namespace, config: Config) -> None:
     from PIL import Image
 
-    from .stages import views
+    from occnet_lib.stages import views
 
     unit = unit_mesh(args.mesh, config)
     if args.protocol:
@@ -166,8 +167,8 @@ def _pack_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _pack(args: argparse.Namespace, config: Config) -> None:
-    from .stages.pack import pack
-    from .types import ShapeKey
+    from occnet_lib.stages.pack import pack
+    from occnet_lib.types import ShapeKey
 
     files = sorted(args.shapes.glob("*/*.h5"))
     if not files:

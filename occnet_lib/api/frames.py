@@ -1,24 +1,21 @@
-"""What the commands on files and the Python functions (api) have in common."""
+"""Mesh files in the unit frame: what the file states about its own frame, and what follows where it states nothing."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Config
-from .errors import EmptyMeshError, MeshError
-from .types import Mesh
+from occnet_lib.config import Config
+from occnet_lib.errors import EmptyMeshError, MeshError
+from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
-    from .storage.meshes import MeshFrame
+    from occnet_lib.storage.meshes import MeshFrame
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Where a mesh in the unit frame ends: closing thickens it, at 32 samples by a tenth, or loses small parts.
 _MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
@@ -53,8 +50,8 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     Raises:
         MeshError: as `load_mesh`; the frame that the file says does not fit its vertices.
     """
-    from .geometry.normalise import to_unit, unit_cube
-    from .storage.meshes import load_mesh, read_frame
+    from occnet_lib.geometry.normalise import to_unit, unit_cube
+    from occnet_lib.storage.meshes import load_mesh, read_frame
 
     mesh, frame = load_mesh(path, config.dataset.up), read_frame(path)
     if frame is None:
@@ -85,7 +82,7 @@ def solid_mesh(path: Path, config: Config) -> UnitMesh:
 
 def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
     """As `solid_mesh`, of a mesh that was read already; `source` names it in messages."""
-    from .geometry.orientation import orient_outward
+    from occnet_lib.geometry.orientation import orient_outward
 
     solid = orient_outward(unit.mesh)
     if solid.defect:
@@ -103,8 +100,8 @@ def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
     Where both files say their frames, these count; a prediction that says the unit frame is in it, whatever the truth
     says. Else the prediction is in the same frame as the truth.
     """
-    from .geometry.normalise import to_unit
-    from .storage.meshes import load_mesh, read_frame
+    from occnet_lib.geometry.normalise import to_unit
+    from occnet_lib.storage.meshes import load_mesh, read_frame
 
     own = read_frame(path)
     if own and own.frame == "camera":
@@ -130,16 +127,3 @@ def warn_if_apart(name: str, predicted: Mesh, true_name: str, truth: Mesh) -> No
         text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
         hint = "(`occnet watertight --frame unit` gives the one of predictions)"
         logger.warning(text + hint, name, true_name)
-
-
-def out_option(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add `--out`, which every command that writes needs."""
-    parser.add_argument("-o", "--out", type=Path, required=True, help=text)
-
-
-def progress(items: Iterable[T], title: str) -> Iterator[T]:
-    """Pass `items` on, with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(list(items), title, console=Console(stderr=True), transient=True)
