@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.storage.reconstructions import vertex_normals
+from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.reconstruction.reconstruct import Reconstruction
 from occnet_lib.stages.views import silhouette_agreement
 from occnet_lib.storage.meshes import WRITABLE, MeshFrame, load_mesh, read_frame, save_mesh
-from occnet_lib.storage.reconstructions import write_ply
-from occnet_lib.types import Mesh, Views
+from occnet_lib.storage.reconstructions import writing
+from occnet_lib.types import Mesh, ShapeKey, Views
 
 pytestmark = pytest.mark.usefixtures("keep_logging")
 
@@ -205,8 +205,12 @@ def test_a_mesh_of_a_photo_says_in_which_frame_it_is(tmp_path):
     for frame in ("unit", "camera"):
         Reconstruction(Mesh(mesh.vertices, mesh.faces), frame=frame).save(tmp_path / "a.ply")
         assert read_frame(tmp_path / "a.ply") == MeshFrame(frame)
-    write_ply(tmp_path / "b.ply", Mesh(mesh.vertices, mesh.faces))  # those of the workflow
-    assert read_frame(tmp_path / "b.ply") == MeshFrame("unit")
+    with writing(tmp_path / "made") as folder:  # by the workflow
+        folder.add(ShapeKey("box", "a"), Mesh(mesh.vertices, mesh.faces))
+    assert read_frame(tmp_path / "made/box/a.ply") == MeshFrame("unit")
+    header = "ply\nformat binary_little_endian 1.0\ncomment occnet: closed, outward, unit cube frame, +y up\nend_header\n"
+    (tmp_path / "old.ply").write_text(header)  # by the workflow of version 0.1.0
+    assert read_frame(tmp_path / "old.ply") == MeshFrame("unit")
 
 
 @pytest.mark.parametrize(("subdivisions", "said"), [(3, ""), (4, "keeps its own 5120 faces, more than")])

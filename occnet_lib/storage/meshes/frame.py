@@ -33,7 +33,7 @@ TURNS = {
 _HEAD = 4096  # bytes in which a text file has its comment
 _STL_HEADER = 80
 _TEXT = re.compile(rb"\boccnet (%s)((?: [^\s\"]+)+)" % "|".join(get_args(Frame)).encode())
-_RECONSTRUCTION = b"comment occnet: closed, outward, unit cube frame, +y up\n"  # storage.reconstructions
+_RECONSTRUCTION = b"comment occnet: closed, outward, unit cube frame, +y up\n"  # of version 0.1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from occnet_lib.geometry.textures import bake
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import Mesh
 
-from .frame import TURNS, MeshFrame, marked
+from .frame import TURNS, MeshFrame, Up, marked
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +61,12 @@ def save_mesh(
         values = srgb_to_linear(mesh.colors) if suffix == ".glb" else mesh.colors
         rgba = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
         colors = np.round(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
-    turn = TURNS[frame.up if frame else "y"]
+    up = frame.up if frame else "y"
     file_mesh = trimesh.Trimesh(
-        mesh.vertices @ turn,
+        _turned(mesh.vertices, up),
         mesh.faces,
         vertex_colors=colors,
-        vertex_normals=None if normals is None else normals @ turn,
+        vertex_normals=None if normals is None else _turned(normals, up),
         process=False,
     )
     flag = {".ply": "vertex_normal", ".obj": "include_normals", ".glb": "include_normals"}
@@ -79,6 +79,11 @@ def save_mesh(
     data = data.encode() if isinstance(data, str) else data
     with replacing(path) as temporary:
         temporary.write_bytes(marked(data, suffix, frame) if frame else data)
+
+
+def _turned(vectors: NDArray[np.floating], up: Up) -> NDArray[np.floating]:
+    """(N, 3) vectors, +y up, in a frame with another up axis."""
+    return vectors if up == "y" else vectors @ TURNS[up]
 
 
 def _decimals(mesh: Mesh, least: int) -> int:

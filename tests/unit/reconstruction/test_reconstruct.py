@@ -13,6 +13,7 @@ import torch
 from occnet_lib import cli
 from occnet_lib.config import Config, ModelConfig, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
+from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.folded import MeanField
@@ -29,14 +30,7 @@ from occnet_lib.reconstruction.photo import mesh_of_photo
 from occnet_lib.reconstruction.reconstruct import BOX, Reconstruction, reconstruct
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
-from occnet_lib.storage.reconstructions import (
-    read_mesh,
-    read_ply,
-    read_status,
-    vertex_normals,
-    write_ply,
-    writing,
-)
+from occnet_lib.storage.reconstructions import read_mesh, read_status, writing
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 from tests.support.torch_fields import between, sloped
 
@@ -174,33 +168,29 @@ def test_the_validation_threshold_needs_a_checkpoint():
 # Folders
 
 
-def test_ply_comes_back_as_it_was_and_other_readers_see_its_normals(tmp_path: Path):
+def test_a_reconstructed_mesh_comes_back_as_it_was_and_other_readers_see_its_normals(tmp_path: Path):
     import trimesh
 
     mesh = surface(mise(ball(0.3), 12, 0, 0.0).logits, 0.0)
-    write_ply(tmp_path / "a.ply", mesh)
-    again = read_ply(tmp_path / "a.ply")
+    key = ShapeKey("ball", "a")
+    with writing(tmp_path / "made") as folder:
+        folder.add(key, mesh)
+    again = read_mesh(tmp_path / "made", key)
+    assert again is not None
     assert np.array_equal(again.vertices, mesh.vertices.astype(np.float32))
     assert np.array_equal(again.faces, mesh.faces)
     normals = vertex_normals(mesh)
     assert np.allclose((normals * mesh.vertices).sum(1), np.linalg.norm(mesh.vertices, axis=1), atol=0.02)
-    other = trimesh.load(tmp_path / "a.ply", process=False)
+    path = tmp_path / "made/ball/a.ply"
+    other = trimesh.load(path, process=False)
     assert np.array_equal(other.faces, mesh.faces)
     assert np.allclose(other.vertex_normals, normals, atol=1e-6)
-
-
-def test_broken_ply_is_one_line(tmp_path: Path):
-    mesh = surface(mise(ball(0.3), 12, 0, 0.0).logits, 0.0)
-    path = tmp_path / "a.ply"
-    write_ply(path, mesh)
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(DataError, match="cut off"):
-        read_ply(path)
-    path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex x\nelement face y\nend_header\n")
-    with pytest.raises(DataError, match="no PLY"):
-        read_ply(path)
-    with pytest.raises(DataError, match="cannot be read"):
-        read_ply(tmp_path / "absent.ply")
+    data = path.read_bytes()
+    body = data.partition(b"end_header\n")[2]
+    assert body[:24] == np.concatenate([mesh.vertices[0], normals[0]]).astype("<f4").tobytes()
+    path.write_bytes(data[:-5])
+    with pytest.raises(DataError, match=r"a\.ply: .*run reconstruct again"):
+        read_mesh(tmp_path / "made", key)
 
 
 def test_a_folder_appears_whole_or_stays_as_it_was(tmp_path: Path):
