@@ -33,9 +33,9 @@ from occnet_lib import demo
 from occnet_lib.config import Config
 from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.evaluate import evaluate_shard
-from occnet_lib.evaluation.index import write_index
+from occnet_lib.evaluation.image_features import image_features
+from occnet_lib.evaluation.lookup_index import write_index
 from occnet_lib.evaluation.metrics import METRICS
-from occnet_lib.evaluation.pictures import image_features
 from occnet_lib.evaluation.summary import summarise
 from occnet_lib.interop.conversion import shapes_of
 from occnet_lib.stages.pack import pack
@@ -165,7 +165,7 @@ def _trained(
     """Rows of a training's network, and of retrieval by its codes, for every test shape."""
     import torch
 
-    from occnet_lib.reconstruction.network_field import encoder_features
+    from occnet_lib.reconstruction.reconstructor import encoder_features
     from occnet_lib.reconstruction.shard import reconstruct_shard
     from occnet_lib.training.train import train
 

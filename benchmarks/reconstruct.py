@@ -30,9 +30,9 @@ from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.networks.folded import FoldedDecoder
 from occnet_lib.reconstruction.extract import surface, threshold_logit
-from occnet_lib.reconstruction.mise import mise_together
-from occnet_lib.reconstruction.network_field import decoded_together
-from occnet_lib.reconstruction.reconstruct import BOX, reconstruct
+from occnet_lib.reconstruction.mise import mise_batch
+from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, reconstruct
+from occnet_lib.reconstruction.reconstructor import batched_decoder
 from occnet_lib.types import Mesh
 
 CELLS, STEPS, FACES, BATCH = 32, 2, 5000, 100_000
@@ -49,7 +49,7 @@ def onet_grid(ask: Callable[[NDArray[np.float32]], NDArray[np.float32]], level: 
     for _ in range(STEPS + 1):
         for start in range(0, len(corners), BATCH):
             part = corners[start : start + BATCH]
-            values[tuple(part.T)] = ask((BOX * (part / n - 0.5)).astype(np.float32))
+            values[tuple(part.T)] = ask((CUBE_EDGE * (part / n - 0.5)).astype(np.float32))
             known[tuple(part.T)] = True
         if size == 1:
             break
@@ -109,16 +109,16 @@ def ours(
     field = FoldedDecoder(decoder, code[0], chunk)
     rng, device = np.random.default_rng(0), code.device.type
     ask = partial(field.on_array, level=threshold_logit(THRESHOLD))
-    rough = partial(field.with_gradient, rough=True)
+    rough = partial(field.with_gradient, low_precision=True)
     return reconstruct(
-        ask, config, refine_field=field.with_gradient, rough=rough, rng=rng, device=device
+        ask, config, refine_field=field.with_gradient, low_precision=rough, rng=rng, device=device
     ).mesh
 
 
 def ours_together(decoder: CbnDecoder, code: Tensor, config: ReconstructConfig, count: int) -> Mesh:
     """As many meshes, whose points go into the same calls; the last of them."""
-    asked, level = decoded_together(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
-    grids = mise_together(asked, count, config.resolution0, config.upsampling_steps, level)
+    asked, level = batched_decoder(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
+    grids = mise_batch(asked, count, config.resolution0, config.upsampling_steps, level)
     return [simplify(surface(grid.logits, level), FACES) for grid in grids][-1]
 
 

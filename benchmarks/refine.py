@@ -84,9 +84,14 @@ def main() -> None:
     mesh = simplify(surface(mise(field.on_array, 32, 2, level).logits, level), args.faces)
 
     start = process_time()
-    rough = partial(field.with_gradient, rough=True)
+    rough = partial(field.with_gradient, low_precision=True)
     result = ours.refine(
-        field.with_gradient, mesh, THRESHOLD, rough=rough, normal_weight=WEIGHT, rng=np.random.default_rng(1)
+        field.with_gradient,
+        mesh,
+        THRESHOLD,
+        low_precision=rough,
+        normal_weight=WEIGHT,
+        rng=np.random.default_rng(1),
     )
     own = process_time() - start
     start = process_time()

@@ -28,9 +28,9 @@ from occnet_lib.config import ModelConfig, TrainConfig
 from occnet_lib.networks import fused
 from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
-from occnet_lib.training.memory import keep_freed_memory
+from occnet_lib.training.malloc import disable_heap_trimming
 from occnet_lib.training.module import OccupancyModule
-from occnet_lib.training.options import uses_bf16
+from occnet_lib.training.run_info import uses_bf16
 
 
 class TwinNorm(nn.Module):
@@ -125,7 +125,7 @@ def apart(work: Callable[[], Any]) -> Callable[[], Any]:
     """The same with the operations of `networks.fused` one after the other."""
 
     def run() -> Any:
-        with mock.patch.object(fused, "_FEW", math.inf):
+        with mock.patch.object(fused, "_MIN_FEATURES", math.inf):
             return work()
 
     return run
@@ -183,7 +183,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         if name != "ONet's layout, fp32":
-            keep_freed_memory()
+            disable_heap_trimming()
         for repeat in range(args.repeats + 1):
             start = cpu_seconds()
             step()

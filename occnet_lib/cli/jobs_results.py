@@ -16,7 +16,7 @@ def _spread_over_gpus(config: Config) -> None:
     if config.reconstruct.accelerator != "cpu":
         from occnet_lib.networks import gpus
 
-        gpus.spread()
+        gpus.pick_shared_gpu()
 
 
 def reconstruct(args: argparse.Namespace, config: Config) -> str:
@@ -30,8 +30,8 @@ def reconstruct(args: argparse.Namespace, config: Config) -> str:
 
 def index_pictures(args: argparse.Namespace, config: Config) -> str:
     """Features of all training pictures and test photos."""
-    from occnet_lib.evaluation.index import write_index
-    from occnet_lib.evaluation.pictures import image_features
+    from occnet_lib.evaluation.image_features import image_features
+    from occnet_lib.evaluation.lookup_index import write_index
 
     train, test = packs(config, "train"), packs(config, "test")
     write_index(image_features, train, test, config.reconstruct.view, 0, args.out)
@@ -40,8 +40,8 @@ def index_pictures(args: argparse.Namespace, config: Config) -> str:
 
 def index_codes(args: argparse.Namespace, config: Config) -> str:
     """Codes of training pictures and test photos by a network's encoder."""
-    from occnet_lib.evaluation.index import write_index
-    from occnet_lib.reconstruction.network_field import encoder_features
+    from occnet_lib.evaluation.lookup_index import write_index
+    from occnet_lib.reconstruction.reconstructor import encoder_features
 
     _spread_over_gpus(config)
     codes = encoder_features(args.checkpoint, config.reconstruct.accelerator)
@@ -52,7 +52,7 @@ def index_codes(args: argparse.Namespace, config: Config) -> str:
 
 def clusters(args: argparse.Namespace, config: Config) -> str:
     """Clusters of the training shapes."""
-    from occnet_lib.evaluation.index import write_clusters
+    from occnet_lib.evaluation.lookup_index import write_clusters
     from occnet_lib.seeds import rng
 
     write_clusters(packs(config, "train"), config.evaluate.clusters, rng(config.seed, "clusters"), args.out)
@@ -84,9 +84,9 @@ def evaluate(args: argparse.Namespace, config: Config) -> str:
 
 def evaluate_views(args: argparse.Namespace, config: Config) -> str:
     """IoU of a network's field for every view of the shapes of a shard."""
-    from occnet_lib.evaluation.views import evaluate_views as measure
+    from occnet_lib.evaluation.view_metrics import evaluate_views as measure
     from occnet_lib.reconstruction.extract import threshold_logit
-    from occnet_lib.reconstruction.network_field import Reconstructor, one_thread
+    from occnet_lib.reconstruction.reconstructor import Reconstructor, one_thread
 
     _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
@@ -97,7 +97,7 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
 
 def photograph(args: argparse.Namespace, config: Config) -> str:
     """Photos of the shapes of a shard, by another renderer than the views'."""
-    from occnet_lib.evaluation.photos import write_photos
+    from occnet_lib.evaluation.photo_metrics import write_photos
     from occnet_lib.rendering.photographs import photograph as shoot
     from occnet_lib.storage.packs import Shard
 
@@ -108,10 +108,10 @@ def photograph(args: argparse.Namespace, config: Config) -> str:
 
 def evaluate_photos(args: argparse.Namespace, config: Config) -> str:
     """IoU of a network's field for the photos of a shard, read as `occnet reconstruct` reads them."""
-    from occnet_lib.evaluation.photos import evaluate_photos as measure
+    from occnet_lib.evaluation.photo_metrics import evaluate_photos as measure
     from occnet_lib.reconstruction.extract import threshold_logit
-    from occnet_lib.reconstruction.network_field import Reconstructor, one_thread
     from occnet_lib.reconstruction.photo import photo_logits
+    from occnet_lib.reconstruction.reconstructor import Reconstructor, one_thread
 
     _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
@@ -165,7 +165,7 @@ def projections(args: argparse.Namespace, config: Config) -> str:
 def embedding(args: argparse.Namespace, config: Config) -> str:
     """t-SNE of a network's embeddings."""
     from occnet_lib.analysis.embeddings import write_embedding
-    from occnet_lib.reconstruction.network_field import encoder_features
+    from occnet_lib.reconstruction.reconstructor import encoder_features
 
     features = encoder_features(args.checkpoint, "cpu")  # its rule asks for no GPU
     write_embedding(features, packs(config, "val", "test"), config.analyse, config.seed, args.out)

@@ -22,7 +22,7 @@ from occnet_lib.storage.atomic import replacing
 from .options import out_option, progress
 
 if TYPE_CHECKING:
-    from occnet_lib.reconstruction.network_field import Reconstructor
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
 
 def reconstruct(args: argparse.Namespace, config: Config) -> None:
     """`occnet reconstruct`."""
-    from occnet_lib.reconstruction.network_field import Reconstructor
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
 
     if args.as_is and args.mask != "auto":
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
@@ -244,7 +244,7 @@ def analyse(args: argparse.Namespace, config: Config) -> None:
     write_projections(packs, config.analyse, args.out / "projections")
     if args.checkpoint:
         from occnet_lib.analysis.embeddings import write_embedding
-        from occnet_lib.reconstruction.network_field import encoder_features
+        from occnet_lib.reconstruction.reconstructor import encoder_features
 
         features = encoder_features(args.checkpoint)
         write_embedding(features, packs, config.analyse, config.seed, args.out / "embedding.csv")

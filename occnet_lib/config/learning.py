@@ -189,5 +189,5 @@ class TrainConfig(Section):
 
     @property
     def loading_processes(self) -> int:
-        """`workers`; 0 where that is `auto` and nobody has decided (`training.options.settled`)."""
+        """`workers`; 0 where that is `auto` and nobody has decided (`training.run_info.resolve_auto`)."""
         return 0 if self.workers == "auto" else self.workers

@@ -18,9 +18,9 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import FolderWriter, writing
 from occnet_lib.types import ShapeKey
 
-from .index import nearest_pictures, predicted_clusters
+from .lookup_index import nearest_images, predicted_clusters
 from .metrics import iou
-from .voxels import Grids, class_mean, mean_surface
+from .voxel_grids import Grids, class_mean, mean_surface
 
 CANDIDATES = 5
 """Training shapes, the first by IoU of their voxels, among which the oracle compares the occupancy of points."""
@@ -30,7 +30,7 @@ class _Work(NamedTuple):
     folder: FolderWriter
     train: list[Shard]
     test: Shard
-    tables: Path  # folder of evaluation.index
+    tables: Path  # folder of evaluation.lookup_index
     model: str
 
     def training(self) -> dict[str, tuple[Shard, int]]:
@@ -61,7 +61,7 @@ def baseline_shard(
         kind: which baseline.
         train_shards: pack files of the training shapes; not used by `floor`.
         test_shard: pack file of the shapes to reconstruct.
-        config: in `<results>/index` are images.h5, codes_<model>.h5 and clusters.h5 of evaluation.index, for
+        config: in `<results>/index` are images.h5, codes_<model>.h5 and clusters.h5 of evaluation.lookup_index, for
             those baselines that look something up.
         out_dir: folder to write.
 
@@ -106,10 +106,10 @@ def _class_means(work: _Work) -> None:
             work.folder.add(key, None, status="failed", reason=reason)
 
 
-def _nearest_pictures(work: _Work) -> None:
+def _nearest_images(work: _Work) -> None:
     training = work.training()
     file = f"codes_{work.model}.h5" if work.model else "images.h5"
-    nearest = nearest_pictures(work.tables / file, [key.name for key in work.test.keys])
+    nearest = nearest_images(work.tables / file, [key.name for key in work.test.keys])
     for key in work.test.keys:
         if key.name in nearest:
             name, view, distance = nearest[key.name]
@@ -153,8 +153,8 @@ def _oracles(work: _Work) -> None:
 
 _WRITERS: dict[str, Callable[[_Work], None]] = {
     "class_mean": _class_means,
-    "nearest_image": _nearest_pictures,
-    "retrieval": _nearest_pictures,
+    "nearest_image": _nearest_images,
+    "retrieval": _nearest_images,
     "clustering": _cluster_means,
     "oracle": _oracles,
     "floor": _true_meshes,

@@ -21,7 +21,7 @@ from occnet_lib.types import Mesh, ShapeKey
 
 from .metrics import METRICS, NO_SURFACE, ORIGINAL_METRICS, has_area, measure, original_metrics
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 COLUMNS = ("model", "category", "id", "status", "reason", *METRICS, *ORIGINAL_METRICS)
 """Columns of a model's table."""
 
@@ -70,7 +70,7 @@ def evaluate_shard(
         if note and said["status"] != "failed":
             status = "failed" if note == NO_SURFACE else "warn"
             said = {"status": status, "reason": "; ".join(filter(None, (said["reason"], f"the mesh {note}")))}
-            LOG.warning("%s of %s: the mesh %s", key.name, model, note)
+            logger.warning("%s of %s: the mesh %s", key.name, model, note)
         row = {"model": model, "category": key.category, "id": key.id}
         row |= {name: said[name] for name in ("status", "reason")}
         original = _original(key, shard.frame(i), originals or {}, config)
@@ -92,7 +92,7 @@ def _original(
     try:
         raw = load_mesh(path, config.dataset.up)
     except OccnetError as error:
-        LOG.warning("not measured against the raw mesh: %s", error)
+        logger.warning("not measured against the raw mesh: %s", error)
         return None
     loc, scale = frame
     mesh = Mesh((raw.vertices - loc) / scale, raw.faces)

@@ -17,9 +17,9 @@ from occnet_lib.errors import DataError
 
 from .evaluate import COLUMNS
 from .metrics import METRICS, ORIGINAL_METRICS
-from .views import VIEW_METRICS, spread
+from .view_metrics import VIEW_METRICS, spread
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
 DIFFERENCES = (
     "model",
@@ -28,7 +28,7 @@ DIFFERENCES = (
     *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")),
 )
 PHOTO_METRICS = ("iou_photos", "iou_photos_sd")
-"""Mean and standard deviation of the IoU over the photos of a shape (evaluation.photos)."""
+"""Mean and standard deviation of the IoU over the photos of a shape (evaluation.photo_metrics)."""
 
 EXTRAS = (*VIEW_METRICS, *PHOTO_METRICS, *ORIGINAL_METRICS)
 """Columns that not every row has a number in; their means are over those that have."""
@@ -86,7 +86,7 @@ def summarise(
             | _extras([row for row in classes if row["model"] == model])
         )
     if len({row["shapes"] for row in models}) > 1:
-        LOG.warning("models were evaluated on different numbers of shapes: their means do not compare")
+        logger.warning("models were evaluated on different numbers of shapes: their means do not compare")
     return {"shapes": shapes, "classes": classes, "models": models, "differences": _differences(means_of)}
 
 

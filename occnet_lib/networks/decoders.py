@@ -71,10 +71,10 @@ class ConditionalBatchNorm(nn.Module):
         gamma, beta = self.conv_gamma(code), self.conv_beta(code)
         return torch.addcmul(beta.unsqueeze(1), normalised, gamma.unsqueeze(1))
 
-    def relu_into(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
+    def norm_relu_linear(self, linear: nn.Linear, features: Tensor, code: Tensor) -> Tensor:
         """A linear layer of what is above zero of the normalised features: (B, T, channels) to the layer's."""
         compiling = torch.compiler.is_compiling()
-        if self.bn.training and (compiling or fused.pays(features)):
+        if self.bn.training and (compiling or fused.is_faster(features)):
             gamma, beta = self.conv_gamma(code), self.conv_beta(code)
             if not compiling:
                 return fused.norm_relu_linear(features, gamma, beta, self.bn, linear)
@@ -106,8 +106,8 @@ class CbnBlock(nn.Module):
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
         """(B, T, hidden) to the same."""
-        net = self.bn_0.relu_into(self.fc_0, features, code)
-        return features + self.bn_1.relu_into(self.fc_1, net, code)
+        net = self.bn_0.norm_relu_linear(self.fc_0, features, code)
+        return features + self.bn_1.norm_relu_linear(self.fc_1, net, code)
 
 
 class CbnDecoder(nn.Module):
@@ -124,10 +124,10 @@ class CbnDecoder(nn.Module):
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = _entered(self.fc_p, points, self.frequencies)
+        net = _input_layer(self.fc_p, points, self.frequencies)
         for block in self.blocks:
             net = block(net, code)
-        return self.bn.relu_into(self.fc_out, net, code).squeeze(-1)
+        return self.bn.norm_relu_linear(self.fc_out, net, code).squeeze(-1)
 
     def fold(self, code: Tensor) -> AffineDecoder:
         """What the decoder is, in evaluation, for one code (c_dim,).
@@ -148,7 +148,7 @@ class CbnDecoder(nn.Module):
         )
 
 
-def _entered(layer: nn.Linear, points: Tensor, frequencies: int) -> Tensor:
+def _input_layer(layer: nn.Linear, points: Tensor, frequencies: int) -> Tensor:
     """Channels (B, T, hidden) of points (B, T, 3).
 
     bfloat16 moves a point by .001. Under autocast points (with a 1 for the bias) and weights are therefore sums of
@@ -159,14 +159,14 @@ def _entered(layer: nn.Linear, points: Tensor, frequencies: int) -> Tensor:
         channels: Tensor = layer(encoded)
         return channels
     dtype = torch.get_autocast_dtype(device)
-    x, x_rest = _in_two(functional.pad(encoded, (0, 1), value=1.0), dtype)
-    weight, weight_rest = _in_two(torch.cat([layer.weight, layer.bias[:, None]], dim=1), dtype)
+    x, x_rest = _split_hi_lo(functional.pad(encoded, (0, 1), value=1.0), dtype)
+    weight, weight_rest = _split_hi_lo(torch.cat([layer.weight, layer.bias[:, None]], dim=1), dtype)
     return functional.linear(
         torch.cat([x, x_rest, x], dim=-1), torch.cat([weight, weight, weight_rest], dim=1)
     )
 
 
-def _in_two(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _split_hi_lo(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Values rounded to a type of fewer digits, and the rest."""
     rounded = values.to(dtype)
     return rounded, (values - rounded).to(dtype)
@@ -202,7 +202,7 @@ class FcDecoder(nn.Module):
 
     def forward(self, points: Tensor, code: Tensor) -> Tensor:
         """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
-        net = _entered(self.fc_p, points, self.frequencies)
+        net = _input_layer(self.fc_p, points, self.frequencies)
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from .arrays import tensor_of
 from .decoders import AffineDecoder, CbnDecoder, FcDecoder
 from .positional_encoding import encode
-from .precision import multiplies_bf16
+from .precision import has_fast_bf16
 
 _PROBES = 1024
 _GRADIENT_CHUNK = 8192  # points: a derivative keeps two features a block of each
@@ -23,7 +23,7 @@ _SAFETY = 3.0
 """A field's largest error in bfloat16 is at most 1.7 times that at its probes, in trained and in random networks."""
 
 
-class Field(ABC):
+class TorchField(ABC):
     """A field of tensors and arrays, which may be asked roughly: in bfloat16 where that is faster.
 
     Points are float32, in the unit frame; they and what comes of them are on its device.
@@ -34,14 +34,14 @@ class Field(ABC):
     @property
     @abstractmethod
     def margin(self) -> float | None:
-        """A bound on the error of rough logits; None: bfloat16 is not faster."""
+        """A bound on the error of low-precision logits; None: bfloat16 is not faster."""
 
     @abstractmethod
-    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
+    def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
         """Logits (N,) float32 of points (N, 3); gradients do not go through."""
 
     @abstractmethod
-    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
+    def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
         """Logits (N,) and their derivative (N, 3) by the points, both float32.
 
         Where gradients are on, the derivative is differentiable in points that require one if it varies around them,
@@ -61,7 +61,7 @@ class Field(ABC):
             if level is None or self.margin is None:
                 logits = self(at)
             else:
-                logits = self(at, rough=True)
+                logits = self(at, low_precision=True)
                 far = (logits - level).abs() >= self.margin  # what is no number is not
                 near = torch.nonzero(~far).squeeze(1)
                 logits[near] = self(at[near])
@@ -69,15 +69,15 @@ class Field(ABC):
         return array
 
 
-class MeanField(Field):
+class MeanField(TorchField):
     """The mean of fields' logits: several views of one object."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[TorchField]) -> None:
         self._fields, self.device = fields, fields[0].device
 
-    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
+    def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
         """The mean of the logits (N,) over the fields."""
-        return self._mean([field(points, rough=rough) for field in self._fields])
+        return self._mean([field(points, low_precision=low_precision) for field in self._fields])
 
     @cached_property
     def margin(self) -> float | None:
@@ -85,9 +85,9 @@ class MeanField(Field):
         margins = [field.margin for field in self._fields]
         return None if None in margins else sum(filter(None, margins)) / len(margins)
 
-    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
+    def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
         """The mean of both over the fields."""
-        found = [field.with_gradient(points, rough=rough) for field in self._fields]
+        found = [field.with_gradient(points, low_precision=low_precision) for field in self._fields]
         logits, gradients = zip(*found, strict=True)
         return self._mean(logits), self._mean(gradients)
 
@@ -96,7 +96,7 @@ class MeanField(Field):
         return sum(rest, start=first) / len(values)
 
 
-class FoldedDecoder(Field):
+class FoldedDecoder(TorchField):
     """Occupancy logits of points for one fixed code, `f(points (N, 3)) -> (N,)`.
 
     No parameter is tracked, so a gradient with respect to the points costs no gradient of the weights.
@@ -124,35 +124,35 @@ class FoldedDecoder(Field):
             folded = deepcopy(decoder).double().fold(code.double())
             self._weight, self._bias = folded.weight.float(), folded.bias.float()
             self._exact = _Blocks(folded, torch.float32)
-            fast = multiplies_bf16(code.device.type)
-            self._rough = _Blocks(folded, torch.bfloat16) if fast else self._exact
+            fast = has_fast_bf16(code.device.type)
+            self._low_precision = _Blocks(folded, torch.bfloat16) if fast else self._exact
 
     @cached_property
     def margin(self) -> float | None:
-        """A bound on the error of rough logits: three times that at random points of the cube.
+        """A bound on the error of low-precision logits: three times that at random points of the cube.
 
         In the larger cube that `frame: camera` asks for it is larger, but within the factor.
         """
-        if self._rough is self._exact:
+        if self._low_precision is self._exact:
             return None
         uniform = torch.rand(_PROBES, 3, generator=torch.Generator().manual_seed(0))
         probes = (1.1 * uniform - 0.55).to(self.device)
-        return _SAFETY * float((self(probes, rough=True) - self(probes)).abs().max())
+        return _SAFETY * float((self(probes, low_precision=True) - self(probes)).abs().max())
 
-    def __call__(self, points: Tensor, *, rough: bool = False) -> Tensor:
-        """Logits (N,) float32 of points (N, 3), as `Field` has it."""
-        blocks = self._rough if rough else self._exact
+    def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
+        """Logits (N,) float32 of points (N, 3), as `TorchField` has it."""
+        blocks = self._low_precision if low_precision else self._exact
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return torch.cat([blocks(self._first(part)) for part in points.split(self.chunk)])
 
-    def with_gradient(self, points: Tensor, *, rough: bool = False) -> tuple[Tensor, Tensor]:
-        """Logits (N,) and their derivative (N, 3) by the points, as `Field` has it."""
-        blocks = self._rough if rough else self._exact
+    def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits (N,) and their derivative (N, 3) by the points, as `TorchField` has it."""
+        blocks = self._low_precision if low_precision else self._exact
         parts = points.split(min(self.chunk, _GRADIENT_CHUNK))
-        logits, gradients = zip(*(self._sloped(blocks, part) for part in parts), strict=True)
+        logits, gradients = zip(*(self._differentiate(blocks, part) for part in parts), strict=True)
         return torch.cat(logits), torch.cat(gradients)
 
-    def _sloped(self, blocks: _Blocks, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _differentiate(self, blocks: _Blocks, points: Tensor) -> tuple[Tensor, Tensor]:
         again = points.requires_grad
         with torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
             at = points if again else points.detach().requires_grad_(True)

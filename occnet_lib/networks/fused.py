@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FEW = 2**18
+_MIN_FEATURES = 2**18
 """Features that are gone over faster than the kernels are loaded."""
 
 
 @cache
-def _can() -> bool:
+def _numba_available() -> bool:
     return find_spec("numba") is not None
 
 
-def pays(features: Tensor) -> bool:
+def is_faster(features: Tensor) -> bool:
     """Whether `norm_relu_linear` is the faster way: with numba, on a CPU, for many features."""
-    return features.device.type == "cpu" and features.numel() >= _FEW and _can()
+    return features.device.type == "cpu" and features.numel() >= _MIN_FEATURES and _numba_available()
 
 
 def norm_relu_linear(
@@ -61,7 +61,7 @@ class _NormReluLinear(torch.autograd.Function):
         gamma, beta = gamma.to(wide), beta.to(wide)
         mean, scale = _statistics(features, norm, wide)
         above = torch.empty_like(features)
-        _each_shape("norm_relu", features, gamma, beta, mean, scale, above)
+        _parallel_over_batch("norm_relu", features, gamma, beta, mean, scale, above)
         ctx.save_for_backward(features, above, gamma, beta, mean, scale, weight)
         return _points(functional.conv2d(_pixels(above), weight[:, :, None, None], bias))
 
@@ -78,10 +78,10 @@ class _NormReluLinear(torch.autograd.Function):
         into = _points(behind).contiguous()
         at_gamma, at_beta = torch.zeros_like(gamma), torch.zeros_like(beta)
         layer = features, into, gamma, beta, mean, scale
-        _each_shape("parameter_slopes", *layer, at_gamma, at_beta)
+        _parallel_over_batch("parameter_slopes", *layer, at_gamma, at_beta)
         points = features.shape[0] * features.shape[1]
         back, shift = ((gamma * sums).sum(0) / points for sums in (at_gamma, at_beta))
-        _each_shape("feature_slopes", *layer, back, shift)
+        _parallel_over_batch("feature_slopes", *layer, back, shift)
         return into, at_gamma, at_beta, at_weight.flatten(1), at_bias, None
 
 
@@ -91,7 +91,7 @@ def _statistics(features: Tensor, norm: nn.BatchNorm1d, wide: torch.dtype) -> tu
     sums, squares = (
         torch.zeros(len(features), features.shape[2], dtype=wide, device=features.device) for _ in range(2)
     )
-    _each_shape("sums", features, origin, sums, squares)
+    _parallel_over_batch("sums", features, origin, sums, squares)
     count = features.shape[0] * features.shape[1]
     away = sums.double().sum(0) / count
     mean, variance = origin + away, squares.double().sum(0) / count - away * away
@@ -104,7 +104,7 @@ def _statistics(features: Tensor, norm: nn.BatchNorm1d, wide: torch.dtype) -> tu
     return mean.to(wide), torch.rsqrt(variance.clamp(min=0.0) + norm.eps).to(wide)
 
 
-def _each_shape(name: str, features: Tensor, *arrays: Tensor) -> None:
+def _parallel_over_batch(name: str, features: Tensor, *arrays: Tensor) -> None:
     """Call a function of `kernels` for all shapes, each thread of PyTorch's with some of them."""
     from . import kernels  # numba takes half a second
 

@@ -14,7 +14,7 @@ from occnet_lib.storage import locks
 
 
 @contextmanager
-def taken(count: int) -> Iterator[list[int]]:
+def exclusive_gpus(count: int) -> Iterator[list[int]]:
     """Numbers of GPUs that no other process of this user has taken; the first is the current one meanwhile.
 
     Of those that `CUDA_VISIBLE_DEVICES` shows. Waits while too few are free.
@@ -29,7 +29,7 @@ def taken(count: int) -> Iterator[list[int]]:
             torch.cuda.set_device(before)
 
 
-def spread() -> None:
+def pick_shared_gpu() -> None:
     """Choose the current GPU, if there is one, by the process's number, for work that may share it."""
     if torch.cuda.is_available():
         torch.cuda.set_device(os.getpid() % torch.cuda.device_count())

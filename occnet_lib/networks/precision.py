@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def multiplies_bf16(device: str) -> bool:
+def has_fast_bf16(device: str) -> bool:
     """Whether the hardware of a kind of device ("cpu", "cuda") multiplies bfloat16, and faster than float32."""
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)  # older ones emulate it

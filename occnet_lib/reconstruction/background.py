@@ -88,7 +88,7 @@ def _is_cluttered(unlike: NDArray[np.bool_], border: NDArray[np.bool_]) -> bool:
     return bool(unlike.sum() > (1 - _PLAIN_FRACTION) * border.sum() or (pieces >= 3).sum() >= _MANY_CROSSINGS)
 
 
-def doubt(colour: NDArray[np.uint8], background: Background, object_: NDArray[np.bool_]) -> str:
+def rejection_reason(colour: NDArray[np.uint8], background: Background, object_: NDArray[np.bool_]) -> str:
     """Why an object that was cut out is probably not what is there, or an empty string.
 
     Args:

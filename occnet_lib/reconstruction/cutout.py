@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import ImageError
 from occnet_lib.networks.framing import OBJECT_LEVEL
 
-from .background import FAINT, SHARP, Background, connected, doubt, estimate_background
+from .background import FAINT, SHARP, Background, connected, estimate_background, rejection_reason
 
 MaskSource = Literal["auto", "alpha", "background"]
 HINT = "give a PNG with a transparent background, or a photo of one object before a plain background"
@@ -93,7 +93,7 @@ def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:
     return _from_alpha(colour, cleaned, "alpha")
 
 
-def as_a_view(rgba: NDArray[np.uint8], view_size: int) -> Cutout | None:
+def as_training_view(rgba: NDArray[np.uint8], view_size: int) -> Cutout | None:
     """An image that looks like those which networks are trained with, untouched; None for any other.
 
     It is square, of their size and opaque, its border is exactly white, and something in it is dark.
@@ -111,7 +111,7 @@ def as_a_view(rgba: NDArray[np.uint8], view_size: int) -> Cutout | None:
     return Cutout(colour, WHITE, unchanged=True)
 
 
-def distinct(cutout: Cutout) -> Cutout:
+def darken_pale_object(cutout: Cutout) -> Cutout:
     """A cut-out whose object differs from white wherever its box ends.
 
     Framing looks for the object by its darkness (`networks.framing.object_box`), so that of a white mug it would see
@@ -163,7 +163,7 @@ def _from_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_], method
     own = background.is_white and not background.shadow.any() and method == PLAIN
     if own and not (background.difference[~_grown(object_)] >= SHARP).any():
         return Cutout(colour, WHITE, unchanged=True, touches_border=touches, mask=object_)
-    if reason := doubt(colour, background, object_):
+    if reason := rejection_reason(colour, background, object_):
         raise ImageError(reason, hint=HINT)
     notes = ", soft shadow removed" if background.shadow.any() else ""
     image = _before_white(colour, background, object_)

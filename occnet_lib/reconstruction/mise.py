@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
 
-Field = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+OccupancyFn = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Points (N, 3) float32 in the unit frame to logits (N,)."""
-Fields = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+BatchOccupancyFn = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
 """The same of several shapes at once: points (N, 3) and the number (N,) of the shape each is asked for, ascending."""
 _Asking = Generator[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 _HALVES = np.array(list(product((0, 1, 2), repeat=3)))
 
 
-class Grid(NamedTuple):
+class MiseResult(NamedTuple):
     """What MISE found.
 
     Attributes:
@@ -39,13 +39,13 @@ class Grid(NamedTuple):
 
 
 def mise(
-    field: Field,
+    field: OccupancyFn,
     resolution0: int,
     upsampling_steps: int,
     threshold_logit: float,
     box: float = 1.1,
     points_batch: int = 100_000,
-) -> Grid:
+) -> MiseResult:
     """Logits on a grid of `resolution0 * 2**upsampling_steps` cells along the edge.
 
     Cells in which the field does not change its side get the value of a coarser corner, so that
@@ -66,18 +66,18 @@ def mise(
         DataError: the field gave values that are not numbers.
     """
     shared = (resolution0, upsampling_steps, threshold_logit, box, points_batch)
-    return mise_together(lambda points, _: field(points), 1, *shared)[0]
+    return mise_batch(lambda points, _: field(points), 1, *shared)[0]
 
 
-def mise_together(
-    fields: Fields,
+def mise_batch(
+    fields: BatchOccupancyFn,
     count: int,
     resolution0: int,
     upsampling_steps: int,
     threshold_logit: float,
     box: float = 1.1,
     points_batch: int = 100_000,
-) -> list[Grid]:
+) -> list[MiseResult]:
     """`mise` of several shapes, whose points of the same step are asked for in the same calls.
 
     Args:
@@ -95,7 +95,7 @@ def mise_together(
         _search(resolution0, upsampling_steps, threshold_logit, box, points_batch) for _ in range(count)
     ]
     wanted = {shape: next(search) for shape, search in enumerate(searches)}
-    grids: dict[int, Grid] = {}
+    grids: dict[int, MiseResult] = {}
     while wanted:
         sizes = [len(points) for points in wanted.values()]
         points, shapes = np.concatenate(list(wanted.values())), np.repeat(list(wanted), sizes)
@@ -112,7 +112,7 @@ def mise_together(
 
 def _search(
     resolution0: int, upsampling_steps: int, threshold: float, box: float, points_batch: int
-) -> Generator[NDArray[np.float32], NDArray[np.float32], Grid]:
+) -> Generator[NDArray[np.float32], NDArray[np.float32], MiseResult]:
     """MISE of one shape: gives points, is sent their logits, and ends with the grid."""
     n = resolution0
     known = np.arange((n + 1) ** 3)
@@ -121,7 +121,7 @@ def _search(
     for _ in range(upsampling_steps):
         logits, known, count = yield from _halve(logits, known, threshold, box, points_batch)
         evaluated += count
-    return Grid(logits, evaluated)
+    return MiseResult(logits, evaluated)
 
 
 def _halve(

@@ -11,10 +11,10 @@ from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
-    from .refine import Sloped
+    from .refine import FieldWithGradient
 
 
-def field_normals(field: Sloped, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
+def field_normals(field: FieldWithGradient, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
     """(V, 3) float32 unit normals: against the gradient of the logits (Mescheder et al. 2019, section 3.3).
 
     A field of ReLUs has a gradient for every little region: where it points into the mesh, or there is none, the

@@ -16,20 +16,20 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ImageError
 from occnet_lib.networks.framing import object_box
 
-from .cutout import Cutout, MaskSource, as_a_view, cut_out, distinct
+from .cutout import Cutout, MaskSource, as_training_view, cut_out, darken_pale_object
 from .image_file import read_image
 
 if TYPE_CHECKING:
-    from .network_field import Reconstructor
     from .reconstruct import Reconstruction
+    from .reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
 
-OBJECT_SHARE = 0.64
+OBJECT_FRACTION = 0.64
 """Longer edge of the object's bounding box, as a share of the picture's edge: the median over 1,152 views
 of 48 shapes under the cameras of Choy et al. (5 % to 95 %: 0.45 to 0.85)."""
 
-_VIEW_SHARES, _VIEW_OFFSET = (
+_VIEW_FRACTIONS, _VIEW_OFFSET = (
     (0.4, 0.9),
     0.12,
 )  # of a training view's edge: object's size, distance of its middle
@@ -48,8 +48,8 @@ def load_photo(path: str | Path, mask: MaskSource = "auto", view_size: int = 0) 
     """
     try:
         rgba = read_image(path)
-        view = as_a_view(rgba, view_size) if mask == "auto" else None
-        cutout = view or distinct(cut_out(rgba, mask))
+        view = as_training_view(rgba, view_size) if mask == "auto" else None
+        cutout = view or darken_pale_object(cut_out(rgba, mask))
     except ImageError as error:
         raise ImageError(error.message, path=error.path or path, hint=error.hint) from error
     logger.info("%s: object from %s", path, cutout.method)
@@ -82,7 +82,7 @@ def mesh_of_photo(
         ImageError: a photo shows no object.
         DataError: the checkpoint is missing or broken.
     """
-    from .network_field import Reconstructor
+    from .reconstructor import Reconstructor
 
     config = config or Config()
     photos = [photo] if isinstance(photo, str | Path) else list(photo)
@@ -135,7 +135,7 @@ def network_image(
         return cutout.image, f"{done}; framed by its box"
     if _like_a_view(cutout, view_size):
         return cutout.image, f"{done}; framed as the image is, which is like a training view"
-    return centred(cutout.image, view_size), f"{done}; put in the middle at {OBJECT_SHARE:g} of the edge"
+    return centred(cutout.image, view_size), f"{done}; put in the middle at {OBJECT_FRACTION:g} of the edge"
 
 
 def _square(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -157,7 +157,7 @@ def _like_a_view(cutout: Cutout, view_size: int) -> bool:
         return True
     left, top, right, bottom = object_box(cutout.image)
     off = max(abs(left + right - width), abs(top + bottom - height)) / 2
-    low, high = _VIEW_SHARES
+    low, high = _VIEW_FRACTIONS
     return low <= max(right - left, bottom - top) / width <= high and off <= _VIEW_OFFSET * width
 
 
@@ -174,7 +174,7 @@ def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
     """
     box = object_box(image)
     low, high = np.array(box[:2]), np.array(box[2:])
-    edge = float((high - low).max()) / OBJECT_SHARE
+    edge = float((high - low).max()) / OBJECT_FRACTION
     corner = (low + high) / 2.0 - edge / 2.0
     square = Image.new("RGB", (int(np.ceil(edge)),) * 2, (255, 255, 255))
     square.paste(Image.fromarray(image), (-round(corner[0]), -round(corner[1])))

@@ -20,17 +20,17 @@ from occnet_lib.storage.meshes import MeshFrame, save_mesh
 from occnet_lib.types import Mesh, Status
 
 from . import extract
-from .mise import Field, Grid, mise
+from .mise import MiseResult, OccupancyFn, mise
 from .normals import field_normals
 from .refine import Refined, refine
 
 if TYPE_CHECKING:
-    from .refine import Sloped
+    from .refine import FieldWithGradient
 
-LOG = logging.getLogger(__name__)
-BOX = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
+logger = logging.getLogger(__name__)
+CUBE_EDGE = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
 _MANY_FACES = 1.25  # times `max_faces` are worth a warning
-ROTATED_CUBE_EDGE = BOX * 3**0.5  # edge of that which holds the same cube however it is turned
+ROTATED_CUBE_EDGE = CUBE_EDGE * 3**0.5  # edge of that which holds the same cube however it is turned
 
 
 @dataclass(frozen=True)
@@ -73,25 +73,25 @@ class Reconstruction:
 
 
 def reconstruct(
-    field: Field | Grid,
+    field: OccupancyFn | MiseResult,
     config: ReconstructConfig,
     *,
     threshold: float | None = None,
-    refine_field: Sloped | None = None,
-    rough: Sloped | None = None,
+    refine_field: FieldWithGradient | None = None,
+    low_precision: FieldWithGradient | None = None,
     rng: np.random.Generator,
     device: str = "cpu",
     normals: bool = False,
-    box: float = BOX,
+    box: float = CUBE_EDGE,
 ) -> Reconstruction:
     """The surface of a field as a closed mesh.
 
     Args:
-        field: points (N, 3) float32 of the unit frame to logits (N,); or what MISE found of it.
+        field: points (N, 3) float32 of the unit frame to logits (N,); or the result of MISE.
         config: the section `reconstruct`.
         threshold: occupancy probability of the surface; by default that of the configuration.
         refine_field: the same field for tensors, with its derivative; without it there is no refinement.
-        rough: about the same, for most steps of the refinement.
+        low_precision: about the same, for most steps of the refinement.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
         normals: whether to take vertex normals from `refine_field`.
@@ -107,7 +107,7 @@ def reconstruct(
     threshold = _number(config) if threshold is None else threshold
     seconds: dict[str, float] = {}
     level = extract.threshold_logit(threshold)
-    if isinstance(field, Grid):
+    if isinstance(field, MiseResult):
         grid = field
     else:
         with timed(seconds, "mise"):
@@ -122,14 +122,14 @@ def reconstruct(
             mesh = simplify_within(mesh, config.max_error)
         elif config.max_faces:
             mesh = simplify(mesh, config.max_faces)
-    found = Refined(mesh, float("nan"), float("nan"), False, 0)
+    refined = Refined(mesh, float("nan"), float("nan"), False, 0)
     if refine_field is not None and config.refine_steps:
         with timed(seconds, "refine"):
-            found = refine(
+            refined = refine(
                 refine_field,
                 mesh,
                 threshold,
-                rough=rough,
+                low_precision=low_precision,
                 steps=config.refine_steps,
                 rate=config.refine_rate,
                 normal_weight=config.refine_normals,
@@ -139,18 +139,18 @@ def reconstruct(
     directions = None
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
-            directions = field_normals(refine_field, found.mesh, device)
-    reason = _too_many_faces(len(found.mesh.faces), config)
+            directions = field_normals(refine_field, refined.mesh, device)
+    reason = _too_many_faces(len(refined.mesh.faces), config)
     return Reconstruction(
-        mesh=found.mesh,
+        mesh=refined.mesh,
         status="warn" if reason else "ok",
         reason=reason,
         normals=directions,
         seconds=seconds,
         points=grid.evaluated,
-        loss_before=found.loss_before,
-        loss_after=found.loss_after,
-        refined=found.kept,
+        loss_before=refined.loss_before,
+        loss_after=refined.loss_after,
+        refined=refined.improved,
     )
 
 

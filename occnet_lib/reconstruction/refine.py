@@ -14,15 +14,15 @@ from occnet_lib.types import Mesh
 if TYPE_CHECKING:
     from torch import Tensor
 
-    Sloped = Callable[[Tensor], tuple[Tensor, Tensor]]
+    FieldWithGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (N, 3) float32 of the unit frame to logits (N,) and their derivative (N, 3).
 
 Where points require a gradient and the derivative varies around them, it is differentiable again.
 """
 
-_EXACT = 0.25  # share of the steps, the last ones, that take the field itself
-_OVER = 1.5  # steps go further than Newton's at first and less far in the end
-_TURN = np.array([0.7548776662466927, 0.5698402909980532])
+EXACT_STEPS_FRACTION = 0.25  # share of the steps, the last ones, that take the field itself
+OVER_RELAXATION = 1.5  # steps go further than Newton's at first and less far in the end
+R2_SEQUENCE = np.array([0.7548776662466927, 0.5698402909980532])
 """1/g and 1/g², g³ = g + 1: turns by which points fill the square most evenly, however many there are (Roberts 2018)."""
 
 
@@ -31,17 +31,17 @@ class Refined:
     """A refined mesh.
 
     Attributes:
-        mesh: the faces of the mesh given, with moved vertices; the mesh given where `kept` is False.
+        mesh: the faces of the mesh given, with moved vertices; the mesh given where `improved` is False.
         loss_before, loss_after: the loss on the same fixed points before and after.
-        kept: whether the loss fell.
-        held: how often a vertex was held back in a step that would have turned one of its faces over.
+        improved: whether the loss fell.
+        rejected_moves: how often a vertex was kept in place by a step that would have turned one of its faces over.
     """
 
     mesh: Mesh
     loss_before: float
     loss_after: float
-    kept: bool
-    held: int
+    improved: bool
+    rejected_moves: int
 
 
 class _Loss(NamedTuple):
@@ -52,11 +52,11 @@ class _Loss(NamedTuple):
 
 
 def refine(
-    field: Sloped,
+    field: FieldWithGradient,
     mesh: Mesh,
     threshold: float,
     *,
-    rough: Sloped | None = None,
+    low_precision: FieldWithGradient | None = None,
     steps: int = 24,
     rate: float = 0.25,
     normal_weight: float = 0.01,
@@ -80,10 +80,10 @@ def refine(
     angle), and where the loss on fixed points did not fall, the mesh given is returned.
 
     Args:
-        field: the logits and their derivative (`networks.folded.Field.with_gradient`).
+        field: the logits and their derivative (`networks.folded.TorchField.with_gradient`).
         mesh: closed, unit frame.
         threshold: occupancy probability τ of the surface, in (0, 1).
-        rough: about the same as `field`, for the first steps.
+        low_precision: about the same as `field`, for the first steps.
         steps: number of steps.
         rate: longest step, as a share of the shortest edge at a vertex; it falls linearly to 0.
         normal_weight: λ.
@@ -101,21 +101,25 @@ def refine(
     fixed = tensor_of(rng.dirichlet([0.5] * 3, len(faces)), device, torch.float32)
     before = _loss(field, start, faces, fixed, threshold, normal_weight).value
     first, reach = rng.random((len(faces), 2)), rate * _shortest_edges(start, faces)
-    vertices, held = start, 0
+    vertices, rejected_moves = start, 0
     for step in range(steps):
-        weights = _weights((first + step * _TURN) % 1.0).to(device)
-        asked = rough if rough is not None and step < int((1.0 - _EXACT) * steps) else field
+        weights = _weights((first + step * R2_SEQUENCE) % 1.0).to(device)
+        asked = (
+            low_precision
+            if low_precision is not None and step < int((1.0 - EXACT_STEPS_FRACTION) * steps)
+            else field
+        )
         loss = _loss(asked, vertices, faces, weights, threshold, normal_weight)
         curvature = _curvature(loss, vertices, faces, weights, normal_weight).clamp_min(1e-20)
-        move = _to_vertices(loss, vertices, faces, weights) * (-_OVER / curvature)[:, None]
+        move = _to_vertices(loss, vertices, faces, weights) * (-OVER_RELAXATION / curvature)[:, None]
         short = (reach / move.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)
         vertices, count = _moved(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
-        held += count
+        rejected_moves += count
     after = _loss(field, vertices, faces, fixed, threshold, normal_weight).value
     if not after < before:
         return Refined(mesh, before, before, False, 0)
     moved = vertices.cpu().numpy().astype(np.float64)
-    return Refined(Mesh(moved, mesh.faces, mesh.colors), before, after, True, held)
+    return Refined(Mesh(moved, mesh.faces, mesh.colors), before, after, True, rejected_moves)
 
 
 def _weights(uniform: NDArray[np.float64]) -> Tensor:
@@ -138,7 +142,7 @@ def _cross(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _loss(
-    asked: Sloped,
+    asked: FieldWithGradient,
     vertices: Tensor,
     faces: Tensor,
     weights: Tensor,
@@ -214,14 +218,14 @@ def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _moved(vertices: Tensor, move: Tensor, faces: Tensor) -> tuple[Tensor, int]:
-    """Vertices after a step, those held back whose move would turn a face over, and how many these are."""
+    """Vertices after a step, without moves that would turn a face over, and their number."""
     import torch
 
     before = _cross(vertices, faces)
-    held = torch.zeros(len(vertices), dtype=torch.bool, device=vertices.device)
+    rejected_moves = torch.zeros(len(vertices), dtype=torch.bool, device=vertices.device)
     while True:
-        after = torch.where(held[:, None], vertices, vertices + move)
+        after = torch.where(rejected_moves[:, None], vertices, vertices + move)
         turned = (before * _cross(after, faces)).sum(1) < 0
         if not turned.any():
-            return after, int(held.sum())
-        held[faces[turned].reshape(-1)] = True
+            return after, int(rejected_moves.sum())
+        rejected_moves[faces[turned].reshape(-1)] = True

@@ -15,10 +15,10 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import writing
 
-from .network_field import Reconstructor, one_thread
 from .reconstruct import Reconstruction
+from .reconstructor import Reconstructor, one_thread
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def reconstruct_shard(
@@ -49,7 +49,7 @@ def reconstruct_shard(
             turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in some])
             rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in some]
             if len(some) > 1:
-                results = reconstructor.together(images, rngs, turns)
+                results = reconstructor.reconstruct_batch(images, rngs, turns)
             else:
                 results = [reconstructor(images[0], rngs[0], turns[0])]
             share = (process_time() - start) / len(some)
@@ -57,8 +57,8 @@ def reconstruct_shard(
                 key, values = shard.keys[i], _values(result, reconstructor.threshold, share)
                 folder.add(key, result.mesh, result.status, result.reason, **values)
                 if result.status == "warn":
-                    LOG.warning("%s: %s", key.name, result.reason)
-                LOG.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], share)
+                    logger.warning("%s: %s", key.name, result.reason)
+                logger.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], share)
 
 
 def _values(result: Reconstruction, threshold: float, total: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Item:
         image: (H, W, 3) uint8 sRGB.
         points: (T, 3) float16, unit frame.
         occupancies: (T,) bool.
-        share: of the points among which these were chosen, how many are occupied; that of `occupancies` where
+        occupied_fraction: of the points among which these were chosen, how many are occupied; that of `occupancies` where
             all were taken.
         rotation: (3, 3) float32, unit frame to the camera of the image.
         window: (4,) or with a roll (5,) float32, what the encoder is to see of the image
@@ -35,7 +35,7 @@ class Item:
     image: NDArray[np.uint8]
     points: NDArray[np.float16]
     occupancies: NDArray[np.bool_]
-    share: float
+    occupied_fraction: float
     rotation: NDArray[np.float32]
     window: NDArray[np.float32] | None
     near: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 3), np.float16))
@@ -52,7 +52,7 @@ class Batch:
         images: (B, H, W, 3) uint8.
         points: (B, T, 3) float16.
         occupancies: (B, T) bool.
-        shares: (B,) float32 (`Item.share`).
+        occupied_fractions: (B,) float32 (`Item.occupied_fraction`).
         rotations: (B, 3, 3) float32.
         windows: (B, 4) or (B, 5) float32; (0, 4) where images are seen as a whole.
         near: (B, K, 3) float16.
@@ -64,7 +64,7 @@ class Batch:
     images: Tensor
     points: Tensor
     occupancies: Tensor
-    shares: Tensor
+    occupied_fractions: Tensor
     rotations: Tensor
     windows: Tensor
     near: Tensor
@@ -82,13 +82,16 @@ class Batch:
     def weights(self) -> Tensor:
         """(B, T) float32, mean 1: importance weights that make a balanced choice of points stand for all.
 
-        An occupied point stands for share / (share among the chosen), a free one likewise, so that the expected
+        An occupied point has weight (occupied fraction) / (that among the chosen), a free one likewise, so that the expected
         weighted mean of any function of a point is its mean over uniform points.
         """
         chosen = self.occupancies.float().mean(1, keepdim=True)
-        shares = self.shares[:, None]
+        occupied_fractions = self.occupied_fractions[:, None]
         # No point has the weight that divides by zero.
-        occupied, free = shares / chosen.clamp(min=1e-9), (1 - shares) / (1 - chosen).clamp(min=1e-9)
+        occupied, free = (
+            occupied_fractions / chosen.clamp(min=1e-9),
+            (1 - occupied_fractions) / (1 - chosen).clamp(min=1e-9),
+        )
         return torch.where(self.occupancies, occupied, free)
 
     def _tensors(self) -> list[Tensor]:
@@ -99,22 +102,24 @@ def collate(items: list[Item]) -> Batch:
     """Stack items; images of different sizes are brought to the largest, points cut to the fewest."""
     count = min(len(item.points) for item in items)
     edge = tuple(max(item.image.shape[axis] for item in items) for axis in (0, 1))
-    images = [item.image if item.image.shape[:2] == edge else resized(item.image, edge) for item in items]
+    images = [
+        item.image if item.image.shape[:2] == edge else resize_image(item.image, edge) for item in items
+    ]
     return Batch(
         torch.tensor([item.shape for item in items]),
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.stack([item.points[:count] for item in items])),
         torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
-        torch.tensor([item.share for item in items]),
+        torch.tensor([item.occupied_fraction for item in items]),
         torch.from_numpy(np.stack([item.rotation for item in items])),
-        stacked([item.window for item in items]),
+        stack_windows([item.window for item in items]),
         torch.from_numpy(np.stack([item.near for item in items])),
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
         powers([item.gamma for item in items]),
     )
 
 
-def stacked(windows: list[NDArray[np.float32] | None]) -> Tensor:
+def stack_windows(windows: list[NDArray[np.float32] | None]) -> Tensor:
     """`Batch.windows` of those of items."""
     there = [window for window in windows if window is not None]
     return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
@@ -125,7 +130,7 @@ def powers(gammas: list[float | None]) -> Tensor:
     return torch.tensor([gamma for gamma in gammas if gamma is not None], dtype=torch.float32)
 
 
-def resized(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
+def resize_image(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
     """An image at another height and width."""
     height, width = edge
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -149,7 +149,7 @@ class Jitter(NamedTuple):
     roll: float | None
 
 
-class Draw(NamedTuple):
+class SampleIndices(NamedTuple):
     """What chance decides about an item: view, start of its windows of points, crop, place, mirroring, brightness."""
 
     view: int
@@ -165,7 +165,7 @@ MIRROR = np.array([-1, 1, 1], np.float16)
 """Factors of x, y and z by which points of the unit frame become those of the shape mirrored from left to right, and
 points of a camera's frame those of what its mirrored image shows."""
 
-WHOLE_IMAGES = ImagesConfig(framing="camera")
+UNFRAMED = ImagesConfig(framing="camera")
 """Images as they are."""
 
 
@@ -175,7 +175,7 @@ class TrainingItems(Dataset[Item]):
     An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
     when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
     the window is that many times as long, and `balanced_choice` takes `train.points` of it. With `train.crop`
-    the picture is cropped to a square of at least that share of its area, at any place. With
+    the picture is cropped to a square of at least that fraction of its area, at any place. With
     `train.near_points` a window of so many points near the surface comes with it. With `images.framing` object
     the window of the image is that around the object, moved at random.
 
@@ -184,7 +184,7 @@ class TrainingItems(Dataset[Item]):
     """
 
     def __init__(
-        self, shapes: ShapeSet, train: TrainConfig, seed: int, images: ImagesConfig = WHOLE_IMAGES
+        self, shapes: ShapeSet, train: TrainConfig, seed: int, images: ImagesConfig = UNFRAMED
     ) -> None:
         self.shapes, self.count, self._seed = shapes, train.points, seed
         self._images = images
@@ -204,7 +204,7 @@ class TrainingItems(Dataset[Item]):
         draw = self.draw(epoch, shape)
         view, start, near_start = draw.view, draw.start, draw.near
         points, occupancies = self.shapes.points(shape, start, self.window(shape))
-        share = float(occupancies.mean())
+        occupied_fraction = float(occupancies.mean())
         if len(points) > self.count:
             chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
@@ -215,13 +215,13 @@ class TrainingItems(Dataset[Item]):
             rotation = rotation * np.outer(MIRROR, MIRROR)
         window = self.window_of(draw, self.frame(image))
         around = window, near, near_occupancies, draw.gamma
-        return Item(shape, image, points, occupancies, share, rotation, *around)
+        return Item(shape, image, points, occupancies, occupied_fraction, rotation, *around)
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The window around the object of an image (`framing.object_window`), where images are framed."""
         return object_window(image, self._images.fill) if self._images.framing == "object" else None
 
-    def window_of(self, draw: Draw, frame: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    def window_of(self, draw: SampleIndices, frame: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         """What the encoder is to see of an image: its frame moved, and of that the crop."""
         if draw.jitter is not None and frame is not None:
             frame = moved(frame, *draw.jitter)
@@ -233,7 +233,7 @@ class TrainingItems(Dataset[Item]):
         """Points that are read: at least what is asked for, repeated where a shape has fewer."""
         return max(self.count, min(self.count * self._balance, self.shapes.points_of(shape)))
 
-    def draw(self, epoch: int, shape: int) -> Draw:
+    def draw(self, epoch: int, shape: int) -> SampleIndices:
         """The random choices of an item."""
         rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
         view = int(rng.integers(self.shapes.views(shape)))
@@ -251,7 +251,7 @@ class TrainingItems(Dataset[Item]):
         # Drawn last, so that all the rest is the same without them.
         mirrored = self._images.mirror and bool(rng.random() < 0.5)
         gamma = self._images.gamma ** rng.uniform(-1.0, 1.0) if self._images.gamma > 1.0 else None
-        return Draw(view, start, crop, near, jitter, mirrored, gamma)
+        return SampleIndices(view, start, crop, near, jitter, mirrored, gamma)
 
     def _jitter(self, rng: np.random.Generator) -> Jitter:
         images = self._images
@@ -278,7 +278,7 @@ def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.in
 class ValidationItems(Dataset[Item]):
     """View 0 (as ONet) and the first `validation_points` points of every shape."""
 
-    def __init__(self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = WHOLE_IMAGES) -> None:
+    def __init__(self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = UNFRAMED) -> None:
         self.shapes, self._count, self._images = shapes, train.validation_points, images
 
     def __len__(self) -> int:

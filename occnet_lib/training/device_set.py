@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch import Batch, powers, stacked
+from .batch import Batch, powers, stack_windows
 from .dataset import MIRROR, ShapeSet, TrainingItems
 
 # Of the device's free memory, what data may take; the rest is for weights and activations.
@@ -17,7 +17,7 @@ _SHARE = 0.5
 
 
 class DeviceSet:
-    """Pictures, cameras, points and occupancies of all shapes as tensors on a device.
+    """Images, cameras, points and occupancies of all shapes as tensors on a device.
 
     Args:
         items: what a batch is made of; their shapes have equal numbers of points and views, of one size.
@@ -74,14 +74,14 @@ class DeviceSet:
             for (_, shape), draw in zip(pairs, draws, strict=True)
         ]
         windows = self._moved(
-            stacked([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)])
+            stack_windows([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)])
         )
         window = self._items.window(pairs[0][1])
         places = (starts[:, None] + torch.arange(window, device=self._device)) % self._points.shape[1]
         occupancies = self._occupancies[shapes[:, None], places]
-        shares = occupancies.float().mean(1)
+        occupied_fractions = occupancies.float().mean(1)
         if window > self._items.count:
-            chosen = balanced_choices(occupancies, self._items.count)
+            chosen = balanced_choice_batch(occupancies, self._items.count)
             places, occupancies = places.gather(1, chosen), occupancies.gather(1, chosen)
         points = self._points[shapes[:, None], places]
         images, rotations = self._images[shapes, views], self._rotations[shapes, views]
@@ -97,7 +97,16 @@ class DeviceSet:
         near_occupancies = self._near_occupancies[shapes[:, None], near_places]
         gammas = self._moved(powers([draw.gamma for draw in draws]))
         return Batch(
-            shapes, images, points, occupancies, shares, rotations, windows, near, near_occupancies, gammas
+            shapes,
+            images,
+            points,
+            occupancies,
+            occupied_fractions,
+            rotations,
+            windows,
+            near,
+            near_occupancies,
+            gammas,
         )
 
     def _moved(self, values: Tensor) -> Tensor:
@@ -106,7 +115,7 @@ class DeviceSet:
         return values.to(self._device, non_blocking=True)
 
 
-def balanced_choices(occupancies: Tensor, count: int) -> Tensor:
+def balanced_choice_batch(occupancies: Tensor, count: int) -> Tensor:
     """`dataset.balanced_choice` of every row: (B, T) bool to (B, count) indices, on the device of the rows.
 
     Every point's place in the result follows from how many of its kind are before it.

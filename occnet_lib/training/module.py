@@ -18,7 +18,7 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
 from .adam import Adam
 from .batch import Batch
-from .pl import LightningModule
+from .lightning_imports import LightningModule
 
 # On a GPU, reading a loss waits for it; that is done for this many steps at a time.
 _CHECK_EVERY = 16

@@ -16,18 +16,18 @@ from occnet_lib.config import Config, TrainConfig
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import read_plain
 
-from . import kept, options
-from .bookkeeping import Bookkeeping
-from .data_module import DeviceLoader, TrainingLoader, training_loader, validation_loader
+from . import previous_runs, run_info
+from .checkpoint_callback import CHECKPOINT_KEY, CheckpointCallback
+from .data_loaders import DeviceLoader, TrainingLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
-from .memory import keep_freed_memory
+from .distributed import Place, place, processes, slurm_rank, trainer_options
+from .lightning_imports import TensorBoardLogger, Trainer
+from .malloc import disable_heap_trimming
+from .metrics_log import ProgressBar
 from .module import OccupancyModule
-from .picture import Pictures
-from .pl import TensorBoardLogger, Trainer
-from .processes import Place, place, processes, rank_of_task, trainer_options
-from .record import ProgressBar
+from .validation_images import ValidationImages
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -64,12 +64,12 @@ def train(
     """
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
-    device = options.device_of(config.train)
-    section, folder = options.settled(config.train, device), Path(out_dir)
+    device = run_info.select_device(config.train)
+    section, folder = run_info.resolve_auto(config.train, device), Path(out_dir)
     training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
-    keep_freed_memory()
+    disable_heap_trimming()
     with place(section, device) as where:
         _train(config, section, model_name, (training, validation), folder, resume, where)
 
@@ -87,9 +87,9 @@ def _train(
     images = config.images_of(model_name)
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
-    bf16 = options.uses_bf16(section, device)
-    digest = options.run_digest(model, images, section, config.seed, training, validation)
-    first_process = rank_of_task() == 0
+    bf16 = run_info.uses_bf16(section, device)
+    digest = run_info.run_digest(model, images, section, config.seed, training, validation)
+    first_process = slurm_rank() == 0
     if first_process:
         _remove_unfinished(folder)
     state = _state_to_resume(folder / "last.ckpt", digest) if resume else None
@@ -100,7 +100,7 @@ def _train(
     torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
     graphs = device == "cuda" and section.devices * section.nodes == 1
     module = OccupancyModule(model, section, training.names, graphs)
-    about = options.about(config, model_name, training.image(0, 0).shape[1])
+    about = run_info.checkpoint_metadata(config, model_name, training.image(0, 0).shape[1])
     facts = {
         "parameters": module.network.parameter_count,
         "precision": "bf16" if bf16 else "fp32",
@@ -109,40 +109,42 @@ def _train(
         "digest": digest,
     }
     if first_process:
-        options.write_options(folder / "options.json", config, about | facts | options.surroundings(device))
+        run_info.write_options(
+            folder / "options.json", config, about | facts | run_info.environment_info(device)
+        )
     # As the configuration has it: processes that are started for each validation would decode all of it each time.
-    keeper = _bookkeeping(
+    callback = _checkpoint_callback(
         folder, config.train, about, ValidationItems(validation, section, images), bf16, digest
     )
     if state and first >= section.steps:
-        _log.info("%s is trained already (%d steps)", model_name, first)
-        keeper.load_state_dict(state["callbacks"][keeper.state_key])
+        logger.info("%s is trained already (%d steps)", model_name, first)
+        callback.load_state_dict(state["callbacks"][callback.state_key])
         if first_process:
-            keeper.restore_files()
+            callback.restore_files()
         return
     del state  # Lightning reads the file again
     items = TrainingItems(training, section, config.seed, images)
     loader = training_loader(items, section, config.seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
-    _log.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
+    logger.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
     if section.compile:
-        _log.info("the first step compiles the network, which takes about a minute")
+        logger.info("the first step compiles the network, which takes about a minute")
     with _quiet_lightning(), processes():
-        trainer = _trainer(folder, section, keeper, where, bf16, first)
+        trainer = _trainer(folder, section, callback, where, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
 
 
-def _bookkeeping(
+def _checkpoint_callback(
     folder: Path, section: TrainConfig, about: dict[str, Any], items: ValidationItems, bf16: bool, digest: str
-) -> Bookkeeping:
+) -> CheckpointCallback:
     if len(items) == 0:
-        _log.warning(
+        logger.warning(
             "no shape in the validation split: the last network of %s counts as the best", about["model_name"]
         )
-        return Bookkeeping(folder, section, about, None, None, bf16, digest)
+        return CheckpointCallback(folder, section, about, None, None, bf16, digest)
     batches = validation_loader(items, section.loading_processes)
-    return Bookkeeping(folder, section, about, batches, Pictures(items), bf16, digest)
+    return CheckpointCallback(folder, section, about, batches, ValidationImages(items), bf16, digest)
 
 
 def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
@@ -153,7 +155,7 @@ def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> st
 
 
 def _trainer(
-    folder: Path, train: TrainConfig, keeper: Bookkeeping, where: Place, bf16: bool, first: int
+    folder: Path, train: TrainConfig, callback: CheckpointCallback, where: Place, bf16: bool, first: int
 ) -> Trainer:
     return Trainer(
         accelerator=where.device,
@@ -161,7 +163,7 @@ def _trainer(
         max_steps=train.steps,
         max_epochs=-1,
         logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=first + 1),
-        callbacks=[keeper, ProgressBar(train.steps)],
+        callbacks=[callback, ProgressBar(train.steps)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -176,26 +178,26 @@ def _state_to_resume(path: Path, digest: str) -> dict[str, Any] | None:
         return None
     try:
         state = read_plain(path)
-        found = state["callbacks"][Bookkeeping.__qualname__]["digest"]
+        found = state["callbacks"][CHECKPOINT_KEY]["digest"]
         step = int(state["global_step"])
     except (DataError, KeyError, TypeError) as error:
-        _log.warning("training begins anew: last.ckpt cannot be used (%s)", error)
+        logger.warning("training begins anew: last.ckpt cannot be used (%s)", error)
         return None
     if found != digest:
-        _log.warning("training begins anew: last.ckpt is of another configuration or other data")
+        logger.warning("training begins anew: last.ckpt is of another configuration or other data")
         return None
-    _log.info("training goes on from step %d", step)
+    logger.info("training goes on from step %d", step)
     return state
 
 
 def _keep_old_run(folder: Path, state: dict[str, Any] | None, digest: str, steps: int) -> None:
     """Keep aside the run in the folder unless it goes on, and a finished one that goes on to more steps."""
     if state is None:
-        kept.move_aside(folder, digest, steps)
+        previous_runs.move_aside(folder, digest, steps)
         return
-    planned = state["callbacks"][Bookkeeping.__qualname__].get("steps")
+    planned = state["callbacks"][CHECKPOINT_KEY].get("steps")
     if planned is not None and planned <= state["global_step"] < steps:
-        kept.copy_aside(folder)
+        previous_runs.copy_aside(folder)
 
 
 def _remove_unfinished(folder: Path) -> None:

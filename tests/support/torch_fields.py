@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def sloped(field: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Points (N, 3) to the field's values (N,) and autograd's derivative, as `networks.folded.Field.with_gradient`."""
+    """Points (N, 3) to the field's values (N,) and autograd's derivative, as `networks.folded.TorchField.with_gradient`."""
 
     def asked(points: Tensor) -> tuple[Tensor, Tensor]:
         at = points if points.requires_grad else points.detach().requires_grad_(True)

@@ -6,7 +6,7 @@ rule train_model:
         accepted=ancient(f"{RESULTS}/preprocess/accepted.json"),
         shards=over(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
     output:
-        # Not removed before the job, which keeps another run's files aside (training.kept).
+        # Not removed before the job, which keeps another run's files aside (training.previous_runs).
         best=update(f"{RESULTS}/train/{{model}}/best.ckpt"),
         metrics=update(f"{RESULTS}/train/{{model}}/metrics.csv"),
         options=update(f"{RESULTS}/train/{{model}}/options.json"),

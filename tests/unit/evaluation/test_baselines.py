@@ -9,12 +9,12 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, DataError
-from occnet_lib.evaluation import index, voxels
+from occnet_lib.evaluation import lookup_index, voxel_grids
 from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.evaluate import evaluate_shard
-from occnet_lib.evaluation.index import nearest_pictures, predicted_clusters, write_clusters, write_index
-from occnet_lib.evaluation.pictures import image_features
-from occnet_lib.evaluation.voxels import Grids, class_mean, cluster
+from occnet_lib.evaluation.image_features import image_features
+from occnet_lib.evaluation.lookup_index import nearest_images, predicted_clusters, write_clusters, write_index
+from occnet_lib.evaluation.voxel_grids import Grids, class_mean, cluster
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.sampling import sample_surface
@@ -159,7 +159,7 @@ def test_shards_may_differ_in_numbers_of_views(shards, tmp_path):
     few = tmp_path / "train-002.h5"
     write_shard(few, [packed("rod/z", (0.11, 0.44, 0.1), views=1)], few.stem, "train")
     write_index(codes, [*train, few], [test], 0, 0, tmp_path / "codes.h5")
-    found = nearest_pictures(tmp_path / "codes.h5", ["disc/x", "rod/y"])
+    found = nearest_images(tmp_path / "codes.h5", ["disc/x", "rod/y"])
     assert {near.view for near in found.values()} == {0}
     with pytest.raises(ConfigError, match="shapes of test-000 have 2 views"):
         write_index(codes, train, [test], 2, 0, tmp_path / "codes.h5")
@@ -268,17 +268,17 @@ def test_the_nearest_picture_is_that_of_brute_force_in_blocks_of_any_size(shards
         distance, other, view = min(everything)
         expected[name] = (other, view, distance)
     for block in (1, 4, 1000):
-        monkeypatch.setattr(index, "_PICTURES", block)
-        assert nearest_pictures(Path(config.results) / "index" / "images.h5", names) == expected
+        monkeypatch.setattr(lookup_index, "_IMAGES_PER_BLOCK", block)
+        assert nearest_images(Path(config.results) / "index" / "images.h5", names) == expected
 
 
 def test_an_index_without_the_photo_is_an_error(shards, tmp_path):
     train, test = shards
     config = made(tmp_path / "results", train, test)
     with pytest.raises(DataError, match="has no photo of disc/z"):
-        nearest_pictures(Path(config.results) / "index" / "images.h5", ["disc/z"])
+        nearest_images(Path(config.results) / "index" / "images.h5", ["disc/z"])
     with pytest.raises(DataError, match="no such file"):
-        nearest_pictures(tmp_path / "absent.h5", ["disc/x"])
+        nearest_images(tmp_path / "absent.h5", ["disc/x"])
 
 
 def grids_of(voxels: np.ndarray) -> Grids:
@@ -297,7 +297,7 @@ def test_grids_are_what_was_packed_and_compared_bit_by_bit():
 
 
 def test_clusters_are_those_that_no_move_improves(monkeypatch):
-    monkeypatch.setattr(voxels, "_BLOCK", 5)
+    monkeypatch.setattr(voxel_grids, "_BLOCK", 5)
     rng = np.random.default_rng(1)
     seeds = rng.random((3, 6, 6, 6)) < 0.5
     solid = np.stack([seeds[i % 3] ^ (rng.random((6, 6, 6)) < 0.05) for i in range(24)])

@@ -13,7 +13,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.evaluation.evaluate import COLUMNS, evaluate_shard
 from occnet_lib.evaluation.metrics import METRICS, ORIGINAL_METRICS, worst
 from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
-from occnet_lib.evaluation.views import evaluate_views, spread
+from occnet_lib.evaluation.view_metrics import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packs import PackedShape, write_shard

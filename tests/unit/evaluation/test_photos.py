@@ -11,8 +11,8 @@ from PIL import Image
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
-from occnet_lib.evaluation.photos import CAMERAS, evaluate_photos, write_photos
-from occnet_lib.evaluation.views import spread
+from occnet_lib.evaluation.photo_metrics import CAMERAS, evaluate_photos, write_photos
+from occnet_lib.evaluation.view_metrics import spread
 from occnet_lib.rendering.photographs import SIZE, photograph
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows

@@ -18,8 +18,8 @@ from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.framing import moved, network_input, object_box, object_window, within
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
-from occnet_lib.reconstruction.network_field import Reconstructor
-from occnet_lib.reconstruction.photo import OBJECT_SHARE, network_image
+from occnet_lib.reconstruction.photo import OBJECT_FRACTION, network_image
+from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.meshes import load_mesh
 from occnet_lib.storage.packs import Shard
@@ -220,8 +220,8 @@ def test_a_camera_network_gets_a_view_as_it_is_and_other_photos_centred(tmp_path
     image, said = network_image(save(tmp_path / "corner.png", corner), "camera", 137)
     assert image.shape == (137, 137, 3)
     left, top, right, bottom = object_box(image)
-    assert max(right - left, bottom - top) == pytest.approx(OBJECT_SHARE * 137, abs=2)
-    assert f"put in the middle at {OBJECT_SHARE:g}" in said
+    assert max(right - left, bottom - top) == pytest.approx(OBJECT_FRACTION * 137, abs=2)
+    assert f"put in the middle at {OBJECT_FRACTION:g}" in said
     image, said = network_image(tmp_path / "corner.png", "object", 137)
     assert (image == corner).all()
     assert "framed by its box" in said

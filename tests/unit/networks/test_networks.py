@@ -16,7 +16,7 @@ from occnet_lib.config import ModelConfig
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.networks import folded, fused, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
-from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder, _entered
+from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder, _input_layer
 from occnet_lib.networks.encoders import Encoder, silhouettes
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.norm_relu import norm_relu
@@ -89,7 +89,7 @@ def test_the_first_layer_under_autocast_is_single_precision_rounded(frequencies)
     expected = layer.weight.grad, layer.bias.grad
     layer.weight.grad = layer.bias.grad = None
     with torch.autocast("cpu", torch.bfloat16):
-        found = _entered(layer, points, frequencies)
+        found = _input_layer(layer, points, frequencies)
     (found * toward).sum().backward()
     assert found.dtype == torch.bfloat16
     # Half of what two neighbouring numbers differ by, and what is left out.
@@ -132,7 +132,7 @@ def test_running_statistics_follow_the_batches():
 @pytest.mark.parametrize(("batch", "points"), [(3, 10), (1, 7), (4, 1), (17, 2)])
 def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, compiling, monkeypatch):
     """Both the operation for CPUs and the one that compilers are given."""
-    monkeypatch.setattr(fused, "_FEW", 0)
+    monkeypatch.setattr(fused, "_MIN_FEATURES", 0)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     torch.manual_seed(0)
     apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
@@ -148,7 +148,7 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, com
         if norm is apart:
             out = linear(torch.relu(norm(*leaves)))
         else:
-            out = norm.relu_into(linear, *leaves)
+            out = norm.norm_relu_linear(linear, *leaves)
             assert ("NormReluLinear" in type(out.grad_fn).__name__) == (not compiling)
             if not compiling:
                 with pytest.raises(RuntimeError, match="not differentiable again"):
@@ -168,26 +168,26 @@ def test_norm_relu_and_linear_are_at_once_in_training_on_many_features_alone():
     def at_once(points: int) -> bool:
         return (
             "NormReluLinear"
-            in type(norm.relu_into(linear, torch.randn(2, points, 64), code).grad_fn).__name__
+            in type(norm.norm_relu_linear(linear, torch.randn(2, points, 64), code).grad_fn).__name__
         )
 
-    assert at_once(fused._FEW // 64)
+    assert at_once(fused._MIN_FEATURES // 64)
     assert not at_once(100)
     norm.bn.eval()
     before = norm.bn.running_mean.clone()
-    assert not at_once(fused._FEW // 64)
+    assert not at_once(fused._MIN_FEATURES // 64)
     assert torch.equal(norm.bn.running_mean, before)
 
 
 def test_without_numba_norm_relu_and_linear_are_one_after_the_other(monkeypatch):
     monkeypatch.setattr(fused, "find_spec", lambda name: None)
-    fused._can.cache_clear()
+    fused._numba_available.cache_clear()
     try:
-        assert not fused.pays(torch.zeros(fused._FEW))
+        assert not fused.is_faster(torch.zeros(fused._MIN_FEATURES))
     finally:
-        fused._can.cache_clear()
+        fused._numba_available.cache_clear()
     monkeypatch.undo()
-    assert fused.pays(torch.zeros(fused._FEW))
+    assert fused.is_faster(torch.zeros(fused._MIN_FEATURES))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -198,7 +198,7 @@ def test_kernels_round_as_pytorch_does(dtype):
     gamma, beta, mean, scale = torch.randn(3, 7), torch.randn(3, 7), torch.randn(7), torch.rand(7)
     beta.view(torch.int32)[2, 3] = 0x7FFFFFFF  # a NaN whose rounding would carry over
     above = torch.empty_like(features)
-    fused._each_shape("norm_relu", features, gamma, beta, mean, scale, above)
+    fused._parallel_over_batch("norm_relu", features, gamma, beta, mean, scale, above)
     normed = (features.float() - mean) * scale * gamma[:, None] + beta[:, None]
     assert torch.equal(above.nan_to_num(nan=-1.0), normed.relu().to(dtype).nan_to_num(nan=-1.0))
     assert above.isnan().sum() == normed.isnan().sum() > 0
@@ -367,13 +367,13 @@ def test_folded_derivatives_are_autograds(decoder, frequencies):
 
 
 def test_rough_derivatives_are_near_the_exact_ones(monkeypatch):
-    monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
+    monkeypatch.setattr(folded, "has_fast_bf16", lambda device: True)  # slow ones give the same
     network = OccupancyNetwork(ModelConfig(hidden=64, c_dim=16))
     shaken(network.decoder)
     field = network.fold(torch.randn(16), chunk=1000)
     points = torch.rand(3000, 3) - 0.5
-    (logits, exact), (near, rough) = (field.with_gradient(points, rough=how) for how in (False, True))
-    torch.testing.assert_close(near, field(points, rough=True))
+    (logits, exact), (near, rough) = (field.with_gradient(points, low_precision=how) for how in (False, True))
+    torch.testing.assert_close(near, field(points, low_precision=True))
     assert 0 < (near - logits).abs().max() < field.margin
     alike = torch.nn.functional.cosine_similarity(exact, rough)
     assert alike.median() > 0.999
@@ -395,7 +395,7 @@ def test_encoders_give_a_code_of_the_asked_length(name):
 @pytest.mark.parametrize("steepness", [0.1, 1.0])
 @pytest.mark.parametrize("decoder", ["cbn", "fc"])
 def test_logits_near_the_level_are_those_of_single_precision(decoder, steepness, monkeypatch):
-    monkeypatch.setattr(folded, "multiplies_bf16", lambda device: True)  # slow ones give the same
+    monkeypatch.setattr(folded, "has_fast_bf16", lambda device: True)  # slow ones give the same
     torch.manual_seed(3)
     network = OccupancyNetwork(ModelConfig(decoder=decoder, hidden=64, c_dim=16)).eval()
     for block in network.decoder.blocks:

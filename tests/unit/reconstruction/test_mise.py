@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.reconstruction.mise import mise, mise_together
+from occnet_lib.reconstruction.mise import mise, mise_batch
 
 BOX = 1.1
 
@@ -162,14 +162,14 @@ def test_shapes_asked_together_are_those_asked_alone():
         calls.append(len(points))
         return np.concatenate([field(points[shapes == i]) for i, field in enumerate(fields)])
 
-    found = mise_together(together, len(fields), 8, 2, 0.0, points_batch=2000)
+    found = mise_batch(together, len(fields), 8, 2, 0.0, points_batch=2000)
     for field, grid in zip(fields, found, strict=True):
         alone = mise(field, 8, 2, 0.0)
         assert np.array_equal(grid.logits, alone.logits)
         assert grid.evaluated == alone.evaluated
     assert sum(calls) == sum(grid.evaluated for grid in found)
     assert max(calls) <= 2000
-    assert mise_together(together, 0, 8, 2, 0.0) == []
+    assert mise_batch(together, 0, 8, 2, 0.0) == []
 
 
 def test_corners_of_the_box_and_the_threshold():

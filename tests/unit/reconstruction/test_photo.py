@@ -13,7 +13,7 @@ from occnet_lib.errors import ImageError
 from occnet_lib.networks.framing import OBJECT_LEVEL, object_box
 from occnet_lib.reconstruction import image_file
 from occnet_lib.reconstruction import photo as photo_module
-from occnet_lib.reconstruction.photo import OBJECT_SHARE, centred
+from occnet_lib.reconstruction.photo import OBJECT_FRACTION, centred
 
 RED = (200, 30, 40)
 
@@ -47,7 +47,7 @@ def assert_well_placed(image: np.ndarray, aspect: float) -> None:
     assert image.dtype == np.uint8
     assert image.shape == (size, size, 3)
     left, top, right, bottom = extent(image)
-    assert max(right - left, bottom - top) == pytest.approx(OBJECT_SHARE * size, abs=2)
+    assert max(right - left, bottom - top) == pytest.approx(OBJECT_FRACTION * size, abs=2)
     assert (right - left) / (bottom - top) == pytest.approx(aspect, rel=0.05)
     assert (left + right) / 2 == pytest.approx(size / 2, abs=1.5)
     assert (top + bottom) / 2 == pytest.approx(size / 2, abs=1.5)

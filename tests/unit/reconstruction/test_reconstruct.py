@@ -20,14 +20,14 @@ from occnet_lib.networks.folded import MeanField
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.mise import mise
-from occnet_lib.reconstruction.network_field import (
-    Reconstructor,
-    decoded_together,
-    encoder_features,
-)
 from occnet_lib.reconstruction.normals import field_normals
 from occnet_lib.reconstruction.photo import mesh_of_photo
-from occnet_lib.reconstruction.reconstruct import BOX, Reconstruction, reconstruct
+from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, Reconstruction, reconstruct
+from occnet_lib.reconstruction.reconstructor import (
+    Reconstructor,
+    batched_decoder,
+    encoder_features,
+)
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.reconstructions import read_mesh, read_status, writing
@@ -308,7 +308,7 @@ def test_arrays_that_cannot_be_written_to_are_taken_without_a_warning(checkpoint
             warnings.simplefilter("error")
             mesh = reconstructor(images[0], rng(), turn, normals=True).mesh
             mesh.vertices.setflags(write=False)
-            reconstructor.together(list(images), [rng(), rng()], np.stack([turn, turn]))
+            reconstructor.reconstruct_batch(list(images), [rng(), rng()], np.stack([turn, turn]))
             assert reconstructor.logits(images, np.broadcast_to(turn, (2, 3, 3)), points).shape == (2, 5)
             assert reconstructor.field(images[0], turn).on_array(points).shape == (5,)
             assert encoder_features(checkpoint)(images).shape == (2, MODEL.c_dim)
@@ -430,7 +430,7 @@ def test_shapes_of_a_shard_asked_together_are_those_asked_alone(tmp_path):
     save_network(checkpoint, network_file(network.state_dict(), options))
     shard = shard_file(tmp_path / "test-000.h5", ["a", "b", "c"])
     # No logit of the finest grid is so near to the level that rounding decides its sign.
-    axis = BOX * (np.arange(33, dtype=np.float32) / np.float32(32) - np.float32(0.5))
+    axis = CUBE_EDGE * (np.arange(33, dtype=np.float32) / np.float32(32) - np.float32(0.5))
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     reconstructor, packed = Reconstructor(checkpoint, AS_EXTRACTED), Shard(shard)
     fields = [reconstructor.field(packed.image(i, 0), packed.camera(i, 0)[1][:, :3]) for i in range(3)]
@@ -457,7 +457,7 @@ def test_shapes_that_ask_for_few_points_are_not_padded_to_the_largest():
     sizes = np.array([3, 5000, 0, 40])
     points = np.random.default_rng(0).normal(size=(sizes.sum(), 3)).astype(np.float32)
     shapes = np.repeat(np.arange(4), sizes)
-    found = decoded_together(decode, codes)(points, shapes)
+    found = batched_decoder(decode, codes)(points, shapes)
     np.testing.assert_allclose(found, points.sum(1) + shapes, atol=1e-5)
     assert calls == [(5, 2048)]
 

@@ -86,7 +86,9 @@ def test_weights_are_those_of_onet_and_more_even():
         assert np.allclose((spread**power).mean(0), (drawn**power).mean(0), atol=3e-3)
     assert np.allclose(np.corrcoef(spread.T), np.corrcoef(drawn.T), atol=0.02)
     first = np.random.default_rng(2).random((500, 2))
-    of_faces = np.mean([module._weights((first + k * module._TURN) % 1).numpy() for k in range(24)], axis=0)
+    of_faces = np.mean(
+        [module._weights((first + k * module.R2_SEQUENCE) % 1).numpy() for k in range(24)], axis=0
+    )
     random = np.sqrt(drawn.var() / 24)
     assert np.sqrt(np.mean((of_faces - 1 / 3) ** 2)) < 0.65 * random
 
@@ -95,7 +97,7 @@ def test_weights_are_those_of_onet_and_more_even():
 def test_loss_falls_and_vertices_approach_the_surface(tau):
     mesh = shaken(coarse_mesh(level=threshold_logit(tau)), 0.003)
     result = refine(sloped(ellipsoid), mesh, tau, steps=30, rng=np.random.default_rng(0))
-    assert result.kept
+    assert result.improved
     assert result.loss_after < 0.7 * result.loss_before
     assert miss(result.mesh, tau) < 0.7 * miss(mesh, tau)
     assert np.array_equal(result.mesh.faces, mesh.faces)
@@ -111,7 +113,7 @@ def test_same_generator_same_mesh():
 def test_never_worse_than_before():
     mesh = refine(sloped(ellipsoid), coarse_mesh(), 0.5, steps=60, rng=np.random.default_rng(0)).mesh
     result = refine(sloped(ellipsoid), mesh, 0.5, steps=3, rate=3.0, rng=np.random.default_rng(0))
-    assert not result.kept
+    assert not result.improved
     assert result.loss_after == result.loss_before
     assert result.mesh is mesh
 
@@ -127,12 +129,12 @@ def test_rough_steps_end_where_exact_ones_do():
 
     generators = (np.random.default_rng(0) for _ in range(2))
     exact, mixed = (
-        refine(sloped(ellipsoid), mesh, 0.5, steps=24, rough=how, rng=rng)
+        refine(sloped(ellipsoid), mesh, 0.5, steps=24, low_precision=how, rng=rng)
         for how, rng in zip((None, rough), generators, strict=True)
     )
     assert asked == [len(mesh.faces)] * 18
     assert mixed.loss_before == exact.loss_before
-    assert mixed.kept
+    assert mixed.improved
     assert mixed.loss_after < 1.5 * exact.loss_after
 
 
@@ -140,10 +142,10 @@ def test_a_wrong_approximation_makes_nothing_worse():
     mesh = refine(sloped(ellipsoid), coarse_mesh(), 0.5, steps=60, rng=np.random.default_rng(0)).mesh
     wrong = sloped(lambda p: -ellipsoid(p))
     result = refine(
-        sloped(ellipsoid), mesh, 0.5, steps=3, rate=3.0, rough=wrong, rng=np.random.default_rng(0)
+        sloped(ellipsoid), mesh, 0.5, steps=3, rate=3.0, low_precision=wrong, rng=np.random.default_rng(0)
     )
     assert result.mesh is mesh
-    assert not result.kept
+    assert not result.improved
 
 
 def test_a_step_turns_no_face_over_and_holds_only_who_would():
@@ -183,7 +185,7 @@ def test_nothing_to_do():
     mesh = coarse_mesh(12)
     assert refine(sloped(ellipsoid), mesh, 0.5, steps=0, rng=np.random.default_rng(0)).mesh is mesh
     empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
-    assert not refine(sloped(ellipsoid), empty, 0.5, rng=np.random.default_rng(0)).kept
+    assert not refine(sloped(ellipsoid), empty, 0.5, rng=np.random.default_rng(0)).improved
 
 
 def test_a_field_that_is_flat_and_a_face_without_area_do_no_harm():

@@ -26,7 +26,7 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.storage.packs import Shard
 from occnet_lib.training.adam import Adam
 from occnet_lib.training.batch import Batch, collate
-from occnet_lib.training.data_module import (
+from occnet_lib.training.data_loaders import (
     BatchOrder,
     DeviceLoader,
     TrainingLoader,
@@ -34,13 +34,13 @@ from occnet_lib.training.data_module import (
     validation_loader,
 )
 from occnet_lib.training.dataset import (
-    WHOLE_IMAGES,
+    UNFRAMED,
     ShapeSet,
     TrainingItems,
     ValidationItems,
     balanced_choice,
 )
-from occnet_lib.training.device_set import DeviceSet, balanced_choices
+from occnet_lib.training.device_set import DeviceSet, balanced_choice_batch
 from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
 from occnet_lib.training.validation import THRESHOLDS, validate
 from tests.support.training_shapes import make_shard
@@ -153,7 +153,7 @@ def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
 def test_balanced_choices_of_many_are_those_of_each(seed, points, count, share):
     occupancies = np.random.default_rng(seed).random((4, points)) < share
     count = min(count, points)
-    found = balanced_choices(torch.from_numpy(occupancies), count).numpy()
+    found = balanced_choice_batch(torch.from_numpy(occupancies), count).numpy()
     np.testing.assert_array_equal(found, [balanced_choice(row, count) for row in occupancies])
 
 
@@ -436,7 +436,7 @@ def test_a_step_asks_no_tensor_for_its_value(shard, options, variant, monkeypatc
     train = TrainConfig(points=64, image_size=32, batch_size=4, near_points=40).model_copy(update=options)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL.model_copy(update=variant), train, shapes.names).to("meta")
-    images = ImagesConfig() if options else WHOLE_IMAGES
+    images = ImagesConfig() if options else UNFRAMED
     loader = DeviceLoader(TrainingItems(shapes, train, 0, images), 4, 0, "meta")
     for step, batch in enumerate(first_batches(loader, 3), 1):
         loss = module.training_step(batch, step)
@@ -454,7 +454,7 @@ def test_a_step_on_a_gpu_never_waits_for_it(shard, options):
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names).cuda()
     optimizer = module.configure_optimizers()["optimizer"]
-    images = ImagesConfig() if options else WHOLE_IMAGES
+    images = ImagesConfig() if options else UNFRAMED
     batches = iter(training_loader(TrainingItems(shapes, train, 0, images), train, 0, "cuda"))
     for step in range(1, 4):
         torch.cuda.set_sync_debug_mode("error" if step > 1 else "default")  # the first makes the set

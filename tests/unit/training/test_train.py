@@ -27,17 +27,17 @@ from occnet_lib.networks import gpus
 from occnet_lib.networks.checkpoint import load_network
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
-from occnet_lib.training import options
+from occnet_lib.training import run_info
 from occnet_lib.training.batch import collate
-from occnet_lib.training.bookkeeping import Bookkeeping
-from occnet_lib.training.data_module import BatchOrder
+from occnet_lib.training.checkpoint_callback import CheckpointCallback
+from occnet_lib.training.data_loaders import BatchOrder
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
+from occnet_lib.training.distributed import ProcessSettings, place, processes, trainer_options
+from occnet_lib.training.metrics_log import COLUMNS, ThroughputMeter
 from occnet_lib.training.module import OccupancyModule
-from occnet_lib.training.picture import Pictures, seen
-from occnet_lib.training.processes import Surroundings, place, processes, trainer_options
-from occnet_lib.training.record import COLUMNS, Stopwatch
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
+from occnet_lib.training.validation_images import ValidationImages, render_occupancy
 from tests.support.training_shapes import make_shard
 
 ROOT = Path(__file__).parents[3]
@@ -153,7 +153,7 @@ def test_tensorboard_shows_curves_and_pictures(whole):
 def test_time_counts_but_for_pauses(monkeypatch):
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    watch = Stopwatch()
+    watch = ThroughputMeter()
     for _ in range(2):
         now += 1.0  # data
         watch.begin()
@@ -162,7 +162,7 @@ def test_time_counts_but_for_pauses(monkeypatch):
     watch.pause()
     now += 100.0
     assert watch.read() == (4.0, 0.25)
-    watch.go_on()
+    watch.resume()
     watch.begin()
     now += 2.0
     watch.end(16)
@@ -171,7 +171,7 @@ def test_time_counts_but_for_pauses(monkeypatch):
 
 
 def test_pictures_of_occupancies(pack):
-    """A network that knows the truth draws it beside itself; what is seen is where the points are."""
+    """A network that knows the truth draws it beside itself; what is drawn is where the points are."""
     items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
 
     class Knows(OccupancyNetwork):
@@ -180,24 +180,24 @@ def test_pictures_of_occupancies(pack):
             place = [np.array_equal(item.points, points[0].half().numpy()) for item in (items[0], items[1])]
             return torch.from_numpy(truth[place.index(True)][None]).float() * 4 - 2
 
-    drawn = Pictures(items).draw(Knows(MODEL), 0.5, 32)
+    drawn = ValidationImages(items).draw(Knows(MODEL), 0.5, 32)
     assert drawn.shape == (2 * 128, 5 * 128, 3)
     panels = drawn.reshape(2, 128, 5, 128, 3).swapaxes(1, 2)
     for row in panels:
         np.testing.assert_array_equal(row[1], row[2])
         np.testing.assert_array_equal(row[3], row[4])
         assert row[1].min() < 255
-    dark = seen(np.array([[0.5, 0.4, 0.3], [0.5, 0.4, -0.3]]), 2)[..., 0] < 255
+    dark = render_occupancy(np.array([[0.5, 0.4, 0.3], [0.5, 0.4, -0.3]]), 2)[..., 0] < 255
     v, u = np.argwhere(dark).mean(0) / 128
     assert (u, v) == pytest.approx((0.95, 0.13), abs=0.04)
-    side = seen(np.array([[0.5, 0.4, 0.3]]), 0)[..., 0] < 255
+    side = render_occupancy(np.array([[0.5, 0.4, 0.3]]), 0)[..., 0] < 255
     assert np.argwhere(side).mean(0)[1] / 128 == pytest.approx(0.23, abs=0.04)
-    assert (seen(np.zeros((0, 3)), 2) == 255).all()
+    assert (render_occupancy(np.zeros((0, 3)), 2) == 255).all()
 
 
 def test_the_best_network_is_the_one_that_was_validated(whole, pack):
-    from occnet_lib.training.data_module import validation_loader
-    from occnet_lib.training.options import uses_bf16
+    from occnet_lib.training.data_loaders import validation_loader
+    from occnet_lib.training.run_info import uses_bf16
 
     network, options = load_network(whole / "best.ckpt")
     items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
@@ -278,7 +278,7 @@ def test_chance_in_a_step_is_the_seeds_the_steps_and_the_processs(pack, tmp_path
     assert len({values[0] for values in drawn.values()}) == 4
 
     def first(seed: int, rank: int) -> float:
-        keeper = Bookkeeping(tmp_path, TRAIN, {"seed": seed}, None, None, False, "")
+        keeper = CheckpointCallback(tmp_path, TRAIN, {"seed": seed}, None, None, False, "")
         keeper.on_train_batch_start(SimpleNamespace(global_step=0, global_rank=rank), None, None, 0)
         return torch.rand(1).item()
 
@@ -351,22 +351,22 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
 )
 def test_what_is_auto_is_decided_by_the_device(device, threads, said, workers, compiled, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(options, "_lacking_to_compile", lambda: "")
+    monkeypatch.setattr(run_info, "_lacking_to_compile", lambda: "")
     train, decided = TrainConfig(**said), {"workers": workers, "compile": compiled}
-    assert options.settled(train, device) == train.model_copy(update=decided)
+    assert run_info.resolve_auto(train, device) == train.model_copy(update=decided)
 
 
 @pytest.mark.parametrize("lacking", ["", "the GPU is older", "no triton", "no C compiler", "no headers"])
 def test_what_cannot_be_compiled_trains_as_it_is(lacking, monkeypatch, caplog, tmp_path):
     capability = (6, 1) if lacking == "the GPU is older" else (7, 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    monkeypatch.setattr(options, "find_spec", lambda name: None if lacking == "no triton" else name)
+    monkeypatch.setattr(run_info, "find_spec", lambda name: None if lacking == "no triton" else name)
     monkeypatch.setattr(shutil, "which", lambda name: None if lacking == "no C compiler" else name)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     if lacking != "no headers":
         (tmp_path / "Python.h").touch()
-    assert options.settled(TrainConfig(steps=10_000), "cuda").compile is not bool(lacking)
+    assert run_info.resolve_auto(TrainConfig(steps=10_000), "cuda").compile is not bool(lacking)
     assert lacking in caplog.text
     assert ("cannot be compiled" in caplog.text) == bool(lacking)
 
@@ -612,7 +612,7 @@ def test_a_started_process_is_set_up_as_the_one_that_started_it(monkeypatch):
     threads = torch.get_num_threads()
     torch.set_float32_matmul_precision("high")
     try:
-        surroundings = Surroundings(1)
+        surroundings = ProcessSettings(1)
         torch.set_float32_matmul_precision("highest")
         surroundings.restore(0)
         assert torch.get_float32_matmul_precision() == "highest", "no process was started"
@@ -655,7 +655,7 @@ def test_work_that_may_share_a_gpu_is_spread(monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 4003)
     for there in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        gpus.spread()
+        gpus.pick_shared_gpu()
     assert current == [3]
 
 
@@ -672,13 +672,13 @@ def test_faults_of_started_processes_are_one_line():
 def test_freed_memory_is_kept_for_the_next_array():
     code = (
         "import resource, numpy as np\n"
-        "from occnet_lib.training.memory import keep_freed_memory\n"
+        "from occnet_lib.training.malloc import disable_heap_trimming\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    np.ones(2**23)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
         "faults()\n"
-        "print(faults(), keep_freed_memory())\n"
+        "print(faults(), disable_heap_trimming())\n"
         "faults()\n"
         "print(faults())\n"
     )

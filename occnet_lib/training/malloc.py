@@ -7,7 +7,7 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # numbers of options in glibc's malloc.h
 
 
-def keep_freed_memory() -> bool:
+def disable_heap_trimming() -> bool:
     """Have this process keep the memory that it frees.
 
     glibc gives back to the system all arrays of more than 32 MB and what is free above 64 MB. The next step of a

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
-from .batch import collate, resized
+from .batch import collate, resize_image
 from .dataset import ValidationItems
 from .validation import logits_of
 
@@ -18,8 +18,8 @@ _CELLS = 32  # a panel of 100,000 points has about 100 in the column behind a ce
 _HALF = 0.55  # of the cube that the points are in
 
 
-class Pictures:
-    """Pictures of a few shapes, evenly spaced over all.
+class ValidationImages:
+    """Images of a few validation shapes, evenly spaced over all.
 
     Args:
         items: at least one.
@@ -49,13 +49,15 @@ class Pictures:
             logits = logits_of(network, collate([item]), image_size, bf16=bf16)[0]
             found = torch.sigmoid(logits).cpu().numpy() >= threshold
             panels = [
-                seen(item.points[inside], axis) for axis in (2, 0) for inside in (item.occupancies, found)
+                render_occupancy(item.points[inside], axis)
+                for axis in (2, 0)
+                for inside in (item.occupancies, found)
             ]
-            rows.append(np.hstack([resized(item.image, (_EDGE, _EDGE)), *panels]))
+            rows.append(np.hstack([resize_image(item.image, (_EDGE, _EDGE)), *panels]))
         return np.vstack(rows)
 
 
-def seen(points: NDArray[np.floating], axis: int) -> NDArray[np.uint8]:
+def render_occupancy(points: NDArray[np.floating], axis: int) -> NDArray[np.uint8]:
     """Points seen along an axis from its positive end, y up: the nearer the darker; (E, E, 3) uint8.
 
     Args:

@@ -16,13 +16,13 @@ from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.hdf5 import creating, open_checked, reading
 from occnet_lib.storage.packs import Shard
 
-from .voxels import Grids, class_mean, cluster
+from .voxel_grids import Grids, class_mean, cluster
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
 """Pictures (B, H, W, 3) uint8 sRGB on white to features (B, D)."""
 
 _SCHEMA = 1
-_PICTURES = 2048  # whose features are looked at together
+_IMAGES_PER_BLOCK = 2048  # whose features are looked at together
 
 
 def write_index(
@@ -86,7 +86,7 @@ class Nearest(NamedTuple):
     distance: float
 
 
-def nearest_pictures(index: str | Path, names: Sequence[str]) -> dict[str, Nearest]:
+def nearest_images(index: str | Path, names: Sequence[str]) -> dict[str, Nearest]:
     """For test shapes, the training picture whose features are nearest to their photo's (squared Euclidean).
 
     Args:
@@ -222,7 +222,7 @@ def _photos(file: h5py.File, names: Sequence[str]) -> NDArray[np.float64]:
 def _blocks(file: h5py.File) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Number of the first shape and features (b, V, D) of runs of training shapes."""
     features = file["features"]
-    step = max(1, _PICTURES // max(features.shape[1], 1))
+    step = max(1, _IMAGES_PER_BLOCK // max(features.shape[1], 1))
     for start in range(0, len(features), step):
         with reading(file.filename):
             block = features[start : start + step]

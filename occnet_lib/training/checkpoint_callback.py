@@ -16,17 +16,19 @@ from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.storage.atomic import replacing
 
 from .batch import Batch
+from .distributed import ProcessSettings
+from .lightning_imports import Callback, Trainer
+from .metrics_log import MetricsTable, Row, ThroughputMeter, describe
 from .module import OccupancyModule
-from .picture import Pictures
-from .pl import Callback, Trainer
-from .processes import Surroundings
-from .record import MetricsTable, Row, Stopwatch, describe
 from .validation import Scores, validate
+from .validation_images import ValidationImages
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+CHECKPOINT_KEY = "Bookkeeping"
+"""Key of the callback's state in last.ckpt; the name that all runs since the first have in their files."""
 
 
-class Bookkeeping(Callback):
+class CheckpointCallback(Callback):
     """Everything between two steps, in one order, so that a state is saved only when its step is done with.
 
     The state that goes into last.ckpt holds all that a run needs to go on as if it had never stopped: beside
@@ -39,7 +41,7 @@ class Bookkeeping(Callback):
         train: section `train`.
         options: plain values for the options of the best network.
         validation: batches of the validation split; None where it has no shape: the last network is the best.
-        pictures: of some of its shapes, for TensorBoard.
+        validation_images: of some of its shapes, for TensorBoard.
         bf16: whether training computes in bfloat16.
         digest: of everything that decides the result; stored.
     """
@@ -50,16 +52,22 @@ class Bookkeeping(Callback):
         train: TrainConfig,
         options: dict[str, Any],
         validation: Iterable[Batch] | None,
-        pictures: Pictures | None,
+        validation_images: ValidationImages | None,
         bf16: bool,
         digest: str,
     ) -> None:
         self.folder, self._train, self._options, self._digest = folder, train, options, digest
-        self._validation, self._pictures, self._bf16 = validation, pictures, bf16
+        self._validation, self._validation_images, self._bf16 = validation, validation_images, bf16
         self._best: dict[str, Any] | None = None
         self._rows: list[Row] = []
-        self._watch = Stopwatch()
-        self._surroundings = Surroundings(train.devices)
+        self._watch = ThroughputMeter()
+        self._settings = ProcessSettings(train.devices)
+
+    @property
+    @override
+    def state_key(self) -> str:
+        """Key of this state in last.ckpt."""
+        return CHECKPOINT_KEY
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -96,14 +104,14 @@ class Bookkeeping(Callback):
     @override
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """The beginning of a process."""
-        self._surroundings.restore(trainer.global_rank)
+        self._settings.restore(trainer.global_rank)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Put the files where the state left them."""
         if trainer.is_global_zero:
             self.restore_files()
-        self._watch.go_on()
+        self._watch.resume()
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -136,17 +144,17 @@ class Bookkeeping(Callback):
         scores = self._scores(pl_module) if validating else None
         if validating or last or step % train.log_every == 0:
             self._record(trainer, pl_module, scores)
-        if scores is not None and self._pictures is not None:
+        if scores is not None and self._validation_images is not None:
             size = self._train.image_size
-            drawn = self._pictures.draw(pl_module.result, scores.threshold, size, self._bf16)
-            for logger in trainer.loggers:
-                logger.experiment.add_image("validation", drawn, step, dataformats="HWC")  # type: ignore[attr-defined]
+            drawn = self._validation_images.draw(pl_module.result, scores.threshold, size, self._bf16)
+            for board in trainer.loggers:
+                board.experiment.add_image("validation", drawn, step, dataformats="HWC")  # type: ignore[attr-defined]
         if self._is_best(scores, saving):
             self._keep(pl_module, step, scores)
         if saving:
             with replacing(self.folder / "last.ckpt") as temporary:
                 trainer.save_checkpoint(temporary)
-        self._watch.go_on()
+        self._watch.resume()
 
     def _scores(self, module: OccupancyModule) -> Scores:
         assert self._validation is not None
@@ -163,12 +171,12 @@ class Bookkeeping(Callback):
             "samples_per_second": rate,
             "data_wait": wait,
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(row, trainer.global_step)
-            logger.save()
+        for board in trainer.loggers:
+            board.log_metrics(row, trainer.global_step)
+            board.save()
         row = {"step": trainer.global_step} | {name: float(f"{value:.6g}") for name, value in row.items()}
         self._table.add(row)
-        _log.info(describe(row))
+        logger.info(describe(row))
 
     def _is_best(self, scores: Scores | None, saving: bool) -> bool:
         if self._validation is None:

@@ -13,10 +13,10 @@ from occnet_lib.errors import DataError
 from occnet_lib.networks.checkpoint import read_plain, save_network
 from occnet_lib.storage.tables import read_rows, write_rows
 
-from .bookkeeping import Bookkeeping
-from .record import COLUMNS
+from .checkpoint_callback import CHECKPOINT_KEY
+from .metrics_log import COLUMNS
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # last.ckpt goes last: as long as it is there, a run that was killed while moving is still known to be another one.
 _FILES = ("tensorboard", "options.json", "metrics.csv", "best.ckpt", "last.ckpt")
@@ -41,7 +41,7 @@ def move_aside(folder: Path, digest: str, steps: int) -> None:
     kept = _new_folder(folder)
     for path in there:
         path.rename(kept / path.name)
-    _log.warning("the run that was in %s is kept in %s", folder, kept)
+    logger.warning("the run that was in %s is kept in %s", folder, kept)
 
 
 def copy_aside(folder: Path) -> None:
@@ -52,7 +52,7 @@ def copy_aside(folder: Path) -> None:
     for path in (folder / name for name in _FILES[1:]):
         if path.exists():
             shutil.copy2(path, kept / path.name)
-    _log.warning("the run in %s goes on; what it was is kept in %s", folder, kept)
+    logger.warning("the run in %s goes on; what it was is kept in %s", folder, kept)
 
 
 def _new_folder(folder: Path) -> Path:
@@ -111,7 +111,7 @@ def _restore(folder: Path) -> None:
     already, and so are its options, which are removed.
     """
     try:
-        state: dict[str, Any] = read_plain(folder / "last.ckpt")["callbacks"][Bookkeeping.__qualname__]
+        state: dict[str, Any] = read_plain(folder / "last.ckpt")["callbacks"][CHECKPOINT_KEY]
         rows, best, digest = state["rows"], state["best"], state["digest"]
     except (DataError, KeyError, TypeError):
         return

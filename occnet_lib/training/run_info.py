@@ -19,19 +19,19 @@ import torch
 from occnet_lib import __version__
 from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.errors import ConfigError
-from occnet_lib.networks.precision import multiplies_bf16
+from occnet_lib.networks.precision import has_fast_bf16
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.versions import VERSIONS
 
 from .dataset import ShapeSet
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _MOST_WORKERS = 8  # load as much as two of today's fastest GPUs train with
 _STEPS_TO_COMPILE = 10_000
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "h5py", "pillow")
 # Keys of `train` that say where and how often, not what: changing them does not begin a training anew.
-_CIRCUMSTANCES = frozenset(
+_RUNTIME_ONLY_KEYS = frozenset(
     {
         "log_every",
         "validate_every",
@@ -46,7 +46,7 @@ _CIRCUMSTANCES = frozenset(
 )
 
 
-def device_of(train: TrainConfig) -> str:
+def select_device(train: TrainConfig) -> str:
     """cuda or cpu.
 
     Raises:
@@ -65,10 +65,10 @@ def uses_bf16(train: TrainConfig, device: str) -> bool:
     """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
     if train.precision != "auto":
         return train.precision == "bf16"
-    return multiplies_bf16(device)
+    return has_fast_bf16(device)
 
 
-def settled(train: TrainConfig, device: str) -> TrainConfig:
+def resolve_auto(train: TrainConfig, device: str) -> TrainConfig:
     """The section with what is auto about `workers` and `compile` decided.
 
     A GPU trains faster than one process loads, and what compiling costs is saved within thousands of steps.
@@ -82,7 +82,7 @@ def settled(train: TrainConfig, device: str) -> TrainConfig:
         pays = device == "cuda" and alone and train.steps >= _STEPS_TO_COMPILE
         lacking = _lacking_to_compile() if pays else ""
         if lacking:
-            _log.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
+            logger.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
         changes["compile"] = pays and not lacking
     return train.model_copy(update=changes)
 
@@ -113,13 +113,13 @@ def run_digest(
     The number of steps belongs to it only where the learning rate depends on it, so that a training at
     constant rate can be prolonged.
     """
-    left_out = {*_CIRCUMSTANCES, *(["steps"] if train.schedule == "constant" else [])}
+    left_out = {*_RUNTIME_ONLY_KEYS, *(["steps"] if train.schedule == "constant" else [])}
     keys = train.model_dump(mode="json", exclude=left_out)
     data = [training.fingerprint(), validation.fingerprint()]
     return digest(VERSIONS["train"], model, images, keys, seed, data)
 
 
-def about(config: Config, model_name: str, view_size: int) -> dict[str, Any]:
+def checkpoint_metadata(config: Config, model_name: str, view_size: int) -> dict[str, Any]:
     """What goes into a network's file, so that it can be used alone; `view_size`: pixels along the images' edge."""
     return {
         "model_name": model_name,
@@ -132,7 +132,7 @@ def about(config: Config, model_name: str, view_size: int) -> dict[str, Any]:
     }
 
 
-def surroundings(device: str) -> dict[str, Any]:
+def environment_info(device: str) -> dict[str, Any]:
     """Versions and hardware."""
     hardware: dict[str, Any] = {
         "machine": platform.machine(),

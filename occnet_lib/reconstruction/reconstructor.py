@@ -17,15 +17,15 @@ from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
 from .extract import threshold_logit
-from .mise import Fields, mise_together
-from .reconstruct import BOX, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
+from .mise import BatchOccupancyFn, mise_batch
+from .reconstruct import CUBE_EDGE, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from occnet_lib.networks.folded import FoldedDecoder
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
 _ONET_VIEW_SIZE = 137
 CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
@@ -151,17 +151,17 @@ class Reconstructor:
             self.config,
             threshold=self.threshold,
             refine_field=field.with_gradient,
-            rough=partial(field.with_gradient, rough=True),
+            low_precision=partial(field.with_gradient, low_precision=True),
             rng=rng,
             device=self.device,
             normals=normals,
             # The shape's own cube stands in the camera's frame at an angle that nobody knows.
-            box=ROTATED_CUBE_EDGE if turned else BOX,
+            box=ROTATED_CUBE_EDGE if turned else CUBE_EDGE,
         )
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
         return replace(result, seconds=seconds | result.seconds, frame=frame)
 
-    def together(
+    def reconstruct_batch(
         self,
         images: Sequence[NDArray[np.uint8]],
         rngs: Sequence[np.random.Generator],
@@ -186,8 +186,8 @@ class Reconstructor:
             codes = [self._code(image) for image in images]
         with timed(seconds, "mise"):
             resolutions = config.resolution0, config.upsampling_steps
-            asked = decoded_together(self._network.decode, torch.cat(codes), turns)
-            grids = mise_together(asked, len(codes), *resolutions, level, BOX, config.points_batch)
+            asked = batched_decoder(self._network.decode, torch.cat(codes), turns)
+            grids = mise_batch(asked, len(codes), *resolutions, level, CUBE_EDGE, config.points_batch)
         share = {step: spent / len(codes) for step, spent in seconds.items()}
         results = []
         for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True):
@@ -198,7 +198,7 @@ class Reconstructor:
                     config,
                     threshold=self.threshold,
                     refine_field=field,
-                    rough=partial(field, rough=True) if field else None,
+                    low_precision=partial(field, low_precision=True) if field else None,
                     rng=rng,
                     device=self.device,
                 )
@@ -235,7 +235,7 @@ class Reconstructor:
         return array
 
 
-def decoded_together(decode: Callable[..., Tensor], *each: Tensor) -> Fields:
+def batched_decoder(decode: Callable[..., Tensor], *each: Tensor) -> BatchOccupancyFn:
     """Logits of points of several shapes in one call of a decoder.
 
     Args:
@@ -318,7 +318,7 @@ def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint
         return config.threshold
     value = options.get("val_threshold")
     if value is None:
-        LOG.warning(
+        logger.warning(
             "%s was trained without validation shapes: its threshold is %g", checkpoint, _ONET_THRESHOLD
         )
         return _ONET_THRESHOLD

@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from occnet_lib.storage.tables import write_rows
 
-from .pl import Callback, LightningModule, Trainer
+from .lightning_imports import Callback, LightningModule, Trainer
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     *("step", "train_loss", "train_accuracy", "train_iou"),
@@ -54,7 +54,7 @@ def describe(row: Row) -> str:
     return f"step {int(row['step'])}: {', '.join(parts)}"
 
 
-class Stopwatch:
+class ThroughputMeter:
     """Samples a second of training, without the time that validation and writing take, and what data take of it."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Stopwatch:
         """Stop counting time."""
         self._spent += time.perf_counter() - self._since
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Count time again."""
         self._since = self._ended = time.perf_counter()
 

@@ -20,14 +20,14 @@ from occnet_lib.config import TrainConfig
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.networks import gpus
 
-from .memory import keep_freed_memory
-from .pl import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
+from .lightning_imports import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
+from .malloc import disable_heap_trimming
 
 # How long processes wait for the first, which validates alone.
-_PATIENCE = timedelta(hours=4)
+_BARRIER_TIMEOUT = timedelta(hours=4)
 
 
-def rank_of_task() -> int:
+def slurm_rank() -> int:
     """Which of the processes this one is where Slurm started them all; 0 where there is one, or they are not yet."""
     return int(os.environ.get("SLURM_PROCID", "0"))
 
@@ -50,7 +50,7 @@ def place(train: TrainConfig, device: str) -> Iterator[Place]:
     if device == "cpu" or train.nodes > 1:  # there Slurm's tasks have their own
         yield Place(device, train.devices)
     else:
-        with gpus.taken(train.devices) as found:
+        with gpus.exclusive_gpus(train.devices) as found:
             yield Place(device, found)
 
 
@@ -71,7 +71,7 @@ def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, A
     if train.devices * train.nodes == 1:
         return alone
     if train.nodes == 1:
-        return alone | {"strategy": _Processes(start_method="spawn", timeout=_PATIENCE), **_OWN_ORDER}
+        return alone | {"strategy": _Processes(start_method="spawn", timeout=_BARRIER_TIMEOUT), **_OWN_ORDER}
     wanted, found = train.devices * train.nodes, os.environ.get("SLURM_NTASKS", "none")
     if found != str(wanted):
         raise ConfigError(
@@ -80,7 +80,7 @@ def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, A
         )
     return {
         **{"devices": train.devices, "num_nodes": train.nodes, **_OWN_ORDER},
-        "strategy": DDPStrategy(timeout=_PATIENCE),
+        "strategy": DDPStrategy(timeout=_BARRIER_TIMEOUT),
         "plugins": [SLURMEnvironment(auto_requeue=False)],
     }
 
@@ -101,12 +101,12 @@ class _Processes(DDPStrategy):
 _OWN_ORDER = {"use_distributed_sampler": False}
 
 
-class Surroundings:
+class ProcessSettings:
     """What a process that was started for a device lacks of the one that started it: log, threads, torch's settings."""
 
     def __init__(self, devices: int) -> None:
         handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
-        self._log = Path(handlers[0].baseFilename) if handlers else None
+        self._log_file = Path(handlers[0].baseFilename) if handlers else None
         self._threads = max(1, torch.get_num_threads() // devices)
         self._precision = torch.get_float32_matmul_precision()
 
@@ -114,10 +114,10 @@ class Surroundings:
         """Call in every process; where none was started it does nothing."""
         if multiprocessing.parent_process() is None:
             return
-        keep_freed_memory()
+        disable_heap_trimming()
         torch.set_num_threads(self._threads)
         torch.set_float32_matmul_precision(self._precision)
-        logs.join(self._log if rank == 0 else None)
+        logs.join(self._log_file if rank == 0 else None)
 
 
 @contextmanager
