@@ -1,4 +1,4 @@
-"""Datasets of others as pack shards, and pack shards as datasets of others."""
+"""Import of datasets in the layouts of ONet and noisypixel as pack files, and export to them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from . import noisypixel, onet
 logger = logging.getLogger(__name__)
 Layout = Literal["onet", "noisypixel"]
 COLUMNS = ("category", "id", "split", "shard", "status", "reason")
-_MIXED = (
-    "files <category>_<id>.h5 are often made with the images in the order of the directory: image i may not be "
-    "what camera i sees; training is not affected, projections and poses are"
+_IMAGE_ORDER = (
+    "files <category>_<id>.h5 often have their images in directory order: image i may not be the view of camera i; "
+    "training is not affected, projections and poses are"
 )
 _NOT_UNIFORM = (
-    "points are not uniform: with them IoU is not that of volumes, and the threshold chosen on the validation set "
-    "belongs to their distribution; neither compares with values from uniform points"
+    "points are not uniform: their IoU is not the IoU of volumes, and the threshold chosen on the validation set "
+    "depends on their distribution; neither is comparable with values from uniform points"
 )
 
 
@@ -47,21 +47,21 @@ _SOURCES = {
 
 
 def layout_of(folder: Path) -> Layout:
-    """Which layout a dataset has.
+    """The layout of a dataset.
 
     Raises:
-        DataError: none that is known.
+        DataError: the folder has none of the known layouts.
     """
     if next(folder.glob("*/*/points.npz"), None) is not None:
         return "onet"
     if next(folder.glob("*_*.h5"), None) is not None:
         return "noisypixel"
     hint = "looked for <category>/<id>/points.npz (ONet) and <category>_<id>.h5 (noisypixel)"
-    raise DataError("no dataset of a known layout", path=folder, hint=hint)
+    raise DataError("not a dataset in a known layout", path=folder, hint=hint)
 
 
 def foreign_layout(root: str | Path) -> Layout | None:
-    """The layout of a `dataset.root` that holds points and pictures already; None: raw meshes, or nothing."""
+    """The layout of a `dataset.root` that has points and images already; None: raw meshes, or nothing."""
     try:
         return layout_of(Path(root))
     except DataError:
@@ -69,7 +69,7 @@ def foreign_layout(root: str | Path) -> Layout | None:
 
 
 def shapes_of(config: Config, root: str | Path) -> list[ShapeKey]:
-    """The shapes of a dataset of either kind, with split and shard.
+    """The shapes of a dataset of raw meshes or in one of the layouts, with split and shard.
 
     Raises:
         DataError: as `catalogue.scan`.
@@ -87,11 +87,11 @@ def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dic
         path: file to write.
 
     Returns:
-        A row a shape: category, id, split, shard, status (ok; warn: its points were brought into random order, or are
-        not uniform; failed), reason.
+        one row per shape: category, id, split, shard, status (ok; warn: the points were shuffled or are not uniform;
+        failed), reason.
 
     Raises:
-        DataError: no known layout, a full disk.
+        DataError: the layout is unknown or the disk is full.
     """
     shapes, rows = _readable(_SOURCES[layout_of(folder)].read_shape, folder, keys)
     write_shard(path, shapes, keys[0].shard, keys[0].split)
@@ -103,30 +103,32 @@ def import_packs(
 ) -> tuple[int, int]:
     """Write the shapes of a dataset as pack shards `<split>-<number>.h5`, and shapes.csv about them.
 
-    A shape that cannot be read, or has other numbers of points or views than the first of its shard, is left
-    out; shapes.csv says why.
+    A shape that cannot be read, or has other numbers of points or views than the first of its shard, is skipped;
+    shapes.csv gives the reason.
 
     Args:
         folder: a dataset in ONet's layout or of files <category>_<id>.h5.
-        packs: folder to write; may hold no other shards.
+        packs: folder to write, without other shards.
         config: `seed` and the section `dataset` (categories, limit, split where there are no lists, shard_size).
-        watch: goes through the names of the shards, and may show how far it is.
+        watch: iterates over the names of the shards, e.g. with a progress bar.
 
     Returns:
-        how many shapes are in the shards and how many there were.
+        numbers of imported shapes and of all shapes.
 
     Raises:
-        DataError: no known layout, no shape readable, other shards in `packs`, a full disk.
+        DataError: the layout is unknown, no shape is readable, `packs` has other shards, or the disk is full.
     """
     layout = layout_of(folder)
     if layout == "noisypixel":
-        logger.warning("%s: %s", folder, _MIXED)
+        logger.warning("%s: %s", folder, _IMAGE_ORDER)
     keys = _SOURCES[layout].shapes_below(config, folder)
     by_shard: dict[str, list[ShapeKey]] = defaultdict(list)
     for key in keys:
         by_shard[key.shard].append(key)
-    if strange := sorted({path.stem for path in packs.glob("*.h5")} - by_shard.keys()):
-        raise DataError(f"holds other shards: {', '.join(strange)}", path=packs, hint="give a new folder")
+    if unexpected := sorted({path.stem for path in packs.glob("*.h5")} - by_shard.keys()):
+        raise DataError(
+            f"contains other shards: {', '.join(unexpected)}", path=packs, hint="give a new folder"
+        )
     rows: list[dict[str, Any]] = []
     for shard in watch(sorted(by_shard)):
         rows += import_shard(folder, by_shard[shard], packs / f"{shard}.h5")
@@ -135,28 +137,28 @@ def import_packs(
     write_rows(packs / "shapes.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
-        text = "%d of %d shapes left out; %s/%s: %s; shapes.csv names all"
+        text = "%d of %d shapes skipped; %s/%s: %s; shapes.csv lists all"
         first = failed[0]
         logger.warning(text, len(failed), len(rows), first["category"], first["id"], first["reason"])
     if len(failed) == len(rows):
-        raise DataError("no shape could be read", path=folder, hint=f"{packs / 'shapes.csv'} says why")
+        raise DataError("no readable shape", path=folder, hint=f"see {packs / 'shapes.csv'}")
     return len(rows) - len(failed), len(rows)
 
 
 def log_warnings(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Log what is to be known about imported shapes: each reason once, with a count and an example."""
+    """Log the warnings of imported shapes: each reason once, with a count and an example."""
     warned: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row["status"] == "warn":
             warned[row["reason"]].append(f"{row['category']}/{row['id']}")
     for reason, names in warned.items():
-        logger.warning("%d of %d shapes, as %s: %s", len(names), len(rows), names[0], reason)
+        logger.warning("%d of %d shapes, e.g. %s: %s", len(names), len(rows), names[0], reason)
 
 
 def _readable(
     read: Callable[[Path, ShapeKey], PackedShape], folder: Path, keys: Sequence[ShapeKey]
 ) -> tuple[list[PackedShape], list[dict[str, Any]]]:
-    """The shapes of a shard that go into it, and a row about each of them all."""
+    """The readable shapes of a shard, and one row per shape."""
     shapes: list[PackedShape] = []
     rows = []
     for key in keys:
@@ -165,11 +167,13 @@ def _readable(
             shape = read(folder, key)
             if shapes and _sizes(shape) != _sizes(shapes[0]):
                 sizes = f"{_sizes(shape)} instead of {_sizes(shapes[0])}"
-                raise DataError(f"has other sizes than {shapes[0].key.name}: {sizes}", path=folder / key.path)
+                raise DataError(
+                    f"sizes differ from those of {shapes[0].key.name}: {sizes}", path=folder / key.path
+                )
             reasons = []
             if not point_codec.every_run_is_alike(shape.points.points, shape.points.occupancies):
-                reasons.append("points were not in random order, and are now")
-                shape = replace(shape, points=_mixed(shape.points))
+                reasons.append("points were not in random order and were shuffled")
+                shape = replace(shape, points=_shuffled(shape.points))
             if not point_codec.is_uniform(shape.points.points):
                 reasons.append(_NOT_UNIFORM)
             if reasons:
@@ -178,19 +182,19 @@ def _readable(
             shapes.append(shape)
         except (DataError, OSError) as error:
             status, reason = "failed", str(error)
-            logger.info("%s left out: %s", key.name, reason)
+            logger.info("%s skipped: %s", key.name, reason)
         row = {name: getattr(key, name) for name in COLUMNS[:4]}
         rows.append(row | {"status": status, "reason": reason})
     return shapes, rows
 
 
-def _mixed(samples: PointSamples) -> PointSamples:
+def _shuffled(samples: PointSamples) -> PointSamples:
     order = point_codec.mixed_order(samples.points)
     return replace(samples, points=samples.points[order], occupancies=samples.occupancies[order])
 
 
 def _sizes(shape: PackedShape) -> dict[str, int]:
-    """What is the same for all shapes of a shard."""
+    """The sizes that all shapes of a shard have in common."""
     return {
         "points": len(shape.points.points),
         "surface": len(shape.points.surface),
@@ -208,27 +212,27 @@ def export_packs(
 ) -> int:
     """Write the shapes of pack shards as a dataset in ONet's layout, or of files <category>_<id>.h5.
 
-    The loc and scale written are those of the view frame, for which the cameras hold; closed meshes and the
-    source frame have no place there.
+    `loc` and `scale` are written for the view frame, which the cameras refer to. The layouts have no closed meshes and no
+    source frame.
 
     Args:
-        packs: shards; together they are the dataset, so that the lists hold all their shapes.
-        folder: to write; may hold no dataset.
+        packs: all shards of the dataset.
+        folder: folder to write, without a dataset.
         layout: onet or noisypixel.
-        watch: goes through `packs`, and may show how far it is.
+        watch: iterates over `packs`, e.g. with a progress bar.
 
     Returns:
-        how many shapes were written.
+        number of shapes written.
 
     Raises:
-        DataError: a shard is missing or corrupt, a shape is in two, `folder` holds a dataset, a full disk.
+        DataError: a shard is missing or corrupt, a shape is in two shards, `folder` has a dataset, or the disk is full.
     """
     if next(folder.glob("*/*.lst"), None) or next(folder.glob("*.lst"), None):
-        raise DataError("holds a dataset already", path=folder, hint="give a new folder")
+        raise DataError("contains a dataset already", path=folder, hint="give a new folder")
     write = _SOURCES[layout].write_shape
     lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
     names: set[str] = set()
-    flat: list[str] = []
+    without_voxels: list[str] = []
     for path in watch(list(packs)):
         verify(path)
         shard = Shard(path)
@@ -237,18 +241,18 @@ def export_packs(
                 raise DataError(f"shape {key.name} is in another shard, too", path=path)
             names.add(key.name)
             if not write(folder, shard, i):
-                flat.append(key.name)
+                without_voxels.append(key.name)
             lists[key.category][shard.split].append(key.id)
         shard.close()
-    if flat:
-        text = "%d shapes without voxels, as %s, have no model.binvox: ONet leaves them out of validation"
-        logger.warning(text, len(flat), flat[0])
+    if without_voxels:
+        text = "%d shapes without voxels, e.g. %s, have no model.binvox: ONet skips them in validation"
+        logger.warning(text, len(without_voxels), without_voxels[0])
     (_write_lists if layout == "onet" else _write_noisypixel_lists)(folder, lists)
     return len(names)
 
 
 def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
-    """Lists and metadata.yaml; ONet divides a list at line ends, so that one behind the last id would be an id."""
+    """Lists and metadata.yaml. ONet splits a list at line ends, so the last line has none."""
     for category, splits in sorted(lists.items()):
         for split, ids in splits.items():
             _write_text(folder / category / f"{split}.lst", "\n".join(sorted(ids)))
@@ -259,11 +263,11 @@ def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
         if not splits[split]
     ]
     if empty:
-        text = "%d lists are empty, as %s: ONet's generate.py and eval_meshes.py stop at one; %s"
+        text = "%d lists are empty, e.g. %s: ONet's generate.py and eval_meshes.py stop at an empty list; %s"
         hint = "name the categories that have shapes in the split under data.classes of its configuration"
         logger.warning(text, len(empty), min(empty), hint)
-    about = {category: {"id": category, "name": category} for category in sorted(lists)}
-    _write_text(folder / "metadata.yaml", json.dumps(about, indent=4))
+    metadata = {category: {"id": category, "name": category} for category in sorted(lists)}
+    _write_text(folder / "metadata.yaml", json.dumps(metadata, indent=4))
 
 
 def _write_noisypixel_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:

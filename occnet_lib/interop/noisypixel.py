@@ -1,8 +1,8 @@
-"""Shapes in one HDF5 file each, `<category>_<id>.h5`, beside {train,val,test}.lst of file names.
+"""The layout of project-noisypixel (github.com/Computer-Vision-IIITH-2021/project-noisypixel).
 
-That is how a student project after ONet (github.com/Computer-Vision-IIITH-2021/project-noisypixel) stores ONet's
-dataset: `images` u1 (V, H, W, 3), groups `camera` (camera_mat_i, world_mat_i), `points` (points, occupancies, loc,
-scale) and `pointcloud` (points, normals, loc, scale), with the content of ONet's files. It has no voxels.
+One HDF5 file per shape, `<category>_<id>.h5`, beside lists {train,val,test}.lst of file names, with the content of ONet's
+files: `images` u1 (V, H, W, 3), groups `camera` (camera_mat_i, world_mat_i), `points` (points, occupancies, loc, scale)
+and `pointcloud` (points, normals, loc, scale). There are no voxels.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import ShapeKey
 
 from . import onet
-from .npz import exactly
+from .npz import require_names
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +34,33 @@ _GROUPS = ("camera", "points", "pointcloud")
 
 
 def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
-    """The shapes of a folder of such files, with split and shard; their `path` is relative to `root`.
+    """The shapes of a folder in this layout, with split and shard; their `path` is relative to `root`.
 
     Raises:
-        DataError: the folder holds no such file, or a file is in two lists.
+        DataError: the folder has no such file, or a file is in two lists.
     """
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for file in sorted(root.glob("*.h5")):
-        category, separator, id = file.stem.partition("_")
+    files: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in sorted(root.glob("*.h5")):
+        category, separator, id = path.stem.partition("_")
         if separator and id:
-            found[category][id] = file.name
+            files[category][id] = path.name
     _warn_of_folders(root, config.results)
-    wanted = config.dataset.categories or list(found)
-    absent = sorted(set(wanted) - found.keys())
-    if absent or not found:
+    wanted = config.dataset.categories or list(files)
+    absent = sorted(set(wanted) - files.keys())
+    if absent or not files:
         raise DataError(f"no files {', '.join(absent) or '<category>'}_<id>.h5", path=root)
     splits = read_lists(root)
-    if gone := splits.keys() - {name for names in found.values() for name in names.values()}:
-        logger.warning("%s: %d files listed but not there, as %s", root, len(gone), min(gone))
+    if missing := splits.keys() - {name for names in files.values() for name in names.values()}:
+        logger.warning("%s: %d listed files are missing, e.g. %s", root, len(missing), min(missing))
     keys = []
     for category in wanted:
-        here = {id: splits[name] for id, name in found[category].items() if name in splits}
+        here = {id: splits[name] for id, name in files[category].items() if name in splits}
         if splits and not here:
-            logger.warning("%s: %d shapes in no list left out", category, len(found[category]))
+            logger.warning("%s: %d shapes in no list skipped", category, len(files[category]))
         else:
-            paths = {id: path for id, path in found[category].items() if not splits or id in here}
-            if left := len(found[category]) - len(paths):
-                logger.warning("%s: %d shapes in no list left out", category, left)
+            paths = {id: path for id, path in files[category].items() if not splits or id in here}
+            if skipped := len(files[category]) - len(paths):
+                logger.warning("%s: %d shapes in no list skipped", category, skipped)
             keys += limited(
                 config,
                 [
@@ -72,12 +72,12 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
 
 
 def _warn_of_folders(root: Path, results: str) -> None:
-    """Say that folders are left out: one such file in a folder of raw meshes makes it a dataset of this layout."""
+    """Warn of skipped folders: one such file in a folder of raw meshes makes it a dataset of this layout."""
     own = os.path.realpath(results)
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     others = [f for f in folders if not f.startswith(".") and os.path.realpath(root / f) != own]
     if others:
-        text = "%s: shapes are files <category>_<id>.h5; %d folders beside them left out, as %s"
+        text = "%s: shapes are files <category>_<id>.h5; %d folders beside them skipped, e.g. %s"
         logger.warning(text, root, len(others), others[0])
 
 
@@ -85,19 +85,19 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     """A shape of the folder, as `onet.read_shape`; no voxel is occupied.
 
     Raises:
-        DataError: the file is missing, broken or of an unexpected shape.
+        DataError: the file is missing, damaged or has arrays of unexpected shape.
     """
     path = root / key.path
     if not path.is_file():
         raise DataError("no such file", path=path)
     with hdf5.reading(path), hdf5.open_file(path) as file:
-        exactly(file, ("images", *_GROUPS), path)
+        require_names(file, ("images", *_GROUPS), path)
         images = file["images"][()]
         camera, inside, cloud = (
             {name: dataset[()] for name, dataset in file[group].items()} for group in _GROUPS
         )
-    exactly(inside, onet.INSIDE, path)
-    exactly(cloud, onet.CLOUD, path)
+    require_names(inside, onet.INSIDE, path)
+    require_names(cloud, onet.CLOUD, path)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
         raise DataError(f"images are {images.dtype} of shape {images.shape}", path=path)
     loc, scale = onet.frame_of(inside, path)
@@ -108,13 +108,14 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
 
 
 def write_shape(root: Path, shard: Shard, i: int) -> bool:
-    """Write a shape of a shard as `<category>_<id>.h5`; always True, as there is nothing that may be missing.
+    """Write a shape of a shard as `<category>_<id>.h5`. Image i belongs to camera i.
 
-    Image i belongs to camera i.
+    Returns:
+        True: the layout has no optional part.
 
     Raises:
-        DataError: its category has an underscore, which a file name could not be told apart by; images differ
-            in size; the shard is corrupt or the disk full.
+        DataError: the category has an underscore, which these file names cannot hold; images differ in size; the
+            shard is corrupt or the disk is full.
     """
     key = shard.keys[i]
     if "_" in key.category:

@@ -1,9 +1,9 @@
 """Shapes in the layout of ONet's dataset (Mescheder et al. 2019; github.com/autonomousvision/occupancy_networks).
 
-`<category>/<id>/` holds `points.npz`, `pointcloud.npz`, `model.binvox` (solid; ours adds `model.surface.binvox`) and
-`img_choy2016/` with `000.jpg` … and `cameras.npz`; `<category>/{train,val,test}.lst` name the ids. A point p of the
-files is in the unit frame. Its `loc` and `scale` lead to the frame of the cameras, pixel = K (R (scale p + loc) + t):
-what ours call view_loc, view_scale.
+`<category>/<id>/` has `points.npz`, `pointcloud.npz`, `model.binvox` (solid; `write_shape` adds `model.surface.binvox`) and
+`img_choy2016/` with `000.jpg` … and `cameras.npz`; `<category>/{train,val,test}.lst` list the ids. Points are in the unit
+frame. `loc` and `scale` map a point p to the frame of the cameras, pixel = K (R (scale p + loc) + t); in pack files they
+are called view_loc and view_scale.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
 
 from . import binvox
-from .npz import exactly, read_npz, write_npz
+from .npz import read_npz, require_names, write_npz
 
 logger = logging.getLogger(__name__)
 IMAGES = "img_choy2016"
@@ -56,22 +56,22 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
         names = [name for name in folders if not name.startswith(".")]
         shapes = {name for name in names if (root / category / name / "points.npz").is_file()}
         listing.places += [Place(category, name, f"{category}/{name}", category) for name in sorted(shapes)]
-        if shapes:  # others, as that of results, are no categories
+        if shapes:  # other folders, such as that of the results, are not categories
             without += [f"{category}/{name}" for name in names if name not in shapes]
     if without:
-        listing.notes.append(f"{len(without)} folders without points.npz left out, as {without[0]}")
+        listing.notes.append(f"{len(without)} folders without points.npz skipped, e.g. {without[0]}")
     return scan(config, root, listing)
 
 
 def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     """A shape of the dataset.
 
-    Numbers become float16, which most files have already; occupancies may be packed or not. Images keep their
-    bytes. The dataset holds no meshes, so that the closed mesh is without faces; without model.binvox no voxel
-    is occupied.
+    Points and normals are converted to float16, which most files have already. Occupancies may be packed or not. Images
+    keep their bytes. The dataset has no meshes, so the closed mesh has no faces. Without model.binvox no voxel is
+    occupied.
 
     Raises:
-        DataError: a file is missing, broken or of an unexpected shape.
+        DataError: a file is missing, damaged or has arrays of unexpected shape.
     """
     folder = root / key.path
     inside = read_npz(folder / "points.npz", INSIDE)
@@ -80,14 +80,14 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     if not np.allclose(cloud["loc"], loc) or not np.allclose(cloud["scale"], scale):
         raise DataError("points.npz and pointcloud.npz have different loc or scale", path=folder)
     samples = point_samples(inside, cloud, _voxels(folder / "model.binvox"), folder)
-    if (folder / "model.surface.binvox").is_file():  # of our own export
+    if (folder / "model.surface.binvox").is_file():  # written by `write_shape`
         samples = replace(samples, surface_voxels=_voxels(folder / "model.surface.binvox"))
     views = _views(folder / IMAGES, loc, scale)
     return PackedShape(key, without_mesh(loc, scale), samples, views)
 
 
 def without_mesh(loc: NDArray[np.float64], scale: float) -> Watertight:
-    """A closed mesh without faces, for data that has none."""
+    """A closed mesh without faces, for datasets that have no meshes."""
     return Watertight(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)), loc, scale)
 
 
@@ -95,11 +95,11 @@ def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.fl
     """`loc` (3,) and `scale` of a file.
 
     Raises:
-        DataError: they are not finite, or the scale is not positive.
+        DataError: a value is not finite, or the scale is not positive.
     """
     loc, scale = np.asarray(arrays["loc"], np.float64), np.asarray(arrays["scale"], np.float64)
     if loc.shape != (3,) or scale.size != 1 or not np.isfinite(loc).all() or not 0.0 < scale.item() < np.inf:
-        raise DataError(f"loc {loc.tolist()} and scale {scale.tolist()} are no frame", path=path)
+        raise DataError(f"invalid frame: loc {loc.tolist()}, scale {scale.tolist()}", path=path)
     return loc, float(scale.item())
 
 
@@ -109,7 +109,7 @@ def point_samples(
     """The samples of a shape from the arrays of points.npz and of pointcloud.npz.
 
     Raises:
-        DataError: the arrays do not fit one another or have values that are not finite.
+        DataError: the arrays have inconsistent lengths or values that are not finite.
     """
     points, surface, normals = (
         _vectors(array, name, path)
@@ -134,7 +134,7 @@ def _vectors(array: NDArray[Any], name: str, path: Path) -> NDArray[np.float16]:
 
 
 def _occupancies(array: NDArray[Any], count: int, path: Path) -> NDArray[np.bool_]:
-    """(count,) bool of eight a byte or one a number."""
+    """(count,) bool from packed bits (eight per byte) or from one number per point."""
     if array.shape == (count,):
         return array.astype(np.float64) > 0.5
     if array.dtype == np.uint8 and array.shape == (-(-count // 8),):
@@ -144,7 +144,7 @@ def _occupancies(array: NDArray[Any], count: int, path: Path) -> NDArray[np.bool
 
 def _voxels(path: Path) -> NDArray[np.bool_]:
     if not path.is_file():
-        logger.info("%s is missing: no voxel of the shape counts as occupied", path)
+        logger.info("%s is missing: the shape has no occupied voxels", path)
         return np.zeros((VOXELS,) * 3, np.bool_)
     try:
         return binvox.decode(path.read_bytes())
@@ -156,12 +156,12 @@ def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews
     files = sorted(folder.glob("*.jpg"))
     images = tuple(file.read_bytes() for file in files)
     if not images or [file.stem for file in files] != [f"{view:03d}" for view in range(len(files))]:
-        raise DataError("images are not 000.jpg, 001.jpg and so on without a gap", path=folder)
+        raise DataError("images are not numbered 000.jpg, 001.jpg, … without gaps", path=folder)
     for file, data in zip(files, images, strict=True):
         try:
             image_codec.decode(data)
         except DataError as error:
-            raise DataError("is no image", path=file) from error
+            raise DataError("not a readable image", path=file) from error
     cameras = read_npz(folder / "cameras.npz")
     return EncodedViews(images, *camera_arrays(cameras, len(images), folder / "cameras.npz"), loc, scale)
 
@@ -169,21 +169,21 @@ def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews
 def camera_arrays(
     cameras: dict[str, NDArray[Any]], count: int, path: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(V, 3, 3) camera_mat and (V, 3, 4) world_mat of `camera_mat_0`, `world_mat_0` and so on.
+    """(V, 3, 3) camera_mat and (V, 3, 4) world_mat from `camera_mat_0`, `world_mat_0`, ….
 
     Raises:
-        DataError: one is missing, left over or not of that shape.
+        DataError: a matrix is missing, unexpected or has another shape.
     """
-    exactly(
+    require_names(
         cameras, [f"{name}_{view}" for view in range(count) for name in ("camera_mat", "world_mat")], path
     )
     stacks = []
     for name, shape in (("camera_mat", (3, 3)), ("world_mat", (3, 4))):
-        found = [cameras[f"{name}_{view}"] for view in range(count)]
-        for view, array in enumerate(found):
+        matrices = [cameras[f"{name}_{view}"] for view in range(count)]
+        for view, array in enumerate(matrices):
             if array.shape != shape or not np.isfinite(array).all():
                 raise DataError(f"{name}_{view} is not a {shape[0]}×{shape[1]} matrix", path=path)
-        stacks.append(np.array(found, dtype=np.float64))
+        stacks.append(np.array(matrices, dtype=np.float64))
     return stacks[0], stacks[1]
 
 
@@ -196,7 +196,7 @@ def named_cameras(shard: Shard, i: int) -> dict[str, NDArray[np.float64]]:
 
 
 def sample_arrays(shard: Shard, i: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """The arrays of points.npz and of pointcloud.npz, named, ordered and typed as ONet's."""
+    """The arrays of points.npz and of pointcloud.npz, with the names, order and types of ONet's files."""
     _, _, loc, scale = shard.camera(i, 0)
     frame: dict[str, NDArray[Any]] = {"loc": loc, "scale": np.array(scale)}
     points, occupancies = shard.points(i)
@@ -207,12 +207,15 @@ def sample_arrays(shard: Shard, i: int) -> tuple[dict[str, NDArray[Any]], dict[s
 
 
 def write_shape(root: Path, shard: Shard, i: int) -> bool:
-    """Write a shape of a shard as `<category>/<id>/`; whether it has voxels, without which there is no model.binvox.
+    """Write a shape of a shard as `<category>/<id>/`.
 
-    An image that is a JPEG already keeps its bytes; others are encoded at high quality.
+    A JPEG image keeps its bytes; other images are encoded as JPEG of high quality.
+
+    Returns:
+        whether the shape has voxels; without them there is no model.binvox.
 
     Raises:
-        DataError: the shard is corrupt or the disk full.
+        DataError: the shard is corrupt or the disk is full.
     """
     key = shard.keys[i]
     folder = root / key.category / key.id

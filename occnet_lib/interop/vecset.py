@@ -1,4 +1,4 @@
-"""Pack shards as datasets of other training codes for implicit 3D models."""
+"""Export of pack files as datasets of training codes for vector-set models."""
 
 from __future__ import annotations
 
@@ -26,28 +26,27 @@ def export_samples(
 ) -> int:
     """Write the samples of pack shards as a dataset of another training code.
 
-    `frame.json` states the frame of the points. Where the loader fixes a size that the samples do not have, a
-    warning says so.
+    `frame.json` holds the frame of the points. Sizes that the loader of that code does not accept are logged as warnings.
 
     Args:
-        packs: shards; together they are the dataset.
-        folder: to write; may hold no dataset.
+        packs: all shards of the dataset.
+        folder: folder to write, without a dataset.
         layout: one of `FORMATS`.
-        edge: longest edge of a shape in the files; None: as that code's own script normalises.
+        edge: longest edge of a shape in the files; None: that of the code's own normalisation.
         up: y or z.
-        watch: goes through `packs`, and may show progress.
+        watch: iterates over `packs`, e.g. with a progress bar.
 
     Returns:
-        the number of shapes written.
+        number of shapes written.
 
     Raises:
-        DataError: a shard is missing or corrupt or lacks a set, a shape is in two, `folder` holds a dataset, a
-            full disk.
+        DataError: a shard is missing, corrupt or without a required set, a shape is in two shards, `folder` has a
+            dataset, or the disk is full.
     """
-    form = FORMATS[layout]
+    target = FORMATS[layout]
     if (folder / "frame.json").exists():
-        raise DataError("holds a dataset already", path=folder, hint="give a new folder")
-    frame = Frame(form.edge if edge is None else edge, up)
+        raise DataError("contains a dataset already", path=folder, hint="give a new folder")
+    frame = Frame(target.edge if edge is None else edge, up)
     splits: Splits = {"train": [], "val": [], "test": []}
     names: set[str] = set()
     for path in watch(list(packs)):
@@ -60,24 +59,26 @@ def export_samples(
             if not names:
                 _warn_of_sizes(layout, shape)
             names.add(key.name)
-            form.write_shape(folder, shape)
+            target.write_shape(folder, shape)
             splits[shard.split].append(key)
         shard.close()
-    form.write_lists(folder, splits)
-    about = {"format": layout, "edge": frame.edge, "up": up, "x_file": "edge * R * x_unit, R: +y to up"}
+    target.write_lists(folder, splits)
+    description = {"format": layout, "edge": frame.edge, "up": up, "x_file": "edge * R * x_unit, R: +y to up"}
     with replacing(folder / "frame.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=1))
+        temporary.write_text(json.dumps(description, indent=1))
     return len(names)
 
 
 def _warn_of_sizes(layout: str, shape: PackedSamples) -> None:
-    form = FORMATS[layout]
-    for name, count in form.exact.items():
+    target = FORMATS[layout]
+    for name, count in target.exact.items():
         if name in shape.sets and len(shape.sets[name].points) != count:
-            text = "%s's loader expects %d points of samples.%s; there are %d"
+            text = "the loader of %s expects %d points of samples.%s, got %d"
             logger.warning(text, layout, count, name, len(shape.sets[name].points))
-    if form.images and "mask" not in shape.shard.extra:
-        text = "no images are written: %s's loader needs RGBA; set views.extra: [mask] and preprocess again"
+    if target.images and "mask" not in shape.shard.extra:
+        text = (
+            "no images written: the loader of %s needs RGBA; set views.extra: [mask] and run preprocess again"
+        )
         logger.warning(text, layout)
-    elif form.images > shape.shard.views:
-        logger.warning("%s's loader expects %d images; there are %d", layout, form.images, shape.shard.views)
+    elif target.images > shape.shard.views:
+        logger.warning("the loader of %s expects %d images, got %d", layout, target.images, shape.shard.views)

@@ -1,7 +1,7 @@
 """Layouts of public training codes for implicit 3D models (docs/interop.md, "Vector-set models").
 
-Names, shapes, types and conventions are those that the loaders of these codes read; the documentation names
-file and line of each.
+Names, shapes, types and conventions are those of the loaders of these codes; the documentation cites file and line of
+each.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Frame:
 
 
 def write_samples(path: Path, closed: Watertight, samples: Samples, frame: Frame) -> None:
-    """Write the sets of one shape and its closed mesh as NPZ.
+    """Write the point sets of one shape and its closed mesh as NPZ.
 
-    Arrays are `<set>_points`, `<set>_distance` (negative inside), `<set>_normals`, `vertices` and `faces` in the
-    frame, `edge` and `up` of it, and `source_loc` and `source_scale`: x_source = source_scale x_unit + source_loc.
+    The arrays are `<set>_points`, `<set>_distance` (negative inside), `<set>_normals`, `vertices` and `faces` in the
+    frame, its `edge` and `up`, and `source_loc` and `source_scale`: x_source = source_scale x_unit + source_loc.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for name, values in samples.sets.items():
@@ -94,20 +94,20 @@ class PackedSamples:
     def _set(self, name: str) -> Any:
         if name not in self.sets:
             raise DataError(
-                f"holds no samples.{name}, which this format needs",
+                f"has no samples.{name}, which this format needs",
                 path=self.shard.path,
                 hint=f"set samples.{name} (workflow/vecset.yaml does) and run preprocess again",
             )
         return self.sets[name]
 
     def source(self) -> dict[str, NDArray[Any]]:
-        """The file's own frame: x_source = source_scale * x_unit + source_loc; no loader reads it."""
+        """The source frame: x_source = source_scale * x_unit + source_loc. No loader reads it."""
         loc, scale = self.shard.frame(self.i)
         return {"source_loc": np.asarray(loc), "source_scale": np.array(scale)}
 
 
 def _vecset(folder: Path, shape: PackedSamples) -> None:
-    """3DShape2VecSet: labels of uniform and near points, ONet's point cloud, and a scale that applies to it."""
+    """3DShape2VecSet: labels of uniform and near points, ONet's point cloud, and its scale."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, ours in (("vol", "uniform"), ("near", "near")):
         points, distance = shape.near(ours)
@@ -186,13 +186,13 @@ def _uid(key: ShapeKey) -> str:
 
 
 def _write_images(folder: Path, shape: PackedSamples) -> None:
-    """RGBA images 000.png …; none where the shard has no masks."""
+    """RGBA images 000.png, …; none if the shard has no masks."""
     if "mask" not in shape.shard.extra:
         return
     for view in range(shape.shard.views):
         opacity = shape.shard.mask(shape.i, view)[..., None]
         image = shape.shard.image(shape.i, view).astype(np.float32)
-        # The stored image lies on white: what the object alone looks like.
+        # The stored image is composited over white; this recovers the colour of the object.
         colour = (image - 255 * (1 - opacity)) / np.maximum(opacity, 1 / 255)
         rgba = np.concatenate([np.where(opacity > 0, colour, 255), 255 * opacity], axis=2)
         buffer = io.BytesIO()
@@ -209,7 +209,7 @@ def _vecset_lists(folder: Path, splits: Splits) -> None:
         by_category: dict[str, list[str]] = defaultdict(list)
         for key in splits.get(split, []):
             by_category[key.category].append(key.id)
-        # The loader takes an empty line for a shape, so that there is no line end behind the last one.
+        # The loader takes an empty line as a shape, so the last line has no line end.
         for category in {key.category for keys in splits.values() for key in keys}:
             text = "\n".join(sorted(by_category[category]))
             _write(folder / "ShapeNetV2_point" / category / f"{split}.lst", text)
@@ -251,7 +251,14 @@ def _write(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """A layout: its usual frame, what writes a shape and the lists, and sizes that its loader fixes."""
+    """A layout.
+
+    Attributes:
+        edge: longest edge of a shape, by default.
+        write_shape, write_lists: write one shape, and the lists of all splits.
+        exact: numbers of points that the loader requires, by set.
+        images: number of images that the loader expects; 0: none.
+    """
 
     edge: float
     write_shape: Callable[[Path, PackedSamples], None]

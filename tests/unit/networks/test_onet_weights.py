@@ -254,7 +254,7 @@ def test_what_onet_does_not_have_is_said(change, tmp_path: Path) -> None:
 
 
 def test_command_line_there_and_back(tmp_path: Path, question, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(cli.logs, "configure", lambda *_: None)
+    monkeypatch.setattr("occnet_lib.logs.configure", lambda *_: None)
     onet, ours, back = (tmp_path / name for name in ("model.pt", "best.ckpt", "back.pt"))
     state = save_as_onet(onet, zipped=True, loss_val_best=np.float64(0.5))
     assert cli.main(["weights", str(onet), "-o", str(ours)]) == 0

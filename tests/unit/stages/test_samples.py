@@ -333,7 +333,7 @@ def test_ultrashape_files_are_read_by_its_rules(
 def test_what_a_format_needs_is_named(tmp_path: Path) -> None:
     name, mesh, points, views = records(0)
     write_shard(tmp_path / "p.h5", [PackedShape.of(name, mesh, points, views)], "train-000", "train")
-    with pytest.raises(DataError, match=r"holds no samples.uniform.*workflow/vecset.yaml"):
+    with pytest.raises(DataError, match=r"has no samples.uniform.*workflow/vecset.yaml"):
         export_samples([tmp_path / "p.h5"], tmp_path / "out", "vecset")
 
 
@@ -341,7 +341,7 @@ def test_a_shape_in_two_shards_and_a_used_folder_are_refused(packs: list[Path], 
     with pytest.raises(DataError, match="is in another shard"):
         export_samples([packs[0], packs[0]], tmp_path / "out", "vecset")
     export_samples(packs, tmp_path / "used", "vecset")
-    with pytest.raises(DataError, match="holds a dataset already"):
+    with pytest.raises(DataError, match="contains a dataset already"):
         export_samples(packs, tmp_path / "used", "dora")
 
 
