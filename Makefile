@@ -20,8 +20,9 @@ demo: setup  ## bundled shapes to trained networks and a report, in about ten mi
 	$(SNAKEMAKE) --configfile workflow/demo.yaml -- all
 	@echo "The report is at $(CURDIR)/results/demo/report/report.html"
 
-test: setup  ## the whole test suite
-	$(BIN)/python -m pytest
+WORKERS ?= 2
+test: setup  ## the whole test suite, in WORKERS=2 processes
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: setup  ## what must be clean: ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 import yaml
 
 from tests.support.checkout import TINY, Checkout, make_checkout, write_meshes
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow, pytest.mark.slow]
 
@@ -122,13 +122,6 @@ def show(job: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 400.0, every: float = 0.01) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        time.sleep(every)
-
-
 def freeze(checkout: Checkout, jobs: list[str]) -> dict[str, str]:
     """Stop trainings as soon as they have a checkpoint, so that nothing ends before its time; job: model."""
     models = {job: re.search("|".join(MODELS), show(job)["Comment"])[0] for job in jobs}
@@ -141,7 +134,7 @@ def freeze(checkout: Checkout, jobs: list[str]) -> dict[str, str]:
                 del running[job]
         return not running
 
-    until(all_stopped, "checkpoints of all")
+    until(all_stopped, "checkpoints of all", seconds=400)
     return models
 
 
@@ -164,7 +157,7 @@ def kill_training(checkout: Checkout, model: str) -> None:
 def test_training_is_killed_preempted_and_out_of_time_and_goes_on(checkout):
     models = dict.fromkeys(MODELS, TINY["models"]["tiny"])
     with started(checkout, "train", "--config", f"models={json.dumps(models)}") as process:
-        until(lambda: len(trainings()) == 3, "three trainings", every=0.3)
+        until(lambda: len(trainings()) == 3, "three trainings", seconds=400, every=0.3)
         jobs = trainings()
         assert {show(job)["TresPerJob"] for job in jobs} == {"gres:gpu:1"}
         on = {job: show(job)["NodeList"] for job in jobs}

@@ -64,6 +64,7 @@ class Checkout:
             env=self.environment(),
             capture_output=True,
             text=True,
+            timeout=900,
         )
         text = done.stdout + done.stderr
         assert done.returncode == 0 or not check, text[-6000:]

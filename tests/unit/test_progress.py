@@ -14,6 +14,7 @@ from occnet_lib.progress import Calm, Progress, tally, tally_path
 from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -92,8 +93,7 @@ def test_lines_come_by_themselves_and_not_twice(results):
     treat(results, "train-000", "ok", "ok")
     out = io.StringIO()
     Progress(results, out, seconds=0.01).start()
-    while "shapes" not in out.getvalue():
-        time.sleep(0.01)
+    until(lambda: "shapes" in out.getvalue(), "a line of progress")
     time.sleep(0.2)
     lines = out.getvalue().splitlines()
     assert all(line.startswith("preprocess: 2 of 8 shapes") for line in lines)

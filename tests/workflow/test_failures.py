@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import h5py
 import pytest
 
 from tests.support.checkout import Checkout, contents, make_checkout, rows, write_meshes
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -152,9 +152,9 @@ def test_a_damaged_pack_file_is_made_again_by_the_job_that_needs_it(finished, ot
 def test_two_runs_at_once_on_one_results_folder(finished, other):
     first = other.start("preprocess")
     try:
-        while not (other.results / ".lock").exists():
-            assert first.poll() is None
-            time.sleep(0.05)
+        lock = other.results / ".lock"
+        until(lambda: lock.exists() or first.poll() is not None, "the lock of the first run")
+        assert first.poll() is None
         os.killpg(first.pid, signal.SIGSTOP)  # or it might have ended before the second looks
         text = other.snakemake("preprocess", check=False)
         lines = [line for line in text.splitlines() if "in use by another run" in line]

@@ -88,6 +88,7 @@ class Place:
             env=environment,
             capture_output=True,
             text=True,
+            timeout=900,
         )
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         return done.stdout + done.stderr

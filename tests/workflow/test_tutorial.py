@@ -48,7 +48,12 @@ def test_the_commands_of_the_tutorial_work(tmp_path, project):
     assert [line.split()[0] for line in lines].count("snakemake") == 2
     for line in lines:
         done = subprocess.run(
-            ["bash", "-c", line], cwd=checkout.path, env=environment, capture_output=True, text=True
+            ["bash", "-c", line],
+            cwd=checkout.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1800,
         )
         assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-6000:]}"
     for name in re.findall(r"`(results/tutorial/[\w./]+)`", page):

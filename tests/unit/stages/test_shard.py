@@ -27,6 +27,7 @@ from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packs import Shard
 from occnet_lib.types import ShapeKey
 from tests.support.storage_shapes import OCTAHEDRON
+from tests.support.waiting import until
 
 SMALL: dict[str, Any] = {
     "watertight": {"resolution": 32, "views": 20, "image_size": 64, "max_faces": 500},
@@ -430,10 +431,11 @@ def test_workers_end_with_a_parent_that_was_killed(root: Path, tmp_path: Path) -
         state = Path(f"/proc/{pid}/stat")
         assert state.exists()
         parent.kill()
-    end = time.monotonic() + 10
-    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+
+    def ended() -> bool:
+        return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    until(ended, "the worker's end", seconds=10)
 
 
 def test_words_of_a_malformed_file_can_be_recorded(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing, sweep, temporary_beside
+from tests.support.waiting import until
 
 
 def test_success_replaces(tmp_path: Path) -> None:
@@ -101,8 +102,8 @@ def test_a_killed_writer_that_nobody_waited_for_has_ended(tmp_path: Path, projec
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.kill()
-    while Path(f"/proc/{process.pid}/stat").exists() and not sweep(tmp_path):  # a zombie, and it stays one
-        time.sleep(0.01)
+    stat = Path(f"/proc/{process.pid}/stat")
+    until(lambda: not stat.exists() or sweep(tmp_path), "the writer's end")  # a zombie, and it stays one
     assert list(tmp_path.iterdir()) == []
     process.communicate()
 

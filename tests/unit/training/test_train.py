@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +38,7 @@ from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from occnet_lib.training.validation_images import ValidationImages, render_occupancy
 from tests.support.training_shapes import make_shard
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1)
@@ -301,8 +301,11 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
     start = [sys.executable, "-c", code, str(torch.get_num_threads()), tmp_path / "config.json"]
     killed = tmp_path / "killed"
     process = subprocess.Popen([*start, killed, *pack[0], *pack[1]], cwd=ROOT, stderr=subprocess.DEVNULL)
-    while process.poll() is None and (not (killed / "last.ckpt").exists() or len(rows_of(killed)) < 6):
-        time.sleep(0.01)
+
+    def ready() -> bool:
+        return process.poll() is not None or ((killed / "last.ckpt").exists() and len(rows_of(killed)) >= 6)
+
+    until(ready, "a checkpoint and six rows", seconds=600)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     train(config, "small", *pack, killed)
