@@ -1,4 +1,4 @@
-"""The typed configuration; `config.yaml` and its JSON schema are generated from it."""
+"""The configuration classes, from which `config.yaml` and its JSON schema are generated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every section of the configuration has in common."""
+"""Base class and number types of the configuration sections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -15,11 +15,11 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 def _user_path(value: str) -> str:
-    """A path with `~` expanded. Paths of the configuration are written to JSON, which holds Unicode alone."""
+    """A path with `~` expanded. Paths are written to JSON, so they must be valid Unicode."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError("is not UTF-8: rename it, or give a link to it with another name") from None
+        raise ValueError("is not UTF-8: rename it, or give a link with another name") from None
     return os.path.expanduser(value)
 
 
@@ -27,6 +27,6 @@ UserPath = Annotated[str, AfterValidator(_user_path)]  # of a file or folder
 
 
 class Section(BaseModel):
-    """A section of `config.yaml`: unknown keys are errors, values never change after loading."""
+    """A section of `config.yaml`. Unknown keys are errors; sections are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

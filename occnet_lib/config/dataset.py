@@ -1,4 +1,4 @@
-"""Sections that say which shapes there are: `dataset` and `demo`."""
+"""Sections `dataset` and `demo`: which shapes there are."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Natural, Section, Share, UserPath
+from .base import Count, Fraction, Natural, Section, UserPath
 
 
 class SplitConfig(Section):
-    """Shares of the shapes that go to validation and test; the rest is for training."""
+    """Fractions of the shapes for validation and test; the rest is for training."""
 
-    val: Share = Field(0.1, description="share of shapes for validation")
-    test: Share = Field(0.2, description="share of shapes for testing")
+    val: Fraction = Field(0.1, description="fraction of the shapes for validation")
+    test: Fraction = Field(0.2, description="fraction of the shapes for testing")
 
     @model_validator(mode="after")
     def _leave_some_for_training(self) -> SplitConfig:
         if self.val + self.test >= 1.0:
-            raise ValueError("val + test must leave some shapes for training (be below 1)")
+            raise ValueError("val + test must be below 1, to leave shapes for training")
         return self
 
 
 class DatasetConfig(Section):
-    """The folder of raw meshes and how it is divided."""
+    """The folder of raw meshes and its division into categories, splits and shards."""
 
     root: UserPath = Field(
         "demo", description="folder of raw meshes, or `demo` for the bundled generator's shapes"
     )
     table: UserPath = Field(
         "",
-        description="CSV file with columns id and category, split or both, of the shapes to use; in `root` or a path",
+        description="CSV file of the shapes to use, with columns id and category, split or both; path, or name in `root`",
     )
     categories: list[str] = Field([], description="categories (folder names) to use; empty: all")
-    limit: Natural = Field(0, description="use at most this many shapes of each category; 0: all")
+    limit: Natural = Field(0, description="maximum number of shapes per category; 0: all")
     up: Literal["x", "y", "z"] = Field(
         "y",
-        description="up axis of files that do not state their own (COLLADA, 3MF do); turned to +y on loading",
+        description="up axis of files that do not define one (COLLADA and 3MF do); turned to +y on loading",
     )
     split: SplitConfig = Field(
         SplitConfig(),
-        description="where no table, list or folder gives splits; `val` also where these give none for validation",
+        description="used where no table, list or folder defines splits; `val` also where these define no validation split",
     )
-    shard_size: Count = Field(64, description="about this many shapes in one job and one pack file")
+    shard_size: Count = Field(64, description="approximate number of shapes per job and pack file")
 
 
 class DemoConfig(Section):
     """The bundled generator of ShapeNet-like meshes."""
 
     categories: list[str] = Field(
-        ["airplane", "car", "chair", "lamp", "table"], description="which of the generator's categories"
+        ["airplane", "car", "chair", "lamp", "table"], description="categories to generate"
     )
-    shapes_per_category: Count = Field(40, description="how many shapes of each category")
+    shapes_per_category: Count = Field(40, description="number of shapes per category")

@@ -1,4 +1,4 @@
-"""Reading, checking and writing the configuration."""
+"""Reading, validating and writing the configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from occnet_lib.errors import ConfigError
 from .root import Config
 
 HEADER = """\
-# The one configuration of occnet. Generated from occnet_lib/config/ by `occnet config --write`;
-# change the values, not the keys. An overlay changes some: `snakemake --configfile workflow/demo.yaml …`,
-# and so does the command line: `snakemake … --config seed=1 dataset=path/to/meshes`.
+# The configuration of occnet, generated from occnet_lib/config/ by `occnet config --write`. Change values, not keys.
+# Values can also be changed by an overlay (`snakemake --configfile workflow/demo.yaml …`) and on the command line
+# (`snakemake … --config seed=1 dataset=path/to/meshes`).
 # yaml-language-server: $schema=workflow/schemas/config.schema.json
 """
 
-# Keys of earlier versions, and what to write instead.
+# Keys of earlier versions, and their replacements.
 RENAMED = {
     "watertight.rule": "`watertight.method` (carve is now carving, flood is flood_fill, mean is tsdf)",
     "audit.leak": "`audit.ragged`",
@@ -31,11 +31,11 @@ RENAMED = {
 
 
 def check(values: Mapping[str, Any]) -> Config:
-    """The typed configuration of plain values.
+    """Validate plain values.
 
     Raises:
-        ConfigError: for the first unknown key or wrong value: its dotted name, what is allowed, the
-            nearest match.
+        ConfigError: for the first unknown key or invalid value, with its dotted name, the allowed values and the nearest
+            match.
     """
     try:
         return Config.model_validate(dict(values))
@@ -44,10 +44,10 @@ def check(values: Mapping[str, Any]) -> Config:
 
 
 def load(*paths: Path) -> Config:
-    """The configuration of files (YAML or JSON), later ones over earlier ones.
+    """The configuration from files (YAML or JSON); later files override earlier ones.
 
     Raises:
-        ConfigError: for a file that is missing or not YAML, and as `check` does.
+        ConfigError: a file is missing or not YAML, or as `check`.
     """
     import yaml
 
@@ -58,7 +58,7 @@ def load(*paths: Path) -> Config:
         except OSError as error:
             raise ConfigError(f"cannot be read: {error.strerror}", path=path) from None
         except yaml.YAMLError as error:
-            raise ConfigError(f"is not YAML: {error}", path=path) from None
+            raise ConfigError(f"invalid YAML: {error}", path=path) from None
         if not isinstance(read, dict):
             raise ConfigError(f"expected sections (`key: value`), got {type(read).__name__}", path=path)
         values = merge(values, read)
@@ -66,7 +66,7 @@ def load(*paths: Path) -> Config:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the leaves of `above` put over it."""
+    """`below`, overridden by the leaves of `above`."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -76,19 +76,19 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(*parts: Any) -> str:
-    """A short name for values: sections, numbers, strings and containers of them."""
+    """A short hash of values: sections, numbers, strings and containers of them."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
     text = json.dumps(plain, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def to_yaml(config: Config) -> str:
-    """`config.yaml`: every key with its value and, as a comment, what it means."""
+    """`config.yaml`: every key with its value, and its description as a comment."""
     return HEADER + "\n".join(_yaml_lines(config, 0)) + "\n"
 
 
 def json_schema() -> str:
-    """The JSON schema of `config.yaml`, for editors and for Snakemake's users."""
+    """The JSON schema of `config.yaml`, for editors."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"
 
 
@@ -97,7 +97,7 @@ def to_markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `occnet_lib/config/` by `occnet config --write`. Give values in `config.yaml`, in an "
+        "Generated from `occnet_lib/config/` by `occnet config --write`. Set values in `config.yaml`, in an "
         "overlay (`--configfile`), or on the command line (`--config seed=1`).",
     ]
     top = [f for f in Config.model_fields.items() if not isinstance(f[1].default, BaseModel | dict)]
@@ -144,7 +144,7 @@ def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
 
 def _scalar(value: Any) -> str:
     if isinstance(value, float) and "e" in repr(value) and "." not in repr(value):
-        return repr(value).replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a text
+        return repr(value).replace("e", ".0e")  # YAML 1.1 reads 1e-05 as text
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
@@ -178,7 +178,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _written(value: Any) -> str:
-    """What was probably written where YAML 1.1 understood `value`: 03001627 is octal to it, as of digits below 8."""
+    """The text that YAML 1.1 probably read as `value`: it reads 03001627 as an octal number."""
     if isinstance(value, int) and not isinstance(value, bool):
         octal = f"{value:08o}"
         return octal if len(octal) == 8 and octal.startswith("0") and value >= 8**6 else str(value)
@@ -195,7 +195,7 @@ def _known_keys(parents: list[str]) -> list[str]:
 
 
 def generated() -> dict[Path, str]:
-    """The files of the project that are made from the configuration's code, with their texts."""
+    """The files generated from the configuration classes, with their texts."""
     root = Path(__file__).parents[2]
     return {
         root / "config.yaml": to_yaml(Config()),

@@ -1,4 +1,4 @@
-"""Sections of the stages that make training data of a raw mesh: `preprocess` to `views`, and `audit` of the result."""
+"""Sections of the stages from raw mesh to training data: `preprocess` to `views`, and `audit`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from .base import Count, NonNegative, Positive, Section, Share
+from .base import Count, Fraction, NonNegative, Positive, Section
 
 
 def _rising(limits: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= limits[0] <= limits[1]:
         raise ValueError(
-            f"the shape fails above the second limit, so {list(limits)} must rise from 0 or more"
+            f"limits must rise, from 0 or more (a shape fails above the second), got {list(limits)}"
         )
     return limits
 
 
 def _falling(limits: tuple[float, float]) -> tuple[float, float]:
     if not limits[0] >= limits[1]:
-        raise ValueError(f"the shape fails below the second limit, so {list(limits)} must fall")
+        raise ValueError(f"limits must fall (a shape fails below the second), got {list(limits)}")
     return limits
 
 
@@ -28,14 +28,18 @@ AtLeast = Annotated[tuple[float, float], AfterValidator(_falling)]
 
 
 class PreprocessConfig(Section):
-    """How the stages are carried out over many shapes."""
+    """How the stages are run over many shapes."""
 
-    max_failed: Share = Field(0.05, description="stop before training when more than this share failed")
+    max_failed: Fraction = Field(
+        0.05, description="stop before training if more than this fraction of the shapes failed"
+    )
     keep_shapes: bool = Field(
         True,
-        description="keep a file a shape beside the pack files; without, changing one shape redoes its shard",
+        description="keep one file per shape beside the pack files; otherwise a changed shape reprocesses its shard",
     )
-    time_limit: Positive = Field(120.0, description="CPU seconds after which a shape is given up as failed")
+    time_limit: Positive = Field(
+        120.0, description="CPU seconds per shape, after which it is recorded as failed"
+    )
 
 
 class WatertightConfig(Section):
@@ -43,9 +47,9 @@ class WatertightConfig(Section):
 
     method: Literal["auto", "flood_fill", "carving", "tsdf"] = Field(
         "auto",
-        description="flood_fill: outside by a flood that stops at narrow gaps, exact distance; carving: outside by what "
-        "views see, exact distance; tsdf: mean of truncated distances along views (ONet); auto: the input itself if it "
-        "is closed, consistently wound and free of self-intersections, otherwise flood_fill",
+        description="flood_fill: outside is what a flood fill reaches, which stops at narrow gaps, exact distance; carving: "
+        "outside is what views see, exact distance; tsdf: mean of truncated distances along views (ONet); auto: the input "
+        "itself if it is closed, consistently wound and free of self-intersections, otherwise flood_fill",
     )
     resolution: int = Field(
         256, ge=32, le=1024, description="samples along the longest edge, margins included"
@@ -54,22 +58,22 @@ class WatertightConfig(Section):
         0.03,
         ge=0.0,
         le=0.2,
-        description="gaps into something wider are closed if they are narrower than this, longest edge 1 (flood_fill)",
+        description="gaps narrower than this are closed where they lead into something wider; longest edge 1 (flood_fill)",
     )
     views: Count = Field(100, description="depth maps on a sphere around the shape (carving, tsdf)")
     image_size: int | Literal["auto"] = Field(
-        "auto", description="pixels along a depth map's edge; auto: 2.5 times resolution (carving, tsdf)"
+        "auto", description="edge of a depth map in pixels; auto: 2.5 times resolution (carving, tsdf)"
     )
     sheet_thickness: float = Field(
-        1.35, ge=0.0, le=6.0, description="least thickness, given also to sheets that have none, in voxels"
+        1.35, ge=0.0, le=6.0, description="minimum thickness in voxels, also of sheets without thickness"
     )
     min_component: NonNegative = Field(
-        1e-5, description="closed components smaller than this fraction of the whole's volume are removed"
+        1e-5, description="closed components below this fraction of the total volume are removed"
     )
     max_faces: Count | Literal["auto"] = Field(
         "auto",
-        description="faces after quadric simplification; auto: 20000 at resolution 256, growing with its square; a mesh "
-        "that is closed already keeps its own",
+        description="faces after quadric simplification; auto: 20000 at resolution 256, proportional to its square; a "
+        "mesh that is closed already keeps its faces",
     )
 
     @field_validator("image_size")
@@ -93,36 +97,36 @@ class WatertightConfig(Section):
 class PointsConfig(Section):
     """Occupancy and surface samples of the closed mesh (ONet's sample_mesh.py)."""
 
-    uniform: int = Field(100_000, ge=8, multiple_of=8, description="points uniform in the padded cube")
+    uniform: int = Field(100_000, ge=8, multiple_of=8, description="uniform points in the padded cube")
     surface: Count = Field(100_000, description="points on the surface, with normals")
-    padding: NonNegative = Field(0.1, description="the cube's edge is 1 + padding")
-    voxels: Count = Field(32, description="voxels along the unit cube's edge")
+    padding: NonNegative = Field(0.1, description="edge of the cube minus 1")
+    voxels: Count = Field(32, description="voxels along the edge of the unit cube")
     near_surface: float = Field(
         0.0,
         ge=0.0,
         le=0.9,
-        description="share of points near the surface, beside the uniform ones, with their density; ONet: none",
+        description="fraction of additional points near the surface, stored with their density; ONet: none",
     )
     near_surface_sigma: float = Field(
-        0.02, ge=0.002, le=0.2, description="standard deviation of their distance, where the surface is flat"
+        0.02, ge=0.002, le=0.2, description="standard deviation of their distance from a flat surface"
     )
 
 
 class EverydayConfig(Section):
-    """Cameras as people hold them, in light that varies: what `views.protocol: everyday` draws uniformly, per view."""
+    """Handheld cameras and varying light for `views.protocol: everyday`; drawn uniformly, per view."""
 
     elevation: tuple[float, float] = Field((-10.0, 60.0), description="degrees")
     lens: tuple[Positive, Positive] = Field(
-        (24.0, 85.0), description="focal length in mm on 36 mm (full frame); uniform in its logarithm"
+        (24.0, 85.0), description="focal length in mm (full frame, 36 mm); log-uniform"
     )
     fill: tuple[Positive, Positive] = Field(
         (0.5, 0.95),
-        description="longer side of the object's bounding box in the image, as a fraction of the edge",
+        description="longer side of the object's bounding box, as a fraction of the image edge",
     )
-    roll: float = Field(5.0, ge=0.0, le=180.0, description="degrees, either way")
-    paint: Share = Field(
+    roll: float = Field(5.0, ge=0.0, le=180.0, description="maximum roll in degrees, in both directions")
+    paint: Fraction = Field(
         0.0,
-        description="probability of a view in which each material has a random colour in place of its own",
+        description="probability that a view has random colours in place of those of the materials",
     )
 
     @model_validator(mode="after")
@@ -133,32 +137,36 @@ class EverydayConfig(Section):
         if not -90.0 <= self.elevation[0] <= self.elevation[1] <= 90.0:
             raise ValueError("elevation must be within -90 and 90 degrees")
         if self.fill[1] > 1.0:
-            raise ValueError("fill must be at most 1, or the object leaves the image")
+            raise ValueError("fill must be at most 1, so that the object stays in the image")
         return self
 
 
 class ViewsConfig(Section):
-    """Renderings: by the protocol of Choy et al. 2016 (3D-R2N2), or as everyday photos."""
+    """Rendered images: by the protocol of Choy et al. 2016 (3D-R2N2), or like everyday photos."""
 
     protocol: Literal["choy", "everyday"] = Field(
         "choy",
-        description="choy: ShapeNet's renderings, by focal, elevation and distance below; everyday: `views.everyday`",
+        description="choy: cameras by focal, elevation and distance, as for ShapeNet; everyday: `views.everyday`",
     )
 
-    count: Count = Field(24, description="images a shape")
-    image_size: Count = Field(137, description="pixels along an image's edge")
+    count: Count = Field(24, description="images per shape")
+    image_size: Count = Field(137, description="edge of an image in pixels")
     renderer: Literal["auto", "pyrender", "raycast"] = Field(
-        "auto", description="auto: pyrender (EGL, else OSMesa), without OpenGL ray casting"
+        "auto", description="auto: pyrender (EGL or OSMesa) if OpenGL is available, otherwise raycast"
     )
-    supersampling: Count = Field(2, description="samples along a pixel's edge (anti-aliasing)")
+    supersampling: Count = Field(2, description="samples along the edge of a pixel (anti-aliasing)")
     focal: Positive = Field(
         149.84375, description="focal length in pixels of a 137-pixel image (35 mm on 32 mm)"
     )
     elevation: tuple[float, float] = Field((25.0, 30.0), description="degrees, drawn uniformly")
-    distance: tuple[float, float] = Field((0.65, 0.95), description="times max_distance, drawn uniformly")
-    max_distance: Positive = Field(1.75, description="in the view frame, where the shape's diagonal is 1")
+    distance: tuple[float, float] = Field(
+        (0.65, 0.95), description="multiple of max_distance, drawn uniformly"
+    )
+    max_distance: Positive = Field(
+        1.75, description="in the view frame, in which the diagonal of the shape is 1"
+    )
     extra: tuple[Literal["depth", "mask", "normals"], ...] = Field(
-        (), description="what to store of a view beside the image: some of depth, mask, normals"
+        (), description="what to store beside the image: any of depth, mask, normals"
     )
 
     everyday: EverydayConfig = Field(
@@ -167,52 +175,58 @@ class ViewsConfig(Section):
 
     @model_validator(mode="after")
     def _depth_fits(self) -> ViewsConfig:
-        # With all of the object's diagonal across the image, and half of it nearer than its centre.
+        # The diagonal of the object spans the image, and half of it is in front of the centre.
         farthest = 0.5 + self.everyday.lens[1] / 36.0 / self.everyday.fill[0]
         if "depth" in self.extra and self.protocol == "everyday" and farthest > 3.5:
             raise ValueError(
-                f"cameras stand up to {farthest:.2f} away, and depth is stored up to 4: lower everyday.lens"
+                f"cameras are up to {farthest:.2f} away, and depth is stored up to 4: lower everyday.lens"
                 f" below {36 * 3 * self.everyday.fill[0]:g}, or raise everyday.fill"
             )
         return self
 
     @model_validator(mode="after")
-    def _cameras_stand_outside(self) -> ViewsConfig:
+    def _cameras_are_outside(self) -> ViewsConfig:
         for name, (low, high) in (("elevation", self.elevation), ("distance", self.distance)):
             if low > high:
                 raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
         if self.distance[0] * self.max_distance <= 0.5:
-            raise ValueError("distance x max_distance must be above 0.5, or cameras stand within the shape")
+            raise ValueError(
+                "distance x max_distance must be above 0.5, so that cameras are outside the shape"
+            )
         if "depth" in self.extra and self.distance[1] * self.max_distance > 3.5:
             raise ValueError("distance x max_distance must be at most 3.5 for depth, which is stored up to 4")
         return self
 
 
 class AuditConfig(Section):
-    """What makes a shape suspicious: beyond the first limit it becomes `warn`, beyond the second `failed`."""
+    """Quality limits: beyond the first a shape becomes `warn`, beyond the second `failed`."""
 
     distance: AtMost = Field(
         (2.0, 10.0),
-        description="voxels of watertight between closed mesh and visible input, 95th percentile, either way",
+        description="voxels between closed mesh and visible input, 95th percentile, larger of both directions",
     )
-    edge: AtMost = Field((4.0, 12.0), description="voxels by which the longest edge differs from the input's")
-    least_volume: AtLeast = Field((5e-4, 1e-4), description="volume of the closed mesh, longest edge 1")
-    most_volume: AtMost = Field((1.02, 1.1), description="the same; a full cube has 1")
+    edge: AtMost = Field(
+        (4.0, 12.0), description="difference of the longest edges of closed mesh and input, in voxels"
+    )
+    least_volume: AtLeast = Field(
+        (5e-4, 1e-4), description="minimum volume of the closed mesh, longest edge 1"
+    )
+    most_volume: AtMost = Field((1.02, 1.1), description="maximum volume; that of a cube is 1")
     silhouette: AtLeast = Field(
         (0.99, 0.9),
-        description="share of surface points within the silhouettes, and of silhouettes they cover, to 1 pixel",
+        description="fraction of surface points within the silhouettes, and of silhouettes that they cover, to 1 pixel",
     )
     ragged: AtMost = Field(
         (0.002, 0.01),
-        description="fraction of the closed mesh's area that is farther from the input than any closed gap allows: "
+        description="fraction of the closed mesh's area that is farther from the input than a closed gap can be: "
         "cavities that are neither open nor solid",
     )
     repaired: Literal["ok", "warn", "failed"] = Field(
-        "warn", description="what a shape is that had to be closed by force"
+        "warn", description="status of a shape that needed repair after closing"
     )
     faces: float = Field(
         1.25,
         ge=1.0,
-        description="times `watertight.max_faces`: a rebuilt mesh that keeps more faces becomes `warn`, as fewer would "
-        "open it or cost its shape",
+        description="multiple of `watertight.max_faces` above which a rebuilt mesh becomes `warn`: fewer faces would open "
+        "or deform it",
     )

@@ -1,4 +1,4 @@
-"""Sections of what follows training: `reconstruct`, `evaluate`, `analyse`, `report`."""
+"""Sections of the stages after training: `reconstruct`, `evaluate`, `analyse`, `report`."""
 
 from __future__ import annotations
 
@@ -74,16 +74,18 @@ class EvaluateConfig(Section):
 class AnalyseConfig(Section):
     """Figures about the data and the networks."""
 
-    embedding_views: Count = Field(4, description="views a shape that enter the t-SNE of embeddings")
-    embedding_shapes: Count = Field(
-        1000, description="at most this many shapes enter it, drawn by their names"
+    embedding_views: Count = Field(4, description="views per shape in the t-SNE of embeddings")
+    embedding_shapes: Count = Field(1000, description="maximum number of shapes in it, drawn by name")
+    perplexity: Positive = Field(30.0, description="perplexity of t-SNE (bounded by the number of images)")
+    projections: Count = Field(
+        1, description="shapes per category whose points are projected onto their image"
     )
-    perplexity: Positive = Field(30.0, description="t-SNE's perplexity (bounded by the number of images)")
-    projections: Count = Field(1, description="shapes a category whose points are projected onto their image")
 
 
 class ReportConfig(Section):
     """The HTML page."""
 
-    examples: Count = Field(2, description="test shapes a category shown with image, prediction and truth")
+    examples: Count = Field(
+        2, description="test shapes per category shown with image, prediction and ground truth"
+    )
     title: str = Field("occnet", description="heading of the page")

@@ -1,4 +1,4 @@
-"""The whole configuration: one section a stage."""
+"""The whole configuration: one section per stage."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from .samples import SamplesConfig
 
 
 def _short_models(schema: JsonDict) -> None:
-    """Let the schema accept what `Config._short_forms` does."""
+    """Let the schema accept the short forms of `Config._short_forms`."""
     words: JsonDict = {"enum": [*PRESETS, None]}
     schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], words]}
 
 
 class Config(Section):
-    """Everything that decides what a run computes; where it runs is a profile's matter."""
+    """All parameters of the results. Where a run executes is defined by a Snakemake profile."""
 
-    seed: Natural = Field(0, description="random numbers come from (seed, stage, shape)")
-    results: UserPath = Field("results", description="folder of everything that is made")
-    dataset: DatasetConfig = Field(
-        DatasetConfig(), description="raw meshes; a plain path is short for `root`"
-    )
+    seed: Natural = Field(0, description="random numbers depend on (seed, stage, shape)")
+    results: UserPath = Field("results", description="folder of all results")
+    dataset: DatasetConfig = Field(DatasetConfig(), description="raw meshes; a path alone stands for `root`")
     demo: DemoConfig = Field(
-        DemoConfig(), description="the bundled generator, used when dataset.root is `demo`"
+        DemoConfig(), description="the bundled generator, used if dataset.root is `demo`"
     )
     preprocess: PreprocessConfig = Field(PreprocessConfig(), description="how shapes are processed")
     watertight: WatertightConfig = Field(WatertightConfig(), description="raw mesh to closed mesh")
@@ -38,17 +36,17 @@ class Config(Section):
     views: ViewsConfig = Field(ViewsConfig(), description="images and cameras")
     samples: SamplesConfig = Field(
         SamplesConfig(),
-        description="sets of points for implicit 3D models other than occupancy networks; none by default",
+        description="point sets for implicit 3D models other than occupancy networks; none by default",
     )
-    audit: AuditConfig = Field(AuditConfig(), description="when a shape is suspicious")
+    audit: AuditConfig = Field(AuditConfig(), description="quality limits of a shape")
     models: dict[str, ModelConfig] = Field(
         {"onet": ModelConfig()},
-        description="variants to train and compare, by name; one word is a preset, null leaves one out",
+        description="networks to train and compare, by name; a word alone is a preset, null removes a network",
         json_schema_extra=_short_models,
     )
-    images: ImagesConfig = Field(ImagesConfig(), description="what networks see of an image")
-    train: TrainConfig = Field(TrainConfig(), description="training, the same for all models")
-    reconstruct: ReconstructConfig = Field(ReconstructConfig(), description="photo to mesh")
+    images: ImagesConfig = Field(ImagesConfig(), description="framing and augmentation of images")
+    train: TrainConfig = Field(TrainConfig(), description="training, equal for all models")
+    reconstruct: ReconstructConfig = Field(ReconstructConfig(), description="image to mesh")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="metrics")
     analyse: AnalyseConfig = Field(AnalyseConfig(), description="figures")
     report: ReportConfig = Field(ReportConfig(), description="the HTML page")
@@ -64,7 +62,7 @@ class Config(Section):
         return f"{self.results.rstrip('/')}/demo" if self.is_demo else self.dataset.root
 
     def images_of(self, model: str) -> ImagesConfig:
-        """The section `images` with a model's own framing; where that is camera, no other key counts."""
+        """The section `images` with the framing of a model; if that is camera, the other keys have their defaults."""
         framing = self.models[model].framing or self.images.framing
         if framing == "camera":
             return ImagesConfig(framing="camera")
@@ -72,12 +70,14 @@ class Config(Section):
 
     @property
     def baseline_names(self) -> list[str]:
-        """How the baselines are called in files and tables: those that use an encoder are there once a model."""
+        """Names of the baselines in files and tables; those that use an encoder exist once per model."""
         names = []
         for kind in self.evaluate.baselines:
-            by_code = kind in ("retrieval", "clustering")
+            uses_encoder = kind in ("retrieval", "clustering")
             names += (
-                [f"baseline_{kind}-{model}" for model in self.models] if by_code else [f"baseline_{kind}"]
+                [f"baseline_{kind}-{model}" for model in self.models]
+                if uses_encoder
+                else [f"baseline_{kind}"]
             )
         return names
 
@@ -86,7 +86,7 @@ class Config(Section):
     def _no_pattern(cls, value: str) -> str:
         # Snakemake reads paths of outputs as patterns with {wildcards}.
         if not value.strip("/") or any(letter in value for letter in "{}\n"):
-            raise ValueError("must be the path of a folder without braces and line ends")
+            raise ValueError("must be the path of a folder, without braces and line ends")
         return value
 
     @field_validator("dataset", mode="before")
@@ -97,7 +97,7 @@ class Config(Section):
     @field_validator("models", mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        # An overlay is merged over config.yaml: null is its way to leave out a model named there.
+        # An overlay is merged over config.yaml, and null removes a model that config.yaml defines.
         if not isinstance(value, dict):
             return value
         long = {k: {"preset": v} if isinstance(v, str) else v for k, v in value.items()}
