@@ -1,4 +1,4 @@
-"""The one family of errors that a user may see; each is one line that names the way out."""
+"""The errors shown to users: one line each, with a way out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from pathlib import Path
 
 
 class OccnetError(Exception):
-    """A fault that is the input's or the environment's, not the program's.
+    """An error caused by the input or the environment.
 
-    The command line prints it as one line without a traceback; in a batch it becomes the reason of
-    a `failed` record.
+    The command line prints it as one line without a traceback. In a batch it becomes the reason of a `failed` record.
 
     Args:
-        message: what was expected and what came, in one sentence.
-        path: the file concerned, if any; put in front of the message.
-        hint: the way out, put behind the message.
+        message: the problem, in one sentence.
+        path: the file concerned, printed before the message.
+        hint: the way out, printed after the message.
     """
 
     def __init__(self, message: str, *, path: str | Path | None = None, hint: str = "") -> None:
@@ -25,7 +24,7 @@ class OccnetError(Exception):
 
 
 class ConfigError(OccnetError):
-    """A key or value of the configuration that is not allowed."""
+    """An invalid key or value of the configuration."""
 
 
 class MeshError(OccnetError):
@@ -33,25 +32,25 @@ class MeshError(OccnetError):
 
 
 class EmptyMeshError(MeshError):
-    """A mesh file that is read without a fault and has no surface: no faces, no extent or no area."""
+    """A mesh file that is readable but has no surface: no faces, no extent or no area."""
 
 
 class ImageError(OccnetError):
-    """A photo that cannot be read or from which no object can be cut out."""
+    """An image that cannot be read or from which no object can be cut out."""
 
 
 class DataError(OccnetError):
-    """A file of ours (shape, shard, checkpoint, table) that is missing, corrupt or of another version."""
+    """A file of occnet (shape, pack, checkpoint, table) that is missing, corrupt or of another version."""
 
 
 class DependencyError(OccnetError):
-    """A library or system package that the asked-for work needs and that is not there."""
+    """A required library or system package that is not installed."""
 
 
 def one_line(text: str) -> str:
-    """Text as one line that every file and terminal takes: white space as blanks, control characters as escapes.
+    """Text as one printable line: white space becomes blanks, control characters become escapes.
 
-    Bytes of file names that are not UTF-8 stay as `os.fsdecode` has them.
+    Bytes of file names that are not UTF-8 stay as `os.fsdecode` decodes them.
     """
     line = " ".join(text.split())
     if line.isprintable():

@@ -1,6 +1,6 @@
-"""The version of each stage: raised when its results mean or hold something else for the same parameters.
+"""The version of each stage, which is raised when its results change for the same parameters.
 
-Snakemake and the shape files compare them, so that a raised version redoes the stage and what follows it.
+Snakemake and the shape files compare versions: a raised version reruns the stage and all later stages.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def _readable(
                     f"sizes differ from those of {shapes[0].key.name}: {sizes}", path=folder / key.path
                 )
             reasons = []
-            if not point_codec.every_run_is_alike(shape.points.points, shape.points.occupancies):
+            if not point_codec.runs_are_random_samples(shape.points.points, shape.points.occupancies):
                 reasons.append("points were not in random order and were shuffled")
                 shape = replace(shape, points=_shuffled(shape.points))
             if not point_codec.is_uniform(shape.points.points):

@@ -1,1 +1,1 @@
-"""Files: meshes, catalogue, shape files, pack shards."""
+"""Files: meshes, raw datasets, shape files, pack files, tables, locks."""

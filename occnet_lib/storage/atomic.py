@@ -1,4 +1,8 @@
-"""Files appear whole or not at all, and what a kill leaves behind is found."""
+"""Atomic writes, and removal of the temporary files of killed processes.
+
+A writer is identified by its start time in clock ticks, read from /proc: psutil converts it to wall time, which changes
+when the clock is set.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,17 @@ from pathlib import Path
 from occnet_lib.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# HDF5 reports a full disk in its text only, and on closing a file as RuntimeError.
+# HDF5 reports a full disk only in the text of the error, and as RuntimeError when it closes a file.
 _FULL_TEXTS = tuple(os.strerror(code) for code in _FULL)
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` if the body succeeds, else remove it.
+    """Yield a temporary name beside `path`; rename it to `path` if the body succeeds, otherwise remove it.
 
-    The temporary name has the suffix of `path` (writers that go by it work), begins with a dot (no glob for results
-    finds it) and tells whose it is, so that `sweep` can remove what a killed process left. Missing folders are made.
+    The temporary name has the suffix of `path`, which some writers depend on, begins with a dot, so that no glob for
+    results matches it, and identifies the process, so that `sweep` can remove it if the process is killed. Missing
+    folders are created.
 
     Raises:
         DataError: the disk is full or the folder cannot be written.
@@ -41,35 +46,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if _disk_is_full(error):
-            hint = "free some, or set results=… to a folder on another disk"
+            hint = "free space, or set results=… to a folder on another disk"
             raise DataError("No space left on its disk", path=path, hint=hint) from error
         if isinstance(error, PermissionError):
-            raise DataError("the folder cannot be written", path=path.parent, hint="set results=…") from error
+            raise DataError("the folder is not writable", path=path.parent, hint="set results=…") from error
         raise
 
 
 def temporary_beside(path: Path, stem: str, suffix: str) -> Path:
-    """A hidden name beside `path`, `.<stem>.<whose><suffix>`, by which `sweep` knows the writer."""
-    return path.with_name(f".{stem}.{_place()}-{os.getpid()}-{_started(os.getpid())}{suffix}")
+    """A hidden name beside `path`, `.<stem>.<process><suffix>`, by which `sweep` identifies the writer."""
+    return path.with_name(f".{stem}.{_host()}-{os.getpid()}-{_started(os.getpid())}{suffix}")
 
 
-def sweep(folder: str | Path, patience: float = 86_400.0) -> list[Path]:
-    """Remove the temporary files and folders below a folder whose writers are gone.
+def sweep(folder: str | Path, max_age: float = 86_400.0) -> list[Path]:
+    """Remove the temporary files and folders of dead processes below a folder.
 
-    Safe while others write: what is of this machine is removed only if the process in its name is not running (nor
-    another one that got its number since: the time of its start is in the name, too); what is of another machine, of
-    this one before it started again, or of another container only when it is older than `patience` seconds.
+    Safe while other processes write. Files of this machine are removed if their process is not running; its start time
+    is part of the name, so a new process with the same number is not mistaken for it. Files of other machines and
+    containers, or from before a reboot, are removed if they are older than `max_age` seconds.
 
     Returns:
-        what was removed.
+        the removed paths.
     """
     removed = []
     for root, folders, files in os.walk(folder):
         for match in filter(None, map(_TEMPORARY.fullmatch, [*folders, *files])):
-            place, pid, started = match.groups()
+            host, pid, started = match.groups()
             path = Path(root, match.string)
-            with contextlib.suppress(FileNotFoundError):  # finished in the meantime
-                if _started(int(pid)) == started if place == _place() else _age(path) < patience:
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+                if _started(int(pid)) == started if host == _host() else _age(path) < max_age:
                     continue
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
@@ -84,8 +89,8 @@ _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-(\d+)(?:\.[^.]*)?")
 
 
 @functools.cache
-def _place() -> str:
-    """A name for where the numbers of processes mean what they do here: this machine since its start, or container."""
+def _host() -> str:
+    """Identifier of the process number space: this machine since its boot, or this container."""
     words = [socket.gethostname()]
     with contextlib.suppress(OSError):
         words.append(Path("/proc/sys/kernel/random/boot_id").read_text())
@@ -94,7 +99,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in clock ticks of the system; 0 where the system does not tell, empty if it has ended."""
+    """Start time of a process in clock ticks; "0" if the system does not provide it, "" if the process has ended."""
     if not os.path.exists("/proc/self/stat"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 0)

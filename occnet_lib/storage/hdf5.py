@@ -17,34 +17,34 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 
 _MARK = b"occnet "
-_AGAIN = "delete it and run its stage again"
-# What h5py raises for a file that is damaged or is not what it should be.
+_REDO = "delete it and run its stage again"
+# What h5py raises for damaged or unexpected files.
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turn h5py's many ways of saying that a file is damaged into one `DataError`."""
+    """Convert the exceptions that h5py raises for damaged files to `DataError`."""
     try:
         yield
     except DAMAGE as error:
-        raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
+        raise DataError(f"corrupt file: {error}", path=path, hint=_REDO) from error
 
 
 def open_file(path: str | Path, mode: Literal["r", "r+", "w", "a"] = "r", **options: Any) -> h5py.File:
-    """Open a file without HDF5's own lock, which file systems without flock refuse.
+    """Open a file without the lock of HDF5, which fails on file systems without flock.
 
-    It is not needed: files are written under a temporary name and renamed, and never change afterwards.
+    The lock is not needed: files are written under a temporary name, renamed, and never change afterwards.
     """
     return h5py.File(path, mode, locking=False, **options)
 
 
 @contextlib.contextmanager
 def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
-    """A new file. When the disk is full, only the error itself is told.
+    """Create a file; a full disk raises one error.
 
-    HDF5 holds back what it writes, so that after a failed write every object of the file fails once more when it is
-    freed, some of them long after; h5py has each of these failures printed as an uncaught exception.
+    HDF5 buffers writes, so after a failed write every object of the file fails again when it is freed, some much
+    later, and h5py prints each of these failures as an uncaught exception.
     """
     hook = sys.excepthook
 
@@ -55,7 +55,7 @@ def creating(path: Path, **options: Any) -> Iterator[h5py.File]:
     sys.excepthook = quiet
     with open_file(path, "w", **options) as file:
         yield file
-    sys.excepthook = hook  # not after an error, whose objects live on in its traceback
+    sys.excepthook = hook  # not after an error: its traceback keeps objects of the file alive
 
 
 # Size in bytes of the HDF5 user block, which precedes the HDF5 data and holds the checksum of all the rest.
@@ -83,14 +83,14 @@ def verify_checksum(path: str | Path) -> None:
     except FileNotFoundError:
         raise DataError("no such file", path=path, hint="run the stage that makes it") from None
     except OSError as error:
-        raise DataError(f"corrupt file: {error}", path=path, hint=_AGAIN) from error
+        raise DataError(f"corrupt file: {error}", path=path, hint=_REDO) from error
     damaged = written.startswith(_MARK)
     message = (
         "corrupt file: its content does not match its checksum"
         if damaged
         else "of an earlier version or corrupt"
     )
-    raise DataError(message, path=path, hint=_AGAIN)
+    raise DataError(message, path=path, hint=_REDO)
 
 
 def _checksum_block(file: BinaryIO) -> bytes:
@@ -102,15 +102,15 @@ def _checksum_block(file: BinaryIO) -> bytes:
 
 
 def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = ()) -> h5py.File:
-    """Open one of our files for reading, without verifying its checksum.
+    """Open a shape or pack file for reading, without verifying its checksum.
 
     Args:
         path: the file.
-        schema_version: the only version understood.
-        names: datasets and groups that must be there.
+        schema_version: the supported version.
+        names: required datasets and groups.
 
     Raises:
-        DataError: missing, truncated, corrupt or of another schema version.
+        DataError: the file is missing, truncated, corrupt or of another schema version.
     """
     if not Path(path).is_file():
         raise DataError("no such file", path=path, hint="run the stage that makes it")
@@ -128,12 +128,12 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
     file.close()
     if version != schema_version:
         message = f"schema version {version if version is not None else 'missing'}, expected {schema_version}"
-        raise DataError(message, path=path, hint=_AGAIN)
-    raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_AGAIN)
+        raise DataError(message, path=path, hint=_REDO)
+    raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_REDO)
 
 
 def pack_bits(values: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Eight booleans a byte, big-endian, of the flattened array (np.packbits, as ONet's files)."""
+    """Eight booleans per byte, big-endian, of the flattened array (np.packbits, as in ONet's files)."""
     return np.packbits(np.ascontiguousarray(values).reshape(-1))
 
 

@@ -1,4 +1,8 @@
-"""Locks that end with the process that holds them, however it ends: nothing is ever to be unlocked by hand."""
+"""Locks that end with their process, also if it is killed, so that no lock is ever removed by hand.
+
+Own code in place of filelock: on file systems without flock, filelock falls back to lock files, which outlive a killed
+process, and a lock here names its holder.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,14 @@ from occnet_lib.errors import OccnetError
 
 logger = logging.getLogger(__name__)
 
-_PAUSE = 1.0  # seconds until locks are tried again
+_RETRY_INTERVAL = 1.0  # seconds
 
 
 def run_lock(folder: str | Path) -> IO[str]:
-    """Take the results folder for one run; it is held until the returned file is closed or the process ends.
+    """Lock the results folder for one run, until the returned file is closed or the process ends.
 
     Raises:
-        OccnetError: another run has it.
+        OccnetError: another run holds the lock.
     """
     path = Path(folder) / ".lock"
     file = _open(path)
@@ -33,60 +37,64 @@ def run_lock(folder: str | Path) -> IO[str]:
         raise OccnetError(
             f"in use by another run ({holder})",
             path=folder,
-            hint="wait for it, end it, or work in a folder of your own: --config results=…",
+            hint="wait for it, stop it, or use another folder: --config results=…",
         )
-    _sign(file)
+    _write_holder(file)
     return file
 
 
 @contextlib.contextmanager
 def job_lock(path: str | Path) -> Iterator[None]:
-    """Hold the lock of one job; wait while a run that was killed has left the same job behind, still working.
+    """Hold the lock of one job; wait while the same job of an earlier, killed run is still running.
 
-    Such a job is on its way to the same result, most of which is then there to be kept.
+    That job produces the same results, most of which can then be reused.
     """
     with _open(Path(path)) as file:
         if not _try(file):
             logger.warning("waiting for the same job of an earlier run (%s)", _holder(file))
             fcntl.flock(file, fcntl.LOCK_EX)
-        _sign(file)
+        _write_holder(file)
         yield
 
 
 @contextlib.contextmanager
 def some_locks(paths: Sequence[Path], count: int, what: str) -> Iterator[list[int]]:
-    """Hold `count` of several locks, the first that are free, by their numbers; wait while these are fewer.
+    """Hold the first `count` free locks of several; wait until there are enough.
 
     Args:
-        paths: at least `count`.
-        what: is waited for; for the log.
+        paths: the locks, at least `count`.
+        count: number of locks to hold.
+        what: name of the resource, for the log.
+
+    Yields:
+        indices of the held locks.
     """
-    told = False
+    logged = False
     while True:
         with contextlib.ExitStack() as stack:
-            found: list[int] = []
+            held: list[int] = []
             holders = []
             for number, path in enumerate(paths):
-                if len(found) == count:
+                if len(held) == count:
                     break
                 file = stack.enter_context(_open(path))
                 if _try(file):
-                    _sign(file)
-                    found.append(number)
+                    _write_holder(file)
+                    held.append(number)
                 else:
                     holders.append(_holder(file))
-            if len(found) == count:
-                yield found
+            if len(held) == count:
+                yield held
                 return
-            if not told:
+            if not logged:
                 logger.warning("waiting for %s (%s)", what, ", ".join(holders))
-                told = True
-        time.sleep(_PAUSE)
+                logged = True
+        time.sleep(_RETRY_INTERVAL)
 
 
 def _open(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In a folder that others write to, a link of theirs is not followed.
+    # A symbolic link in a folder that other users can write to is not followed.
     return open(
         path, "a+", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)
     )
@@ -97,18 +105,20 @@ def _try(file: IO[str]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError as error:  # some network file systems know no locks
-        logger.warning("%s: this file system has no locks (%s); start one run at a time", file.name, error)
+    except OSError as error:  # some network file systems do not support locks
+        logger.warning(
+            "%s: this file system does not support locks (%s); start one run at a time", file.name, error
+        )
     return True
 
 
 def _holder(file: IO[str]) -> str:
     file.seek(0)
-    return file.read().strip() or "it does not say which"
+    return file.read().strip() or "unknown process"
 
 
-def _sign(file: IO[str]) -> None:
-    """Say whose the lock is; a courtesy, without which a lock on a full disk holds all the same."""
+def _write_holder(file: IO[str]) -> None:
+    """Write the holder into the lock file; not required for the lock, which also holds on a full disk."""
     os.truncate(file.fileno(), 0)
     name = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%d %b %H:%M')}"
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A folder of reconstructed meshes: `<category>/<id>.ply` and `shapes.csv`, written as a whole."""
+"""A folder of reconstructed meshes: `<category>/<id>.ply` and `shapes.csv`, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = ("category", "id", "status", "reason")
 
 
 class FolderWriter:
-    """Takes the shapes of a folder one by one; see `writing`."""
+    """Writer of the shapes of a folder; see `writing`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class FolderWriter:
         reason: str = "",
         **values: Any,
     ) -> None:
-        """Add a shape; a mesh of None or without faces makes a row without a file."""
+        """Add a shape. A mesh of None or without faces adds a row but no file."""
         self.rows.append(
             {"category": key.category, "id": key.id, "status": status, "reason": reason} | values
         )
@@ -46,10 +46,10 @@ class FolderWriter:
 
 @contextmanager
 def writing(folder: str | Path) -> Iterator[FolderWriter]:
-    """Write a folder that appears whole, or not at all when the body fails.
+    """Write a folder atomically: it appears complete, or not at all if the body fails.
 
     Args:
-        folder: where it is to be; what is there already is replaced at the end.
+        folder: the folder; an existing one is replaced at the end.
     """
     folder = Path(folder)
     temporary, old = (temporary_beside(folder, folder.name, word) for word in (".new", ".old"))
@@ -80,10 +80,10 @@ def read_status(folder: str | Path) -> dict[str, Mapping[str, str]]:
 
 
 def read_mesh(folder: str | Path, key: ShapeKey) -> Mesh | None:
-    """The mesh of a shape, None where there is no file of it.
+    """The mesh of a shape; None if the shape has no file.
 
     Raises:
-        DataError: the file is broken.
+        DataError: the file is damaged.
     """
     path = Path(folder) / key.category / f"{key.id}.ply"
     if not path.is_file():

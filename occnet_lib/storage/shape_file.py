@@ -1,4 +1,4 @@
-"""The file of one shape (docs/architecture.md, "Shape file"): status, and what every stage made."""
+"""The file of one shape (docs/architecture.md, "Shape file"): its status and the results of the stages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .packs import point_codec
 from .packs.image_codec import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
-STAGES = ("watertight", "points", "views")  # every usable shape has them
+STAGES = ("watertight", "points", "views")  # present in every usable shape
 OPTIONAL_STAGES = ("samples",)
 
 Result = Watertight | PointSamples | Views | Samples
@@ -44,13 +44,13 @@ Result = Watertight | PointSamples | Views | Samples
 
 @dataclass(frozen=True)
 class StageEntry:
-    """What a shape file holds of one stage.
+    """The part of a shape file that belongs to one stage.
 
     Attributes:
-        digest: of everything that decides the result; equal digests mean equal results.
-        params: the stage's parameters, for the reader of the file.
-        result: what the stage made; None on writing keeps the group of the file that is replaced.
-        audit: numbers about the result; filled from `result` on writing.
+        digest: hash of all inputs of the stage; equal digests imply equal results.
+        params: parameters of the stage, for information.
+        result: the result; None on writing: copy the group from the file that is replaced.
+        audit: quality figures of the result; taken from `result` on writing.
     """
 
     digest: str
@@ -61,18 +61,18 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class ShapeRecord:
-    """What became of a shape.
+    """Status and results of a shape.
 
     Attributes:
-        key: which shape; `key.path` is its source.
+        key: the shape; `key.path` is its source.
         status: ok, warn (usable, see `reason`) or failed.
         reason: one line; empty for ok.
-        stage: in which a failed shape failed ("load" before the first), else empty.
-        source_digest: of the mesh file.
-        digest: of everything that decided the record, so that a failed one need not be tried again.
-        seed: of the configuration.
+        stage: the stage that failed ("load" before the first), otherwise empty.
+        source_digest: hash of the mesh file.
+        digest: hash of all inputs, so that a failed shape is not processed again without a change.
+        seed: seed of the configuration.
         seconds: CPU seconds by stage.
-        stages: by stage word; those that did not succeed are absent.
+        stages: entries by stage name; absent for stages that did not succeed.
     """
 
     key: ShapeKey
@@ -87,18 +87,18 @@ class ShapeRecord:
 
 
 def path_of(folder: str | Path, key: ShapeKey) -> Path:
-    """Where the file of a shape is: `<folder>/<category>/<id>.h5`."""
+    """Path of the file of a shape: `<folder>/<category>/<id>.h5`."""
     return Path(folder) / key.category / f"{key.id}.h5"
 
 
 def write(path: str | Path, record: ShapeRecord) -> None:
-    """Write the file of a shape, atomically; groups that `record` keeps are copied from the old file.
+    """Write the file of a shape, atomically. Groups of entries without a result are copied from the old file.
 
     Raises:
-        DataError: the disk is full, or a group to keep is not in the old file.
+        DataError: the disk is full, or a group to copy is missing in the old file.
     """
-    # In memory first: on a full disk plain writing fails in one place, HDF5 in every object that it closes.
-    # The format of HDF5 1.10 needs less room around the arrays: 2 kB instead of 4 for each.
+    # In memory first: on a full disk a plain write fails once, HDF5 for every object that it closes.
+    # The file format of HDF5 1.10 has less overhead per array: 2 kB instead of 4 kB.
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=("v110", "v110"), userblock_size=hdf5.USERBLOCK) as file:
         _write_header(file, record)
@@ -118,11 +118,11 @@ def write(path: str | Path, record: ShapeRecord) -> None:
 
 
 def read_status(path: str | Path, whole: bool = True) -> ShapeRecord:
-    """Everything of a shape file but the arrays (`StageEntry.result` is None).
+    """The record of a shape file without its arrays (`StageEntry.result` is None).
 
     Args:
         path: the file.
-        whole: whether to read the rest as well, to be sure that the file is not damaged (1 ms).
+        whole: whether to verify the checksum, which reads the whole file (1 ms).
 
     Raises:
         DataError: the file is missing, corrupt or of another schema version.
@@ -148,7 +148,7 @@ def read_watertight(path: str | Path) -> Watertight:
     """The closed mesh of a shape file.
 
     Raises:
-        DataError: the file is missing, corrupt, of another schema version or without this stage.
+        DataError: the file is missing, corrupt, of another schema version or lacks this stage.
     """
     with _reading(path, "watertight") as file:
         group = file["watertight"]
@@ -174,7 +174,7 @@ def read_points(path: str | Path) -> PointSamples:
 
 
 def read_samples(path: str | Path) -> Samples:
-    """The sets of points of a shape file; raises as `read_watertight`."""
+    """The point sets of a shape file; raises as `read_watertight`."""
     with _reading(path, "samples") as file:
         group = file["samples"]
         sets = {
@@ -184,7 +184,7 @@ def read_samples(path: str | Path) -> Samples:
 
 
 def read_encoded_views(path: str | Path) -> EncodedViews:
-    """The views of a shape file, images still as PNG bytes; raises as `read_watertight`."""
+    """The views of a shape file with images as PNG bytes; raises as `read_watertight`."""
     with _reading(path, "views") as file:
         group = file["views"]
         return EncodedViews(
@@ -212,7 +212,7 @@ def _write_header(file: h5py.File, record: ShapeRecord) -> None:
     file.attrs["category"], file.attrs["id"] = record.key.category, record.key.id
     file.attrs["status"], file.attrs["stage"] = record.status, record.stage
     for name, text in (("reason", record.reason), ("source", record.key.path)):
-        # Names of files need not be UTF-8; h5py reads what is not back as `os.fsdecode` does.
+        # File names need not be UTF-8; h5py decodes other bytes as `os.fsdecode` does.
         file.attrs.create(name, os.fsencode(text), dtype=h5py.string_dtype())
     file.attrs["source_digest"], file.attrs["digest"] = record.source_digest, record.digest
     file.attrs["occnet_version"], file.attrs["seed"] = __version__, record.seed
@@ -234,7 +234,7 @@ def _write_watertight(group: h5py.Group, result: Watertight) -> None:
 def _write_points(group: h5py.Group, result: PointSamples) -> None:
     _store(group, "points", point_codec.encode(result.points), "i2")
     _store(group, "surface", point_codec.encode(result.surface), "i2")
-    # Rows recur where points lie on the same plane; sorted bytes would hide that.
+    # Normals repeat on planes, which byte shuffling would hide.
     _store(group, "normals", point_codec.unshuffled(result.normals), "f2", shuffle=False)
     _store(group, "occupancies", hdf5.pack_bits(result.occupancies), "u1")
     voxels = {"voxels": result.voxels, "surface_voxels": result.surface_voxels}
@@ -272,11 +272,11 @@ def _write_samples(group: h5py.Group, result: Samples) -> None:
     for name, values in result.sets.items():
         for what in ("points", "distance", "normals"):
             if (array := getattr(values, what)) is not None:
-                group[f"{name}/{what}"] = array  # random numbers, which compression would hardly make smaller
+                group[f"{name}/{what}"] = array  # random numbers, which hardly compress
 
 
 def _write_images(group: h5py.Group, name: str, images: tuple[bytes, ...]) -> None:
-    # PNG is compressed already.
+    # PNG is already compressed.
     group[name] = np.frombuffer(b"".join(images), np.uint8)
     group[name].attrs["offsets"] = np.cumsum([0, *map(len, images)], dtype=np.int64)
 
@@ -297,14 +297,14 @@ _WRITERS: dict[str, Callable[[h5py.Group, Any], None]] = {
 def _store(group: h5py.Group, name: str, values: Any, dtype: str, shuffle: bool = True) -> None:
     array = np.asarray(values, dtype=dtype)
     large = array.nbytes > 1024
-    # One chunk a dataset: it is always read as a whole. Shuffle sorts the high and low bytes of the numbers.
+    # One chunk per dataset, which is always read as a whole. Shuffling groups high and low bytes.
     packing = {"chunks": array.shape, "compression": "gzip", "compression_opts": 4, "shuffle": shuffle}
     group.create_dataset(name, data=array, **(packing if large else {}))
 
 
 @contextmanager
 def _reading(path: str | Path, *stages: str, whole: bool = True) -> Iterator[h5py.File]:
-    """A shape file that has some stages, opened for reading and found undamaged."""
+    """Open a shape file that has the given stages and verify its checksum."""
     if whole:
         hdf5.verify_checksum(path)
     with closing(hdf5.open_checked(path, SCHEMA_VERSION, stages)) as file, hdf5.reading(path):
@@ -312,7 +312,7 @@ def _reading(path: str | Path, *stages: str, whole: bool = True) -> Iterator[h5p
 
 
 def _plain(value: Any) -> Any:
-    """JSON's view of a numpy scalar, which audits may hold."""
+    """A numpy scalar of an audit as a JSON value."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"audit values must be numbers, booleans or text, not {type(value).__name__}")

@@ -11,12 +11,12 @@ from occnet_lib.errors import DataError
 
 from .atomic import replacing
 
-# Names of files, which tables hold, need not be UTF-8.
+# Tables contain file names, which need not be UTF-8.
 TEXT: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = ()) -> None:
-    """Write rows; the columns are `columns`, then every key of the rows in order of first sight."""
+    """Write rows, atomically. The columns are `columns`, then all other keys of the rows in order of appearance."""
     rows = list(rows)
     names = dict.fromkeys(columns) | dict.fromkeys(key for row in rows for key in row)
     with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
@@ -29,7 +29,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table, values as text.
 
     Raises:
-        DataError: the file is missing or not such a table.
+        DataError: the file is missing or not a table.
     """
     try:
         with Path(path).open(**TEXT) as file:

@@ -1,4 +1,4 @@
-"""Images as PNG bytes, which is how they lie in shape files and shards; imported ones may be JPEG."""
+"""Images as PNG bytes, as shape and pack files store them; imported ones may be JPEG."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from PIL import Image
 from occnet_lib.errors import DataError
 from occnet_lib.types import Views
 
-# What there may be of a view beside the image (types.Views.extra), and where files hold it.
+# Names of the optional images of a view (types.Views.extra) and of their datasets.
 EXTRA = {"depth": "depth", "mask": "mask", "normals": "normal_maps"}
 
 
 def encode(image: NDArray[np.uint8]) -> bytes:
-    """PNG bytes of an (H, W, 3) uint8 sRGB image: with a palette where it has at most 256 colours, as most have."""
+    """PNG bytes of an (H, W, 3) uint8 sRGB image, with a palette if it has at most 256 colours, as most have."""
     packed = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     colours, indices = np.unique(packed, return_inverse=True)
     if len(colours) > 256:
@@ -41,7 +41,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     """The (H, W, 3) uint8 sRGB image of PNG or JPEG bytes; a grey one has three equal channels.
 
     Raises:
-        DataError: the bytes are no image.
+        DataError: the bytes are not an image.
     """
     with _reading(data) as image:
         return np.array(image.convert("RGB"), dtype=np.uint8)
@@ -54,7 +54,7 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def encode_extra(image: NDArray[Any]) -> bytes:
-    """PNG bytes of (H, W) uint16, (H, W) uint8 or (H, W, 3) uint8, as it is."""
+    """PNG bytes of an (H, W) uint16, (H, W) uint8 or (H, W, 3) uint8 array, lossless."""
     return encode(image) if image.ndim == 3 else _png(Image.fromarray(image))
 
 
@@ -74,12 +74,12 @@ def _reading(data: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(data)) as image:
             yield image
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise DataError(f"{len(data)} bytes that should be an image are none") from error
+        raise DataError(f"{len(data)} bytes are not a readable image") from error
 
 
 @dataclass(frozen=True)
 class EncodedViews:
-    """`types.Views` with every image, and every depth, mask and normal map, as PNG bytes."""
+    """`types.Views` with images, depth, mask and normal maps as PNG bytes."""
 
     images: tuple[bytes, ...]
     camera_mat: NDArray[np.float64]
@@ -102,7 +102,7 @@ class EncodedViews:
         """Decode the images.
 
         Raises:
-            DataError: bytes that are no image.
+            DataError: bytes are not an image.
         """
         images = np.stack([decode(data) for data in self.images])
         extra = {word: np.stack([decode_extra(data) for data in self.extra[word]]) for word in self.extra}

@@ -1,4 +1,4 @@
-"""How many files a process has open at once, however many it reads by turns."""
+"""A limit on the number of pack files that a process has open at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
 
-MOST = 1024  # an open pack file takes 0.7 MB of memory
+MAX_OPEN = 1024  # an open pack file takes 0.7 MB of memory
 
 
 class Openable(Protocol):
-    """What opens its file when told to, again after it was closed or the process forked."""
+    """An object with one file, which can be opened again after it was closed or the process forked."""
 
     def open_file(self) -> None:
         """Open it unless it is open."""
@@ -25,43 +25,42 @@ class Openable(Protocol):
 
 
 def limit() -> int:
-    """How many may be open: half of what `ulimit -n` allows; the rest is for whoever else opens files."""
+    """Maximum number of open files: half of `ulimit -n`; the rest is for other code."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(MOST, allowed // 2)) if allowed != resource.RLIM_INFINITY else MOST
+    return max(1, min(MAX_OPEN, allowed // 2)) if allowed != resource.RLIM_INFINITY else MAX_OPEN
 
 
 def raise_limit() -> None:
-    """Take of the files that the system grants to this process as many as `MOST` needs."""
+    """Raise the soft limit of open files, as far as the hard limit allows, to what `MAX_OPEN` needs."""
     allowed, granted = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * MOST if granted == resource.RLIM_INFINITY else min(2 * MOST, granted)
+    wanted = 2 * MAX_OPEN if granted == resource.RLIM_INFINITY else min(2 * MAX_OPEN, granted)
     if allowed != resource.RLIM_INFINITY and allowed < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, granted))
 
 
-class Handles:
-    """Which files are open: beyond the limit, those least recently used are closed.
+class OpenFiles:
+    """The open files of a process; beyond the limit, the least recently used are closed.
 
-    A file that is being read stays open, whatever the limit. For threads and across forks: a child keeps accounts
-    of its own.
+    A file that is being read stays open. Safe in threads and across forks: a child process has its own state.
     """
 
     def __init__(self) -> None:
         self._inherited: list[Openable] = []
-        self._begin()
+        self._reset()
         os.register_at_fork(after_in_child=self._after_fork)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.RLock()
-        # Readers of each; the least recently used first. Weak: who drops a file closes it, as ever.
+        # Number of readers of each file, least recently used first. Weak: a file that is no longer referenced closes.
         self._readers: weakref.WeakKeyDictionary[Openable, int] = weakref.WeakKeyDictionary()
 
     def _after_fork(self) -> None:
         self._inherited = list(self._readers)
-        self._begin()  # another thread may have held the parent's lock
+        self._reset()  # another thread may have held the parent's lock
 
     @contextmanager
     def holding(self, owner: Openable) -> Iterator[None]:
-        """Have the file of `owner` open meanwhile."""
+        """Keep the file of `owner` open during the body."""
         with self._lock:
             while self._inherited:
                 self._inherited.pop().close_file()
@@ -75,11 +74,11 @@ class Handles:
             yield
         finally:
             with self._lock:
-                if owner in self._readers:  # it is not in a child that was forked meanwhile
+                if owner in self._readers:  # not in a child process that was forked during the body
                     self._readers[owner] -= 1
 
     def close(self, owner: Openable) -> None:
-        """Close the file of `owner`, which nobody reads."""
+        """Close the file of `owner`, which has no readers."""
         with self._lock:
             self._readers.pop(owner, None)
             owner.close_file()

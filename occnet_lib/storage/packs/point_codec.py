@@ -1,9 +1,11 @@
-"""Points in an order that compresses, from which their random order is made again.
+"""Compression of random points by sorting them, with a fixed shuffle that restores a random order.
 
-The order of independent random points tells nothing, but takes log2(N!) bits: 15 of a point's 40 at N = 100,000. So
-points are sorted, and differences stored; a fixed shuffle, the same for all sets of N, makes the order random again.
-Points that were brought into `mixed_order` before are stored in this way without losing their order. Others keep
-theirs, too, but take more room.
+The order of independent random points has no information but takes log2(N!) bits: 15 of the 40 bits of a point at
+N = 100,000. So points are stored sorted, as differences, and read in an order given by a fixed permutation of N numbers.
+Points that were brought into `mixed_order` first are read in the order they had. Others keep their order, too, but take
+more space.
+
+Own code: stored float16 points take 25 bits each, which no general codec reaches on unsorted points.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
-_RUN, _SHORTEST_RUN = 2048, 64  # points
+_RUN_LENGTH, _MIN_RUN_LENGTH = 2048, 64  # points
 _CELLS = 4  # along an edge
-_FAR, _CHANCE = 8.0, 4.0  # standard errors, and points where the occupied ones are few
+_FAR, _CHANCE = 8.0, 4.0  # standard errors, and points, which matters if few are occupied
 
 
 def mixed_order(points: NDArray[np.float16]) -> NDArray[np.intp]:
@@ -30,20 +32,20 @@ def mixed_order(points: NDArray[np.float16]) -> NDArray[np.intp]:
     return np.argsort((x << 32) | (y << 16) | z, kind="stable")[_shuffle(len(points))]
 
 
-def every_run_is_alike(points: NDArray[np.float16], occupancies: NDArray[np.bool_]) -> bool:
-    """Whether runs of points are samples of all of them, which a training that reads runs relies on.
+def runs_are_random_samples(points: NDArray[np.float16], occupancies: NDArray[np.bool_]) -> bool:
+    """Whether runs of points are random samples of all points, which training relies on because it reads runs.
 
     Means of coordinates, of squared distances from the middle and of occupancies over runs of up to 2,048 points are
-    compared with those over all: in random order none is eight standard errors away. Fewer than 512 points tell nothing.
-    ONet's sample_mesh.py with `--points_uniform_ratio` below 1 writes uniform points first and those near the surface
-    behind them.
+    compared with the means over all points: in random order none deviates by eight standard errors. Fewer than 512 points
+    are not tested.
+    ONet's sample_mesh.py with `--points_uniform_ratio` below 1 writes uniform points before those near the surface.
 
     Args:
         points: (N, 3) float16.
         occupancies: (N,) bool.
     """
-    run = min(_RUN, len(points) // 8)
-    if run < _SHORTEST_RUN:
+    run = min(_RUN_LENGTH, len(points) // 8)
+    if run < _MIN_RUN_LENGTH:
         return True
     columns = points.astype(np.float64)
     numbers = np.column_stack([columns, (columns**2).sum(axis=1), occupancies])
@@ -53,9 +55,9 @@ def every_run_is_alike(points: NDArray[np.float16], occupancies: NDArray[np.bool
 
 
 def is_uniform(points: NDArray[np.float16]) -> bool:
-    """Whether points may be uniform in their own bounding box: counts in its 4³ cells, by Pearson's chi-squared.
+    """Whether points are uniform in their bounding box, by Pearson's chi-squared test over its 4³ cells.
 
-    What is eight standard deviations off is not. Fewer than 4,096 points say nothing.
+    The threshold is eight standard deviations. Fewer than 4,096 points are not tested.
 
     Args:
         points: (N, 3) float16.
@@ -73,14 +75,14 @@ def is_uniform(points: NDArray[np.float16]) -> bool:
 
 
 def encode(points: NDArray[np.float16]) -> NDArray[np.int16]:
-    """(3, N) int16: unshuffled, as numbers of the float16 values, x and y as differences to the point before."""
+    """(3, N) int16: in the stored order, as ordinals of the float16 values, x and y as differences to the previous point."""
     columns = np.ascontiguousarray(_ordinals(unshuffled(points)).T)
-    columns[:2, 1:] = np.diff(columns[:2])  # wraps around, as the sum does
+    columns[:2, 1:] = np.diff(columns[:2])  # wraps around, as the cumulative sum does
     return columns
 
 
 def decode(columns: NDArray[np.int16]) -> NDArray[np.float16]:
-    """The inverse of `encode`: (N, 3) float16, to the bit."""
+    """The inverse of `encode`: (N, 3) float16, bit for bit."""
     ordinals = columns.copy()
     np.cumsum(columns[:2], axis=1, dtype=np.int16, out=ordinals[:2])
     bits = np.where(ordinals < 0, ~ordinals ^ np.int16(-(2**15)), ordinals)
@@ -88,7 +90,7 @@ def decode(columns: NDArray[np.int16]) -> NDArray[np.float16]:
 
 
 def shuffled(rows: NDArray[T]) -> NDArray[T]:
-    """Rows of the stored order in the random one."""
+    """Rows in stored order, brought into random order."""
     return rows[_shuffle(len(rows))]
 
 
@@ -100,7 +102,7 @@ def unshuffled(rows: NDArray[T]) -> NDArray[T]:
 
 
 def _ordinals(points: NDArray[np.float16]) -> NDArray[np.int16]:
-    """Integers in the order of the float16 values, one for each bit pattern."""
+    """Ordinals: integers in the order of the float16 values, one per bit pattern."""
     bits = np.ascontiguousarray(points).view(np.int16)
     return np.where(bits < 0, ~(bits & np.int16(2**15 - 1)), bits)
 
@@ -109,7 +111,7 @@ def _ordinals(points: NDArray[np.float16]) -> NDArray[np.int16]:
 def _shuffle(count: int) -> NDArray[np.intp]:
     """A fixed permutation of `count` numbers: sorted by SplitMix64 (Steele et al. 2014), which has no ties.
 
-    Not numpy's generators, whose streams may change with its version: files would be read in another order.
+    Not a generator of numpy, whose stream may change with its version and with it the order in which files are read.
     """
     z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""Pack shards: what training and everything after it reads (docs/architecture.md, "Pack shard")."""
+"""Reading of pack files (docs/architecture.md, "Pack file")."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from occnet_lib.storage import hdf5
 from occnet_lib.types import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
 from . import image_codec, point_codec
-from .contiguous import Windows
+from .contiguous import ContiguousReader
 from .image_codec import EXTRA
-from .open_files import Handles
+from .open_files import OpenFiles
 from .writer import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
 
 __all__ = ["PackedShape", "Shard", "verify", "verify_structure", "write_shard"]
 
-_HANDLES = Handles()
+_OPEN_FILES = OpenFiles()
 _FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
 _DATASETS = (
     *("category", "id", "points", "occupancies", "surface", "normals", "voxels", "images", "image_offsets"),
@@ -58,43 +58,43 @@ def verify_structure(path: str | Path) -> None:
 
 
 class Shard:
-    """A shard for reading.
+    """A pack file, opened for reading.
 
-    The file is opened on first use in every process, so that a `Shard` may be pickled, forked and
-    handed to spawned workers; h5py's own lock makes it safe in threads. Of very many shards those least
-    recently read are closed until they are read again (2 ms; `storage.packs.open_files`).
+    The file is opened on first use in every process, so a `Shard` can be pickled, forked and passed to spawned
+    workers; the lock of h5py makes it safe in threads. Of very many shards the least recently read are closed until
+    they are read again (2 ms; `storage.packs.open_files`).
 
     Args:
-        path: the shard's file.
+        path: the pack file.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
-        self._windows: Windows | None = None
+        self._contiguous: ContiguousReader | None = None
         self._pid = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_windows": None, "_pid": -1}
+        return {"path": self.path, "_file": None, "_contiguous": None, "_pid": -1}
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def close(self) -> None:
-        """Close the file; it opens again by itself when something is read."""
-        _HANDLES.close(self)
+        """Close the file; the next read opens it again."""
+        _OPEN_FILES.close(self)
 
     def open_file(self) -> None:
-        """Open the file unless it is open in this process; for `Handles`, as the next."""
+        """Open the file unless it is open in this process. Called by `OpenFiles`."""
         if self._file is None or self._pid != os.getpid():
             self._file = hdf5.open_checked(self.path, SCHEMA_VERSION, _DATASETS)
-            self._windows, self._pid = None, os.getpid()
+            self._contiguous, self._pid = None, os.getpid()
 
     def close_file(self) -> None:
-        """Close it at once; for `Handles`."""
+        """Close the file. Called by `OpenFiles`."""
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
-        self._file = self._windows = None
+        self._file = self._contiguous = None
 
     @cached_property
     def name(self) -> str:
@@ -104,7 +104,7 @@ class Shard:
 
     @cached_property
     def split(self) -> str:
-        """Split that the shard belongs to: train, val or test."""
+        """Split of the shard: train, val or test."""
         with self._reading() as file:
             return str(file.attrs["split"])
 
@@ -117,12 +117,12 @@ class Shard:
 
     @cached_property
     def views(self) -> int:
-        """Number of images of every shape."""
+        """Number of images per shape."""
         return int(self._index["camera_mat"].shape[1])
 
     @cached_property
     def points_per_shape(self) -> int:
-        """Number of uniform points of every shape."""
+        """Number of uniform points per shape."""
         with self._reading() as file:
             return int(file["points"].shape[1])
 
@@ -134,30 +134,30 @@ class Shard:
         The points are in random order, so a window is a random sample.
 
         Raises:
-            IndexError: the window does not lie within the points.
+            IndexError: the window exceeds the points.
             DataError: the file is missing or corrupt.
         """
         count = self.points_per_shape - start if count is None else count
         if start < 0 or count < 0 or start + count > self.points_per_shape:
             raise IndexError(f"points {start}:{start + count} of {self.points_per_shape}")
-        return self._window("", i, start, count)
+        return self._points("", i, start, count)
 
     @cached_property
     def near_per_shape(self) -> int:
-        """Number of points near the surface of every shape, beside the uniform ones."""
+        """Number of points near the surface per shape, in addition to the uniform ones."""
         with self._reading() as file:
             return int(file["near_points"].shape[1]) if "near_points" in file else 0
 
     def near(
         self, i: int, start: int = 0, count: int | None = None
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """As `points`, of the points near the surface; they follow `types.NearSurface`, not the uniform density."""
+        """As `points`, for the points near the surface, which have the density of `types.NearSurface`."""
         count = self.near_per_shape - start if count is None else count
         if start < 0 or count < 0 or start + count > self.near_per_shape:
             raise IndexError(f"points {start}:{start + count} of {self.near_per_shape} near the surface")
-        return self._window("near_", i, start, count)
+        return self._points("near_", i, start, count)
 
-    def _window(
+    def _points(
         self, kind: str, i: int, start: int, count: int
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         with self._reading():
@@ -178,7 +178,7 @@ class Shard:
             return hdf5.unpack_bits(file["voxels"][i], edge**3).reshape(edge, edge, edge)
 
     def surface_voxels(self, i: int) -> NDArray[np.bool_] | None:
-        """(R, R, R) bool: which voxels the surface of shape `i` meets; None where that is not known (imported)."""
+        """(R, R, R) bool: which voxels the surface of shape `i` intersects; None if unknown (imported)."""
         with self._reading() as file:
             if "surface_voxels" not in file:
                 return None
@@ -186,7 +186,7 @@ class Shard:
             return hdf5.unpack_bits(file["surface_voxels"][i], edge**3).reshape(edge, edge, edge)
 
     def samples(self, i: int) -> Samples:
-        """The sets of points of shape `i` for other implicit models (section `samples`); without any, no sets."""
+        """The point sets of shape `i` for other implicit models (section `samples`), possibly none."""
         sets: dict[str, dict[str, NDArray[Any]]] = defaultdict(dict)
         with self._reading() as file:
             for dataset in sorted(name for name in file if name.startswith(SAMPLES)):
@@ -195,7 +195,7 @@ class Shard:
         return Samples({name: PointSet(**values) for name, values in sets.items()})
 
     def image_bytes(self, i: int, view: int) -> bytes:
-        """Bytes of one image: PNG, or JPEG where it was imported so."""
+        """Bytes of one image: PNG, or JPEG if it was imported as such."""
         return self._bytes("images", i, view)
 
     def image(self, i: int, view: int) -> NDArray[np.uint8]:
@@ -204,26 +204,26 @@ class Shard:
             return image_codec.decode(self.image_bytes(i, view))
 
     def image_size(self, i: int, view: int) -> tuple[int, int]:
-        """Width and height of an image, which is not decoded."""
+        """Width and height of an image, without decoding it."""
         with self._naming(i, view):
             return image_codec.size(self.image_bytes(i, view))
 
     @cached_property
     def extra(self) -> tuple[str, ...]:
-        """Which of depth, mask and normals there are of every view."""
+        """Which of depth, mask and normals the views have."""
         with self._reading() as file:
             return tuple(name for name in EXTRA if offsets_of(EXTRA[name]) in file)
 
     def depth(self, i: int, view: int) -> NDArray[np.float32]:
-        """(H, W) float32 distance along the camera's axis, view frame units, at pixel centres; 0: nothing there."""
+        """(H, W) float32 distance along the camera axis, in units of the view frame, at pixel centres; 0: background."""
         return self._extra("depth", i, view) * np.float32(DEPTH_STEP)
 
     def mask(self, i: int, view: int) -> NDArray[np.float32]:
-        """(H, W) float32 share of every pixel that the shape covers."""
+        """(H, W) float32 fraction of every pixel that the shape covers."""
         return (self._extra("mask", i, view) / 255).astype(np.float32)
 
     def normal_map(self, i: int, view: int) -> NDArray[np.float32]:
-        """(H, W, 3) float32 unit normals at pixel centres in the camera's frame; 0 where nothing is."""
+        """(H, W, 3) float32 unit normals at pixel centres in the camera frame; 0: background."""
         values = self._extra("normals", i, view)
         normals = np.where(values.any(axis=2, keepdims=True), values.astype(np.float32) - 128, np.float32(0))
         lengths = np.linalg.norm(normals, axis=2, keepdims=True)
@@ -242,7 +242,7 @@ class Shard:
         return self._index["loc"][i], float(self._index["scale"][i])
 
     def mesh(self, i: int) -> Mesh:
-        """The closed mesh of shape `i`, unit frame; without faces where it was imported without one."""
+        """The closed mesh of shape `i`, unit frame; without faces if it was imported without a mesh."""
         (v0, f0), (v1, f1) = self._index["mesh_offsets"][i : i + 2]
         with self._reading() as file:
             return Mesh(file["vertices"][v0:v1].astype(np.float64), file["faces"][f0:f1])
@@ -258,7 +258,7 @@ class Shard:
     def _extra(self, name: str, i: int, view: int) -> NDArray[Any]:
         if name not in self.extra:
             hint = f"set views.extra: [{name}] and preprocess again"
-            raise DataError(f"holds no {name} of the views", path=self.path, hint=hint)
+            raise DataError(f"has no {name} of the views", path=self.path, hint=hint)
         with self._naming(i, view):
             return image_codec.decode_extra(self._bytes(EXTRA[name], i, view))
 
@@ -268,11 +268,11 @@ class Shard:
             return self._read(name, None, int(start), int(stop)).tobytes()
 
     def _read(self, name: str, row: int | None, start: int, stop: int) -> NDArray[Any]:
-        """A run of values of a dataset; within `_reading`."""
+        """A run of values of a dataset. Called within `_reading`."""
         assert self._file is not None
-        if self._windows is None:
-            self._windows = Windows(self._file)
-        return self._windows.read(name, row, start, stop)
+        if self._contiguous is None:
+            self._contiguous = ContiguousReader(self._file)
+        return self._contiguous.read(name, row, start, stop)
 
     @contextmanager
     def _naming(self, i: int, view: int) -> Iterator[None]:
@@ -284,6 +284,6 @@ class Shard:
 
     @contextmanager
     def _reading(self) -> Iterator[h5py.File]:
-        with _HANDLES.holding(self), hdf5.reading(self.path):
+        with _OPEN_FILES.holding(self), hdf5.reading(self.path):
             assert self._file is not None
             yield self._file

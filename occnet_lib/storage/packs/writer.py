@@ -1,4 +1,4 @@
-"""Writing of pack shards (docs/architecture.md, "Pack shard"); `shards` reads them."""
+"""Writing of pack files (docs/architecture.md, "Pack file")."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from . import point_codec
 from .image_codec import EXTRA, EncodedViews
 
 SCHEMA_VERSION = 2
-SAMPLES = "samples_"  # what the names of the datasets of `Samples` begin with
+SAMPLES = "samples_"  # prefix of the names of the datasets of `Samples`
 _STRING = h5py.string_dtype()
-# What is read a shape at a time, and not in every step of training, is compressed; a checksum comes with it.
+# Arrays that are read once per shape, not in every training step, are compressed and have a checksum.
 _PACKED = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}
 _COMPRESSED: dict[str, dict[str, Any]] = {
     "surface": _PACKED | {"shuffle": True},
-    "normals": _PACKED,  # whole rows recur, which sorted bytes would hide
+    "normals": _PACKED,  # whole rows repeat, which byte shuffling would hide
     "voxels": _PACKED,
     "surface_voxels": _PACKED,
     "vertices": _PACKED | {"shuffle": True},
     "faces": _PACKED | {"shuffle": True},
 }
-_MESH_ROWS = 4096  # a chunk of vertices or faces
+_MESH_ROWS = 4096  # vertices or faces per chunk
 
 
 @dataclass(frozen=True)
 class PackedShape:
-    """All that a shard holds of one shape."""
+    """The data of one shape in a pack file."""
 
     key: ShapeKey
     watertight: Watertight
@@ -53,49 +53,48 @@ class PackedShape:
         views: Views,
         samples: Samples | None = None,
     ) -> PackedShape:
-        """From the records of the stages; encodes the images."""
+        """From the records of the stages; the images are encoded."""
         return PackedShape(key, watertight, points, EncodedViews.encode(views), samples)
 
 
 def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, split: str) -> None:
-    """Write a shard, atomically.
+    """Write a pack file, atomically.
 
     Args:
-        path: the shard's file.
-        shapes: any sequence, also one that reads a shape when it is asked for it; gone through once.
-            May be empty.
+        path: the pack file.
+        shapes: any sequence, possibly lazy, possibly empty; iterated once.
         shard: name of the shard.
         split: train, val or test.
 
     Raises:
-        DataError: shapes that differ in what they have or in numbers of points, surface points, voxels or views; a
-            full disk.
+        DataError: shapes have different datasets or numbers of points, surface points, voxels or views, or the disk is
+            full.
     """
     with replacing(path) as temporary:
         with hdf5.creating(temporary, userblock_size=hdf5.USERBLOCK) as file:
             file.attrs["schema_version"] = SCHEMA_VERSION
             file.attrs["shard"], file.attrs["split"] = shard, split
             keys: list[ShapeKey] = []
-            tails = _Tails()
+            concatenated = _Concatenated()
             for i, shape in enumerate(shapes):
                 rows = _rows(shape)
                 if i == 0:
                     _create(file, len(shapes), rows, len(shape.points.voxels))
-                _check_alike(file, rows, shape.key, shard)
+                _check_consistent(file, rows, shape.key, shard)
                 for name, row in rows.items():
                     file[name][i] = row
                 keys.append(shape.key)
-                tails.add(shape)
+                concatenated.add(shape)
             if not keys:
                 _create(file, 0, _EMPTY, 0)
             for name, words in (("category", [k.category for k in keys]), ("id", [k.id for k in keys])):
                 file.create_dataset(name, data=words, shape=(len(keys),), dtype=_STRING)
-            tails.write(file)
+            concatenated.write(file)
         with temporary.open("r+b") as stream:
             hdf5.write_checksum(stream)
 
 
-# What the rows of a shard without shapes look like.
+# The rows of a shard without shapes.
 _EMPTY: dict[str, NDArray[Any]] = {
     "points": np.zeros((0, 3), np.float16),
     "occupancies": np.zeros(0, np.uint8),
@@ -112,7 +111,7 @@ _EMPTY: dict[str, NDArray[Any]] = {
 
 
 def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
-    """The arrays of a shape that have the same size in all shapes."""
+    """The arrays that have the same size in all shapes."""
     points, views, near = shape.points, shape.views, shape.points.near
     rows: dict[str, Any] = {
         "points": points.points.astype(np.float16),
@@ -147,10 +146,12 @@ def _create(file: h5py.File, count: int, rows: dict[str, NDArray[Any]], resoluti
     file["voxels"].attrs["resolution"] = resolution
 
 
-def _check_alike(file: h5py.File, rows: dict[str, NDArray[Any]], key: ShapeKey, shard: str) -> None:
+def _check_consistent(file: h5py.File, rows: dict[str, NDArray[Any]], key: ShapeKey, shard: str) -> None:
     hint = "run preprocess again with one configuration"
-    if strange := file.keys() ^ rows.keys():
-        raise DataError(f"{key.name} and others of {shard} differ in {', '.join(sorted(strange))}", hint=hint)
+    if different := file.keys() ^ rows.keys():
+        raise DataError(
+            f"{key.name} and others of {shard} differ in {', '.join(sorted(different))}", hint=hint
+        )
     for name, row in rows.items():
         if (want := file[name].shape[1:]) != row.shape:
             raise DataError(
@@ -158,8 +159,8 @@ def _check_alike(file: h5py.File, rows: dict[str, NDArray[Any]], key: ShapeKey, 
             )
 
 
-class _Tails:
-    """What differs in size from shape to shape: written one behind the other, with offsets."""
+class _Concatenated:
+    """Arrays whose size depends on the shape: written concatenated, with offsets."""
 
     def __init__(self) -> None:
         self.images: dict[str, list[tuple[bytes, ...]]] = {"images": []}
@@ -167,7 +168,7 @@ class _Tails:
         self.faces = [np.zeros((0, 3), np.int32)]
 
     def add(self, shape: PackedShape) -> None:
-        """Take in the images and the mesh of a shape."""
+        """Add the images and the mesh of a shape."""
         self.images["images"].append(shape.views.images)
         for word, images in shape.views.extra.items():
             self.images.setdefault(EXTRA[word], []).append(images)
@@ -180,7 +181,7 @@ class _Tails:
         self.faces.append(shape.watertight.mesh.faces.astype(np.int32))
 
     def write(self, file: h5py.File) -> None:
-        """Write all that was taken in; `file` has the cameras already."""
+        """Write what was added; `file` has the cameras already."""
         views = file["camera_mat"].shape[1]
         for name, shapes in self.images.items():
             file[name] = np.frombuffer(b"".join(data for images in shapes for data in images), np.uint8)
@@ -197,5 +198,5 @@ class _Tails:
 
 
 def offsets_of(name: str) -> str:
-    """Name of the dataset that tells where the images of `images`, `depth`, `mask` or `normal_maps` begin."""
+    """Name of the dataset of the offsets of `images`, `depth`, `mask` or `normal_maps`."""
     return "image_offsets" if name == "images" else f"{name}_offsets"

@@ -51,7 +51,7 @@ def test_failure_leaves_the_old_file(tmp_path: Path, error: BaseException) -> No
     ],
 )
 def test_full_disk_is_one_line_that_names_the_way_out(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(DataError, match=r"No space left .*\(free some") as caught, replacing(tmp_path / "a"):
+    with pytest.raises(DataError, match=r"No space left .*\(free space") as caught, replacing(tmp_path / "a"):
         raise error
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

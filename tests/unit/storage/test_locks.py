@@ -75,7 +75,7 @@ def test_jobs_that_follow_one_another_do_not_wait(tmp_path, caplog):
 
 
 def test_some_of_several_locks_are_waited_for(tmp_path, hold, monkeypatch, caplog):
-    monkeypatch.setattr(locks, "_PAUSE", 0.01)
+    monkeypatch.setattr(locks, "_RETRY_INTERVAL", 0.01)
     paths = [tmp_path / name for name in "abc"]
     process = hold(HOLD_JOB, paths[1])
     with some_locks(paths, 2, "two") as found:

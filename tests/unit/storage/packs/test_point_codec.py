@@ -66,10 +66,10 @@ def shape(count: int, seed: int, radius: float = 0.3) -> tuple[np.ndarray, np.nd
 def test_runs_of_random_order_are_alike(radius: float) -> None:
     for seed in range(20):
         points, occupancies = shape(100_000, seed, radius)
-        assert point_codec.every_run_is_alike(points, occupancies), seed
+        assert point_codec.runs_are_random_samples(points, occupancies), seed
         for count in (600, 3000):
-            assert point_codec.every_run_is_alike(points[:count], occupancies[:count]), (seed, count)
-    assert point_codec.every_run_is_alike(points[:0], occupancies[:0])
+            assert point_codec.runs_are_random_samples(points[:count], occupancies[:count]), (seed, count)
+    assert point_codec.runs_are_random_samples(points[:0], occupancies[:0])
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_runs_of_other_orders_are_not(order: str, count: int) -> None:
         "outwards": np.argsort(distance),
         "near ones last": np.argsort(np.abs(distance - 0.3) < 0.03, kind="stable"),
     }[order]
-    assert not point_codec.every_run_is_alike(points[rows], occupancies[rows])
+    assert not point_codec.runs_are_random_samples(points[rows], occupancies[rows])
     mixed = rows[point_codec.mixed_order(points[rows])]
-    assert point_codec.every_run_is_alike(points[mixed], occupancies[mixed])
+    assert point_codec.runs_are_random_samples(points[mixed], occupancies[mixed])
 
 
 def test_order_takes_no_room() -> None:

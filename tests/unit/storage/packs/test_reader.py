@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import PackedShape, Shard, open_files, verify, verify_structure, write_shard
-from occnet_lib.storage.packs.contiguous import Windows
+from occnet_lib.storage.packs.contiguous import ContiguousReader
 from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.support.storage_shapes import records
 
@@ -139,7 +139,7 @@ def test_what_is_optional_is_read(rich: Path, path: Path) -> None:
             np.testing.assert_allclose(lengths, 1, rtol=1e-5)
     plain = Shard(path)
     assert (plain.extra, plain.near_per_shape, plain.surface_voxels(0)) == ((), 0, None)
-    with pytest.raises(DataError, match=r"holds no depth of the views \(set views.extra"):
+    with pytest.raises(DataError, match=r"has no depth of the views \(set views.extra"):
         plain.depth(0, 0)
 
 
@@ -248,7 +248,7 @@ def test_windows_are_what_h5py_reads(tmp_path):
         file.create_dataset("empty", shape=(0, 5), dtype="f4")
         file.create_group("group")
     with h5py.File(path) as file:
-        windows = Windows(file)
+        windows = ContiguousReader(file)
         for start, stop in ((0, 50), (7, 20), (50, 50)):
             for row in (0, 3):
                 for name in ("rows", "packed"):
@@ -261,7 +261,7 @@ def test_windows_are_what_h5py_reads(tmp_path):
         assert "flat" in windows
         with pytest.raises(KeyError):
             windows.read("other", 0, 0, 1)
-        with pytest.raises(OSError, match="flat is cut short"):
+        with pytest.raises(OSError, match="flat is truncated"):
             windows.read("flat", None, 0, 10**6)
 
 
@@ -320,7 +320,7 @@ class Counted:
 
 def test_handles_close_what_was_used_least_recently_and_never_what_is_read(monkeypatch) -> None:
     monkeypatch.setattr(open_files, "limit", lambda: 2)
-    keeper, (a, b, c) = open_files.Handles(), (Counted(), Counted(), Counted())
+    keeper, (a, b, c) = open_files.OpenFiles(), (Counted(), Counted(), Counted())
     with keeper.holding(a), keeper.holding(a):
         for other in (b, c, b):
             with keeper.holding(other):
