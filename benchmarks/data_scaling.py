@@ -53,7 +53,12 @@ QUICK: dict[str, Any] = {
     "watertight": {"resolution": 32},
     "views": {"count": 2, "image_size": 32},
     "points": {"uniform": 2000, "surface": 500, "near_surface": 0.05},
-    "train": {"steps": 4, "batch_size": 4, "warmup": 0, "validate_every": 4, "validation_points": 500},
+    "train": {
+        "steps": 4,
+        "data": {"batch_size": 4},
+        "optimizer": {"warmup": 0},
+        "checkpoint": {"validate_every": 4, "validation_points": 500},
+    },
     "reconstruct": {"resolution0": 16, "upsampling_steps": 0, "refine_steps": 0},
     "evaluate": {"surface": 200, "bootstrap": 50},
 }
@@ -173,7 +178,7 @@ def _trained(
     table = folder / "shapes.csv"
     if table.is_file():
         return list(read_rows(table))
-    torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(config.train.hardware.threads)
     own = config.model_copy(update={"seed": config.seed + seed, "results": str(folder)})
     train(own, NETWORK, training, validation, folder / "train")
     checkpoint, meshes = folder / "train" / "best.ckpt", folder / "meshes"

@@ -29,6 +29,7 @@ from occnet_lib.storage.tables import read_rows
 from occnet_lib.training.batch import Batch
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.train import train
+from tests.support.train_config import changed, train_config
 
 _SHOWN = 16  # kernels of the profile
 
@@ -54,7 +55,7 @@ def our_step(section: TrainConfig, batch: Batch, device: str) -> Callable[[], No
     optimizer = module.configure_optimizers()["optimizer"]
 
     def step() -> None:
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=section.precision == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=section.hardware.precision == "bf16"):
             loss = module.training_step(batch, 0)
         optimizer.zero_grad()
         loss.backward()
@@ -103,12 +104,12 @@ def compare(args: argparse.Namespace) -> Callable[[], None]:
     columns = ("ms a step", "samples/s", "times faster", "of the peak", "GB")
     print(f"{'':<26}" + "".join(f"{column:>14}" for column in columns))
     reference = show("ONet's layout, fp32", twin, args, operations / most)
-    section = TrainConfig(points=args.points, image_size=args.pixels, batch_size=args.batch)
+    section = train_config(points=args.points, image_size=args.pixels, batch_size=args.batch)
     del twin  # and what memory its weights take
     torch.set_float32_matmul_precision("high")  # TF32, as training does
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
         options = {"precision": precision, "compile": compiled}
-        step = our_step(section.model_copy(update=options), batch, args.device)
+        step = our_step(changed(section, **options), batch, args.device)
         name = f"ours, {precision}{', compiled' if compiled else ''}"
         show(name, step, args, operations / most, reference)
     return step
@@ -158,7 +159,7 @@ def whole(args: argparse.Namespace) -> None:
         folder = Path(name)
         packs = sorted(args.packs.glob("train-*.h5")) if args.packs else [made(folder, args.shapes)]
         for cache, workers in (("none", 0), ("none", "auto"), ("gpu", 0)):
-            section = TrainConfig(
+            section = train_config(
                 **{"points": args.points, "image_size": args.pixels, "batch_size": args.batch},
                 **{"steps": args.train_steps, "log_every": max(1, args.train_steps // 4), "cache": cache},
                 **{"workers": workers, "accelerator": "gpu" if args.device == "cuda" else "cpu"},

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from occnet_lib.config import Config, ImagesConfig, TrainConfig
+from occnet_lib.config import Config, ImagesConfig
 from occnet_lib.demo.generate import generate
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.networks.images import encoder_input
@@ -34,6 +34,7 @@ from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.training.batch import collate
 from occnet_lib.training.dataset import ShapeSet, TrainingItems
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
+from tests.support.train_config import train_config
 
 POINTS, VIEWS, TAKEN, SIZE = 100_000, 24, 2048, 224
 CATEGORIES = tuple(Config().demo.categories)
@@ -112,7 +113,7 @@ def main() -> None:
         }
         camera, framed = ImagesConfig(framing="camera"), ImagesConfig(roll=0.0)
         for cache, seen in (("none", camera), ("ram", camera), ("ram", framed), ("ram", ImagesConfig())):
-            train = TrainConfig(points=TAKEN, cache=cache)
+            train = train_config(points=TAKEN, cache=cache)
             items = TrainingItems(ShapeSet([folder / "train-0.h5"], train), train, 0, seen)
             for number in range(args.shapes * VIEWS if cache == "ram" else 0):
                 items.shapes.image(*divmod(number, VIEWS))

@@ -156,7 +156,7 @@ def main() -> None:
     image = torch.rand(1, 3, 224, 224, device=args.device)
     halvings = (CELLS * 2**STEPS // args.first).bit_length() - 1
     config = ReconstructConfig(
-        resolution0=args.first, upsampling_steps=halvings, threshold=THRESHOLD, max_faces=FACES
+        resolution0=args.first, upsampling_steps=halvings, threshold=THRESHOLD, simplify={"faces": FACES}
     ).model_copy(update={} if args.refine else {"refine_steps": 0})
     timer = Timer(args.device)
     work = {

@@ -31,6 +31,7 @@ from occnet_lib.networks.encoders import Encoder
 from occnet_lib.training.malloc import disable_heap_trimming
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.run_info import uses_bf16
+from tests.support.train_config import train_config
 
 
 class TwinNorm(nn.Module):
@@ -161,7 +162,9 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--points", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compile", action="store_true", help="measure train.compile, too (a minute more)")
+    parser.add_argument(
+        "--compile", action="store_true", help="measure train.hardware.compile, too (a minute more)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -178,8 +181,8 @@ def main() -> None:
     }
     for name, options in variants.items():
         if args.compile or not options.get("compile"):
-            steps[f"ours, {name}"] = our_step(model, TrainConfig(points=args.points, **options), inputs)
-    steps["ours, auto, apart"] = apart(our_step(model, TrainConfig(points=args.points), inputs))
+            steps[f"ours, {name}"] = our_step(model, train_config(points=args.points, **options), inputs)
+    steps["ours, auto, apart"] = apart(our_step(model, train_config(points=args.points), inputs))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         if name != "ONet's layout, fp32":

@@ -33,7 +33,7 @@ def conda(build: str) -> str:
 def container() -> str:
     """The text of the Dockerfile: the packages of apt.txt, the pins of requirements.txt."""
     packages = " ".join(package for package in listed("apt.txt") if package != "python3-venv")
-    packages += " gcc libc6-dev"  # torch.compile on a GPU calls it (`train.compile`)
+    packages += " gcc libc6-dev"  # torch.compile on a GPU calls it (`train.hardware.compile`)
     return f"""{HEADER}.
 # docker build -t occnet -f envs/Dockerfile .                      with CUDA
 # docker build -t occnet -f envs/Dockerfile --build-arg TORCH_INDEX={CPU_INDEX} .

@@ -24,8 +24,12 @@ views: {count: 2, renderer: RENDERER}
 evaluate: {surface: 1000}
 demo: {categories: [chair], shapes_per_category: 1}
 models: {onet: null, tiny: {hidden: 32, c_dim: 32, blocks: 2}}
-train: {steps: 80, batch_size: 2, points: 512, image_size: 32, learning_rate: 3.0e-3, accelerator: cpu, threads: 1,
-  validate_every: 40, validation_points: 1000}
+train:
+  steps: 80
+  data: {batch_size: 2, points: 512, image_size: 32}
+  optimizer: {learning_rate: 3.0e-3}
+  checkpoint: {validate_every: 40, validation_points: 1000}
+  hardware: {accelerator: cpu, threads: 1}
 reconstruct: {resolution0: 16, upsampling_steps: 1, refine_steps: 2, accelerator: cpu}
 """
 PACK = """import sys

@@ -80,8 +80,8 @@ def _reconstruct_config(args: argparse.Namespace, config: Config) -> Config:
     said = {"threshold": args.threshold, "refine_steps": args.refine}
     changes = {key: value for key, value in said.items() if value is not None}
     if args.simplify is not None:
-        error = args.simplify if 0 < args.simplify < 1 else 0.0
-        changes |= {"max_error": error, "max_faces": 0 if error else args.simplify}
+        key = "error" if 0 < args.simplify < 1 else "faces"
+        changes["simplify"] = {"faces": None, "error": None} | {key: args.simplify or None}
     if args.resolution is not None:
         cells, steps = args.resolution, 0
         while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:

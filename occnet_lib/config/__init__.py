@@ -5,7 +5,15 @@ from __future__ import annotations
 from .base import Section
 from .dataset import DatasetConfig, DemoConfig, SplitConfig
 from .io import check, digest, generated, json_schema, load, merge, to_markdown, to_yaml
-from .learning import ImagesConfig, ModelConfig, TrainConfig
+from .learning import (
+    CheckpointConfig,
+    HardwareConfig,
+    ImagesConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    TrainDataConfig,
+)
 from .preprocess import (
     AuditConfig,
     EverydayConfig,
@@ -14,28 +22,33 @@ from .preprocess import (
     ViewsConfig,
     WatertightConfig,
 )
-from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
+from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig, SimplifyConfig
 from .root import Config
 from .samples import SamplesConfig
 
 __all__ = [
     "AnalyseConfig",
     "AuditConfig",
+    "CheckpointConfig",
     "Config",
     "DatasetConfig",
     "DemoConfig",
     "EvaluateConfig",
     "EverydayConfig",
+    "HardwareConfig",
     "ImagesConfig",
     "ModelConfig",
+    "OptimizerConfig",
     "PointsConfig",
     "PreprocessConfig",
     "ReconstructConfig",
     "ReportConfig",
     "SamplesConfig",
     "Section",
+    "SimplifyConfig",
     "SplitConfig",
     "TrainConfig",
+    "TrainDataConfig",
     "ViewsConfig",
     "WatertightConfig",
     "check",

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from occnet_lib.errors import ConfigError
 
+from .base import Section
+from .learning import TrainConfig
 from .root import Config
 
 HEADER = """\
@@ -27,6 +29,14 @@ HEADER = """\
 RENAMED = {
     "watertight.rule": "`watertight.method` (carve is now carving, flood is flood_fill, mean is tsdf)",
     "audit.leak": "`audit.ragged`",
+    "reconstruct.max_faces": "`reconstruct.simplify.faces` (0 is now null)",
+    "reconstruct.max_error": "`reconstruct.simplify.error`",
+    **{
+        f"train.{key}": f"`train.{part}.{key}`"
+        for part, field in TrainConfig.model_fields.items()
+        if isinstance(field.default, Section)
+        for key in type(field.default).model_fields
+    },
 }
 
 

@@ -134,60 +134,84 @@ class ImagesConfig(Section):
         return self.framing == "object" and max(self.shift, self.scale, self.roll) > 0
 
 
-class TrainConfig(Section):
-    """Training (ONet: Adam, 1e-4, 64 images of 2048 points each)."""
+class TrainDataConfig(Section):
+    """What a training step sees (ONet: 64 images of 2048 points each)."""
 
-    steps: Count = Field(300_000, description="optimiser steps")
-    batch_size: int = Field(64, ge=2, description="images a step and device")
-    points: Count = Field(2048, description="points an image")
+    batch_size: int = Field(64, ge=2, description="images per step and device")
+    points: Count = Field(2048, description="points per image")
     balance: Natural = Field(
         0,
         description="0: uniform points; k: of k times as many, half occupied where possible, weighted to the same loss",
     )
     near_points: Natural = Field(
-        0, description="points near the surface besides, of those that points.near_surface makes"
+        0, description="additional points near the surface, of those that points.near_surface makes"
     )
     near_weight: NonNegative = Field(
-        0.3, description="weight of their mean loss beside that of uniform points"
+        0.3, description="weight of their mean loss relative to that of uniform points"
     )
-    image_size: int = Field(224, ge=32, le=1024, description="pixels along the encoder's input")
+    image_size: int = Field(224, ge=32, le=1024, description="edge of the encoder's input in pixels")
     crop: float = Field(
-        1.0, gt=0.0, le=1.0, description="least share of a picture that a random crop leaves; 1: all of it"
+        1.0, gt=0.0, le=1.0, description="smallest fraction of an image that a random crop keeps; 1: no crop"
     )
+
+
+class OptimizerConfig(Section):
+    """Adam (ONet: learning rate 1e-4, constant)."""
+
     learning_rate: Positive = Field(1e-4, description="Adam's learning rate")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="course of the learning rate")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate schedule")
     warmup: Natural = Field(0, description="steps of linear warm-up")
-    gradient_clip: NonNegative = Field(0.0, description="largest gradient norm of the mean loss; 0: any")
+    gradient_clip: NonNegative = Field(0.0, description="largest gradient norm of the mean loss; 0: no limit")
     ema: float = Field(
         0.0,
         ge=0.0,
         lt=1.0,
-        description="decay of the weights' moving average, which is then the result; 0: none",
+        description="decay of the weights' exponential moving average, which is then the result; 0: none",
     )
+
+
+class CheckpointConfig(Section):
+    """How often results are logged, validated and written."""
+
     log_every: Count = Field(50, description="steps between rows of metrics.csv")
-    validate_every: Count = Field(20_000, description="steps between validations; also at the end")
-    checkpoint_every: Count = Field(1_000, description="steps between writing last.ckpt")
-    validation_points: Count = Field(100_000, description="points a shape for validation IoU")
+    validate_every: Count = Field(20_000, description="steps between validations; also after the last step")
+    checkpoint_every: Count = Field(1_000, description="steps between writes of last.ckpt")
+    validation_points: Count = Field(100_000, description="points per shape for the validation IoU")
+
+
+class HardwareConfig(Section):
+    """Where training runs."""
+
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to train")
-    devices: Count = Field(1, description="devices of a node, each with a process and a batch of its own")
-    nodes: Count = Field(1, description="machines, each with that many devices; several: under Slurm")
+    devices: Count = Field(1, description="devices per node, each with its own process and batch")
+    nodes: Count = Field(1, description="nodes, each with that many devices; more than one needs Slurm")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 where the hardware has it"
+        "auto", description="auto: bf16 where the hardware supports it"
     )
     threads: Count = Field(8, description="CPU threads of a training job; Snakemake caps them at --cores")
     workers: Natural | Literal["auto"] = Field(
         "auto",
-        description="processes that load training data; 0: the training itself; auto: that on a CPU, most threads on a GPU",
+        description="data-loading processes; 0: load in the training process; auto: 0 on a CPU, most threads on a GPU",
     )
     cache: Literal["auto", "gpu", "ram", "none"] = Field(
         "auto",
-        description="keep decoded data on the device or in memory; auto: half the GPU's free memory, 2 GB of RAM",
+        description="keep decoded data on the GPU or in RAM; auto: up to half the free GPU memory, else up to 2 GB of RAM",
     )
     compile: bool | Literal["auto"] = Field(
-        "auto", description="torch.compile the network; auto: on one GPU, for 10,000 steps and more"
+        "auto", description="torch.compile the network; auto: on one GPU, from 10,000 steps"
     )
 
     @property
     def loading_processes(self) -> int:
-        """`workers`; 0 where that is `auto` and nobody has decided (`training.run_info.resolve_auto`)."""
+        """`workers`; 0 while that is `auto` (`training.run_info.resolve_auto` replaces it)."""
         return 0 if self.workers == "auto" else self.workers
+
+
+class TrainConfig(Section):
+    """Training, the same for all models."""
+
+    steps: Count = Field(300_000, description="optimiser steps")
+    data: TrainDataConfig = Field(TrainDataConfig(), description="what a step sees")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Adam and its learning rate")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="intervals of logging and writing")
+    hardware: HardwareConfig = Field(HardwareConfig(), description="where training runs")

@@ -12,6 +12,15 @@ Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "or
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
+class SimplifyConfig(Section):
+    """Simplification by quadric error metrics (Garland & Heckbert 1997), to a number of faces or within an error."""
+
+    faces: Count | None = Field(5000, description="target face count; null: no simplification")
+    error: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None, description="maximum error as a fraction of the unit cube's edge; replaces `faces` where given"
+    )
+
+
 class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
@@ -21,14 +30,7 @@ class ReconstructConfig(Section):
         "validation",
         description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
-    max_faces: Natural = Field(5000, description="faces after quadric simplification; 0: no simplification")
-    max_error: float = Field(
-        0.0,
-        ge=0.0,
-        lt=1.0,
-        description="in place of `max_faces`: largest error of simplification, as a share of the unit cube's side; "
-        "0: `max_faces` counts",
-    )
+    simplify: SimplifyConfig = Field(SimplifyConfig(), description="how far the mesh is simplified")
     refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
     refine_rate: Positive = Field(
         0.25, description="longest step of refinement, as a share of the shortest edge at a vertex"

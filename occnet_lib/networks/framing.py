@@ -85,6 +85,12 @@ def framing_of(options: dict[str, Any]) -> tuple[str, float]:
     return images.get("framing", "camera"), images.get("fill", 1.0)
 
 
+def image_size_of(options: dict[str, Any]) -> int:
+    """Edge of a network's input in pixels by the options in its file, whose `train` is flat in older files."""
+    train = options["train"]
+    return int(train.get("data", train)["image_size"])
+
+
 def network_input(images: NDArray[np.uint8], options: dict[str, Any], device: str) -> Tensor:
     """Images as a network was trained to see them.
 
@@ -100,4 +106,4 @@ def network_input(images: NDArray[np.uint8], options: dict[str, Any], device: st
     windows = [object_window(image, fill) for image in images] if framing == "object" else []
     pixels = tensor_of(images, device)
     at = torch.as_tensor(np.array(windows, np.float32), device=device)
-    return encoder_input(pixels, options["train"]["image_size"], at)
+    return encoder_input(pixels, image_size_of(options), at)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CUBE_EDGE = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
-_MANY_FACES = 1.25  # times `max_faces` are worth a warning
+_MANY_FACES = 1.25  # times `simplify.faces`, above which a mesh becomes `warn`
 ROTATED_CUBE_EDGE = CUBE_EDGE * 3**0.5  # edge of that which holds the same cube however it is turned
 
 
@@ -40,7 +40,7 @@ class Reconstruction:
     Attributes:
         mesh: closed, outward, in `frame`; without faces where the field has no surface.
         frame: unit; or camera (x right, y up, z towards the camera), of a `frame: camera` model whose camera is unknown.
-        status: ok; warn where the mesh has many more faces than `max_faces`; failed where there is no surface.
+        status: ok; warn where the mesh has many more faces than `simplify.faces`; failed where there is no surface.
         reason: why it is not ok.
         seconds: CPU seconds by step.
         points: number of points at which the field was asked by MISE.
@@ -118,10 +118,10 @@ def reconstruct(
         reason = f"no surface: the occupancy is nowhere above {threshold:.3g}"
         return Reconstruction(mesh, "failed", reason, seconds, points=grid.evaluated)
     with timed(seconds, "simplify"):
-        if config.max_error:
-            mesh = simplify_within(mesh, config.max_error)
-        elif config.max_faces:
-            mesh = simplify(mesh, config.max_faces)
+        if config.simplify.error is not None:
+            mesh = simplify_within(mesh, config.simplify.error)
+        elif config.simplify.faces is not None:
+            mesh = simplify(mesh, config.simplify.faces)
     refined = Refined(mesh, float("nan"), float("nan"), False, 0)
     if refine_field is not None and config.refine_steps:
         with timed(seconds, "refine"):
@@ -155,10 +155,11 @@ def reconstruct(
 
 
 def _too_many_faces(faces: int, config: ReconstructConfig) -> str:
-    """What to say of a mesh that could not be simplified to the faces wanted; empty where it could."""
-    if not config.max_faces or config.max_error or faces <= _MANY_FACES * config.max_faces:
+    """The warning for a mesh with many more faces than its target; empty where there is no reason for one."""
+    target = config.simplify.faces
+    if target is None or config.simplify.error is not None or faces <= _MANY_FACES * target:
         return ""
-    return f"{faces} faces, more than reconstruct.max_faces {config.max_faces}: so few would open it or cost its shape"
+    return f"{faces} faces, more than reconstruct.simplify.faces {target}: fewer would open the mesh or change its shape"
 
 
 def _number(config: ReconstructConfig) -> float:

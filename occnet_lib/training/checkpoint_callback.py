@@ -61,7 +61,7 @@ class CheckpointCallback(Callback):
         self._best: dict[str, Any] | None = None
         self._rows: list[Row] = []
         self._watch = ThroughputMeter()
-        self._settings = ProcessSettings(train.devices)
+        self._settings = ProcessSettings(train.hardware.devices)
 
     @property
     @override
@@ -127,9 +127,10 @@ class CheckpointCallback(Callback):
         step, train = trainer.global_step, self._train
         pl_module.update_average(step)
         last = step == train.steps
-        validating = self._validation is not None and (last or step % train.validate_every == 0)
-        saving = last or step % train.checkpoint_every == 0
-        if not (validating or saving or step % train.log_every == 0):
+        every = train.checkpoint
+        validating = self._validation is not None and (last or step % every.validate_every == 0)
+        saving = last or step % every.checkpoint_every == 0
+        if not (validating or saving or step % every.log_every == 0):
             return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # what it has still to do belongs to the steps' time
@@ -142,10 +143,10 @@ class CheckpointCallback(Callback):
                 trainer.save_checkpoint(self.folder / "last.ckpt")
             return
         scores = self._scores(pl_module) if validating else None
-        if validating or last or step % train.log_every == 0:
+        if validating or last or step % every.log_every == 0:
             self._record(trainer, pl_module, scores)
         if scores is not None and self._validation_images is not None:
-            size = self._train.image_size
+            size = self._train.data.image_size
             drawn = self._validation_images.draw(pl_module.result, scores.threshold, size, self._bf16)
             for board in trainer.loggers:
                 board.experiment.add_image("validation", drawn, step, dataformats="HWC")  # type: ignore[attr-defined]
@@ -158,7 +159,7 @@ class CheckpointCallback(Callback):
 
     def _scores(self, module: OccupancyModule) -> Scores:
         assert self._validation is not None
-        return validate(module.result, self._validation, self._train.image_size, bf16=self._bf16)
+        return validate(module.result, self._validation, self._train.data.image_size, bf16=self._bf16)
 
     def _record(self, trainer: Trainer, module: OccupancyModule, scores: Scores | None) -> None:
         loss, accuracy, overlap = module.means()

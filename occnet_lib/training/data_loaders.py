@@ -139,21 +139,22 @@ class DeviceLoader(_Positioned):
 def training_loader(
     items: TrainingItems, train: TrainConfig, seed: int, device: str
 ) -> TrainingLoader | DeviceLoader:
-    """The loader that `train.cache` asks for.
+    """The loader that `train.hardware.cache` asks for.
 
     Raises:
         ConfigError: the set is to be on the device as a whole and does not fit.
     """
-    wanted = train.cache == "gpu" or (train.cache == "auto" and device == "cuda")
+    cache, batch_size = train.hardware.cache, train.data.batch_size
+    wanted = cache == "gpu" or (cache == "auto" and device == "cuda")
     if wanted and DeviceSet.fits(items.shapes, device):
-        return DeviceLoader(items, train.batch_size, seed, device)
-    if train.cache == "gpu":
+        return DeviceLoader(items, batch_size, seed, device)
+    if cache == "gpu":
         raise ConfigError(
-            f"train.cache is gpu, but {items.shapes.nbytes() / 1e9:.1f} GB are more than half of what is free there, "
-            "or shapes differ in numbers of points or views or in the size of these",
+            f"train.hardware.cache is gpu, but {items.shapes.nbytes() / 1e9:.1f} GB of data exceed half of the free GPU "
+            "memory, or shapes differ in the number of points or views or in image size",
             hint="use auto",
         )
-    return TrainingLoader(items, train.batch_size, seed, train.loading_processes, pin=device == "cuda")
+    return TrainingLoader(items, batch_size, seed, train.hardware.loading_processes, pin=device == "cuda")
 
 
 def validation_loader(items: ValidationItems, workers: int = 0) -> DataLoader[Item]:

@@ -41,8 +41,8 @@ class ShapeSet:
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._points: dict[int, Window] = {}
         self._near: dict[int, Window] = {}
-        few = train.cache == "auto" and self.nbytes() * max(1, train.loading_processes) <= CACHE_BYTES
-        self.cached = train.cache == "ram" or few
+        cache, processes = train.hardware.cache, max(1, train.hardware.loading_processes)
+        self.cached = cache == "ram" or (cache == "auto" and self.nbytes() * processes <= CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -173,27 +173,28 @@ class TrainingItems(Dataset[Item]):
     """A random view and a random window of the points, which are stored in random order.
 
     An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
-    when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.balance`
-    the window is that many times as long, and `balanced_choice` takes `train.points` of it. With `train.crop`
+    when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.data.balance`
+    the window is that many times as long, and `balanced_choice` takes `train.data.points` of it. With `train.data.crop`
     the picture is cropped to a square of at least that fraction of its area, at any place. With
-    `train.near_points` a window of so many points near the surface comes with it. With `images.framing` object
+    `train.data.near_points` a window of so many points near the surface comes with it. With `images.framing` object
     the window of the image is that around the object, moved at random.
 
     Raises:
-        DataError: `train.near_points` and a shard without points near the surface.
+        DataError: `train.data.near_points` and a shard without points near the surface.
     """
 
     def __init__(
         self, shapes: ShapeSet, train: TrainConfig, seed: int, images: ImagesConfig = UNFRAMED
     ) -> None:
-        self.shapes, self.count, self._seed = shapes, train.points, seed
+        data = train.data
+        self.shapes, self.count, self._seed = shapes, data.points, seed
         self._images = images
         self.mirrors = images.mirror
-        self._balance, self._crop, self.near_count = max(1, train.balance), train.crop, train.near_points
+        self._balance, self._crop, self.near_count = max(1, data.balance), data.crop, data.near_points
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
             raise DataError(
                 f"the pack holds no points near the surface of {shapes.names[bare[0]]}",
-                hint="set points.near_surface (.05 will do) or train.near_points: 0",
+                hint="set points.near_surface (.05 will do) or train.data.near_points: 0",
             )
 
     def __len__(self) -> int:
@@ -279,7 +280,7 @@ class ValidationItems(Dataset[Item]):
     """View 0 (as ONet) and the first `validation_points` points of every shape."""
 
     def __init__(self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = UNFRAMED) -> None:
-        self.shapes, self._count, self._images = shapes, train.validation_points, images
+        self.shapes, self._count, self._images = shapes, train.checkpoint.validation_points, images
 
     def __len__(self) -> int:
         return len(self.shapes)

@@ -47,15 +47,16 @@ class Place(NamedTuple):
 @contextmanager
 def place(train: TrainConfig, device: str) -> Iterator[Place]:
     """The place of a training, whose GPUs are its own as long as it lasts."""
-    if device == "cpu" or train.nodes > 1:  # there Slurm's tasks have their own
-        yield Place(device, train.devices)
+    hardware = train.hardware
+    if device == "cpu" or hardware.nodes > 1:  # there Slurm's tasks have their own
+        yield Place(device, hardware.devices)
     else:
-        with gpus.exclusive_gpus(train.devices) as found:
+        with gpus.exclusive_gpus(hardware.devices) as found:
             yield Place(device, found)
 
 
 def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, Any]:
-    """Lightning's options for `train.devices` and `train.nodes`.
+    """Lightning's options for `train.hardware.devices` and `train.hardware.nodes`.
 
     On one node the processes are started from here; on several Slurm has started one task a device.
 
@@ -68,18 +69,19 @@ def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, A
     """
     # A job's time limit and requeueing are Snakemake's and Slurm's matter.
     alone: dict[str, Any] = {"devices": devices, "plugins": [LightningEnvironment()]}
-    if train.devices * train.nodes == 1:
+    hardware = train.hardware
+    if hardware.devices * hardware.nodes == 1:
         return alone
-    if train.nodes == 1:
+    if hardware.nodes == 1:
         return alone | {"strategy": _Processes(start_method="spawn", timeout=_BARRIER_TIMEOUT), **_OWN_ORDER}
-    wanted, found = train.devices * train.nodes, os.environ.get("SLURM_NTASKS", "none")
+    wanted, found = hardware.devices * hardware.nodes, os.environ.get("SLURM_NTASKS", "none")
     if found != str(wanted):
         raise ConfigError(
-            f"train.nodes is {train.nodes}: that takes {wanted} tasks of Slurm, and there are {found}",
+            f"train.hardware.nodes is {hardware.nodes}: that takes {wanted} tasks of Slurm, and there are {found}",
             hint="`snakemake --profile slurm train`, or `srun --ntasks-per-node … occnet train …`",
         )
     return {
-        **{"devices": train.devices, "num_nodes": train.nodes, **_OWN_ORDER},
+        **{"devices": hardware.devices, "num_nodes": hardware.nodes, **_OWN_ORDER},
         "strategy": DDPStrategy(timeout=_BARRIER_TIMEOUT),
         "plugins": [SLURMEnvironment(auto_requeue=False)],
     }

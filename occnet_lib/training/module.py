@@ -35,7 +35,7 @@ class OccupancyModule(LightningModule):
         model: the network.
         train: section `train`.
         names: of all training shapes, for the message about a loss that is not finite.
-        graphs: where `train.compile` is true, launch what is compiled as CUDA graphs.
+        graphs: where `train.hardware.compile` is true, launch what is compiled as CUDA graphs.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class OccupancyModule(LightningModule):
         super().__init__()
         self.network = OccupancyNetwork(model)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in stubs
-        self.average = deepcopy(self.network).requires_grad_(False) if train.ema else None
+        self.average = deepcopy(self.network).requires_grad_(False) if train.optimizer.ema else None
         self.sums = torch.zeros(4, dtype=torch.float64)  # of loss, accuracy, IoU and 1 since the last record
         self._train, self._names, self._graphs = train, names, graphs
         self._unchecked: list[tuple[Tensor, Tensor]] = []
@@ -52,24 +52,25 @@ class OccupancyModule(LightningModule):
     @override
     def setup(self, stage: str) -> None:
         """In the process that trains: what is compiled does not travel to another."""
-        if self._train.compile is True:
+        if self._train.hardware.compile is True:
             # In place, so that the names of the weights stay. Only its call is compiled, which training alone makes.
             self.network.compile(mode="reduce-overhead" if self._graphs else "default")
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
-        images = encoder_input(batch.images, self._train.image_size, batch.windows)
+        images = encoder_input(batch.images, self._train.data.image_size, batch.windows)
         if len(batch.gammas):
             images = images ** batch.gammas[:, None, None, None]
         points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
         logits = self.network(images, points, batch.rotations).float()
         logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)
-        weights = batch.weights() if self._train.balance else None
+        data = self._train.data
+        weights = batch.weights() if data.balance else None
         loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
-        if self._train.near_points:
+        if data.near_points:
             near_loss = functional.binary_cross_entropy_with_logits(near, batch.near_occupancies.float())
-            loss = loss + self._train.near_weight * near_loss
+            loss = loss + data.near_weight * near_loss
         with torch.no_grad():
             found = logits > 0
             right = (found == batch.occupancies).float()
@@ -95,7 +96,7 @@ class OccupancyModule(LightningModule):
                 names = ", ".join(self._names[i] for i in shapes.tolist())
                 raise OccnetError(
                     f"the loss became {loss} in a batch of {names}",
-                    hint="look at these shapes, or lower train.learning_rate or set train.gradient_clip",
+                    hint="look at these shapes, or lower train.optimizer.learning_rate or set train.optimizer.gradient_clip",
                 )
 
     @property
@@ -107,12 +108,12 @@ class OccupancyModule(LightningModule):
         """Move the average towards the weights after a step (counted from 1).
 
         avg ← d · avg + (1 − d) · weights (Polyak & Juditsky 1992, with exponential weights), where d rises
-        to `train.ema` so that the first weights, which are random, do not stay in it. The running mean and
+        to `train.optimizer.ema` so that the first weights, which are random, do not stay in it. The running mean and
         variance of batch norms are averaged alike; the counts of batches are copied.
         """
         if self.average is None:
             return
-        decay = min(self._train.ema, (1 + step) / (10 + step))
+        decay = min(self._train.optimizer.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             pairs = list(
                 zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
@@ -132,15 +133,18 @@ class OccupancyModule(LightningModule):
     @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient (Lightning's own clipping refuses fused optimisers)."""
-        if self._train.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._train.gradient_clip)
+        if limit := self._train.optimizer.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
 
     @override
     def configure_optimizers(self) -> Any:
         """Adam with the rate of `learning_rate_factor` at every step."""
         train = self._train
         optimizer = Adam(
-            self.network.parameters(), lr=train.learning_rate, eps=1e-8 / train.points, fused=True
+            self.network.parameters(),
+            lr=train.optimizer.learning_rate,
+            eps=1e-8 / train.data.points,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(train, step)
@@ -153,10 +157,11 @@ def learning_rate_factor(train: TrainConfig, step: int) -> float:
 
     Linear warm-up, then constant or half a cosine down to 0 (Loshchilov & Hutter 2017, equation 5).
     """
-    warm = min(1.0, (step + 1) / train.warmup) if train.warmup else 1.0
-    if train.schedule == "constant":
+    warmup = train.optimizer.warmup
+    warm = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if train.optimizer.schedule == "constant":
         return warm
-    progress = max(0, step - train.warmup) / max(1, train.steps - train.warmup)
+    progress = max(0, step - warmup) / max(1, train.steps - warmup)
     return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 

@@ -44,6 +44,8 @@ _RUNTIME_ONLY_KEYS = frozenset(
         "compile",
     }
 )
+# Keys of `images` that the first runs did not have, with the values that change nothing.
+_LATER_IMAGE_KEYS: dict[str, Any] = {"gamma": 1.0, "mirror": False}
 
 
 def select_device(train: TrainConfig) -> str:
@@ -52,39 +54,45 @@ def select_device(train: TrainConfig) -> str:
     Raises:
         ConfigError: a GPU is asked for and there is none, or fewer than are asked for.
     """
-    if train.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("train.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu")
-    if train.accelerator == "cpu" or not torch.cuda.is_available():
+    hardware, available = train.hardware, torch.cuda.is_available()
+    if hardware.accelerator == "gpu" and not available:
+        raise ConfigError(
+            "train.hardware.accelerator is gpu, but torch sees no CUDA device", hint="use auto or cpu"
+        )
+    if hardware.accelerator == "cpu" or not available:
         return "cpu"
-    if train.devices > torch.cuda.device_count():
-        raise ConfigError(f"train.devices is {train.devices}, torch sees {torch.cuda.device_count()} of them")
+    if hardware.devices > (count := torch.cuda.device_count()):
+        raise ConfigError(
+            f"train.hardware.devices is {hardware.devices}, but torch sees {count} CUDA devices"
+        )
     return "cuda"
 
 
 def uses_bf16(train: TrainConfig, device: str) -> bool:
     """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
-    if train.precision != "auto":
-        return train.precision == "bf16"
+    if train.hardware.precision != "auto":
+        return train.hardware.precision == "bf16"
     return has_fast_bf16(device)
 
 
 def resolve_auto(train: TrainConfig, device: str) -> TrainConfig:
-    """The section with what is auto about `workers` and `compile` decided.
+    """The section with values in place of `auto` for `workers` and `compile`.
 
-    A GPU trains faster than one process loads, and what compiling costs is saved within thousands of steps.
+    A GPU trains faster than one process loads data; compilation pays off within thousands of steps.
     """
+    hardware = train.hardware
     changes: dict[str, Any] = {}
-    if train.workers == "auto":
-        spare = torch.get_num_threads() // train.devices - 1
+    if hardware.workers == "auto":
+        spare = torch.get_num_threads() // hardware.devices - 1
         changes["workers"] = min(max(spare, 0), _MOST_WORKERS) if device == "cuda" else 0
-    if train.compile == "auto":
-        alone = train.devices * train.nodes == 1  # how it goes with several GPUs nobody has seen yet
+    if hardware.compile == "auto":
+        alone = hardware.devices * hardware.nodes == 1  # not yet tested with several GPUs
         pays = device == "cuda" and alone and train.steps >= _STEPS_TO_COMPILE
         lacking = _lacking_to_compile() if pays else ""
         if lacking:
             logger.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
         changes["compile"] = pays and not lacking
-    return train.model_copy(update=changes)
+    return train.model_copy(update={"hardware": hardware.model_copy(update=changes)})
 
 
 def _lacking_to_compile() -> str:
@@ -113,10 +121,14 @@ def run_digest(
     The number of steps belongs to it only where the learning rate depends on it, so that a training at
     constant rate can be prolonged.
     """
-    left_out = {*_RUNTIME_ONLY_KEYS, *(["steps"] if train.schedule == "constant" else [])}
-    keys = train.model_dump(mode="json", exclude=left_out)
+    excluded = {*_RUNTIME_ONLY_KEYS, *(["steps"] if train.optimizer.schedule == "constant" else [])}
+    # As one flat section without later keys at their defaults, so that digests of earlier runs stay valid.
+    sections = train.model_dump(mode="json")
+    flat = {"steps": sections.pop("steps")} | {k: v for part in sections.values() for k, v in part.items()}
+    keys = {key: value for key, value in flat.items() if key not in excluded}
+    seen = {k: v for k, v in images.model_dump(mode="json").items() if _LATER_IMAGE_KEYS.get(k) != v}
     data = [training.fingerprint(), validation.fingerprint()]
-    return digest(VERSIONS["train"], model, images, keys, seed, data)
+    return digest(VERSIONS["train"], model, seen, keys, seed, data)
 
 
 def checkpoint_metadata(config: Config, model_name: str, view_size: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def train(
     (`kept`). The process keeps from then on the memory that it frees (`memory`).
 
     Args:
-        config: `models[model_name]`, `train` and `seed` are used. With `train.devices` above 1 a script that
+        config: `models[model_name]`, `train` and `seed` are used. With `train.hardware.devices` above 1 a script that
             calls this needs `if __name__ == "__main__":`, since processes are started.
         model_name: key of `models`.
         training_shards: pack files to train with.
@@ -98,7 +98,7 @@ def _train(
         _keep_old_run(folder, state, digest, section.steps)
 
     torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
-    graphs = device == "cuda" and section.devices * section.nodes == 1
+    graphs = device == "cuda" and section.hardware.devices * section.hardware.nodes == 1
     module = OccupancyModule(model, section, training.names, graphs)
     about = run_info.checkpoint_metadata(config, model_name, training.image(0, 0).shape[1])
     facts = {
@@ -128,7 +128,7 @@ def _train(
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
     logger.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
-    if section.compile:
+    if section.hardware.compile:
         logger.info("the first step compiles the network, which takes about a minute")
     with _quiet_lightning(), processes():
         trainer = _trainer(folder, section, callback, where, bf16, first)
@@ -143,7 +143,7 @@ def _checkpoint_callback(
             "no shape in the validation split: the last network of %s counts as the best", about["model_name"]
         )
         return CheckpointCallback(folder, section, about, None, None, bf16, digest)
-    batches = validation_loader(items, section.loading_processes)
+    batches = validation_loader(items, section.hardware.loading_processes)
     return CheckpointCallback(folder, section, about, batches, ValidationImages(items), bf16, digest)
 
 
@@ -214,7 +214,7 @@ def _quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # How many processes load is a choice (train.workers), and so is not to use srun on Slurm.
+            # How many processes load is a choice (train.hardware.workers), and so is not to use srun on Slurm.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message="The `srun` command is available.*")
             # Lightning 2.6 uses a class that torch 2.13 is about to drop.

@@ -29,17 +29,13 @@ TINY = {
         "tiny-fc": {"hidden": 16, "c_dim": 16, "blocks": 2, "decoder": "fc"},
     },
     "train": {
-        **{
-            "steps": 12,
-            "batch_size": 4,
-            "points": 128,
-            "image_size": 32,
-            "learning_rate": 1e-3,
-            "threads": 1,
-        },
-        **{"validate_every": 6, "checkpoint_every": 6, "validation_points": 512, "accelerator": "cpu"},
+        "steps": 12,
+        "data": {"batch_size": 4, "points": 128, "image_size": 32},
+        "optimizer": {"learning_rate": 1e-3},
+        "checkpoint": {"validate_every": 6, "checkpoint_every": 6, "validation_points": 512},
+        "hardware": {"accelerator": "cpu", "threads": 1},
     },
-    "reconstruct": {"upsampling_steps": 0, "resolution0": 16, "max_faces": 300, "refine_steps": 2},
+    "reconstruct": {"upsampling_steps": 0, "resolution0": 16, "simplify": {"faces": 300}, "refine_steps": 2},
     "evaluate": {"surface": 2000, "bootstrap": 50},
     "analyse": {"perplexity": 3.0},
 }

@@ -71,7 +71,7 @@ def test_a_training_on_several_nodes_is_started_by_slurm(finished):
     config = finished.path / "tiny.yaml"
     before = config.read_text()
     content = yaml.safe_load(before)
-    content["train"] |= {"nodes": 2, "devices": 2}
+    content["train"]["hardware"] |= {"nodes": 2, "devices": 2}
     config.write_text(yaml.safe_dump(content))
     try:
         text = finished.snakemake("-n", "-p", "train")
@@ -90,7 +90,7 @@ def test_a_finished_training_outlives_a_change_of_settings_and_a_failure(finishe
     def train(check=True, **changed):
         content = yaml.safe_load(before)
         content["models"]["again"] = content["models"]["tiny"]
-        content["train"] |= changed
+        content["train"]["optimizer"] |= changed
         config.write_text(yaml.safe_dump(content))
         return finished.snakemake(target, check=check)
 
@@ -105,7 +105,10 @@ def test_a_finished_training_outlives_a_change_of_settings_and_a_failure(finishe
         config.write_text(before)
     assert (folder / "best.ckpt").read_bytes() != first["best.ckpt"]
     assert {name: (folder / "kept-001" / name).read_bytes() for name in files} == first
-    assert json.loads((folder / "options.json").read_text())["config"]["train"]["learning_rate"] == 2e-3
+    assert (
+        json.loads((folder / "options.json").read_text())["config"]["train"]["optimizer"]["learning_rate"]
+        == 2e-3
+    )
 
 
 def test_snakemakes_own_report(finished, tmp_path):

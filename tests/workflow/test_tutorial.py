@@ -23,8 +23,10 @@ SMALLER = {
     "dataset": {"split": {"val": 0.2, "test": 0.3}},
     "models": {"small": {"hidden": 32, "c_dim": 32, "blocks": 2}},
     "train": {
-        **{"steps": 40, "batch_size": 8, "warmup": 5, "ema": 0.9, "learning_rate": 3e-3},
-        **{"validate_every": 20, "checkpoint_every": 20, "validation_points": 2000},
+        "steps": 40,
+        "data": {"batch_size": 8},
+        "optimizer": {"warmup": 5, "ema": 0.9, "learning_rate": 3e-3},
+        "checkpoint": {"validate_every": 20, "checkpoint_every": 20, "validation_points": 2000},
     },
     "evaluate": {"surface": 2000, "bootstrap": 50},
 }

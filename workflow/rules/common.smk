@@ -214,15 +214,15 @@ def names(*splits):
     return lambda wildcards: shards(*splits)
 
 
-DEVICES = CONFIG.train.devices * CONFIG.train.nodes
+DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 
 
 def several_nodes():
     """What Slurm is told of a training on several nodes, which has a task a device."""
-    if CONFIG.train.nodes == 1:
+    if CONFIG.train.hardware.nodes == 1:
         return {}
     return {
-        "nodes": CONFIG.train.nodes,
+        "nodes": CONFIG.train.hardware.nodes,
         "mpi": "srun",
         "tasks": DEVICES,
         "tasks_per_gpu": 0,
@@ -231,9 +231,9 @@ def several_nodes():
 
 def launched():
     """What starts the tasks of such a training."""
-    if CONFIG.train.nodes == 1:
+    if CONFIG.train.hardware.nodes == 1:
         return ""
-    tasks = f"--ntasks={DEVICES} --ntasks-per-node={CONFIG.train.devices}"
+    tasks = f"--ntasks={DEVICES} --ntasks-per-node={CONFIG.train.hardware.devices}"
     return f"srun --kill-on-bad-exit=1 {tasks} "  # where one has failed, the others would wait for it
 
 

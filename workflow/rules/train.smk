@@ -16,20 +16,20 @@ rule train_model:
         f"{RESULTS}/benchmarks/train/{{model}}.tsv"
     conda:
         "../../envs/cpu.yaml"
-        if CONFIG.train.accelerator == "cpu"
+        if CONFIG.train.hardware.accelerator == "cpu"
         else "../../envs/cuda.yaml"
-    threads: CONFIG.train.threads
+    threads: CONFIG.train.hardware.threads
     resources:
         **several_nodes(),
         mem_mb=growing(8000),
         runtime=lambda wildcards, attempt: 24 * 60 * attempt,
-        gpu=0 if CONFIG.train.accelerator == "cpu" else DEVICES,
+        gpu=0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES,
     params:
         shards=names("train", "val"),
         seed=CONFIG.seed,
         model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
         images=lambda wildcards: CONFIG.images_of(wildcards.model).model_dump(),
-        train=CONFIG.train.model_dump(exclude={"threads", "workers"}),
+        train=CONFIG.train.model_dump(exclude={"hardware": {"threads", "workers"}}),
         versions=versions("train"),
     message:
         "train: model {wildcards.model}"

@@ -27,7 +27,7 @@ SMALL = {
     "views": {"count": 2, "image_size": 64, "renderer": "raycast"},
     "evaluate": {"surface": 1000},
     "reconstruct": {
-        **{"resolution0": 16, "upsampling_steps": 1, "max_faces": 500, "refine_steps": 3},
+        **{"resolution0": 16, "upsampling_steps": 1, "simplify": {"faces": 500}, "refine_steps": 3},
         "accelerator": "cpu",
     },
 }

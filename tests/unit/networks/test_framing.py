@@ -27,6 +27,7 @@ from occnet_lib.storage.reconstructions import read_mesh
 from occnet_lib.training.batch import collate
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.device_set import DeviceSet
+from tests.support.train_config import train_config
 from tests.support.training_shapes import make_shard
 
 OBJECT = {"images": {"framing": "object", "fill": 0.8}, "train": {"image_size": 40}}
@@ -104,7 +105,7 @@ def test_a_roll_turns_clockwise_about_the_middle(size):
 
 def test_training_moves_objects_within_limits_and_validation_does_not(tmp_path):
     shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 3, near=160)], TrainConfig())
-    train, images = TrainConfig(points=64), ImagesConfig(shift=0.05, scale=0.2, roll=10.0)
+    train, images = train_config(points=64), ImagesConfig(shift=0.05, scale=0.2, roll=10.0)
     items = TrainingItems(shapes, train, 0, images)
     still = TrainingItems(
         shapes, train, 0, images.model_copy(update={"shift": 0.0, "scale": 0.0, "roll": 0.0})
@@ -184,7 +185,7 @@ def varied(path: Path, options: dict) -> Path:
 def test_an_image_of_the_packs_gives_the_same_mesh_by_the_command_as_in_the_workflow(tmp_path, options):
     checkpoint = varied(tmp_path / "best.ckpt", options | {"val_threshold": 0.5})
     pack = make_shard(tmp_path / "test-0.h5", 2)
-    config = ReconstructConfig(resolution0=16, upsampling_steps=1, max_faces=0, refine_steps=0)
+    config = ReconstructConfig(resolution0=16, upsampling_steps=1, simplify={"faces": None}, refine_steps=0)
     reconstruct_shard(checkpoint, pack, config, tmp_path / "made")
     overlay = tmp_path / "small.yaml"
     overlay.write_text(Config(reconstruct=config).model_dump_json())

@@ -260,7 +260,7 @@ def test_command_line_there_and_back(tmp_path: Path, question, capsys, monkeypat
     assert cli.main(["weights", str(onet), "-o", str(ours)]) == 0
     network, options = load_network(ours)
     assert options["val_threshold"] == 0.2
-    assert options["train"]["image_size"] == 224
+    assert options["train"]["data"]["image_size"] == 224
     with torch.no_grad():
         torch.testing.assert_close(network(*question), twin(state, *question), rtol=1e-5, atol=1e-5)
     assert cli.main(["weights", str(ours), "-o", str(back)]) == 0

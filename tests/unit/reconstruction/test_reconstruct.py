@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from occnet_lib import cli
-from occnet_lib.config import Config, ModelConfig, ReconstructConfig
+from occnet_lib.config import Config, ModelConfig, ReconstructConfig, SimplifyConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
 from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.geometry.repair import check_watertight
@@ -102,7 +102,7 @@ def test_two_parts_become_one_closed_mesh_of_two_components():
     def field(points):
         return np.maximum(ball(0.15, (0.25, 0, 0))(points), ball(0.2, (-0.25, 0, 0))(points))
 
-    config = ReconstructConfig(resolution0=16, upsampling_steps=2, threshold=0.5, max_faces=3000)
+    config = ReconstructConfig(resolution0=16, upsampling_steps=2, threshold=0.5, simplify={"faces": 3000})
     result = reconstruct(field, config, rng=rng())
     assert result.status == "ok"
     assert closed(result.mesh)
@@ -114,13 +114,13 @@ def test_two_parts_become_one_closed_mesh_of_two_components():
     assert not result.refined
 
 
-@pytest.mark.parametrize(("max_faces", "status"), [(10, "warn"), (0, "ok"), (100_000, "ok")])
-def test_more_faces_than_wanted_are_said(max_faces, status):
+@pytest.mark.parametrize(("faces", "status"), [(10, "warn"), (None, "ok"), (100_000, "ok")])
+def test_more_faces_than_wanted_are_said(faces, status):
     def field(points):
         centred = (points + 0.5) % 0.25 - 0.125  # 64 balls, of which none has fewer than four faces
         return np.float32(0.08) - np.linalg.norm(centred, axis=1)
 
-    config = ReconstructConfig(resolution0=33, upsampling_steps=0, threshold=0.5, max_faces=max_faces)
+    config = ReconstructConfig(resolution0=33, upsampling_steps=0, threshold=0.5, simplify={"faces": faces})
     result = reconstruct(field, config, rng=rng(), box=1.0)
     assert result.status == status
     assert result.reason.startswith(f"{len(result.mesh.faces)} faces, more than" if status == "warn" else "")
@@ -131,7 +131,7 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
         return 10 * (0.4 - points.norm(dim=1))
 
     config = ReconstructConfig(
-        resolution0=16, upsampling_steps=1, threshold=0.5, max_faces=800, refine_steps=20
+        resolution0=16, upsampling_steps=1, threshold=0.5, simplify={"faces": 800}, refine_steps=20
     )
     asked = ball(0.4)
     plain = reconstruct(asked, config, rng=rng())
@@ -272,9 +272,9 @@ def shard_file(path: Path, names: list[str]) -> Path:
 
 
 SMALL = ReconstructConfig(
-    resolution0=16, upsampling_steps=1, max_faces=500, refine_steps=3, accelerator="cpu"
+    resolution0=16, upsampling_steps=1, simplify={"faces": 500}, refine_steps=3, accelerator="cpu"
 )
-AS_EXTRACTED = SMALL.model_copy(update={"max_faces": 0, "refine_steps": 0})
+AS_EXTRACTED = SMALL.model_copy(update={"simplify": SimplifyConfig(faces=None), "refine_steps": 0})
 
 
 def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint):
@@ -482,7 +482,7 @@ def test_shards_without_surface_without_shapes_and_without_the_view(checkpoint, 
 def test_an_error_of_the_size_of_the_cube_is_a_mistake():
     for value in (-0.1, 1.0, 500, float("inf"), float("nan")):
         with pytest.raises(ValueError):
-            Config.model_validate({"reconstruct": {"max_error": value}})
+            Config.model_validate({"reconstruct": {"simplify": {"error": value}}})
 
 
 def test_configuration_of_the_threshold():
@@ -604,7 +604,7 @@ def test_no_number_of_faces_and_no_error_is_one_line(checkpoint, tmp_path, capsy
     command = ["reconstruct", str(tmp_path / "photo.png"), "--checkpoint", str(checkpoint), "-o", "mesh.ply"]
     assert cli.main([*command, f"--simplify={simplify}"]) == 1
     said = capsys.readouterr().err.strip()
-    assert "reconstruct.max_faces" in said
+    assert "reconstruct.simplify.faces" in said
     assert "Traceback" not in said
 
 

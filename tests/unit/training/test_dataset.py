@@ -43,6 +43,7 @@ from occnet_lib.training.dataset import (
 from occnet_lib.training.device_set import DeviceSet, balanced_choice_batch
 from occnet_lib.training.module import OccupancyModule, iou, learning_rate_factor
 from occnet_lib.training.validation import THRESHOLDS, validate
+from tests.support.train_config import changed, train_config
 from tests.support.training_shapes import make_shard
 
 ROOT = Path(__file__).parents[3]
@@ -65,10 +66,12 @@ def assert_same(a, b) -> None:
 
 @pytest.mark.parametrize(("workers", "cache"), [(0, "none"), (2, "none"), (2, "ram")])
 def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
-    reference = TrainConfig(points=64, near_points=40, cache="ram")
-    other = reference.model_copy(update={"workers": workers, "cache": cache})
+    reference = train_config(points=64, near_points=40, cache="ram")
+    other = changed(reference, workers=workers, cache=cache)
     loaders = [
-        TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.loading_processes)
+        TrainingLoader(
+            TrainingItems(ShapeSet([shard], train), train, 3), 4, 3, train.hardware.loading_processes
+        )
         for train in (reference, other)
     ]
     for a, b in zip(*(first_batches(loader, 4) for loader in loaders), strict=True):
@@ -78,10 +81,10 @@ def test_batches_do_not_depend_on_workers_and_memory(shard, workers, cache):
 @pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6}, {"points": 2000}, {"near_points": 48}])
 @pytest.mark.parametrize("images", [ImagesConfig(framing="camera"), ImagesConfig(gamma=2.0, mirror=True)])
 def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options, images):
-    train = TrainConfig(points=64, batch_size=4).model_copy(update=options)
+    train = changed(train_config(points=64, batch_size=4), **options)
     items = TrainingItems(ShapeSet([shard], train), train, 3, images)
-    plain = training_loader(items, train.model_copy(update={"cache": "none"}), 3, "cpu")
-    device = training_loader(items, train.model_copy(update={"cache": "gpu"}), 3, "cpu")
+    plain = training_loader(items, changed(train, cache="none"), 3, "cpu")
+    device = training_loader(items, changed(train, cache="gpu"), 3, "cpu")
     assert (type(plain), type(device)) == (TrainingLoader, DeviceLoader)
     assert type(training_loader(items, train, 3, "cpu")) is TrainingLoader
     device.load_state_dict({"batches": 2})
@@ -91,7 +94,7 @@ def test_batches_from_a_set_on_the_device_are_those_of_the_loader(shard, options
 
 
 def test_mirrored_items_show_the_shape_mirrored_and_others_do_not_change(shard):
-    train = TrainConfig(points=64, near_points=16)
+    train = train_config(points=64, near_points=16)
     shapes = ShapeSet([shard], train)
     plain, items = (
         TrainingItems(shapes, train, 3, ImagesConfig(mirror=m, shift=0, scale=0, roll=0)) for m in (0, 1)
@@ -117,7 +120,7 @@ def test_mirrored_items_show_the_shape_mirrored_and_others_do_not_change(shard):
 
 
 def test_gamma_changes_brightness_within_its_limits_and_keeps_white(shard):
-    train = TrainConfig(points=64, image_size=32, batch_size=4)
+    train = train_config(points=64, image_size=32, batch_size=4)
     items = TrainingItems(ShapeSet([shard], train), train, 3, ImagesConfig(framing="camera", gamma=2.0))
     gammas = [items.draw(epoch, shape).gamma for epoch in range(200) for shape in range(5)]
     assert 0.5 <= min(gammas) < 0.6 < 1.8 < max(gammas) <= 2.0
@@ -134,7 +137,7 @@ def test_gamma_changes_brightness_within_its_limits_and_keeps_white(shard):
 
 
 def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
-    train = TrainConfig(points=16, batch_size=2, cache="gpu")
+    train = train_config(points=16, batch_size=2, cache="gpu")
     shards = [make_shard(tmp_path / f"train-{i}.h5", 1, points=8 * (8 + i)) for i in range(2)]
     items = TrainingItems(ShapeSet(shards, train), train, 0)
     with pytest.raises(ConfigError, match="shapes differ"):
@@ -158,9 +161,9 @@ def test_balanced_choices_of_many_are_those_of_each(seed, points, count, share):
 
 
 def test_crops_are_random_squares_of_their_share(shard):
-    train = TrainConfig(points=64, crop=0.5)
+    train = train_config(points=64, crop=0.5)
     items = TrainingItems(ShapeSet([shard], train), train, 0)
-    plain = TrainingItems(items.shapes, TrainConfig(points=64), 0)
+    plain = TrainingItems(items.shapes, train_config(points=64), 0)
     windows = np.array([items[epoch, 0].window for epoch in range(300)])
     edge, corner = windows[:, 2], windows[:, :2]
     np.testing.assert_array_equal(edge, windows[:, 3])
@@ -176,7 +179,7 @@ def test_crops_are_random_squares_of_their_share(shard):
 
 
 def test_a_loader_goes_on_where_another_stopped(shard):
-    train = TrainConfig(points=64)
+    train = train_config(points=64)
     items = TrainingItems(ShapeSet([shard], train), train, 0)
     whole = first_batches(TrainingLoader(items, 3, 0), 7)
     stopped = TrainingLoader(items, 3, 0)
@@ -189,7 +192,7 @@ def test_a_loader_goes_on_where_another_stopped(shard):
 
 
 def test_loading_leaves_the_global_generator_alone(shard):
-    train = TrainConfig(points=64)
+    train = train_config(points=64)
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first_batches(TrainingLoader(TrainingItems(ShapeSet([shard], train), train, 0), 3, 0), 2)
@@ -221,7 +224,7 @@ def test_processes_see_together_what_one_sees_at_a_larger_batch(shapes, batch, p
 
 
 def test_items_are_views_and_windows_of_their_shape(shard):
-    train = TrainConfig(points=100)
+    train = train_config(points=100)
     shapes = ShapeSet([shard], train)
     items = TrainingItems(shapes, train, 0)
     whole, inside = shapes.points(2, 0, 1024)
@@ -256,14 +259,14 @@ def test_a_balanced_choice_is_half_occupied_where_it_can_be(occupied, count):
 @pytest.mark.parametrize("cache", ["ram", "none"])
 def test_balanced_points_have_the_loss_of_uniform_ones(tmp_path, cache):
     """The weighted mean over many items is that over all points, of any function of a point and its label."""
-    plain = TrainConfig(points=32, cache=cache)
+    plain = train_config(points=32, cache=cache)
     shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1, points=8000)], plain)
     points, truth = shapes.points(0, 0, 8000)
 
     def value(points, truth):
         return np.where(truth, 3.0, points.astype(np.float64)[..., 0] ** 2)
 
-    items = TrainingItems(shapes, plain.model_copy(update={"balance": 8}), 0)
+    items = TrainingItems(shapes, changed(plain, balance=8), 0)
     batch = collate([items[epoch, 0] for epoch in range(1500)])
     weights = batch.weights().double().numpy()
     assert batch.points.shape == (1500, 32, 3)
@@ -280,7 +283,7 @@ def test_balanced_points_have_the_loss_of_uniform_ones(tmp_path, cache):
 
 
 def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
-    train = TrainConfig(points=64, image_size=32, balance=4)
+    train = train_config(points=64, image_size=32, balance=4)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names)
     batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
@@ -297,7 +300,7 @@ def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
 
 
 def test_points_near_the_surface_add_their_mean_loss(shard):
-    train = TrainConfig(points=64, near_points=40, near_weight=0.3, image_size=32)
+    train = train_config(points=64, near_points=40, near_weight=0.3, image_size=32)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names)
     batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
@@ -317,7 +320,7 @@ def test_points_near_the_surface_add_their_mean_loss(shard):
 
 
 def test_points_near_the_surface_that_are_missing_are_a_message(tmp_path):
-    train = TrainConfig(points=8, near_points=8)
+    train = train_config(points=8, near_points=8)
     shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1)], train)
     with pytest.raises(DataError, match="no points near the surface of ellipsoid/train-0-0"):
         TrainingItems(shapes, train, 0)
@@ -325,7 +328,7 @@ def test_points_near_the_surface_that_are_missing_are_a_message(tmp_path):
 
 def test_a_model_of_the_cameras_frame_sees_turned_points(shard):
     """In training and validation: as if the points themselves had been turned by their image's camera."""
-    train = TrainConfig(points=64, image_size=32, validation_points=64)
+    train = train_config(points=64, image_size=32, validation_points=64)
     shapes = ShapeSet([shard], train)
     item = TrainingItems(shapes, train, 0)[1, 3]
     (view,) = [v for v in range(3) if np.array_equal(item.image, shapes.image(3, v))]
@@ -356,7 +359,7 @@ def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
 
 
 def test_the_average_of_weights_against_a_loop(shard):
-    train = TrainConfig(points=64, image_size=32, ema=0.6)
+    train = train_config(points=64, image_size=32, ema=0.6)
     module = OccupancyModule(SMALL, train, ["a"] * 5)
     expected = {name: value.clone().double() for name, value in module.network.state_dict().items()}
     for step in range(1, 9):
@@ -382,7 +385,7 @@ def test_the_average_of_weights_against_a_loop(shard):
 
 @pytest.mark.parametrize("cache", ["ram", "none"])
 def test_shapes_with_fewer_points_repeat_theirs(tmp_path, cache):
-    train = TrainConfig(points=50, cache=cache, validation_points=50)
+    train = train_config(points=50, cache=cache, validation_points=50)
     shapes = ShapeSet([make_shard(tmp_path / "train-0.h5", 1, points=24)], train)
     item = TrainingItems(shapes, train, 0)[0, 0]
     np.testing.assert_array_equal(item.points[:48], np.tile(shapes.points(0, 0, 24)[0], (2, 1)))
@@ -390,7 +393,7 @@ def test_shapes_with_fewer_points_repeat_theirs(tmp_path, cache):
 
 
 def test_batches_of_shards_that_differ(tmp_path):
-    train = TrainConfig(points=40, validation_points=2000)
+    train = train_config(points=40, validation_points=2000)
     shards = [
         make_shard(tmp_path / "val-0.h5", 1, points=48, views=2, pixels=20),
         make_shard(tmp_path / "val-1.h5", 0),
@@ -408,13 +411,13 @@ def test_batches_of_shards_that_differ(tmp_path):
 
 
 def test_data_stay_in_memory_where_asked_and_where_they_are_few(shard, monkeypatch):
-    assert not ShapeSet([shard], TrainConfig(cache="none")).cached
+    assert not ShapeSet([shard], train_config(cache="none")).cached
     assert ShapeSet([shard], TrainConfig()).cached
     # 5 shapes of 1024 and 160 points and 3 images of 33 × 33
     monkeypatch.setattr("occnet_lib.training.dataset.CACHE_BYTES", 5 * (7 * (1024 + 160) + 3 * 33 * 33 * 3))
-    assert ShapeSet([shard], TrainConfig(workers=1)).cached
-    assert not ShapeSet([shard], TrainConfig(workers=2)).cached
-    assert ShapeSet([shard], TrainConfig(workers=2, cache="ram")).cached
+    assert ShapeSet([shard], train_config(workers=1)).cached
+    assert not ShapeSet([shard], train_config(workers=2)).cached
+    assert ShapeSet([shard], train_config(workers=2, cache="ram")).cached
     shapes = ShapeSet([shard], TrainConfig())
     assert shapes.image(1, 2) is shapes.image(1, 2)
     assert np.shares_memory(shapes.points(1, 8, 20)[0], shapes.points(1, 0, 1024)[0])
@@ -422,7 +425,7 @@ def test_data_stay_in_memory_where_asked_and_where_they_are_few(shard, monkeypat
 
 def test_the_fingerprint_tells_other_data(shard, tmp_path):
     plain = ShapeSet([shard], TrainConfig()).fingerprint()
-    assert plain == ShapeSet([shard], TrainConfig(cache="none")).fingerprint()
+    assert plain == ShapeSet([shard], train_config(cache="none")).fingerprint()
     assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 5, seed=1)], TrainConfig()).fingerprint()
     assert plain != ShapeSet([make_shard(tmp_path / "train-0.h5", 4)], TrainConfig()).fingerprint()
     pickle.loads(pickle.dumps(ShapeSet([shard], TrainConfig())))  # spawned workers get it so
@@ -433,7 +436,7 @@ def test_the_fingerprint_tells_other_data(shard, tmp_path):
 def test_a_step_asks_no_tensor_for_its_value(shard, options, variant, monkeypatch):
     """On the meta device tensors have none: what would wait for a GPU raises here."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # it does not know the device
-    train = TrainConfig(points=64, image_size=32, batch_size=4, near_points=40).model_copy(update=options)
+    train = changed(train_config(points=64, image_size=32, batch_size=4, near_points=40), **options)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL.model_copy(update=variant), train, shapes.names).to("meta")
     images = ImagesConfig() if options else UNFRAMED
@@ -450,7 +453,7 @@ def test_a_step_asks_no_tensor_for_its_value(shard, options, variant, monkeypatc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("options", [{}, {"balance": 4, "crop": 0.6, "ema": 0.9, "gradient_clip": 1.0}])
 def test_a_step_on_a_gpu_never_waits_for_it(shard, options):
-    train = TrainConfig(points=64, image_size=32, batch_size=4, cache="gpu").model_copy(update=options)
+    train = changed(train_config(points=64, image_size=32, batch_size=4, cache="gpu"), **options)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names).cuda()
     optimizer = module.configure_optimizers()["optimizer"]
@@ -469,7 +472,7 @@ def test_a_step_on_a_gpu_never_waits_for_it(shard, options):
 
 
 def test_loss_and_measures_of_a_step(shard):
-    train = TrainConfig(points=64, image_size=32)
+    train = train_config(points=64, image_size=32)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names)
     batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in range(4)])
@@ -498,7 +501,7 @@ def test_iou_of_nothing_and_nothing_is_one():
 
 
 def test_a_loss_that_is_not_finite_names_the_shapes(shard):
-    train = TrainConfig(points=64, image_size=32)
+    train = train_config(points=64, image_size=32)
     shapes = ShapeSet([shard], train)
     module = OccupancyModule(SMALL, train, shapes.names)
     batch = collate([TrainingItems(shapes, train, 0)[0, i] for i in (3, 1)])
@@ -509,9 +512,9 @@ def test_a_loss_that_is_not_finite_names_the_shapes(shard):
 
 
 def test_learning_rate_schedules():
-    constant = TrainConfig(steps=100, warmup=4)
+    constant = train_config(steps=100, warmup=4)
     assert [learning_rate_factor(constant, s) for s in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
-    cosine = TrainConfig(steps=110, warmup=10, schedule="cosine")
+    cosine = train_config(steps=110, warmup=10, schedule="cosine")
     expected = [0.1, 1.0, 1.0, 0.5, 0.5 + 0.5 * math.cos(math.pi * 0.99)]
     assert [learning_rate_factor(cosine, s) for s in (0, 9, 10, 60, 109)] == pytest.approx(expected)
 
@@ -527,7 +530,7 @@ def test_the_mean_loss_updates_as_the_sum_does():
             weight.grad = gradient * scale
             optimizer.step()
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=0)
-    module = OccupancyModule(SMALL, TrainConfig(points=points), [])
+    module = OccupancyModule(SMALL, train_config(points=points), [])
     assert module.configure_optimizers()["optimizer"].defaults["eps"] == 1e-8 / points
 
 
@@ -563,7 +566,7 @@ class Ball(OccupancyNetwork):
 
 
 def test_validation_scores_against_a_naive_twin(tmp_path):
-    train = TrainConfig(validation_points=500)
+    train = train_config(validation_points=500)
     shapes = ShapeSet([make_shard(tmp_path / "val-0.h5", 20)], train)
     network = Ball(SMALL).train()
     scores = validate(network, validation_loader(ValidationItems(shapes, train)), 32)

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig
+from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks import gpus
@@ -37,12 +37,14 @@ from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from occnet_lib.training.validation_images import ValidationImages, render_occupancy
+from occnet_lib.versions import VERSIONS
+from tests.support.train_config import changed, train_config
 from tests.support.training_shapes import make_shard
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1)
-TRAIN = TrainConfig(
+TRAIN = train_config(
     steps=8,
     batch_size=4,
     points=64,
@@ -64,7 +66,7 @@ COMPILES = pytest.mark.skipif(
 
 
 def configuration(**changes) -> Config:
-    return Config(models={"small": MODEL}, train=TRAIN.model_copy(update=changes))
+    return Config(models={"small": MODEL}, train=changed(TRAIN, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +128,11 @@ def test_the_files_of_a_run(whole):
     options = json.loads((whole / "options.json").read_text())
     network, inside = load_network(whole / "best.ckpt")
     assert options["parameters"] == network.parameter_count
-    assert options["config"]["train"]["batch_size"] == 4
+    assert options["config"]["train"]["data"]["batch_size"] == 4
     assert options["precision"] in ("bf16", "fp32")
     assert options["versions"]["torch"]
     assert options["shapes"] == {"train": 6, "val": 2}
-    assert inside["train"]["image_size"] == 32
+    assert inside["train"]["data"]["image_size"] == 32
     best = max(float(row["val_iou"]) for row in rows if row["val_iou"])
     assert inside["val_iou"] == pytest.approx(best, rel=1e-5)
     assert {row["val_threshold"] for row in rows} >= {str(inside["val_threshold"])}
@@ -249,10 +251,10 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
 def test_a_run_goes_on_wherever_its_data_are(options, pack, tmp_path):
     """Also with what chance decides in the network: EfficientNet drops layers."""
     model = MODEL.model_copy(update={"encoder": "efficientnet_b0"})
-    section = TRAIN.model_copy(update=options | {"schedule": "constant", "validate_every": 99})
+    section = changed(TRAIN, **options | {"schedule": "constant", "validate_every": 99})
 
     def run(folder: Path, steps: int) -> None:
-        config = Config(models={"m": model}, train=section.model_copy(update={"steps": steps}))
+        config = Config(models={"m": model}, train=changed(section, steps=steps))
         train(config, "m", pack[0], [], folder)
 
     run(tmp_path / "whole", 6)
@@ -325,7 +327,7 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
     found = []
     for compiled in (False, True):
         torch.manual_seed(1)
-        module = OccupancyModule(MODEL, TRAIN.model_copy(update={"compile": compiled}), []).double()
+        module = OccupancyModule(MODEL, changed(TRAIN, compile=compiled), []).double()
         module.setup("fit")
         loss = module.network(images, points).square().mean()
         loss.backward()
@@ -355,8 +357,8 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
 def test_what_is_auto_is_decided_by_the_device(device, threads, said, workers, compiled, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(run_info, "_lacking_to_compile", lambda: "")
-    train, decided = TrainConfig(**said), {"workers": workers, "compile": compiled}
-    assert run_info.resolve_auto(train, device) == train.model_copy(update=decided)
+    train, decided = train_config(**said), {"workers": workers, "compile": compiled}
+    assert run_info.resolve_auto(train, device) == changed(train, **decided)
 
 
 @pytest.mark.parametrize("lacking", ["", "the GPU is older", "no triton", "no C compiler", "no headers"])
@@ -369,7 +371,7 @@ def test_what_cannot_be_compiled_trains_as_it_is(lacking, monkeypatch, caplog, t
     monkeypatch.delenv("CC", raising=False)
     if lacking != "no headers":
         (tmp_path / "Python.h").touch()
-    assert run_info.resolve_auto(TrainConfig(steps=10_000), "cuda").compile is not bool(lacking)
+    assert run_info.resolve_auto(train_config(steps=10_000), "cuda").hardware.compile is not bool(lacking)
     assert lacking in caplog.text
     assert ("cannot be compiled" in caplog.text) == bool(lacking)
 
@@ -386,6 +388,22 @@ def test_the_network_is_compiled_in_the_process_that_trains(pack, tmp_path, monk
     assert len(compiled) == 1, "it may yet be sent to another process"
     OccupancyModule(MODEL, config.train, [], graphs=True).setup("fit")
     assert compiled[1:] == [(OccupancyNetwork, "reduce-overhead")]
+
+
+def test_runs_of_before_the_sections_go_on(pack):
+    """The digest is that of the flat section `train` which the first runs had."""
+    flat = {
+        **{"batch_size": 64, "points": 2048, "balance": 0, "near_points": 0, "near_weight": 0.3},
+        **{"image_size": 224, "crop": 1.0, "learning_rate": 1e-4, "schedule": "constant", "warmup": 0},
+        **{"gradient_clip": 0.0, "ema": 0.0, "validation_points": 100_000, "devices": 1, "nodes": 1},
+    }
+    images = {"framing": "object", "fill": 0.8, "shift": 0.03, "scale": 0.08, "roll": 2.0}
+    sets = [ShapeSet(paths, TRAIN) for paths in pack]
+    data = [shapes.fingerprint() for shapes in sets]
+    first = digest(VERSIONS["train"], MODEL, images, flat, 7, data)
+    assert run_info.run_digest(MODEL, ImagesConfig(), TrainConfig(), 7, *sets) == first
+    assert run_info.run_digest(MODEL, ImagesConfig(mirror=True), TrainConfig(), 7, *sets) != first
+    assert run_info.run_digest(MODEL, ImagesConfig(), train_config(ema=0.5), 7, *sets) != first
 
 
 def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
@@ -530,11 +548,10 @@ def test_what_cannot_be_trained_is_a_one_line_error(pack, tmp_path):
 def test_a_network_learns_shapes_by_heart(tmp_path):
     shard = make_shard(tmp_path / "train-0.h5", 2, points=512, views=2)
     model = ModelConfig(hidden=64, c_dim=16, blocks=2)
-    section = TRAIN.model_copy(
-        update={
-            **{"steps": 200, "points": 512, "image_size": 64, "learning_rate": 2e-3, "gradient_clip": 0.0},
-            **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
-        }
+    section = changed(
+        TRAIN,
+        **{"steps": 200, "points": 512, "image_size": 64, "learning_rate": 2e-3, "gradient_clip": 0.0},
+        **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
     )
     train(Config(models={"m": model}, train=section), "m", [shard], [shard], tmp_path / "run")
     rows = rows_of(tmp_path / "run")
@@ -547,7 +564,7 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
 def test_every_preset_trains(preset, pack, tmp_path):
     config = Config(
         models={"m": ModelConfig(preset=preset, pretrained=False)},
-        train=TRAIN.model_copy(update={"steps": 2, "checkpoint_every": 2, "validate_every": 2}),
+        train=changed(TRAIN, steps=2, checkpoint_every=2, validate_every=2),
     )
     train(config, "m", *pack, tmp_path)
     network, _ = load_network(tmp_path / "best.ckpt")
@@ -607,7 +624,7 @@ def test_several_nodes_need_as_many_tasks_of_slurm(pack, tmp_path, monkeypatch):
         train(configuration(nodes=2, devices=2), "small", *pack, tmp_path)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    options = trainer_options(TRAIN.model_copy(update={"nodes": 2, "devices": 2}), 2)
+    options = trainer_options(changed(TRAIN, nodes=2, devices=2), 2)
     assert (options["num_nodes"], options["devices"]) == (2, 2)
 
 
@@ -636,7 +653,7 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=f"gpu{gpu}"))
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 7)
-    two = TRAIN.model_copy(update={"devices": 2})
+    two = changed(TRAIN, devices=2)
     with place(TRAIN, "cuda") as first, place(two, "cuda") as others:
         assert (first, others) == (("cuda", [0]), ("cuda", [1, 2]))
         assert trainer_options(two, others.devices)["devices"] == [1, 2]
@@ -647,7 +664,7 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with place(TRAIN, "cuda"):
         assert [path.name for path in tmp_path.glob("*MIG*")] == [f"occnet-{os.getuid()}-MIG-a-1-0.lock"]
-    with place(two, "cpu") as plain, place(two.model_copy(update={"nodes": 2}), "cuda") as slurm:
+    with place(two, "cpu") as plain, place(changed(two, nodes=2), "cuda") as slurm:
         assert (plain.devices, slurm.devices) == (2, 2)
 
 
