@@ -7,11 +7,11 @@ Frames: *source* is the file's own (after the up axis was turned to +y); *unit* 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Status = Literal["ok", "warn", "failed"]
 
@@ -71,10 +71,94 @@ class Mesh:
     unread: tuple[str, ...] = ()
     up: Literal["x", "y", "z"] = "y"
 
+    @classmethod
+    def empty(cls) -> Mesh:
+        """A mesh without vertices and faces."""
+        return cls(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+
+    @classmethod
+    def from_triangles(cls, triangles: NDArray[np.float64]) -> Mesh:
+        """The mesh of triangles (F, 3, 3), each with three vertices of its own."""
+        corners = triangles.reshape(-1, 3)
+        return cls(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
+
     @property
     def triangles(self) -> NDArray[np.float64]:
         """(F, 3, 3) float64 corners of every face."""
         return self.vertices[self.faces]
+
+    @property
+    def area_vectors(self) -> NDArray[np.float64]:
+        """(F, 3) float64 normals of the faces, each as long as twice the area of its face."""
+        a, b, c = (self.vertices[corner] for corner in self.faces.T)
+        return np.cross(b - a, c - a)
+
+    @property
+    def face_areas(self) -> NDArray[np.float64]:
+        """(F,) float64 areas."""
+        return np.asarray(np.linalg.norm(self.area_vectors, axis=1) / 2.0)
+
+    @property
+    def face_normals(self) -> NDArray[np.float64]:
+        """(F, 3) float64 unit normals; 0 for a face without area."""
+        return _unit(self.area_vectors)
+
+    @property
+    def face_volumes(self) -> NDArray[np.float64]:
+        """(F,) float64 signed volumes of the tetrahedra between the origin and the faces."""
+        a, b, c = (self.vertices[corner] for corner in self.faces.T)
+        return np.asarray(np.einsum("fk,fk->f", a, np.cross(b, c)) / 6.0)
+
+    @property
+    def vertex_normals(self) -> NDArray[np.float64]:
+        """(V, 3) float64 unit normals, means of those of the faces weighted by area; 0 where these cancel out."""
+        corners, vectors = self.faces.ravel(), np.repeat(self.area_vectors, 3, axis=0)
+        sums = [np.bincount(corners, vectors[:, axis], len(self.vertices)) for axis in range(3)]
+        return _unit(np.stack(sums, axis=1))
+
+    @property
+    def volume(self) -> float:
+        """Volume of a closed mesh; negative if it is wound inward."""
+        a, b, c = (self.vertices[corner] for corner in self.faces.T)
+        return float(np.einsum("fk,fk->", a, np.cross(b, c)) / 6.0)
+
+    @property
+    def used_vertices(self) -> NDArray[np.bool_]:
+        """(V,) which vertices some face uses."""
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[self.faces] = True
+        return used
+
+    def compact(self) -> Mesh:
+        """The mesh without the vertices that no face uses."""
+        used = self.used_vertices
+        number = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        colors = None if self.colors is None else self.colors[used]
+        return replace(self, vertices=self.vertices[used], faces=number[self.faces], colors=colors)
+
+    def flipped(self, which: NDArray[np.bool_] | slice = slice(None)) -> Mesh:
+        """The mesh with the winding of faces reversed: of all, or of those chosen by a mask (F,)."""
+        faces, texturing = self.faces.copy(), self.texturing
+        faces[which] = faces[which, ::-1]
+        if texturing is not None:
+            uv = texturing.uv.copy()
+            uv[which] = uv[which, ::-1]
+            texturing = replace(texturing, uv=uv)
+        return replace(self, faces=faces, texturing=texturing)
+
+    def transformed(self, loc: ArrayLike, scale: float) -> Mesh:
+        """The mesh with its vertices at `scale * x + loc`: from the unit frame to the one of `loc` and `scale`."""
+        return replace(self, vertices=self.vertices * scale + np.asarray(loc))
+
+    def to_unit(self, loc: ArrayLike, scale: float) -> Mesh:
+        """The inverse of `transformed`: vertices at `(x - loc) / scale`."""
+        return replace(self, vertices=(self.vertices - np.asarray(loc)) / scale)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (N, 3) scaled to length 1; those of length 0 stay 0."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(length > 0, length, 1.0))
 
 
 @dataclass(frozen=True)

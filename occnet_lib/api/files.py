@@ -97,13 +97,12 @@ def save_mesh(
         >>> occnet.load_mesh("closed.ply").faces.shape == closed.mesh.faces.shape
         True
     """
-    from occnet_lib.geometry.normalise import to_source
     from occnet_lib.storage import meshes
 
     if isinstance(mesh, Watertight):
         x, y, z = mesh.loc.tolist()
         stated = meshes.MeshFrame(frame, "y" if frame == "unit" else up, (x, y, z), mesh.scale)
-        vertices = mesh.mesh if frame == "unit" else to_source(mesh.mesh, mesh.loc, mesh.scale)
+        vertices = mesh.mesh if frame == "unit" else mesh.mesh.transformed(mesh.loc, mesh.scale)
         meshes.save_mesh(vertices, path, normals, stated)
     elif isinstance(mesh, Mesh):
         meshes.save_mesh(mesh, path, normals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +51,7 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     Raises:
         MeshError: as `load_mesh`; the frame that the file says does not fit its vertices.
     """
-    from occnet_lib.geometry.normalise import to_unit, unit_cube
+    from occnet_lib.geometry.normalise import unit_cube
     from occnet_lib.storage.meshes import load_mesh, read_frame
 
     mesh, frame = load_mesh(path, config.dataset.up), read_frame(path)
@@ -62,13 +63,14 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
         )
         logger.warning(text, path, frame.up, config.dataset.up)
     loc, scale = np.array(frame.loc), frame.scale
-    vertices = to_unit(mesh.vertices, loc, scale) if frame.frame == "source" else mesh.vertices
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    if frame.frame == "source":
+        mesh = mesh.to_unit(loc, scale)
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     far = max(-low.min(), high.max()) > _MOST_EXTENT or (high - low).max() < _LEAST_EDGE
     if frame.frame != "camera" and far:
         hint = f"was it changed since? remove `{frame.text()}` from it, and its own bounding box counts"
         raise MeshError("its vertices are not where its header says they are", path=path, hint=hint)
-    return UnitMesh(Mesh(vertices, mesh.faces, mesh.colors, mesh.texturing, mesh.unread), loc, scale, frame)
+    return UnitMesh(replace(mesh, up="y"), loc, scale, frame)
 
 
 def solid_mesh(path: Path, config: Config) -> UnitMesh:
@@ -100,7 +102,6 @@ def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
     Where both files say their frames, these count; a prediction that says the unit frame is in it, whatever the truth
     says. Else the prediction is in the same frame as the truth.
     """
-    from occnet_lib.geometry.normalise import to_unit
     from occnet_lib.storage.meshes import load_mesh, read_frame
 
     own = read_frame(path)
@@ -114,8 +115,7 @@ def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
         logger.debug("%s", error)
         return None
     in_unit = truth.frame is not None and truth.frame.frame == "unit"
-    vertices = mesh.vertices if in_unit else to_unit(mesh.vertices, truth.loc, truth.scale)
-    return Mesh(vertices, mesh.faces)
+    return mesh if in_unit else mesh.to_unit(truth.loc, truth.scale)
 
 
 def warn_if_apart(name: str, predicted: Mesh, true_name: str, truth: Mesh) -> None:

@@ -158,15 +158,13 @@ def _ground_truth(truth: Mesh | Watertight | PathLike, config: Config) -> UnitMe
 
 
 def _in_unit_frame(prediction: Mesh | Reconstruction, true: UnitMesh) -> Mesh:
-    from occnet_lib.geometry.normalise import to_unit
-
     if not isinstance(prediction, Mesh):
         if prediction.frame == "camera":
             logger.warning("the reconstruction is in the camera's frame, the ground truth in its own")
         return prediction.mesh
     if true.frame is not None and true.frame.frame == "unit":
         return prediction
-    return Mesh(to_unit(prediction.vertices, true.loc, true.scale), prediction.faces)
+    return prediction.to_unit(true.loc, true.scale)
 
 
 def _label(source: object, otherwise: str) -> str:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("model", "category", "id", "status", "reason", *METRICS, *ORIGINAL_METRICS)
 """Columns of a model's table."""
 
-_NOTHING = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+_NOTHING = Mesh.empty()
 _NOT_MADE = {"status": "failed", "reason": "not reconstructed"}
 
 
@@ -95,5 +95,5 @@ def _original(
         logger.warning("not measured against the raw mesh: %s", error)
         return None
     loc, scale = frame
-    mesh = Mesh((raw.vertices - loc) / scale, raw.faces)
+    mesh = raw.to_unit(loc, scale)
     return mesh if has_area(mesh) else None

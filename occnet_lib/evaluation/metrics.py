@@ -220,8 +220,7 @@ def has_area(mesh: Mesh) -> bool:
     """Whether the mesh has a face of which a point can be drawn."""
     if len(mesh.faces) == 0 or not np.isfinite(mesh.vertices).all():
         return False
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    return bool(np.any(np.cross(b - a, c - a)))
+    return bool(mesh.area_vectors.any())
 
 
 def _along_curve(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.components import label_faces
+from occnet_lib.geometry.components import component_volumes, label_faces
 from occnet_lib.geometry.intersections import intersecting_pairs
-from occnet_lib.geometry.repair import check_watertight, edge_keys, make_manifold, merge_vertices
+from occnet_lib.geometry.repair import check_watertight, make_manifold, merge_vertices
+from occnet_lib.geometry.topology import edge_groups, edge_keys
 from occnet_lib.types import Mesh
 
 MAX_FACES = 1_000_000
@@ -84,9 +85,9 @@ def exact_solid(mesh: Mesh) -> Solid:
 
 def _edge_defect(mesh: Mesh) -> str:
     """What keeps faces from being paired along their edges."""
-    key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
-    _, inverse = np.unique(key, return_inverse=True)
-    count, ups = np.bincount(inverse), np.bincount(inverse, weights=upwards)
+    _, upwards = edge_keys(mesh.faces, len(mesh.vertices))
+    order, first, count = edge_groups(mesh.faces, len(mesh.vertices))
+    ups = np.add.reduceat(upwards[order], first, dtype=np.int64)
     if (count == 1).any():
         return "open edges"
     return "inconsistent winding" if (2 * ups != count).any() else ""
@@ -97,13 +98,11 @@ def _split(closed: Mesh) -> tuple[_Parts | None, str]:
     pairs = of_face[intersecting_pairs(closed)].astype(np.int64)
     if (pairs[:, 0] == pairs[:, 1]).any():
         return None, "self-intersecting faces"
-    a, b, c = (closed.vertices[closed.faces[:, k]] for k in range(3))
-    parts = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6.0
-    volume = np.bincount(of_face, weights=parts, minlength=count).astype(np.float64)
+    volume = component_volumes(closed, of_face, count)
     if (np.abs(volume) < _FLAT).any():
         return None, "parts without a volume"
     if volume[np.argmax(np.abs(volume))] < 0:
-        closed, volume = Mesh(closed.vertices, np.ascontiguousarray(closed.faces[:, ::-1])), -volume
+        closed, volume = closed.flipped(), -volume
     if count == 1:
         return _Parts([closed], volume, pairs), ""
     return _Parts(_meshes(closed, of_face, count), volume, np.unique(np.sort(pairs, axis=1), axis=0)), ""

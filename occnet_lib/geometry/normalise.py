@@ -1,11 +1,9 @@
-"""Into the unit cube and back."""
+"""Bounding box and unit frame of a mesh."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.types import Mesh
@@ -20,30 +18,18 @@ def bounding_box(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if len(mesh.faces) == 0:
         raise MeshError("the mesh has no faces")
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise MeshError(f"a face names a vertex outside 0..{len(mesh.vertices) - 1}")
-    used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.faces] = True
-    vertices = mesh.vertices[used]
+        raise MeshError(f"a face refers to a vertex outside 0..{len(mesh.vertices) - 1}")
+    vertices = mesh.vertices[mesh.used_vertices]
     if not np.isfinite(vertices).all():
         raise MeshError("a vertex is not finite")
     return vertices.min(axis=0), vertices.max(axis=0)
 
 
-def to_unit(points: ArrayLike, loc: ArrayLike, scale: float) -> NDArray[np.float64]:
-    """(N, 3) points of the source frame in the unit frame: (x - loc) / scale."""
-    return (np.asarray(points, dtype=np.float64) - np.asarray(loc)) / scale
-
-
-def from_unit(points: ArrayLike, loc: ArrayLike, scale: float) -> NDArray[np.float64]:
-    """(N, 3) points of the unit frame in the source frame: scale x + loc."""
-    return np.asarray(points, dtype=np.float64) * scale + np.asarray(loc)
-
-
 def unit_cube(mesh: Mesh) -> tuple[Mesh, NDArray[np.float64], float]:
-    """Move a mesh so that its bounding box is centred at 0 and has a longest edge of 1.
+    """Move and scale a mesh so that its bounding box is centred at 0 and has a longest edge of 1.
 
-    Vertices that no face uses are dropped, so that they cannot shift the frame (onet.md: ONet's `loc` and
-    `scale`, of the original mesh).
+    Vertices that no face uses are dropped and do not affect the frame. `loc` and `scale` are those that ONet stores
+    of the original mesh.
 
     Returns:
         the mesh in the unit frame, loc (3,) float64 and scale, with x_source = scale * x_unit + loc.
@@ -59,17 +45,4 @@ def unit_cube(mesh: Mesh) -> tuple[Mesh, NDArray[np.float64], float]:
     if scale <= 1e-12 * max(1.0, float(np.abs(low).max()), float(np.abs(high).max())):
         raise MeshError("the mesh has no extent: all its vertices are at one place")
     loc = low / 2.0 + high / 2.0
-    used, faces = np.unique(mesh.faces, return_inverse=True)
-    colors = None if mesh.colors is None else mesh.colors[used]
-    unit = replace(
-        mesh,
-        vertices=to_unit(mesh.vertices[used], loc, scale),
-        faces=faces.reshape(-1, 3).astype(np.int32),
-        colors=colors,
-    )
-    return unit, loc, scale
-
-
-def to_source(mesh: Mesh, loc: ArrayLike, scale: float) -> Mesh:
-    """A mesh of the unit frame in the source frame: the inverse of `unit_cube`."""
-    return replace(mesh, vertices=from_unit(mesh.vertices, loc, scale))
+    return mesh.compact().to_unit(loc, scale), loc, scale

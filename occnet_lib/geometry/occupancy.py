@@ -24,9 +24,7 @@ def raycasting_scene(mesh: Mesh) -> Any:
 
 def triangle_scene(triangles: NDArray[np.float64]) -> Any:
     """The same of triangles (F, 3, 3)."""
-    return raycasting_scene(
-        Mesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles), dtype=np.int32).reshape(-1, 3))
-    )
+    return raycasting_scene(Mesh.from_triangles(triangles))
 
 
 def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:

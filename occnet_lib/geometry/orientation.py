@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.components import compact, label_faces
-from occnet_lib.geometry.repair import WatertightCheck, check_watertight, edge_keys, make_manifold
+from occnet_lib.geometry.components import component_volumes, label_faces, submesh
+from occnet_lib.geometry.repair import WatertightCheck, check_watertight, make_manifold, merge_vertices
+from occnet_lib.geometry.topology import connected_components, edge_keys
 from occnet_lib.types import Mesh
 
 
@@ -60,8 +61,8 @@ def orient_outward(mesh: Mesh) -> OrientedMesh:
     flip = _unlike(mesh) if sound.flipped_edges else np.zeros(len(mesh.faces), dtype=bool)
     if flip is None:
         return OrientedMesh(mesh, "its faces have no common outside, as those of a Möbius strip")
-    flip ^= _inward(_turned(mesh, flip))
-    return OrientedMesh(_turned(mesh, flip), flipped=int(flip.sum()))
+    flip ^= _inward(mesh.flipped(flip))
+    return OrientedMesh(mesh.flipped(flip), flipped=int(flip.sum()))
 
 
 def _faults(sound: WatertightCheck) -> int:
@@ -73,17 +74,9 @@ def _reason(sound: WatertightCheck) -> str:
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
-def _turned(mesh: Mesh, flip: NDArray[np.bool_]) -> Mesh:
-    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
-    return Mesh(mesh.vertices, np.ascontiguousarray(faces, dtype=np.int32))
-
-
 def _joined(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex a place, faces without area left out; parted where it only touches itself."""
-    places, number = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    faces = number.reshape(-1)[mesh.faces].astype(np.int32)
-    a, b, c = faces.T
-    joined = Mesh(places, faces[(a != b) & (b != c) & (c != a)])
+    """The mesh with equal vertices merged, and cut apart where it only touches itself."""
+    joined = merge_vertices(mesh, exact=True)
     sound = check_watertight(joined)
     return make_manifold(joined) if sound.nonmanifold_edges and not sound.boundary_edges else joined
 
@@ -94,9 +87,6 @@ def _unlike(mesh: Mesh) -> NDArray[np.bool_] | None:
     Components of the orientation double cover: every face is there with both windings, and joined across its edges
     with those windings of its neighbours that fit.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     count = len(mesh.faces)
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     first, second = np.argsort(key, kind="stable").reshape(-1, 2).T
@@ -104,8 +94,7 @@ def _unlike(mesh: Mesh) -> NDArray[np.bool_] | None:
     one, two = first % count, second % count
     start = np.concatenate([one, one + count])
     end = np.concatenate([two + count * unlike, two + count * ~unlike])
-    graph = coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * count, 2 * count))
-    _, label = connected_components(graph, directed=False)
+    _, label = connected_components(start, end, 2 * count)
     as_is, turned = label[:count], label[count:]
     if (as_is == turned).any():
         return None
@@ -118,13 +107,10 @@ def _inward(mesh: Mesh) -> NDArray[np.bool_]:
     from occnet_lib.geometry.occupancy import contains
 
     count, of_face = label_faces(mesh)
-    centred = mesh.triangles - mesh.vertices.mean(axis=0)
-    parts = np.einsum("ij,ij->i", centred[:, 0], np.cross(centred[:, 1], centred[:, 2]))
-    volume = np.bincount(of_face, weights=parts, minlength=count)
-    wrong = volume < 0
+    wrong = component_volumes(mesh.transformed(-mesh.vertices.mean(axis=0), 1.0), of_face, count) < 0
     if count > 1:
         for piece in np.flatnonzero(wrong):
-            others = compact(Mesh(mesh.vertices, mesh.faces[of_face != piece]))
+            others = submesh(mesh, of_face != piece)
             corner = mesh.vertices[mesh.faces[of_face == piece][0, :1]]
             wrong[piece] = not contains(others, corner)[0]  # a hollow's surface points inward rightly
     inward: NDArray[np.bool_] = wrong[of_face]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
+from occnet_lib.geometry.topology import connected_components, edge_groups, edge_keys, without_collapsed
 from occnet_lib.types import Mesh
 
 # Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
@@ -44,29 +45,8 @@ class WatertightCheck:
         return self.manifold and self.volume > 0
 
 
-def edge_keys(faces: NDArray[np.integer], n_vertices: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """A number for each undirected edge of each face, and whether the face runs along it upwards.
-
-    Returns:
-        (3 F,) int64 `low * n_vertices + high`, in the order of the edges 01 of all faces, then 12, then 20;
-        (3 F,) bool.
-    """
-    faces = np.asarray(faces, dtype=np.int64)
-    start = np.concatenate([faces[:, 0], faces[:, 1], faces[:, 2]])
-    end = np.concatenate([faces[:, 1], faces[:, 2], faces[:, 0]])
-    return np.minimum(start, end) * n_vertices + np.maximum(start, end), start < end
-
-
-def signed_volume(mesh: Mesh) -> float:
-    """Volume of a closed mesh, negative if it is wound inward."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6.0)
-
-
 def check_watertight(mesh: Mesh) -> WatertightCheck:
     """Count what keeps a mesh from being closed."""
-    used = np.zeros(len(mesh.vertices), dtype=bool)
-    used[mesh.faces] = True
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     both = np.sort(2 * key + upwards)  # sorting values is several times faster than sorting indices
     key, up = both >> 1, both & 1
@@ -77,15 +57,13 @@ def check_watertight(mesh: Mesh) -> WatertightCheck:
         boundary_edges=int((count == 1).sum()),
         nonmanifold_edges=int((count > 2).sum()),
         flipped_edges=int(((count == 2) & (ups != 1)).sum()),
-        euler=int(used.sum()) - len(first) + len(mesh.faces),
-        volume=signed_volume(mesh),
+        euler=int(mesh.used_vertices.sum()) - len(first) + len(mesh.faces),
+        volume=mesh.volume,
     )
 
 
 def coincident_labels(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
     """(V,) a number for each place; vertices within `MERGE_DISTANCE` of each other are at one."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
     # Equal ones first: a place of many vertices has far more pairs.
@@ -95,20 +73,19 @@ def coincident_labels(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
         # A shape of which a few stray vertices span the frame. Those in one cell are at one place.
         cells, cell = np.unique(np.round(distinct * (2.0 / MERGE_DISTANCE)), axis=0, return_inverse=True)
         number, tree = cell.reshape(-1)[number.reshape(-1)], cKDTree(cells * (MERGE_DISTANCE / 2.0))
-    n = tree.n
-    close = tree.query_pairs(MERGE_DISTANCE, output_type="ndarray")
-    graph = coo_array((np.ones(len(close), dtype=np.int8), (close[:, 0], close[:, 1])), shape=(n, n))
-    place = connected_components(graph, directed=False)[1].astype(np.int32)
-    return np.asarray(place[number.reshape(-1)])
+    start, end = tree.query_pairs(MERGE_DISTANCE, output_type="ndarray").T
+    _, place = connected_components(start, end, tree.n)
+    return place[number.reshape(-1)]
 
 
-def merge_vertices(mesh: Mesh) -> Mesh:
-    """The mesh with one vertex for each of `coincident_labels`, and without faces of fewer than three places."""
-    number = coincident_labels(mesh.vertices)
+def merge_vertices(mesh: Mesh, *, exact: bool = False) -> Mesh:
+    """One vertex for each of `coincident_labels` (with `exact` for each position); faces that collapse are removed."""
+    if exact:
+        number = np.unique(mesh.vertices, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    else:
+        number = coincident_labels(mesh.vertices)
     _, first = np.unique(number, return_index=True)
-    faces = number[mesh.faces]
-    a, b, c = faces.T
-    return Mesh(mesh.vertices[first], faces[(a != b) & (b != c) & (c != a)])
+    return Mesh(mesh.vertices[first], without_collapsed(number[mesh.faces]))
 
 
 def make_manifold(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
@@ -132,19 +109,11 @@ def make_manifold(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
     return parted if keep_walls else _part_double_edges(parted)
 
 
-def _grouped_edges(faces: NDArray[np.int32], n_vertices: int) -> tuple[NDArray[np.intp], ...]:
-    """Half-edges (numbered face + F side) ordered by edge, start and size of the group of each edge."""
-    key, _ = edge_keys(faces, n_vertices)
-    order = np.argsort(key, kind="stable")
-    first = np.flatnonzero(np.diff(key[order], prepend=-1))
-    return order, first, np.diff(first, append=len(order))
-
-
 def _edge_pairs(
     vertices: NDArray[np.float64], faces: NDArray[np.int32], keep_walls: bool = False
 ) -> NDArray[np.intp]:
     """(E, 2) half-edges that belong together."""
-    order, first, size = _grouped_edges(faces, len(vertices))
+    order, first, size = edge_groups(faces, len(vertices))
     two = first[size == 2]
     pairs = [np.stack([order[two], order[two + 1]], axis=1)]
     for start, many in zip(first[size > 2], size[size > 2], strict=True):
@@ -156,7 +125,7 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
     """Where two edges join the same two vertices, cut one of them in its middle."""
     vertices, faces = mesh.vertices, mesh.faces
     while True:
-        order, first, size = _grouped_edges(faces, len(vertices))
+        order, first, size = edge_groups(faces, len(vertices))
         added: list[NDArray[np.float64]] = []
         changed: dict[int, list[tuple[int, int, int]]] = {}
         taken: set[int] = set()
@@ -181,8 +150,7 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
 
 def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
     """Faces of three different vertices, less those that another one covers from behind."""
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
+    faces = without_collapsed(faces)
     corners = np.sort(faces, axis=1)
     even = (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3
     turned = np.take_along_axis(faces, even, axis=1)
@@ -244,18 +212,14 @@ def _split_fans(mesh: Mesh, face: NDArray[np.intp], side: NDArray[np.intp]) -> M
         mesh: faces.
         face, side: (E, 2) which two faces meet at an edge, and which of their edges (0: corners 01, 1: 12, 2: 20).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = 3 * len(mesh.faces)
     # Corners of a face are numbered 3 face + corner; an edge joins the corners at either end.
     start = 3 * face + side
     end = 3 * face + (side + 1) % 3
-    links = np.concatenate(
-        [np.stack([start[:, 0], end[:, 1]], axis=1), np.stack([end[:, 0], start[:, 1]], axis=1)]
+    fans, of_corner = connected_components(
+        np.concatenate([start[:, 0], end[:, 0]]),
+        np.concatenate([end[:, 1], start[:, 1]]),
+        3 * len(mesh.faces),
     )
-    graph = coo_array((np.ones(len(links), dtype=np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
-    fans, of_corner = connected_components(graph, directed=False)
     vertices = np.zeros((fans, 3))
     vertices[of_corner] = mesh.vertices[mesh.faces.ravel()]
     return Mesh(vertices, of_corner.reshape(-1, 3).astype(np.int32))
@@ -272,8 +236,8 @@ def repair(mesh: Mesh) -> Mesh:
     fixer = MeshFix(mesh.vertices, mesh.faces, verbose=False)
     fixer.repair(joincomp=False, remove_smallest_components=False)
     fixed = Mesh(np.asarray(fixer.points, dtype=np.float64), np.asarray(fixer.faces, dtype=np.int32))
-    if len(fixed.faces) and signed_volume(fixed) < 0:
-        fixed = Mesh(fixed.vertices, np.ascontiguousarray(fixed.faces[:, ::-1]))
+    if len(fixed.faces) and fixed.volume < 0:
+        fixed = fixed.flipped()
     if not len(fixed.faces) or not check_watertight(fixed).closed:
         raise MeshError("the surface could not be closed")
     return fixed

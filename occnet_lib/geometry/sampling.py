@@ -9,14 +9,6 @@ from occnet_lib.errors import MeshError
 from occnet_lib.types import Mesh
 
 
-def face_normals(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit normals (F, 3) and areas (F,) of the faces, float64; the normal of a face without area is 0."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    cross = np.cross(b - a, c - a)
-    length = np.linalg.norm(cross, axis=1)
-    return cross / np.where(length > 0, length, 1.0)[:, None], length / 2.0
-
-
 def sample_surface(
     mesh: Mesh, n: int, rng: np.random.Generator, weights: NDArray[np.floating] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
@@ -36,8 +28,7 @@ def sample_surface(
     Raises:
         MeshError: the mesh has no area.
     """
-    normals, areas = face_normals(mesh)
-    weights = areas if weights is None else weights
+    weights = mesh.face_areas if weights is None else weights
     cumulative = np.cumsum(weights)
     if len(cumulative) == 0 or not cumulative[-1] > 0:
         raise MeshError("the mesh has no surface area to draw points from")
@@ -45,6 +36,8 @@ def sample_surface(
     face = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
     face = np.minimum(face, int(np.flatnonzero(weights)[-1]))
     root, s = np.sqrt(rng.random(n)), rng.random(n)
-    weights = np.stack([1.0 - root, root * (1.0 - s), root * s], axis=1)
-    points = np.einsum("nk,nkd->nd", weights, mesh.vertices[mesh.faces[face]])
-    return points, normals[face], face
+    drawn = Mesh(mesh.vertices, mesh.faces[face])
+    points = np.einsum(
+        "nk,nkd->nd", np.stack([1.0 - root, root * (1.0 - s), root * s], axis=1), drawn.triangles
+    )
+    return points, drawn.face_normals, face

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.types import Mesh
 
-from .sampling import face_normals
+from .topology import edge_groups
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,17 @@ class Edges:
 
 def edges_between_faces(mesh: Mesh) -> Edges:
     """All edges that exactly two faces share; those of a face without area are left out."""
-    directed = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
-    low, high = directed.min(axis=1), directed.max(axis=1)
-    order = np.argsort(low * len(mesh.vertices) + high, kind="stable")
-    key = (low * len(mesh.vertices) + high)[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    pairs = first[np.diff(first, append=len(key)) == 2]
-    sides = order[np.stack([pairs, pairs + 1], axis=1)]
-    normals, areas = face_normals(mesh)
-    faces = sides // 3
-    kept = (areas[faces] > 0).all(axis=1)
-    faces, ends = faces[kept], directed[sides[kept, 0]]
-    a, b = normals[faces[:, 0]], normals[faces[:, 1]]
+    order, first, size = edge_groups(mesh.faces, len(mesh.vertices))
+    pairs = first[size == 2]
+    side, face = np.divmod(order[np.stack([pairs, pairs + 1], axis=1)], len(mesh.faces))
+    corners = np.sort(3 * face + side, axis=1)  # the face of the lower number gives an edge its direction
+    corners = corners[(mesh.face_areas[corners // 3] > 0).all(axis=1)]
+    faces, ends = corners // 3, mesh.faces[corners[:, :1] // 3, (corners[:, :1] + np.arange(2)) % 3]
+    a, b = np.moveaxis(mesh.face_normals[faces], 1, 0)
     # atan2 is exact near 0 and near pi, where arccos of a rounded dot product is not.
     angle = np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.einsum("ek,ek->e", a, b))
     length = np.linalg.norm(mesh.vertices[ends[:, 0]] - mesh.vertices[ends[:, 1]], axis=1)
-    return Edges(ends, faces, angle, length)
+    return Edges(ends.astype(np.int64), faces.astype(np.int64), angle, length)
 
 
 def sharp_edges(mesh: Mesh, limit: float, scale: float) -> Edges:
@@ -68,7 +63,7 @@ def sharp_edges(mesh: Mesh, limit: float, scale: float) -> Edges:
     along = mesh.vertices[edges.ends[:, 1]] - mesh.vertices[edges.ends[:, 0]]
     inward = [_inward(mesh, edges.faces[:, side], middle, along) for side in (0, 1)]
     across = _unit(inward[0] - inward[1])
-    normals, _ = face_normals(mesh)
+    normals = mesh.face_normals
     sides = [closest_faces(mesh, middle + sign * scale * across) for sign in (1.0, -1.0)]
     a, b = normals[sides[0]], normals[sides[1]]
     turned = np.einsum("ek,ek->e", a, b) < np.cos(np.radians(limit))
@@ -88,7 +83,7 @@ def sample_edges(
     edge = np.minimum(edge, len(cumulative) - 1)
     at = rng.random((count, 1))
     ends = mesh.vertices[edges.ends[edge]]
-    normals, _ = face_normals(mesh)
+    normals = mesh.face_normals
     return (1 - at) * ends[:, 0] + at * ends[:, 1], _unit(normals[edges.faces[edge]].sum(axis=1))
 
 

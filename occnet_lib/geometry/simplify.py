@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.components import compact
 from occnet_lib.geometry.repair import check_watertight, make_manifold
 from occnet_lib.types import Mesh
 
@@ -69,7 +68,7 @@ def _first_closed(mesh: Mesh, attempt: Callable[[int], Mesh | None]) -> Mesh:
     """The first of ever gentler attempts that is closed if the mesh is; the mesh after the last one."""
     closed, again = check_watertight(mesh).closed, 0
     while (simple := attempt(again)) is not None:
-        simple = make_manifold(simple) if closed else compact(simple)
+        simple = make_manifold(simple) if closed else simple.compact()
         if len(simple.faces) and (not closed or check_watertight(simple).closed):
             return simple
         log.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))

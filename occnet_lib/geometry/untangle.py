@@ -39,7 +39,7 @@ def separate_vertices(mesh: Mesh, voxel: float) -> Mesh:
         again = _repeated(vertices)
         if not len(again):
             break
-        inward = -_normals(vertices, mesh.faces)[again]
+        inward = -Mesh(vertices, mesh.faces).vertex_normals[again]
         # A fan without a direction, and a second attempt, need one that no other vertex has.
         turn = np.random.default_rng(attempt).normal(size=inward.shape)
         inward += turn * (0.1 * (attempt - 1) + (np.abs(inward).max(axis=1, keepdims=True) == 0))
@@ -92,17 +92,6 @@ def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.setdiff1d(np.arange(len(vertices)), first)
 
 
-def _normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(V, 3) unit normals, weighted by area; 0 where faces cancel out."""
-    corner = vertices[faces]
-    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    normal = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(cross[:, a], 3), len(vertices)) for a in range(3)], axis=1
-    )
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    return np.asarray(np.divide(normal, length, out=np.zeros_like(normal), where=length > 1e-30))
-
-
 def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: bool) -> NDArray[np.float64]:
     """The vertices (V, 3), those chosen moved half-way to the mean of their neighbours, at most by `limit`."""
     around = mesh.faces[chosen[mesh.faces].any(axis=1)]
@@ -122,8 +111,7 @@ def _along_surface(
     mesh: Mesh, around: NDArray[np.int32], chosen: NDArray[np.bool_], step: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Steps (k, 3) of the chosen vertices without what leads out of the planes of their faces."""
-    corner = mesh.vertices[around]
-    cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    cross = Mesh(mesh.vertices, around).area_vectors
     length = np.linalg.norm(cross, axis=1, keepdims=True)
     outer = np.einsum("fi,fj->fij", cross, cross / np.maximum(length, 1e-30)).reshape(-1, 9)
     n = len(mesh.vertices)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from occnet_lib.types import Mesh
 
 from .textures import bake
+from .topology import without_collapsed
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ def _merged(mesh: Mesh, of: NDArray[np.intp]) -> Mesh:
         channels = [np.bincount(of, mesh.colors[:, c]) / count for c in range(3)]
         colors = np.stack(channels, axis=1).astype(np.float32)
     faces = of.astype(np.int32)[mesh.faces]
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (c != a)]
+    faces = without_collapsed(faces)
     corners = np.sort(faces, axis=1)
     order = np.lexsort(corners.T)
     fresh = np.ones(len(faces), dtype=bool)

@@ -88,7 +88,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
 
 def without_mesh(loc: NDArray[np.float64], scale: float) -> Watertight:
     """A closed mesh without faces, for datasets that have no meshes."""
-    return Watertight(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32)), loc, scale)
+    return Watertight(Mesh.empty(), loc, scale)
 
 
 def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.float64], float]:

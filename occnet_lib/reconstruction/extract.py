@@ -12,7 +12,7 @@ from occnet_lib.types import Mesh
 
 def empty_mesh() -> Mesh:
     """A mesh of nothing."""
-    return Mesh(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32))
+    return Mesh.empty()
 
 
 def threshold_logit(threshold: float) -> float:

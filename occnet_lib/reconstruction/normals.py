@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
@@ -33,6 +32,6 @@ def field_normals(field: FieldWithGradient, mesh: Mesh, device: str = "cpu") -> 
     outward = -field(points)[1].cpu().numpy()
     length = np.linalg.norm(outward, axis=1, keepdims=True)
     outward = outward / np.where(length > 0, length, 1.0)
-    of_faces = vertex_normals(mesh)
+    of_faces = mesh.vertex_normals.astype(np.float32)
     good = np.isfinite(outward).all(axis=1) & ((outward * of_faces).sum(axis=1) > 0)
     return np.where(good[:, None], outward, of_faces).astype(np.float32)

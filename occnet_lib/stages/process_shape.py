@@ -16,7 +16,6 @@ import numpy as np
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
-from occnet_lib.geometry.normalise import to_unit
 from occnet_lib.storage import meshes, shape_file
 from occnet_lib.storage.shape_file import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
@@ -256,7 +255,7 @@ class _Attempt:
             return points.run(closed, self.config.points, rng)
         if stage == "samples":
             return samples.run(closed, self.config.samples, rng)
-        unit = replace(mesh, vertices=to_unit(mesh.vertices, closed.loc, closed.scale))
+        unit = mesh.to_unit(closed.loc, closed.scale)
         return views.run(unit, self.config.views, rng, getattr(sampled, "surface", None))
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:

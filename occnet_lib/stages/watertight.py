@@ -99,7 +99,7 @@ def _rebuild(
     from occnet_lib.geometry import components, repair, simplify, untangle, vertex_clustering
 
     unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
-    result, voxel = fuse(_with_area(unit.triangles), config, rng)
+    result, voxel = fuse(_with_area(unit), config, rng)
     fused, removed, filled = components.remove_small_components(result.mesh, config.min_component)
     repaired = not repair.check_watertight(fused).closed
     if repaired:
@@ -189,10 +189,9 @@ def _spread(name: str, distance: NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _with_area(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Only the triangles that have an area."""
-    cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    triangles = triangles[(cross**2).sum(axis=1) > 1e-24]
+def _with_area(mesh: Mesh) -> NDArray[np.float64]:
+    """The triangles (F, 3, 3) that have an area."""
+    triangles = mesh.triangles[(mesh.area_vectors**2).sum(axis=1) > 1e-24]
     if len(triangles) == 0:
         raise MeshError("no face of the mesh has an area")
     return triangles

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from occnet_lib.errors import DataError, MeshError
-from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.types import Mesh, ShapeKey
 
 from .atomic import temporary_beside
@@ -41,7 +40,7 @@ class FolderWriter:
         if mesh is None or len(mesh.faces) == 0:
             return
         path = self.folder / key.category / f"{key.id}.ply"
-        save_mesh(mesh, path, vertex_normals(mesh), MeshFrame("unit"))
+        save_mesh(mesh, path, mesh.vertex_normals, MeshFrame("unit"))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import triangle_scene
-from occnet_lib.geometry.repair import edge_keys
+from occnet_lib.geometry.topology import connected_components, edge_keys
 from occnet_lib.types import Mesh
 
 SHARP = (
@@ -112,17 +112,12 @@ def _crossings(
 
 def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices: int) -> NDArray[np.int64]:
     """Number the connected pieces that the faces of each cell make, (F,) int64."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    n = len(faces)
     edge, _ = edge_keys(faces, n_vertices)
-    face = np.tile(np.arange(n), 3)
+    face = np.tile(np.arange(len(faces)), 3)
     order = np.argsort(edge, kind="stable")
     same = (edge[order][1:] == edge[order][:-1]) & (key[face[order]][1:] == key[face[order]][:-1])
     one, two = face[order][1:][same], face[order][:-1][same]
-    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, two)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    return connected_components(one, two, len(faces))[1].astype(np.int64)
 
 
 def _insert(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.normalise import bounding_box, from_unit, to_source, to_unit, unit_cube
+from occnet_lib.geometry.normalise import bounding_box, unit_cube
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import box_mesh
 
@@ -42,12 +42,11 @@ def test_back_to_the_source(shift: float, size: float) -> None:
     mesh = box_mesh((shift, 0, -shift), (size, size / 3, size / 7))
     unit, loc, scale = unit_cube(mesh)
     np.testing.assert_allclose(
-        to_source(unit, loc, scale).vertices, mesh.vertices, atol=1e-9 * (abs(shift) + size)
+        unit.transformed(loc, scale).vertices, mesh.vertices, atol=1e-9 * (abs(shift) + size)
     )
-    points = np.random.default_rng(0).normal(size=(5, 3))
-    np.testing.assert_allclose(
-        to_unit(from_unit(points, loc, scale), loc, scale), points, atol=1e-9 * (1 + abs(shift) / size)
-    )
+    cloud = Mesh(np.random.default_rng(0).normal(size=(5, 3)), mesh.faces)
+    back = cloud.transformed(loc, scale).to_unit(loc, scale)
+    np.testing.assert_allclose(back.vertices, cloud.vertices, atol=1e-9 * (1 + abs(shift) / size))
 
 
 @pytest.mark.parametrize(

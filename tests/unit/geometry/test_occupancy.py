@@ -7,7 +7,7 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.occupancy import contains, surface_distance
-from occnet_lib.geometry.sampling import face_normals, sample_surface
+from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.voxels import solid_voxels, voxel_centres
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import bored_block, box_mesh, cup, rotation, sphere, torus
@@ -69,7 +69,7 @@ def test_faces_without_area_are_never_drawn() -> None:
     )
     face = sample_surface(mesh, 1000, np.random.default_rng(0))[2]
     assert set(face) == {1}
-    normals, areas = face_normals(mesh)
+    normals, areas = mesh.face_normals, mesh.face_areas
     np.testing.assert_array_equal(areas, [0, 0.5, 0])
     np.testing.assert_array_equal(normals, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
     with pytest.raises(MeshError, match="no surface area"):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.components import compact, label_faces, remove_small_components
+from occnet_lib.geometry.components import label_faces, remove_small_components
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.geometry.occupancy import contains, surface_distance
-from occnet_lib.geometry.repair import check_watertight, make_manifold, repair, signed_volume
+from occnet_lib.geometry.repair import check_watertight, make_manifold, repair
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.simplify import simplify, simplify_within
 from occnet_lib.types import Mesh
@@ -59,7 +59,7 @@ def test_boxes_that_touch_along_an_edge_are_parted() -> None:
     assert check_watertight(parted).closed
     assert label_faces(parted)[0] == 2  # the wedges of inside stay whole
     assert len(parted.vertices) == 16
-    assert signed_volume(parted) == pytest.approx(2.0)
+    assert parted.volume == pytest.approx(2.0)
     np.testing.assert_array_equal(
         np.sort(parted.triangles.reshape(-1, 9), axis=0), np.sort(two.triangles.reshape(-1, 9), axis=0)
     )
@@ -95,7 +95,7 @@ def test_double_edges_are_parted() -> None:
     assert check_watertight(mesh).nonmanifold_edges > 0
     parted = make_manifold(mesh)
     assert check_watertight(parted).closed
-    assert signed_volume(parted) == pytest.approx(len(blocks))
+    assert parted.volume == pytest.approx(len(blocks))
 
 
 def voxel_faces(solid: np.ndarray) -> Mesh:
@@ -206,8 +206,8 @@ def test_hollows_are_filled_with_what_is_in_them() -> None:
 def test_compact_keeps_the_triangles() -> None:
     box = box_mesh((0, 0, 0), (1, 1, 1))
     loose = Mesh(np.concatenate([np.full((3, 3), 9.0), box.vertices]), box.faces[:4] + 3)
-    np.testing.assert_array_equal(compact(loose).triangles, loose.triangles)
-    assert compact(loose).vertices.max() == 0.5
+    np.testing.assert_array_equal(loose.compact().triangles, loose.triangles)
+    assert loose.compact().vertices.max() == 0.5
 
 
 def test_repair_closes_a_hole() -> None:

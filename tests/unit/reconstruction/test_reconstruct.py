@@ -13,7 +13,6 @@ import torch
 from occnet_lib import cli
 from occnet_lib.config import Config, ModelConfig, ReconstructConfig, SimplifyConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
-from occnet_lib.geometry.normals import vertex_normals
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.folded import MeanField
@@ -179,7 +178,7 @@ def test_a_reconstructed_mesh_comes_back_as_it_was_and_other_readers_see_its_nor
     assert again is not None
     assert np.array_equal(again.vertices, mesh.vertices.astype(np.float32))
     assert np.array_equal(again.faces, mesh.faces)
-    normals = vertex_normals(mesh)
+    normals = mesh.vertex_normals
     assert np.allclose((normals * mesh.vertices).sum(1), np.linalg.norm(mesh.vertices, axis=1), atol=0.02)
     path = tmp_path / "made/ball/a.ply"
     other = trimesh.load(path, process=False)
@@ -538,7 +537,7 @@ def test_normals_are_against_the_gradient_or_the_faces():
     assert normals.dtype == np.float32
     assert np.allclose(normals, outward, atol=1e-5)
     for wrong in (lambda p: p.norm(dim=1) - 0.3, lambda p: p.sum(1) * 0):
-        assert np.allclose(field_normals(sloped(wrong), mesh), vertex_normals(mesh), atol=1e-6)
+        assert np.allclose(field_normals(sloped(wrong), mesh), mesh.vertex_normals, atol=1e-6)
 
 
 PHOTO = np.full((60, 60, 3), 255, np.uint8)
