@@ -1,6 +1,6 @@
 """Voxel grids in binvox files (Min, "binvox", 2004; ONet's model.binvox, from Choy et al. 2016).
 
-Own code: trimesh's reader and writer take 5 and 17 times as long for 32³ voxels and place voxel centres at the corners of
+Own code: trimesh's reader and writer take 5 and 17 times as long for 32³ voxels and location voxel centres at the corners of
 the grid, which is not what binvox defines.
 """
 

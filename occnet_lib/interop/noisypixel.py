@@ -20,7 +20,8 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage import hdf5
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.dataset.splits import drawn_split, limited, read_lists, with_shards
+from occnet_lib.storage.dataset.split_tables import read_lists
+from occnet_lib.storage.dataset.splits import drawn_split, limited, with_shards
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import ShapeKey

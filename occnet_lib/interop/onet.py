@@ -25,7 +25,7 @@ from occnet_lib.storage import hdf5
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import category_folders
-from occnet_lib.storage.dataset.listing import Listing, Place
+from occnet_lib.storage.dataset.listing import Listing, ShapeLocation
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
@@ -55,7 +55,9 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
         folders = sorted(entry.name for entry in os.scandir(root / category) if entry.is_dir())
         names = [name for name in folders if not name.startswith(".")]
         shapes = {name for name in names if (root / category / name / "points.npz").is_file()}
-        listing.places += [Place(category, name, f"{category}/{name}", category) for name in sorted(shapes)]
+        listing.locations += [
+            ShapeLocation(category, name, f"{category}/{name}", category) for name in sorted(shapes)
+        ]
         if shapes:  # other folders, such as that of the results, are not categories
             without += [f"{category}/{name}" for name in names if name not in shapes]
     if without:

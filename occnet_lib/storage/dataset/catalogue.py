@@ -17,9 +17,10 @@ from occnet_lib.storage.tables import TEXT
 from occnet_lib.types import ShapeKey
 
 from . import layouts
-from .listing import Listing, Place
+from .listing import Listing, ShapeLocation
 from .names import file_name
-from .splits import by_table, limited, split_shapes, table_of, with_shards
+from .split_tables import by_table, table_of
+from .splits import limited, split_shapes, with_shards
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "path", "split", "shard")
@@ -28,20 +29,19 @@ COLUMNS = ("category", "id", "path", "split", "shard")
 def scan(config: Config, root: str | Path, listing: Listing | None = None) -> list[ShapeKey]:
     """All shapes below a folder, sorted by name, with split and shard.
 
-    A folder with several mesh files of which none is called model.*, and a link that leads nowhere, stay in the
-    list, so that they are reported as failed instead of left out silently.
+    A folder with several mesh files, none of them model.*, and a broken link are listed, so that they are reported as failed
+    and not silently skipped.
 
     Args:
         config: `seed` and the section `dataset`.
         root: folder in one of `layouts.LAYOUTS`.
-        listing: where the shapes lie; by default the mesh files of the folder.
+        listing: locations of the shapes; by default the mesh files of the folder.
 
     Returns:
         Keys whose `path` is relative to `root`.
 
     Raises:
-        DataError: the folder is missing, holds no shape in a known layout, lacks a wanted category,
-            or an id occurs twice.
+        DataError: the folder is missing, has no shape in a known layout, lacks a requested category, or has an id twice.
     """
     root = Path(root)
     if not root.is_dir():
@@ -50,19 +50,17 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     if listing is None:
         wanted = () if table else config.dataset.categories
         listing = layouts.find(root, wanted, named=table is not None, results=config.results)
-    places, notes = listing.places, listing.warnings()
+    locations, notes = listing.locations, listing.warnings()
     if listing.modelnet and config.dataset.up == "y":
-        notes.append("ModelNet's own meshes have z up; if these have, too, set dataset.up: z")
+        notes.append("the meshes of ModelNet have z up; if these do, too, set dataset.up: z")
     if table:
-        places, more = by_table(table, places)
+        locations, more = by_table(table, locations)
         notes += more
-    if not places:
-        raise DataError(
-            "; ".join(["no shapes found", *notes]), path=root, hint=f"looked for {layouts.LAYOUTS}"
-        )
+    if not locations:
+        raise DataError("; ".join(["no shapes", *notes]), path=root, hint=f"supported: {layouts.LAYOUTS}")
     for note in notes:
         logger.warning("%s", note)
-    by_name = _by_name(root, _wanted(root, places, config.dataset.categories))
+    by_name = _by_name(root, _wanted(root, locations, config.dataset.categories))
     splits = split_shapes(config, root, by_name, bool(table and table.split))
     by_category: dict[str, list[ShapeKey]] = defaultdict(list)
     for name, split in splits.items():
@@ -74,32 +72,32 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     return with_shards(config, sorted(keys, key=lambda key: key.name))
 
 
-def _wanted(root: Path, places: list[Place], categories: Iterable[str]) -> list[Place]:
-    """The places of some categories; of all if none is named."""
+def _wanted(root: Path, locations: list[ShapeLocation], categories: Iterable[str]) -> list[ShapeLocation]:
+    """The locations of the requested categories; of all if none is requested."""
     wanted = set(categories)
-    there = {place.category for place in places}
-    if absent := wanted - there - {file_name(name) for name in there}:
-        hint = "there are: " + ", ".join(sorted(there))
-        raise DataError(f"no category {', '.join(sorted(absent))}", path=root, hint=hint)
-    return [p for p in places if not wanted or p.category in wanted or file_name(p.category) in wanted]
+    available = {location.category for location in locations}
+    if missing := wanted - available - {file_name(name) for name in available}:
+        hint = "available: " + ", ".join(sorted(available))
+        raise DataError(f"no category {', '.join(sorted(missing))}", path=root, hint=hint)
+    return [p for p in locations if not wanted or p.category in wanted or file_name(p.category) in wanted]
 
 
-def _by_name(root: Path, places: Iterable[Place]) -> dict[str, Place]:
+def _by_name(root: Path, locations: Iterable[ShapeLocation]) -> dict[str, ShapeLocation]:
     """Places by `<category>/<id>`."""
-    by_name: dict[str, Place] = {}
-    for place in places:
-        id = file_name(place.name)
-        other = by_name.setdefault(f"{file_name(place.category)}/{id}", place)
-        if other is not place:
-            first, second = (os.path.relpath(p.path, place.folder or ".") for p in (other, place))
-            raise DataError(f"shape {id} occurs twice: {first} and {second}", path=root / place.folder)
+    by_name: dict[str, ShapeLocation] = {}
+    for location in locations:
+        id = file_name(location.name)
+        other = by_name.setdefault(f"{file_name(location.category)}/{id}", location)
+        if other is not location:
+            first, second = (os.path.relpath(p.path, location.folder or ".") for p in (other, location))
+            raise DataError(f"shape {id} occurs twice: {first} and {second}", path=root / location.folder)
     return by_name
 
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
     """Write the catalogue as CSV, atomically."""
     keys = list(keys)
-    # Python before 3.13 quotes no carriage return of itself, and then cannot read it.
+    # Python before 3.13 does not quote a carriage return, and then cannot read it.
     quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in key.path for key in keys) else csv.QUOTE_MINIMAL
     with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n", quoting=quoting)
@@ -111,7 +109,7 @@ def read_table(path: str | Path) -> list[ShapeKey]:
     """Read the catalogue.
 
     Raises:
-        DataError: the file is missing or is no catalogue.
+        DataError: the file is missing or not a catalogue.
     """
     try:
         with open(path, **TEXT) as file:
@@ -121,7 +119,7 @@ def read_table(path: str | Path) -> list[ShapeKey]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot be read: {error}", path=path) from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise DataError(f"no catalogue: the first line must be {','.join(COLUMNS)}", path=path)
+        raise DataError(f"not a catalogue: the first line must be {','.join(COLUMNS)}", path=path)
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(COLUMNS):
             raise DataError(f"line {number} has {len(row)} columns instead of {len(COLUMNS)}", path=path)

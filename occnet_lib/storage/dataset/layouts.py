@@ -1,4 +1,4 @@
-"""Where the mesh files of a dataset lie: the layouts that are understood, and what is not taken."""
+"""The supported layouts of datasets, and the search for mesh files in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from occnet_lib.errors import DataError
 from occnet_lib.storage.meshes.suffixes import SUFFIXES, known_suffix, preference, stem
 
-from .listing import COMPANIONS, UNCATEGORISED, Listing, Place, kind
+from .listing import COMPANIONS, UNCATEGORISED, Listing, ShapeLocation, kind
 
 SPLITS = ("train", "val", "test")
 LAYOUTS = (
@@ -22,9 +22,9 @@ LAYOUTS = (
     "<id>.<suffix> in one folder, with a suffix of " + " ".join(SUFFIXES)
 )
 _MODEL_STEMS = ("model_normalized", "model")
-MESH_FOLDERS = ("models", "meshes")  # of a shape
-_CHUNK = re.compile(r"\d{3}-\d{3}")  # folder of Objaverse
-_DEEP = 10_000  # files below a folder without shapes that are looked at
+MESH_FOLDERS = ("models", "meshes")  # in the folder of a shape
+_CHUNK = re.compile(r"\d{3}-\d{3}")  # a folder of Objaverse
+_MAX_FILES = 10_000  # files that are examined below a folder without shapes
 
 
 def find(
@@ -34,12 +34,12 @@ def find(
 
     Args:
         root: a folder in one of `LAYOUTS`.
-        wanted: only these categories, as far as folders are categories; empty: all.
-        named: shapes get their categories from elsewhere, so that a folder of shapes needs no categories.
-        results: a folder that is no category, though it may lie in `root`.
+        wanted: only these categories, if folders are categories; empty: all.
+        named: whether categories are defined elsewhere, so that a folder of shapes needs none.
+        results: a folder that is not a category, though it may be in `root`.
 
     Raises:
-        DataError: a folder cannot be read, a wanted category is not there, or the layout is not understood.
+        DataError: a folder cannot be read, a requested category is missing, or the layout is not supported.
     """
     folders, files = _entries(root)
     if results is not None:
@@ -50,66 +50,66 @@ def find(
         listing = Listing()
         for chunk in chunks:
             _flat(root, chunk, *_entries(root / chunk), listing)
-        # A chunk says nothing about its shapes: lists are those of the root.
-        listing.places = [replace(place, folder="") for place in listing.places]
+        # Chunks are not categories: lists are those of the root.
+        listing.locations = [replace(location, folder="") for location in listing.locations]
         return listing
-    there = [folder.name for folder in folders]
-    listing = _by_category(root, there if not wanted or UNCATEGORISED in wanted else wanted)
+    names = [folder.name for folder in folders]
+    listing = _by_category(root, names if not wanted or UNCATEGORISED in wanted else wanted)
     if _are_shapes(listing):
-        scanned = all(place.path.split("/")[1:-1] == ["meshes"] for place in listing.places)
+        scanned = all(location.path.split("/")[1:-1] == ["meshes"] for location in listing.locations)
         if not named and not scanned:
-            hint = "one level more is needed: <category>/<id>/model.obj; or give categories by dataset.table"
-            raise DataError("the folders below look like shapes, not like categories", path=root, hint=hint)
+            hint = (
+                "one more level is needed: <category>/<id>/model.obj; or define categories by dataset.table"
+            )
+            raise DataError("its folders are shapes, not categories", path=root, hint=hint)
         listing = Listing()
         _shapes_in(root, "", folders, files, listing)
         return listing
     _refuse_folders_of_shapes(root, listing)
     loose = Listing()
     _flat(root, "", [], files, loose)
-    if not listing.places and loose.places:
+    if not listing.locations and loose.locations:
         loose.skipped += listing.skipped
         loose.deep += listing.deep
         return loose
     listing.skipped += loose.skipped
-    listing.deep += [place.path for place in loose.places]  # beside the categories
+    listing.deep += [location.path for location in loose.locations]  # beside the categories
     return listing
 
 
 def _are_shapes(listing: Listing) -> bool:
-    """Whether what was taken for categories are shapes, as all that is below them is called model or models."""
-    names = {place.name for place in listing.places}
+    """Whether the presumed categories are shapes: everything in them is called model or models."""
+    names = {location.name for location in listing.locations}
     return bool(names) and names <= {*_MODEL_STEMS, *MESH_FOLDERS}
 
 
 def _refuse_folders_of_shapes(root: Path, listing: Listing) -> None:
-    """Catch meshes that lie one level deeper than shapes do, each of which would be a part of one failed shape."""
-    if not listing.places or not all((root / place.path).is_dir() for place in listing.places):
+    """Refuse meshes that are one level too deep, which would become parts of one failed shape."""
+    if not listing.locations or not all((root / location.path).is_dir() for location in listing.locations):
         return
-    first = listing.places[0]
-    text = (
-        f"every folder of a shape holds several mesh files, of which none is called model.*, as {first.path}"
-    )
+    first = listing.locations[0]
+    text = f"every shape folder has several mesh files, none of them model.*, e.g. {first.path}"
     hint = f"if they are shapes, <category>/<id>.obj is needed: set dataset.root to {root / first.folder}"
-    if {place.category for place in listing.places} <= set(SPLITS):
-        hint = "splits are folders of a category, as ModelNet has them: <category>/{train,test}/<id>.off"
+    if {location.category for location in listing.locations} <= set(SPLITS):
+        hint = "splits must be folders of a category, as in ModelNet: <category>/{train,test}/<id>.off"
     raise DataError(text, path=root, hint=hint)
 
 
 def category_folders(root: Path, wanted: Sequence[str] = ()) -> list[str]:
-    """Names of the folders below `root`, or of those that are wanted.
+    """Names of the folders below `root`, or of the requested ones.
 
     Raises:
-        DataError: one is not there, or is a link that leads nowhere.
+        DataError: a folder is missing or a broken link.
     """
     names = [folder.name for folder in _entries(root)[0]]
-    absent = set(wanted) - set(names)
-    if absent:
-        hint = "there are: " + (", ".join(names) or "none")
-        raise DataError(f"no category {', '.join(sorted(absent))}", path=root, hint=hint)
+    missing = set(wanted) - set(names)
+    if missing:
+        hint = "available: " + (", ".join(names) or "none")
+        raise DataError(f"no category {', '.join(sorted(missing))}", path=root, hint=hint)
     chosen = [name for name in names if not wanted or name in wanted]
     for name in chosen:
         if not os.path.exists(root / name):
-            text = f"{name} is a link to {os.readlink(root / name)}, which is not there"
+            text = f"{name} is a broken link to {os.readlink(root / name)}"
             raise DataError(text, path=root, hint="mount it, or remove the link")
     return chosen
 
@@ -119,7 +119,7 @@ def _by_category(root: Path, categories: Sequence[str]) -> Listing:
     for category in category_folders(root, categories) if categories else ():
         inside, files = _entries(root / category)
         if split_folders := _modelnet(inside):
-            _take_splits(root / category, split_folders, listing)
+            _add_splits(root / category, split_folders, listing)
             listing.modelnet = True
             inside = [entry for entry in inside if entry not in split_folders]
         _shapes_in(root, category, inside, files, listing)
@@ -127,7 +127,7 @@ def _by_category(root: Path, categories: Sequence[str]) -> Listing:
 
 
 def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """Folders and files by name, without hidden ones. A link to nowhere that has no suffix stands for a folder."""
+    """Folders and files, sorted by name, without hidden ones. A broken link without a suffix counts as a folder."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -150,7 +150,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _objaverse(root: Path, folders: Sequence[os.DirEntry[str]]) -> list[str] | None:
-    """The chunks `000-023` of Objaverse, relative to the root, where it has them; also below `glbs`."""
+    """The chunks `000-023` of Objaverse, in the root or below `glbs`, relative to the root; None if it has none."""
     names = [folder.name for folder in folders]
     if names and all(map(_CHUNK.fullmatch, names)):
         return names
@@ -162,7 +162,7 @@ def _objaverse(root: Path, folders: Sequence[os.DirEntry[str]]) -> list[str] | N
 
 
 def _modelnet(inside: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
-    """Folders train, val and test of a category, if they hold mesh files of several shapes."""
+    """Folders train, val and test of a category, if they have mesh files of several shapes."""
     split_folders = [entry for entry in inside if entry.name in SPLITS]
     if len(split_folders) < 2 and len(split_folders) != len(inside):
         return []
@@ -172,8 +172,8 @@ def _modelnet(inside: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
     return split_folders
 
 
-def _take_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], listing: Listing) -> None:
-    """Shapes of ModelNet's layout; of a name in two splits the split becomes part of both names."""
+def _add_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], listing: Listing) -> None:
+    """Add the shapes of ModelNet's layout; if a name is in two splits, the split becomes part of both names."""
     by_split = {}
     for entry in split_folders:
         part = Listing()
@@ -183,12 +183,12 @@ def _take_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], list
         listing.skipped += part.skipped
         listing.notes += part.notes
         listing.deep += [f"{category.name}/{entry.name}/{path}" for path in part.deep]
-    counts = Counter(place.name for part in by_split.values() for place in part.places)
+    counts = Counter(location.name for part in by_split.values() for location in part.locations)
     for split, part in by_split.items():
-        for place in part.places:
-            name = place.name if counts[place.name] == 1 else f"{split}_{place.name}"
-            path = f"{category.name}/{split}/{place.path}"
-            listing.places.append(Place(category.name, name, path, category.name, split))
+        for location in part.locations:
+            name = location.name if counts[location.name] == 1 else f"{split}_{location.name}"
+            path = f"{category.name}/{split}/{location.path}"
+            listing.locations.append(ShapeLocation(category.name, name, path, category.name, split))
 
 
 def _shapes_in(
@@ -198,28 +198,29 @@ def _shapes_in(
     files: Iterable[os.DirEntry[str]],
     listing: Listing,
 ) -> None:
-    """Add the shapes of a category's folder (or of the root): a folder each, or a file each."""
+    """Add the shapes of a category folder (or of the root): one per folder or per file."""
     word, prefix = category or UNCATEGORISED, f"{category}/" if category else ""
     without = 0
     for entry in folders:
         path = _mesh_in(entry)
         if path is not None:
-            listing.places.append(Place(word, entry.name, prefix + path, category))
-        elif not _left_out(root, prefix + entry.name, listing):
+            listing.locations.append(ShapeLocation(word, entry.name, prefix + path, category))
+        elif not _skip_folder(root, prefix + entry.name, listing):
             without += 1
     _flat(root, category, [], files, listing, word)
     if without:
-        listing.notes.append(f"{root / category}: {without} folders without a mesh file left out")
+        listing.notes.append(f"{root / category}: {without} folders without a mesh file skipped")
 
 
-def _left_out(root: Path, folder: str, listing: Listing) -> bool:
-    """Count what a folder that is no shape holds; whether it is only of textures.
+def _skip_folder(root: Path, folder: str, listing: Listing) -> bool:
+    """Count the files of a folder that is not a shape.
 
-    Materials and buffers belong to a mesh file: where they are without one, a shape may have lost it.
+    Returns:
+        whether it has only textures. Materials and buffers belong to a mesh file, which may be missing.
     """
     kinds = set()
     for number, file in enumerate(_files_below(root / folder)):
-        if number == _DEEP:
+        if number == _MAX_FILES:
             break
         if known_suffix(file):
             listing.deep.append(os.path.relpath(file, root))
@@ -230,9 +231,9 @@ def _left_out(root: Path, folder: str, listing: Listing) -> bool:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+    for location, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(place, name) for name in sorted(files) if not name.startswith("."))
+        yield from (os.path.join(location, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _flat(
@@ -243,7 +244,7 @@ def _flat(
     listing: Listing,
     category: str = UNCATEGORISED,
 ) -> None:
-    """Add the mesh files of one folder, a shape each; folders in it hold no shape."""
+    """Add the mesh files of a folder, one shape per file; folders in it are not shapes."""
     prefix = f"{folder}/" if folder else ""
     by_stem: dict[str, list[str]] = defaultdict(list)
     for entry in files:
@@ -252,18 +253,18 @@ def _flat(
         else:
             listing.skip(entry.name)
     for entry in folders:
-        _left_out(root, prefix + entry.name, listing)
+        _skip_folder(root, prefix + entry.name, listing)
     ranked = {name: _by_preference(names) for name, names in by_stem.items()}
-    listing.places += [
-        Place(category, name, prefix + names[0], folder) for name, names in sorted(ranked.items())
+    listing.locations += [
+        ShapeLocation(category, name, prefix + names[0], folder) for name, names in sorted(ranked.items())
     ]
     if several := [names for names in ranked.values() if len(names) > 1]:
-        text = "shapes are there in several files, of which the first is taken, as of"
+        text = "shapes have several files, of which the first is used, e.g."
         listing.notes.append(f"{root / folder}: {len(several)} {text} {', '.join(several[0])}")
 
 
 def _mesh_in(shape: os.DirEntry[str]) -> str | None:
-    """Path of a shape folder's mesh file, relative to the folder it is in; None if there is none."""
+    """Path of the mesh file of a shape folder, relative to the parent folder; None if it has none."""
     where = shape.name
     try:
         names = os.listdir(shape.path)
@@ -272,7 +273,7 @@ def _mesh_in(shape: os.DirEntry[str]) -> str | None:
             if not meshes and inner in names and os.path.isdir(os.path.join(shape.path, inner)):
                 where = f"{shape.name}/{inner}"
                 meshes = _by_preference(os.listdir(os.path.join(shape.path, inner)))
-    except OSError:  # reading it will say why
+    except OSError:  # loading will report the error
         return where
     if not meshes:
         return None
@@ -280,7 +281,7 @@ def _mesh_in(shape: os.DirEntry[str]) -> str | None:
 
 
 def _by_preference(names: Iterable[str]) -> list[str]:
-    """The mesh files among `names`, those called model.* first, then in the order of `SUFFIXES`."""
+    """The mesh files among `names`: first model.*, then in the order of `SUFFIXES`."""
 
     def rank(name: str) -> tuple[int, int, str]:
         base = stem(name).lower()

@@ -1,8 +1,8 @@
-"""The state of the raw files of every shape: what decides whether a shape is made again.
+"""The state of the raw files of every shape, which determines whether a shape is processed again.
 
-A *signature* is of the names, sizes and times of the files that may matter to a shape, and so is cheap. A *version*
-is the signature at which the content last changed: where a signature is another one but the content the same (a
-file that was touched or copied), the version stays, and so does everything that was made of the shape.
+A *signature* is a hash of the names, sizes and times of the files that may affect a shape, so it is cheap. A *version* is
+the signature at which the content last changed: if a signature changes but the content does not (the file was touched or
+copied), the version and all results of the shape stay.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from occnet_lib.storage.tables import TEXT, read_rows
 from occnet_lib.types import ShapeKey
 
 from .layouts import MESH_FOLDERS
-from .listing import ABOUT, kind
+from .listing import METADATA, kind
 from .names import file_name
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "signature", "version")
-# Mesh files without side files (see `meshes.side_files`).
-_ALONE = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")
-_MANY = 1000  # shapes whose reading is worth a line on the terminal
-_LITTLE = 200_000_000  # bytes of mesh files and their side files that are read before a run
-_READERS = 8  # threads that read files, which is waiting for a disk
+# Formats without side files (see `meshes.side_files`).
+_WITHOUT_SIDE_FILES = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")
+_MANY = 1000  # shapes; reading more is logged on the terminal
+_MAX_READ = 200_000_000  # bytes of mesh and side files that are read before a run
+_READERS = 8  # threads that read files, limited by the disk
 
 
 def signatures(
@@ -41,27 +41,27 @@ def signatures(
 ) -> dict[str, str]:
     """The signature of every shape, by name.
 
-    It covers the mesh file; all files below the shape's own folder, if it has one; and, where the kind of mesh file
-    may name others, all files below `root` that may be materials, buffers or textures and are in no folder of
-    another shape. Size and both times of a file count (the time of its inode's change cannot be set, so that a file
-    moved in is seen whatever its date), and where the root is.
+    It covers the mesh file, all files below the folder of the shape, if it has one, and, for formats that may refer to
+    other files, all files below `root` that may be materials, buffers or textures and are not in the folder of another
+    shape. It depends on the path of the root and on size, modification time and inode change time of each file. The
+    latter cannot be set, so a replaced file is detected whatever its date.
 
     Args:
         root: folder of the dataset.
         keys: its shapes.
-        results: a folder that is no part of the dataset, though it may lie below `root`.
+        results: a folder that is not part of the dataset, though it may be below `root`.
     """
     root = Path(root)
     keys = list(keys)
     own = _own_folders(keys)
-    place = os.path.realpath(root)
+    location = os.path.realpath(root)
     shared: str | None = None
     result = {}
     for key in keys:
-        lines = [place, key.path, _stat(root / key.path)]
+        lines = [location, key.path, _stat(root / key.path)]
         if key.name in own:
             lines += _below(os.path.join(root, own[key.name]))
-        if not key.path.lower().removesuffix(".gz").endswith(_ALONE):
+        if not key.path.lower().removesuffix(".gz").endswith(_WITHOUT_SIDE_FILES):
             if shared is None:
                 shared = _hash(_shared(root, keys, set(own.values()), results))
             lines.append(shared)
@@ -70,7 +70,7 @@ def signatures(
 
 
 def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
-    """By name, the folder, relative to the root, that holds the files of this shape alone; of those that have one."""
+    """By name, the folder of the shapes that have one of their own, relative to the root."""
     owners: dict[str, str] = {}
     for key in keys:
         parts = key.path.split("/")
@@ -78,7 +78,7 @@ def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
             if file_name(parts[end - 1]) == key.id and (end < len(parts) or not known_suffix(parts[-1])):
                 owners.setdefault("/".join(parts[:end]), key.name)
                 break
-    for key in keys:  # a category's folder may be called as one of its shapes
+    for key in keys:  # the folder of a category may have the name of one of its shapes
         above = key.path
         while above:
             if owners.get(above, key.name) != key.name:
@@ -88,13 +88,13 @@ def _own_folders(keys: Sequence[ShapeKey]) -> dict[str, str]:
 
 
 def _shared(root: Path, keys: Sequence[ShapeKey], own: set[str], results: str | Path | None) -> list[str]:
-    """Names and states of the files that any shape may name, being in no folder of a shape, be that taken or not."""
+    """Names and states of the files that any shape may refer to: those outside the folders of shapes."""
     apart = set(own)
-    if results:  # which may be a link in the root, too
+    if results:  # may also be a link in the root
         apart |= {os.path.relpath(of(results), of(root)) for of in (os.path.realpath, os.path.abspath)}
-    homes = {"", *(key.path.rpartition("/")[0] for key in keys)}  # of mesh files beside others
+    homes = {"", *(key.path.rpartition("/")[0] for key in keys)}  # folders with several shapes
 
-    def of_no_shape(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
+    def is_shared(folder: str, entries: Sequence[os.DirEntry[str]]) -> bool:
         if folder in homes:
             return True
         inner = [entry for entry in entries if entry.name in MESH_FOLDERS and entry.is_dir()]
@@ -103,12 +103,12 @@ def _shared(root: Path, keys: Sequence[ShapeKey], own: set[str], results: str | 
         ]
         return not any(map(known_suffix, names))
 
-    return _below(str(root), lambda folder: folder not in apart, of_no_shape, _may_be_named)
+    return _below(str(root), lambda folder: folder not in apart, is_shared, _may_be_named)
 
 
 def _may_be_named(name: str) -> bool:
     """Whether a file may be a material, a buffer or a texture."""
-    return not name.startswith(".") and not known_suffix(name) and kind(name) not in ABOUT
+    return not name.startswith(".") and not known_suffix(name) and kind(name) not in METADATA
 
 
 def _always(*_: object) -> bool:
@@ -124,17 +124,17 @@ def _below(
     """Names and states of the files below a folder, in order.
 
     Args:
-        folder: where to begin.
-        enters: whether to look into a folder, by its path relative to `folder`.
-        reads: whether to take what is in it, by its path and its entries.
-        counts: whether a file counts, by its name.
+        folder: the root of the walk.
+        enters: whether to descend into a folder, by its path relative to `folder`.
+        reads: whether to read a folder, by its path and its entries.
+        counts: whether to include a file, by its name.
     """
     lines: list[str] = []
     seen: set[tuple[int, int]] = set()
 
-    def walk(place: str, relative: str) -> None:
+    def walk(location: str, relative: str) -> None:
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(location), key=lambda entry: entry.name)
             if not reads(relative[:-1], entries):
                 return
         except OSError as error:
@@ -153,7 +153,7 @@ def _below(
 
 
 def _is_folder(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
-    """Whether to go into an entry; into a linked folder once."""
+    """Whether to descend into an entry; into a linked folder only once."""
     try:
         if not entry.is_dir():
             return False
@@ -183,7 +183,7 @@ def _hash(lines: Iterable[str]) -> str:
 
 
 def read_versions(path: str | Path) -> dict[str, str]:
-    """Version by shape; empty where there is no such table."""
+    """Version by shape; empty if the table does not exist."""
     return {name: version for name, (_, version) in _read(Path(path)).items()}
 
 
@@ -202,15 +202,15 @@ def is_unchanged(
     now: Mapping[str, str],
     made: Callable[[], Mapping[str, str]],
 ) -> bool:
-    """Whether every shape is as `update` saw it, or has other dates but the content that it was made of.
+    """Whether every shape is as `update` recorded it, or has new dates but the content that it was processed from.
 
-    Files are read only where that is little; where it would be much the answer is no, and `update` looks closer.
+    Files are read up to a total size; beyond it the answer is False, and `update` reads them.
 
     Args:
-        path: the table that `update` wrote.
+        path: the table written by `update`.
         root: folder of the dataset.
         keys: its shapes.
-        now: their signatures.
+        now: their current signatures.
         made: as for `update`.
     """
     before = _read(path)
@@ -219,11 +219,11 @@ def is_unchanged(
     doubtful = [key for key in keys if before[key.name][0] != now[key.name]]
     if not doubtful:
         return True
-    if sum(_size(root / key.path) for key in doubtful) > _LITTLE:
+    if sum(_size(root / key.path) for key in doubtful) > _MAX_READ:
         return False
-    digests, left = made(), _LITTLE
+    digests, left = made(), _MAX_READ
     for key in doubtful:
-        left -= _size_with_side_files(root / key.path)  # of glTF, buffers are most
+        left -= _size_with_side_files(root / key.path)  # buffers of glTF are the largest part
         if left < 0 or key.name not in digests or content_of(root, key) != digests[key.name]:
             return False
     return True
@@ -250,18 +250,18 @@ def update(
     made: Callable[[], Mapping[str, str]],
     results: str | Path | None = None,
 ) -> tuple[int, int]:
-    """Bring the table of signatures and versions up to date.
+    """Update the table of signatures and versions.
 
     Args:
         path: the table, `results/catalogue/sources.csv`.
         root: folder of the dataset.
         keys: its shapes.
-        made: gives the digest (`meshes.digest`) of what each shape was last made of; called only where signatures
-            have changed, when the files of these shapes are read.
+        made: returns the digest (`meshes.digest`) that each shape was last processed from; called only if signatures
+            have changed, in which case the files of these shapes are read.
         results: as for `signatures`.
 
     Returns:
-        how many shapes were read, and how many of them have another content.
+        numbers of shapes that were read and of shapes whose content has changed.
     """
     now, before = signatures(root, keys, results), _read(path)
     versions = {name: before[name][1] if before.get(name, ("", ""))[0] == now[name] else "" for name in now}
@@ -270,7 +270,7 @@ def update(
     doubtful = [key for key in doubtful if key.name in digests]
     if doubtful:
         level = logging.WARNING if len(doubtful) > _MANY else logging.INFO
-        logger.log(level, "reading the files of %d shapes, whose dates have changed", len(doubtful))
+        logger.log(level, "reading the files of %d shapes with new dates", len(doubtful))
     with ThreadPoolExecutor(_READERS) as pool:
         for key, content in zip(doubtful, pool.map(lambda key: content_of(root, key), doubtful), strict=True):
             if content == digests[key.name]:
@@ -280,7 +280,7 @@ def update(
         writer.writerow(COLUMNS)
         for name in sorted(
             before.keys() | now.keys()
-        ):  # others may be taken again, as by other `dataset.categories`
+        ):  # shapes that are not selected may be selected again, e.g. by `dataset.categories`
             signature, version = before.get(name, ("", ""))
             if name in now:
                 signature, version = now[name], versions[name] or now[name]
@@ -289,15 +289,15 @@ def update(
 
 
 def content_of(root: Path, key: ShapeKey) -> str:
-    """The digest of a shape's mesh file and of the files that it names; empty where it cannot be read."""
+    """The digest of a shape's mesh file and its side files; empty if it cannot be read."""
     try:
         return digest(root / key.path)
-    except MeshError:  # loading will say what is wrong
+    except MeshError:  # loading will report the error
         return ""
 
 
 def digests_of(tables: Iterable[Path]) -> dict[str, str]:
-    """Source digest by shape, of shards' tables; the newest counts, as a shape may have been in another shard."""
+    """Source digest by shape, from the tables of shards; the newest wins, as a shape may have changed its shard."""
     digests: dict[str, str] = {}
     for table in sorted(tables, key=lambda path: path.stat().st_mtime_ns):
         with suppress(DataError):

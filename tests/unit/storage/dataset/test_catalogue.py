@@ -79,17 +79,17 @@ def test_ambiguous_folder_stays_and_empty_one_goes(tmp_path: Path, caplog: pytes
 def test_categories_and_their_absence(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.obj", "b/1.obj", "c/1.obj")
     assert list(names(tmp_path, categories=["c", "a"])) == ["a/1", "c/1"]
-    with pytest.raises(DataError, match=r"no category x, y \(there are: a, b, c\)"):
+    with pytest.raises(DataError, match=r"no category x, y \(available: a, b, c\)"):
         scan(config(categories=["y", "a", "x"]), tmp_path)
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such folder .*dataset="):
         scan(config(), tmp_path / "absent")
-    with pytest.raises(DataError, match=r"no shapes found .*model_normalized\.obj"):
+    with pytest.raises(DataError, match=r"no shapes .*model_normalized\.obj"):
         scan(config(), tmp_path)
     touch(tmp_path, "chair1/model.obj", "chair2/model.obj")
-    with pytest.raises(DataError, match="one level more"):
+    with pytest.raises(DataError, match="one more level"):
         scan(config(), tmp_path)
 
 
@@ -117,10 +117,7 @@ def test_of_several_files_of_one_id_the_preferred_one_is_taken(
 ) -> None:
     touch(tmp_path, "a/1.stl", "a/1.OBJ", "a/1.ply", "a/2.dae", "a/3.ply", "a/3.off", "a/4/model.obj")
     assert names(tmp_path) == {"a/1": "a/1.OBJ", "a/2": "a/2.dae", "a/3": "a/3.ply", "a/4": "a/4/model.obj"}
-    assert (
-        "2 shapes are there in several files, of which the first is taken, as of 1.OBJ, 1.ply, 1.stl"
-        in caplog.text
-    )
+    assert "2 shapes have several files, of which the first is used, e.g. 1.OBJ, 1.ply, 1.stl" in caplog.text
 
 
 def test_lists_decide_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -136,8 +133,8 @@ def test_lists_decide_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         "a/3": "test",
     }
     assert "b/0" in keys
-    assert "2 shapes listed but not there left out, as 8" in caplog.text
-    assert "2 shapes in no list left out, as 4" in caplog.text
+    assert "2 shapes are listed but missing, e.g. 8" in caplog.text
+    assert "2 shapes in no list skipped, e.g. 4" in caplog.text
 
 
 def test_id_in_two_lists(tmp_path: Path) -> None:

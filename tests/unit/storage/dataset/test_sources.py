@@ -257,7 +257,7 @@ class TestStateOfTheDataset:
     def test_much_is_left_to_the_catalogue_to_read(
         self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sources, "_LITTLE", 10)
+        monkeypatch.setattr(sources, "_MAX_READ", 10)
         before = state_of(here)
         os.utime(root / "own/a/model.obj")
         touched = state_of(here)
@@ -272,7 +272,7 @@ class TestStateOfTheDataset:
         os.utime(root / "flat/c.mtl")  # for all shapes that may name it
         assert state_of(here) == before
         mesh_files = sum((root / key.path).stat().st_size for key in keys_of(root) if key.name in NAMING)
-        monkeypatch.setattr(sources, "_LITTLE", mesh_files)
+        monkeypatch.setattr(sources, "_MAX_READ", mesh_files)
         assert state_of(here) != before
 
     @pytest.mark.parametrize("lost", ["state", "sources.csv", "shapes.csv"])
