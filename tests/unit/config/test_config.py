@@ -155,6 +155,15 @@ def test_the_overlay_of_presets_trains_all_of_them(project):
         assert f"| {preset['decoder']} | {preset['hidden']}, {preset['c_dim']} |" in documented
 
 
+def test_the_overlay_for_photos_trains_as_photos_are_taken_and_read(project):
+    config = load(project / "config.yaml", project / "workflow" / "photos.yaml")
+    assert list(config.models) == ["photos"]
+    assert (config.views.protocol, config.images_of("photos").framing) == ("everyday", "object")
+    assert config.images_of("photos").gamma > 1.0
+    assert config.views.everyday.paint > 0.0
+    assert config.evaluate.photos > 0
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1")
