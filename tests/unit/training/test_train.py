@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +39,7 @@ from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from occnet_lib.training.validation_images import ValidationImages, render_occupancy
 from occnet_lib.versions import VERSIONS
+from tests.support.small_encoder import small_encoder
 from tests.support.train_config import changed, train_config
 from tests.support.training_shapes import make_shard
 from tests.support.waiting import until
@@ -65,6 +67,13 @@ COMPILES = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _small_encoder(request):
+    """Runs are of a small encoder but where other processes build it too, or where it is what is tested."""
+    with nullcontext() if request.node.get_closest_marker("real_encoder") else small_encoder():
+        yield
+
+
 def configuration(**changes) -> Config:
     return Config(models={"small": MODEL}, train=changed(TRAIN, **changes))
 
@@ -84,7 +93,8 @@ EVERYTHING = {"ema": 0.9, "balance": 4, "crop": 0.8}
 def whole(pack, tmp_path_factory) -> Path:
     """A run from the first to the last step."""
     folder = tmp_path_factory.mktemp("whole")
-    train(configuration(**EVERYTHING), "small", *pack, folder)
+    with small_encoder():
+        train(configuration(**EVERYTHING), "small", *pack, folder)
     return folder
 
 
@@ -249,7 +259,7 @@ def test_a_run_stopped_on_the_way_ends_as_the_whole_one(whole, pack, tmp_path, m
 
 @pytest.mark.parametrize("options", [{"cache": "gpu"}, {"cache": "none", "workers": 1}])
 def test_a_run_goes_on_wherever_its_data_are(options, pack, tmp_path):
-    """Also with what chance decides in the network: EfficientNet drops layers."""
+    """Also with what chance decides in the network: EfficientNet drops layers, its small stand-in drops channels."""
     model = MODEL.model_copy(update={"encoder": "efficientnet_b0"})
     section = changed(TRAIN, **options | {"schedule": "constant", "validate_every": 99})
 
@@ -295,6 +305,8 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = (
         "import sys, torch\nfrom pathlib import Path\n"
+        "from occnet_lib.networks import encoders\nfrom tests.support.small_encoder import backbone\n"
+        "encoders._backbone = backbone\n"
         "torch.set_num_threads(int(sys.argv[1]))\n"
         "from occnet_lib.config import Config\nfrom occnet_lib.training.train import train\n"
         "config = Config.model_validate_json(Path(sys.argv[2]).read_text())\n"
@@ -317,6 +329,7 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
 
 
 @pytest.mark.slow
+@pytest.mark.real_encoder
 @COMPILES
 # torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
@@ -545,12 +558,13 @@ def test_what_cannot_be_trained_is_a_one_line_error(pack, tmp_path):
             train(configuration(accelerator="gpu"), "small", *pack, tmp_path)
 
 
+@pytest.mark.real_encoder
 def test_a_network_learns_shapes_by_heart(tmp_path):
     shard = make_shard(tmp_path / "train-0.h5", 2, points=512, views=2)
     model = ModelConfig(hidden=64, c_dim=16, blocks=2)
     section = changed(
         TRAIN,
-        **{"steps": 200, "points": 512, "image_size": 64, "learning_rate": 2e-3, "gradient_clip": 0.0},
+        **{"steps": 200, "points": 512, "image_size": 32, "learning_rate": 2e-3, "gradient_clip": 0.0},
         **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
     )
     train(Config(models={"m": model}, train=section), "m", [shard], [shard], tmp_path / "run")
@@ -560,6 +574,7 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
     assert float(rows[-1]["val_iou"]) > 0.95
 
 
+@pytest.mark.real_encoder
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_trains(preset, pack, tmp_path):
     config = Config(
@@ -572,6 +587,7 @@ def test_every_preset_trains(preset, pack, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.real_encoder
 def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
     """Against a loop of one process that takes both batches; stopped on the way, so that it goes on, too."""
     options = {"devices": 2, "batch_size": 2, "schedule": "constant", "precision": "fp32", "log_every": 2}
@@ -603,6 +619,7 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.real_encoder
 @COMPILES
 def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
     losses, made = [], []
