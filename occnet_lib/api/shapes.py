@@ -17,7 +17,7 @@ def watertight(mesh: Mesh | PathLike, config: Config | None = None, *, name: str
     """Close a raw mesh: any triangles become one closed surface, by a signed distance field.
 
     Args:
-        mesh: source frame, or a file, which is read with `config.dataset.up`.
+        mesh: source frame, or a file, which is read with `config.dataset.up`; a file that states a frame keeps it.
         config: section `watertight` and `seed` are used.
         name: see the module; for a file its stem.
 
@@ -35,8 +35,14 @@ def watertight(mesh: Mesh | PathLike, config: Config | None = None, *, name: str
     from occnet_lib.stages import watertight as stage
 
     config = config or Config()
-    source = mesh if isinstance(mesh, Mesh) else load_mesh(mesh, config.dataset.up)
-    return stage.run(source, config.watertight, rng(config.seed, "watertight", name or stem(mesh)))
+    drawing = rng(config.seed, "watertight", name or stem(mesh))
+    if not isinstance(mesh, Mesh):
+        unit = unit_mesh(Path(mesh), config)
+        if unit.frame is not None and unit.frame.frame != "camera":
+            closed = unit.mesh.transformed(unit.loc, unit.scale)
+            return stage.run(closed, config.watertight, drawing, frame=(unit.loc, unit.scale))
+        mesh = load_mesh(mesh, config.dataset.up)
+    return stage.run(mesh, config.watertight, drawing)
 
 
 def sample_points(

@@ -29,7 +29,7 @@ def packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
 
 
 def sound(config: Config, pack: Path) -> Path:
-    """A pack file, mended where it is damaged."""
+    """A pack file, repaired where it is corrupt."""
     from occnet_lib.stages.repair_packs import verified_pack
 
     return verified_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))

@@ -1,4 +1,4 @@
-"""Judging a finished shape by the figures of its stages; the limits are those of the section `audit`."""
+"""Judging a finished shape by the audits of its stages; the limits are those of the section `audit`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ def judge(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> tupl
     """Compare the audits of a shape with the limits.
 
     Args:
-        figures: audit of every stage, by stage word; a figure that is absent is not judged.
+        figures: audit of each stage, by stage; absent figures are not judged.
         config: section `audit`.
 
     Returns:
-        the status, and as its reason every figure beyond a limit, the worst first; empty for ok.
+        the status, and as its reason every figure beyond a limit, worst first; empty for ok.
     """
-    found = sorted(_findings(figures, config), key=lambda finding: -finding[0])
-    if not found:
+    findings = sorted(_findings(figures, config), key=lambda finding: -finding[0])
+    if not findings:
         return "ok", ""
-    return _LEVELS[found[0][0]], "; ".join(reason for _, reason in found)
+    return _LEVELS[findings[0][0]], "; ".join(reason for _, reason in findings)
 
 
 def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> Iterator[tuple[int, str]]:
     """Level (1 warn, 2 failed) and reason of every figure beyond a limit."""
-    closed, views = figures.get("watertight", {}), figures.get("views", {})
+    closed = figures.get("watertight", {})
+    views = figures.get("views", {})
     voxel = closed.get("voxel")
     if voxel:
         for name, words in (
@@ -48,11 +49,10 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
     if closed.get("repaired"):
         level = _LEVELS.index(config.repaired)
         if level:
-            yield level, f"closed by force (audit.repaired: {config.repaired})"
+            yield level, f"repaired by MeshFix (audit.repaired: {config.repaired})"
     ratio = closed.get("faces_ratio")
-    if (
-        ratio is not None and ratio > config.faces and closed.get("method") != "exact"
-    ):  # which has its own faces
+    # The method exact keeps the input's faces, however many.
+    if ratio is not None and ratio > config.faces and closed.get("method") != "exact":
         count = closed.get("faces_out")
         yield 1, f"{count} faces, {ratio:.3g} times watertight.max_faces, above audit.faces {config.faces:g}"
     yield from _below(
@@ -80,5 +80,5 @@ def _below(value: float | None, words: str, key: str, config: AuditConfig) -> It
 def _finding(
     value: float, beyond: bool, words: str, key: str, side: str, limits: tuple[float, float]
 ) -> tuple[int, str]:
-    """Level and reason, which names the figure and the limit that it is beyond."""
+    """Level and reason, which names the figure and the limit that it exceeds."""
     return 1 + beyond, f"{words.format(f'{value:.3g}')}, {side} audit.{key} {limits[beyond]:g}"

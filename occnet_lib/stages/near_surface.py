@@ -26,16 +26,16 @@ def near_surface(
 ) -> NearSurface:
     """Draw points with a density that falls off as a Gaussian of the distance to the surface.
 
-    q(x) ∝ exp(-d(x)² / 2σ²) where x is in a cell near the surface, else 0: by rejection from points that are uniform
-    in those cells. Unlike surface samples with noise added, whose density is an integral over the surface, that of
-    these points is known but for one number, which all proposals together give to a fraction of a per cent.
+    q(x) ∝ exp(-d(x)² / 2σ²) where x is in a cell near the surface, else 0: rejection sampling of points that are
+    uniform in those cells. Surface samples with added noise have a density that is an integral over the surface; this
+    density is known up to its normalisation, which the proposals estimate to a fraction of a per cent.
 
     Args:
         mesh: closed, unit frame.
-        surface: (M, 3) points on it, which say where it is.
+        surface: (M, 3) points on it.
         uniform: N, number of uniform points.
-        config: section `points`; `near_surface` is the share s of all points: s / (1 - s) N are drawn, rounded up to
-            a multiple of 8.
+        config: section `points`; `near_surface` is the fraction s of all points: s / (1 - s) N are drawn, rounded
+            up to a multiple of 8.
         rng: draws everything.
     """
     from occnet_lib.geometry.occupancy import contains, surface_distance
@@ -47,17 +47,17 @@ def near_surface(
         distance = surface_distance(mesh, points)
         return np.exp(-0.5 * (distance / config.near_surface_sigma) ** 2)
 
-    kept, shares = [np.zeros((0, 3), np.float16)], [np.zeros(0)]
+    points, values = np.zeros((0, 3), np.float16), np.zeros(0)
     proposed, total = 0, 0.0
-    while sum(map(len, kept)) < count:
+    while len(points) < count:
         proposals = grid.draw(2 * count, rng)
         value = falloff(proposals)
         accepted = rng.random(len(proposals)) < value
-        kept.append(proposals[accepted])
-        shares.append(value[accepted])
-        proposed, total = proposed + len(proposals), total + float(value.sum())
-    points, values = np.concatenate(kept)[:count], np.concatenate(shares)[:count]
-    norm = grid.share * total / proposed  # mean of q's numerator over the cube
+        points = np.concatenate([points, proposals[accepted]])[:count]
+        values = np.concatenate([values, value[accepted]])[:count]
+        proposed += len(proposals)
+        total += float(value.sum())
+    norm = grid.fraction * total / proposed  # mean of q's numerator over the cube
     order = point_codec.mixed_order(points)
     points, values = points[order], values[order]
     return NearSurface(
@@ -71,41 +71,30 @@ class _Cells:
     """The cells of a grid over the padded cube that may be near the surface."""
 
     def __init__(self, surface: NDArray[np.floating], config: PointsConfig) -> None:
+        from scipy.ndimage import maximum_filter
+
         self.edge = 1.0 + config.padding
         marks = np.zeros((_CELLS,) * 3, dtype=bool)
         marks[tuple(self._cell(surface))] = True
         reach = int(np.ceil(_REACH * config.near_surface_sigma / self.edge * _CELLS))
-        self.marks = _widened(marks, min(reach, _CELLS))
+        self.marks = maximum_filter(marks, 2 * min(reach, _CELLS) + 1, mode="constant")
         self.numbers = np.flatnonzero(self.marks)
-        self.share = len(self.numbers) / self.marks.size
+        self.fraction = len(self.numbers) / self.marks.size
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float16]:
-        """(count, 3) points that are uniform in the cells; rounding moves few of them out, which are drawn again."""
-        found = [np.zeros((0, 3), np.float16)]
-        while (missing := count - sum(map(len, found))) > 0:
+        """(count, 3) points that are uniform in the cells; those that rounding moves out are drawn again."""
+        drawn = np.zeros((0, 3), np.float16)
+        while (missing := count - len(drawn)) > 0:
             cells = np.stack(np.unravel_index(rng.choice(self.numbers, missing), self.marks.shape), axis=1)
-            points = ((cells + rng.random((missing, 3))) / _CELLS - 0.5) * self.edge
-            found.append(points.astype(np.float16)[self.holds(points.astype(np.float16))])
-        return np.concatenate(found)
+            points = (((cells + rng.random((missing, 3))) / _CELLS - 0.5) * self.edge).astype(np.float16)
+            drawn = np.concatenate([drawn, points[self.contains(points)]])
+        return drawn
 
-    def holds(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N,) whether points of the cube are in one of the cells."""
+    def contains(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) which points of the cube are in one of the cells."""
         near: NDArray[np.bool_] = self.marks[tuple(self._cell(points))]
         return near
 
     def _cell(self, points: NDArray[np.floating]) -> NDArray[np.intp]:
         cell = np.floor((points.astype(np.float64) / self.edge + 0.5) * _CELLS).astype(np.intp)
         return np.clip(cell, 0, _CELLS - 1).T
-
-
-def _widened(marks: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Mark all cells at most `reach` cells away along every axis."""
-    for axis in range(3):
-        wide = marks.copy()
-        for shift in range(1, reach + 1):
-            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
-            ahead[axis], behind[axis] = slice(shift, None), slice(None, -shift)
-            wide[tuple(ahead)] |= marks[tuple(behind)]
-            wide[tuple(behind)] |= marks[tuple(ahead)]
-        marks = wide
-    return marks

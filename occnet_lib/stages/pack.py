@@ -15,22 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 def pack(shard: str, keys: Iterable[ShapeKey], shapes_dir: str | Path, out_path: str | Path) -> int:
-    """Write the shard of all shapes that are ok or warn; failed ones are left out.
+    """Write the shard of all shapes with status `ok` or `warn`; failed ones are left out.
 
     Args:
         shard: name of the shard, `<split>-<number>`.
         keys: its shapes.
         shapes_dir: folder of the shape files.
-        out_path: the shard's file; written also when no shape is usable.
+        out_path: the shard's file; written even if no shape is usable.
 
     Returns:
-        how many shapes are in it.
+        number of shapes in it.
 
     Raises:
         DataError: a shape file is missing or corrupt, or not made with the same parameters as the others.
     """
     keys = list(keys)
-
     pairs = [(key, shape_file.path_of(shapes_dir, key)) for key in keys]
     usable = [(key, path) for key, path in pairs if shape_file.read_status(path).status != "failed"]
     if len(usable) < len(keys):
@@ -40,7 +39,7 @@ def pack(shard: str, keys: Iterable[ShapeKey], shapes_dir: str | Path, out_path:
 
 
 class _ShapeFiles(Sequence[PackedShape]):
-    """Shape files that are read one at a time, when they are asked for."""
+    """Shape files, each read when it is accessed."""
 
     def __init__(self, pairs: Sequence[tuple[ShapeKey, Path]]) -> None:
         self.pairs = pairs

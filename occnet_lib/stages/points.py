@@ -1,4 +1,4 @@
-"""Stage points: what the occupancy field is trained on and measured by."""
+"""Stage points: training and evaluation samples of the occupancy field."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) -> PointSamples:
     """Draw occupancy points, surface samples and voxels of a closed mesh (ONet's sample_mesh.py).
 
-    Points are rounded to float16 first and labelled then: in the other order the labels of some points near
-    the surface would not be theirs. All are brought into an order that is random but takes no room in files
-    (storage.packs.point_codec).
+    Points are rounded to float16 before they are labelled: otherwise some labels near the surface would be wrong. All
+    are then sorted into a random order that takes no space in files (storage.packs.point_codec).
 
     Args:
         watertight: closed mesh, unit frame.
@@ -28,7 +27,7 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
         rng: draws everything.
 
     Returns:
-        samples in the unit frame; the audit tells `occupied_share` of the points.
+        samples in the unit frame; the audit holds `occupied_share`, the fraction of occupied points.
 
     Raises:
         MeshError: the mesh has no area.

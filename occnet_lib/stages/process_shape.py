@@ -1,9 +1,7 @@
-"""One shape through watertight, points and views; here a fault of a shape becomes a `failed` record."""
+"""One shape through the stages; an error of a shape becomes a `failed` record here."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -15,31 +13,18 @@ import numpy as np
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError, DependencyError, MeshError, OccnetError, one_line
+from occnet_lib.errors import DataError, DependencyError, OccnetError, one_line
 from occnet_lib.storage import meshes, shape_file
-from occnet_lib.storage.shape_file import STAGES, Result, ShapeRecord, StageEntry
+from occnet_lib.storage.shape_file import Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
-from occnet_lib.versions import VERSIONS
 
 from . import audit, points, samples, views, watertight
+from .plan import AUDIT, Plan, plan_shape, section_of
+from .shape_table import audits, row
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_FIRST_COLUMNS = ("category", "id", "split", "status", "stage", "reason", "seconds")
-AUDIT = (
-    "audit"  # the stage in which a shape failed that all stages made but that is too suspicious to be used
-)
-# The stage whose result each stage starts from.
-_AFTER = {"watertight": "", "points": "watertight", "views": "points", "samples": "points"}
-COLUMNS = (
-    *_FIRST_COLUMNS,
-    "seconds_load",
-    *(f"seconds_{stage}" for stage in STAGES),
-    "path",
-    "source_digest",
-)
 
 
 def process(
@@ -50,30 +35,30 @@ def process(
     force: bool = False,
     on_stage: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Make the file of one shape, or leave it where it is up to date.
+    """Write the file of one shape unless it is up to date.
 
-    A stage is kept when everything that decides it is unchanged: its parameters and version, the seed,
-    the mesh file and the stages before it. A shape that failed is not tried again while that is so. Other limits of
-    the section `audit` only change the status and the reason.
+    A stage is kept when everything that decides it is unchanged: its parameters and version, the seed, the mesh file
+    and the stages before it. A failed shape is processed again only when one of these has changed. New limits of the
+    section `audit` change only the status and the reason.
 
     Args:
-        key: which shape; `key.path` is relative to `root`.
+        key: the shape; `key.path` is relative to `root`.
         config: the whole configuration.
         root: folder of the raw meshes.
         out_path: the shape's file.
-        force: keep nothing.
-        on_stage: told the name of every stage ("load", then those of `STAGES`) before it runs.
+        force: run all stages again.
+        on_stage: called with the name of each stage ("load", then those of `STAGES`) before it runs.
 
     Returns:
-        the shape's row of the table (see `row`).
+        the shape's row of the table (`shape_table.row`).
 
     Raises:
-        DependencyError, DataError: a fault of the environment, which no other shape would escape either.
+        DependencyError, DataError: an error of the environment, which would affect every other shape, too.
     """
     source = Path(root) / key.path
-    plan = _plan(key, config, source)
-    old = None if force else _existing(out_path)
-    if old is not None and _is_current(old, plan):
+    plan = plan_shape(key, config, source)
+    old = None if force else _read_existing(out_path)
+    if old is not None and plan.is_current(old):
         record = _judged(old, config)
         if record == old:
             return row(old, key, out_path)
@@ -85,112 +70,48 @@ def process(
     return row(record, key, out_path)
 
 
-def fail(
+def record_failure(
     key: ShapeKey, config: Config, root: str | Path, out_path: str | Path, stage: str, reason: str
 ) -> dict[str, Any]:
-    """Record that a shape failed in a way that its own process could not record (time limit, crash)."""
-    plan = _plan(key, config, Path(root) / key.path)
+    """Record a failure that the shape's own process could not record (time limit, crash)."""
+    plan = plan_shape(key, config, Path(root) / key.path)
     record = _record(key, config, plan, status="failed", stage=stage, reason=one_line(reason))
     shape_file.write(out_path, record)
     return row(record, key, out_path)
 
 
-def row(record: ShapeRecord, key: ShapeKey, out_path: str | Path) -> dict[str, Any]:
-    """A shape's row of the table: `COLUMNS`, and the audits as `<stage>_<name>`.
-
-    `seconds` is the CPU time of all stages, also of those kept from an earlier run.
-    """
-    values: dict[str, Any] = {
-        "category": key.category,
-        "id": key.id,
-        "split": key.split,
-        "status": record.status,
-        "stage": record.stage,
-        "reason": record.reason,
-        "seconds": round(sum(record.seconds.values()), 3),
-        **{f"seconds_{stage}": round(seconds, 3) for stage, seconds in record.seconds.items()},
-        "path": str(out_path),
-        "source_digest": record.source_digest,
-    }
-    for stage, entry in record.stages.items():
-        values |= {f"{stage}_{name}": value for name, value in _audit(entry).items()}
-    return values
-
-
-def _plan(key: ShapeKey, config: Config, source: Path) -> dict[str, str]:
-    """Digests of the source, of every stage, and of the attempt as a whole."""
-    try:
-        plan = {"source": meshes.digest(source)}
-    except MeshError:  # loading will say what is wrong
-        plan = {"source": ""}
-    start = _digest(plan["source"], config.dataset.up, key.name, config.seed)
-    for stage in _stages(config):
-        before = start if stage == "watertight" else plan[_AFTER[stage]]
-        plan[stage] = _digest(before, stage, VERSIONS[stage], _section(config, stage))
-    last = [plan[stage] for stage in ("views", "samples") if stage in plan]
-    plan["attempt"] = _digest(*last, config.preprocess.time_limit)
-    return plan
-
-
-def _stages(config: Config) -> tuple[str, ...]:
-    """The stages that a shape goes through."""
-    return (*STAGES, "samples") if config.samples.wanted else STAGES
-
-
-def _section(config: Config, stage: str) -> dict[str, Any]:
-    section: dict[str, Any] = getattr(config, stage).model_dump(mode="json")
-    return section
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _existing(path: str | Path) -> ShapeRecord | None:
-    """What an earlier run left; None where there is nothing, or nothing of use."""
+def _read_existing(path: str | Path) -> ShapeRecord | None:
+    """The record of an earlier run; None where there is no readable file."""
     if not Path(path).exists():
         return None
     try:
         return shape_file.read_status(path)
     except DataError as error:
-        logger.warning("%s; it is made again", error)
+        logger.warning("%s; the shape is processed again", error)
         return None
 
 
-def _is_current(record: ShapeRecord, plan: dict[str, str]) -> bool:
-    if record.status == "failed" and record.stage != AUDIT:
-        return record.digest == plan["attempt"]
-    wanted = {stage: plan[stage] for stage in plan if stage in _AFTER}
-    return {stage: entry.digest for stage, entry in record.stages.items()} == wanted
-
-
 def _judged(record: ShapeRecord, config: Config) -> ShapeRecord:
-    """A record of which all stages succeeded, with the status that its audits earn; failed ones stay as they are."""
+    """A record whose stages all succeeded, with the status that its audits earn; failed ones are unchanged."""
     if record.status == "failed" and record.stage != AUDIT:
         return record
-    status, reason = audit.judge(
-        {stage: _audit(entry) for stage, entry in record.stages.items()}, config.audit
-    )
+    status, reason = audit.judge(audits(record), config.audit)
     return replace(record, status=status, reason=reason, stage=AUDIT if status == "failed" else "")
 
 
-def _audit(entry: StageEntry) -> dict[str, Any]:
-    return entry.audit if entry.result is None else entry.result.audit
-
-
-def _record(key: ShapeKey, config: Config, plan: dict[str, str], **values: Any) -> ShapeRecord:
-    return ShapeRecord(key, source_digest=plan["source"], digest=plan["attempt"], seed=config.seed, **values)
+def _record(key: ShapeKey, config: Config, plan: Plan, **values: Any) -> ShapeRecord:
+    return ShapeRecord(key, source_digest=plan.source, digest=plan.attempt, seed=config.seed, **values)
 
 
 class _Attempt:
-    """The work on one shape, up to its end or its fault."""
+    """Processing of one shape until it is done or fails."""
 
     def __init__(
         self,
         key: ShapeKey,
         config: Config,
         source: Path,
-        plan: dict[str, str],
+        plan: Plan,
         on_stage: Callable[[str], None] | None,
     ) -> None:
         self.key, self.config, self.source, self.plan = key, config, source, plan
@@ -201,12 +122,12 @@ class _Attempt:
         self.seconds: dict[str, float] = {}
 
     def run(self, old: ShapeRecord | None, old_path: str | Path) -> ShapeRecord:
-        """Do what has to be done; `old` is the record at `old_path`, whose unchanged stages are kept."""
+        """Run the stages; those of `old`, the record at `old_path`, are kept where they are unchanged."""
         try:
             if old is not None:
                 self._keep(old, old_path)
             mesh = self._timed("load", lambda: meshes.load_mesh(self.source, self.config.dataset.up))
-            for stage in _stages(self.config):
+            for stage in self.plan.stages:
                 if stage not in self.entries:
                     self._make(stage, mesh)
         except (DependencyError, DataError):
@@ -223,19 +144,19 @@ class _Attempt:
         return _judged(self._record("ok", ""), self.config)
 
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
-        """Take over the stages that are unchanged; a stage's digest covers those that it depends on."""
+        """Keep the stages that are unchanged; the digest of a stage covers those that it depends on."""
         readers: dict[str, Callable[[str | Path], Result]] = {
             "watertight": shape_file.read_watertight,
             "points": shape_file.read_points,
         }
-        for stage in _stages(self.config):
-            if stage not in old.stages or old.stages[stage].digest != self.plan[stage]:
+        for stage, digest in self.plan.stages.items():
+            if stage not in old.stages or old.stages[stage].digest != digest:
                 continue
             try:
                 if stage in readers:  # later stages need its result
                     self.results[stage] = readers[stage](path)
             except DataError as error:
-                logger.warning("%s; made again from %s on", error, stage)
+                logger.warning("%s; the stages from %s on run again", error, stage)
                 return
             self.entries[stage] = replace(old.stages[stage], result=None)
             self.seconds[stage] = old.seconds.get(stage, 0.0)
@@ -244,7 +165,7 @@ class _Attempt:
         """Run one stage."""
         rng = seeds.rng(self.config.seed, stage, self.key.name)
         self.results[stage] = result = self._timed(stage, lambda: self._run_stage(stage, mesh, rng))
-        self.entries[stage] = StageEntry(self.plan[stage], _section(self.config, stage), result)
+        self.entries[stage] = StageEntry(self.plan.stages[stage], section_of(self.config, stage), result)
 
     def _run_stage(self, stage: str, mesh: Mesh, rng: np.random.Generator) -> Result:
         closed, sampled = self.results.get("watertight"), self.results.get("points")

@@ -1,4 +1,4 @@
-"""Files that a fault of the disk has damaged since they were made: found, and made again as they were."""
+"""Verification of pack and shape files; corrupt ones are made again with the same content."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ logger = logging.getLogger(__name__)
 def pack_with_repair(
     shard: str, keys: Sequence[ShapeKey], config: Config, shapes_dir: str | Path, out_path: str | Path
 ) -> int:
-    """`pack.pack`, after which damaged or lost shape files are made again, and packing once more.
+    """`pack.pack`; where shape files are corrupt or missing, they are made again and packing is repeated.
 
     Raises:
-        DataError: as `pack.pack`, for another reason than damage.
+        DataError: as `pack.pack`, for another reason than corruption.
     """
     try:
         return pack(shard, keys, shapes_dir, out_path)
     except DataError as error:
         paths = {key: shape_file.path_of(shapes_dir, key) for key in keys}
-        damaged = [key for key, path in paths.items() if not _is_sound(shape_file.read_status, path)]
+        damaged = [key for key, path in paths.items() if not _is_intact(shape_file.read_status, path)]
         if not damaged:
             raise
-        logger.warning("%s; made again: %s", error, ", ".join(key.name for key in damaged))
+        logger.warning("%s; processed again: %s", error, ", ".join(key.name for key in damaged))
     for key in damaged:
-        with _same_time(paths[key]):
+        with _preserving_mtime(paths[key]):
             process_shape.process(key, config, config.dataset_root, paths[key], force=True)
     return pack(shard, keys, shapes_dir, out_path)
 
 
 def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
-    """Remove the shape files that a pack file now holds; those of failed shapes stay, with their reasons."""
+    """Delete the shape files that a pack contains; those of failed shapes stay, with their reasons."""
     for key in keys:
         path = shape_file.path_of(shapes_dir, key)
         if shape_file.read_status(path, whole=False).status != "failed":
@@ -54,7 +54,7 @@ def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> No
 def verified_packs(
     config: Config, catalogue: Sequence[ShapeKey], splits: Sequence[str] = (), whole: bool = True
 ) -> list[Path]:
-    """The pack files of the shards of splits (of all without), mended where a disk damaged them.
+    """The pack files of the shards of some splits (default: all), repaired where they are corrupt.
 
     Args:
         config: the whole configuration.
@@ -71,7 +71,7 @@ def verified_packs(
 def verified_pack(
     config: Config, path: Path, catalogue: Callable[[], Sequence[ShapeKey]], whole: bool = True
 ) -> Path:
-    """`path`, mended where a disk damaged it."""
+    """`path`, repaired where it is corrupt."""
 
     def members() -> list[ShapeKey]:
         return [key for key in catalogue() if key.shard == path.stem]
@@ -87,24 +87,24 @@ def repair_pack(
     shapes_dir: str | Path,
     whole: bool = True,
 ) -> None:
-    """Pack a shard again if its file is damaged; jobs that need it may ask for this at the same time.
+    """Pack a shard again if its file is corrupt; several jobs may call this at the same time.
 
     Args:
-        path: the pack file; nothing is done where there is none.
-        keys: tells the shapes of the shard.
+        path: the pack file; ignored where it does not exist.
+        keys: returns the shapes of the shard.
         config: the whole configuration.
         shapes_dir: folder of the shape files.
-        whole: whether damage to any byte is looked for, which reads the whole file (`packs.verify`); otherwise only
-            a file that cannot be opened is found.
+        whole: verify the checksum, which reads the whole file (`packs.verify`); otherwise verify only that the file
+            can be opened.
     """
     check = packs.verify if whole else packs.verify_structure
-    if not path.exists() or _is_sound(check, path):
+    if not path.exists() or _is_intact(check, path):
         return
     with job_lock(path.with_name(f".{path.stem}.lock")):
-        if _is_sound(check, path):
+        if _is_intact(check, path):
             return
-        logger.warning("%s is damaged; packed again", path)
-        with _same_time(path):
+        logger.warning("%s is corrupt; packing it again", path)
+        with _preserving_mtime(path):
             members = keys()
             if foreign_layout(config.dataset_root):
                 import_shard(Path(config.dataset_root), members, path)
@@ -114,7 +114,7 @@ def repair_pack(
                 delete_packed_shapes(members, shapes_dir)
 
 
-def _is_sound(check: Callable[[Path], object], path: Path) -> bool:
+def _is_intact(check: Callable[[Path], object], path: Path) -> bool:
     try:
         check(path)
     except DataError:
@@ -123,8 +123,8 @@ def _is_sound(check: Callable[[Path], object], path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _same_time(path: Path) -> Iterator[None]:
-    """Keep the time of a file that is made again with the same content: nothing after it need be redone."""
+def _preserving_mtime(path: Path) -> Iterator[None]:
+    """Keep the modification time of a file that gets the same content again, so that no later rule reruns."""
     before = path.stat() if path.exists() else None
     yield
     if before is not None:

@@ -23,11 +23,11 @@ Oriented = tuple[NDArray[np.float64], NDArray[np.float64]]  # points and unit no
 
 
 def run(watertight: Watertight, config: SamplesConfig, rng: np.random.Generator) -> Samples:
-    """Draw the sets of points that the configuration asks for.
+    """Draw the sets of points that the configuration enables.
 
-    Points are rounded to `config.precision` first; distances are those of the rounded points to the closed
-    mesh, whose inside `points.occupancies` states, too. A mesh without sharp edges has points drawn by
-    curvature in their place; `sharp_length` 0 in the audit says so.
+    Points are rounded to `config.precision` first; distances are those of the rounded points to the closed mesh, of
+    which `points.occupancies` are the signs. For a mesh without sharp edges, points drawn by curvature replace those on
+    edges; `sharp_length` in the audit is 0 then.
 
     Args:
         watertight: closed mesh, unit frame.
@@ -35,26 +35,28 @@ def run(watertight: Watertight, config: SamplesConfig, rng: np.random.Generator)
         rng: draws everything.
 
     Returns:
-        the sets; the audit holds `sharp_length`, the length of all sharp edges, where such points are wanted.
+        the sets; the audit holds `sharp_length`, the length of all sharp edges, where such points are enabled.
 
     Raises:
         MeshError: the mesh has no area.
         DependencyError: `farthest` is set and fpsample is not installed.
     """
-    # A generator a set: another set more or less changes no other.
+    # One generator for each set, so that the sets are independent of one another.
     children = dict(zip(SETS, rng.spawn(len(SETS)), strict=True))
-    draw = _Drawing(watertight.mesh, config)
+    sampler = _Sampler(watertight.mesh, config)
     sets = {
-        name: getattr(draw, name)(count, children[name]) for name in SETS if (count := getattr(config, name))
+        name: getattr(sampler, name)(count, children[name])
+        for name in SETS
+        if (count := getattr(config, name))
     }
     audit: dict[str, Any] = {}
     if config.sharp or config.sharp_near:
-        audit["sharp_length"] = float(draw.edges.length.sum())
+        audit["sharp_length"] = float(sampler.edges.length.sum())
     return Samples(sets, audit)
 
 
-class _Drawing:
-    """The sets of one mesh; a method a set, called with its number of points and its generator."""
+class _Sampler:
+    """The sets of one mesh: one method for each set, with its number of points and its generator."""
 
     def __init__(self, mesh: Mesh, config: SamplesConfig) -> None:
         self.mesh, self.config = mesh, config
@@ -111,13 +113,13 @@ class _Drawing:
 def _noisy(
     points: NDArray[np.float64], sigmas: Sequence[float], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Points moved by Gaussian noise, an equal part of them by each standard deviation."""
+    """Points with Gaussian noise, equal parts of them with each standard deviation."""
     sigma = np.resize(np.asarray(sigmas), len(points))
     return points + sigma[:, None] * rng.standard_normal(points.shape)
 
 
 def _farthest(points: NDArray[np.float64], count: int, start: int) -> NDArray[np.intp]:
-    """Indices of points in farthest-point order (Eldar et al. 1997), from a start on."""
+    """Indices of `count` points by farthest-point sampling (Eldar et al. 1997) from the point `start`."""
     try:
         import fpsample
     except ImportError as error:

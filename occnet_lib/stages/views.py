@@ -1,4 +1,4 @@
-"""Views stage: raw mesh to renderings, by the protocol of Choy et al. 2016 (3D-R2N2) or as everyday photos."""
+"""Stage views: raw mesh to renderings by the protocol of Choy et al. 2016 (3D-R2N2) or in the style of everyday photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from occnet_lib.rendering.looks import everyday_looks
 from occnet_lib.rendering.views import render_views
 from occnet_lib.types import Mesh, Views
 
-# Surface points that enter the audit: so many that they leave no pixel of a silhouette without one beside it.
+# Surface points for the audit: enough to have one beside each pixel of a silhouette.
 _AUDIT_POINTS = 20_000
 
 
@@ -25,8 +25,8 @@ def run(
 ) -> Views:
     """Render a shape.
 
-    The view frame is the unit frame scaled so that the bounding box's diagonal is 1, which is
-    ShapeNet's own normalisation and therefore what the protocol's distances are meant for.
+    The view frame is the unit frame scaled so that the bounding box's diagonal is 1: ShapeNet's normalisation, for
+    which the protocol's distances are defined.
 
     Args:
         mesh: the raw mesh with its colours, unit frame.
@@ -35,13 +35,13 @@ def run(
         surface: (M, 3) points of the closed mesh's surface, unit frame, for the audit.
 
     Returns:
-        images and cameras, and what `config.extra` asks for. The audit holds `renderer`; `background`, the mean
-        share of the images that shows no mesh; `unread`, parts of the file that are missing from the images; and of
-        `silhouette_agreement` `inside` and `covered`.
+        images, cameras and the maps in `config.extra`. The audit holds `renderer`; `background`, the mean fraction of
+        the images that shows no mesh; `unread`, parts of the file that are missing from the images; `inside` and
+        `covered` of `silhouette_agreement`.
 
     Raises:
-        MeshError: nothing of the mesh is seen in some view.
-        DependencyError: the renderer asked for does not work here.
+        MeshError: the mesh is invisible in some view.
+        DependencyError: the configured renderer does not work on this machine.
     """
     mesh = vertex_clustering.decimate(mesh, 0.25 / config.image_size)  # well below a pixel
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
@@ -72,36 +72,30 @@ def run(
 def silhouette_agreement(
     views: Views, coverage: NDArray[np.float32], surface: NDArray[np.floating]
 ) -> tuple[float, float]:
-    """How projected points and silhouettes agree, over all views, to one pixel.
+    """Agreement of projected surface points and silhouettes over all views, to one pixel.
 
     Args:
         views: cameras and frame.
-        coverage: (V, H, W) share of every pixel that is covered.
+        coverage: (V, H, W) covered fraction of each pixel.
         surface: (M, 3), unit frame. Points outside the image do not count.
 
     Returns:
-        share of the points that fall on a covered pixel or beside one, 1 where no point falls into any image; share
-        of the pixels covered by more than half that have a point on or beside them, 1 where there are none.
+        fraction of the points that fall on a covered pixel or beside one, 1 where no point falls into any image;
+        fraction of the pixels covered by more than half that have a point on or beside them, 1 where there are none.
     """
-    inside = seen = explained = pixels = 0
-    for camera_mat, world_mat, share in zip(views.camera_mat, views.world_mat, coverage, strict=True):
+    from scipy.ndimage import maximum_filter
+
+    inside = in_image = explained = pixels = 0
+    for camera_mat, world_mat, fraction in zip(views.camera_mat, views.world_mat, coverage, strict=True):
         uv, _ = project(surface, camera_mat, world_mat, views.loc, views.scale)
-        height, width = share.shape
+        height, width = fraction.shape
         with np.errstate(invalid="ignore"):  # NaN: behind the camera
             uv = uv[((uv >= 0) & (uv < (width, height))).all(axis=1)]
         column, row = np.floor(uv).astype(int).T
-        met = np.zeros(share.shape, dtype=bool)
-        met[row, column] = True
-        inside += int(_widened(share > 0)[row, column].sum())
-        seen += len(row)
-        explained += int((_widened(met) & (share > 0.5)).sum())
-        pixels += int((share > 0.5).sum())
-    return inside / seen if seen else 1.0, explained / pixels if pixels else 1.0
-
-
-def _widened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask and the eight neighbours of all its pixels."""
-    padded = np.pad(mask, 1)
-    rows, columns = mask.shape
-    shifts = [padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.logical_or.reduce(shifts)
+        hit = np.zeros(fraction.shape, dtype=bool)
+        hit[row, column] = True
+        inside += int(maximum_filter(fraction > 0, 3)[row, column].sum())
+        in_image += len(row)
+        explained += int((maximum_filter(hit, 3) & (fraction > 0.5)).sum())
+        pixels += int((fraction > 0.5).sum())
+    return inside / in_image if in_image else 1.0, explained / pixels if pixels else 1.0

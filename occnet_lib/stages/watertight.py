@@ -16,42 +16,51 @@ if TYPE_CHECKING:
     from occnet_lib.config import WatertightConfig
     from occnet_lib.geometry.fusion import depth_maps, surfaces
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-MARGIN = 5  # samples around the shape: room for thickened sheets, or for the outward bias of the mean rule
+MARGIN = 5  # samples around the shape, for thickened sheets or the outward bias of the method tsdf
 AUDIT_SAMPLES = 10_000
-DIRECTIONS = 64  # in which the view out of a hollow is tested
-# Voxels beyond half of `gap_width` from the input: from there on a surface is ragged. A closed gap is nearer, even by the
-# coarseness of the grid, and so are a thickened sheet and the outward bias of the method tsdf.
+DIRECTIONS = 64  # in which the visibility of the outside from a hollow is tested
+# A surface is ragged where it is more than this many voxels beyond half of `gap_width` from the input. Closed gaps,
+# thickened sheets and the outward bias of the method tsdf are nearer.
 RAGGED = 2.0
 
 
-def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Watertight:
-    """Close a mesh: keep what bounds a solid already, otherwise fuse it to a signed field and extract its surface.
+def run(
+    mesh: Mesh,
+    config: WatertightConfig,
+    rng: np.random.Generator,
+    frame: tuple[NDArray[np.float64], float] | None = None,
+) -> Watertight:
+    """Close a mesh: keep its faces if they bound a solid, otherwise fuse it to a signed field and extract the surface.
 
     Args:
         mesh: any triangles, source frame; winding, copies, holes and inner faces do not matter.
         config: section `watertight`.
-        rng: turns the views and draws the audit's samples.
+        rng: rotates the views and draws the audit's samples.
+        frame: loc (3,) and scale of the unit frame, where the mesh states them; default: from its bounding box.
 
     Returns:
-        the closed mesh in the unit frame, with vertices that float32 holds exactly; it stays closed where a reader
+        the closed mesh in the unit frame, with vertices that float32 represents exactly; it stays closed when a reader
         merges equal vertices. Its audit holds `method` (exact: the input's own faces), `input_defect` (why they could
         not be kept), `bodies` (united ones), `faces_in`, `faces_fused` (before simplification), `faces_out`,
         `faces_ratio` (to `max_faces`), `closed`, `repaired`, `components_removed`,
         `hollows_filled`, `gaps_closed`, `widest_gap` (`surfaces.Fused`), `self_intersecting` (faces),
-        `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box, that of
-        the input being 1), `voxel` (spacing of the samples),
+        `boundary_edges`, `nonmanifold_edges`, `euler`, `volume`, `edge_ratio` (longest edge of its bounding box relative
+        to that of the input), `voxel` (spacing of the samples),
         `surface_error_{mean,p95,max}` from the result to the input, `ragged` (fraction of the result's area that is
         farther from the input than any closed gap allows), `input_error_{mean,p95,max}` from the visible input to
-        the result, and `hidden_share` of the input's area that lies inside; all lengths in the unit frame.
+        the result, and `hidden_share`, the fraction of the input's area that lies inside; all lengths in the unit frame.
 
     Raises:
-        MeshError: nothing to close, or the result cannot be closed.
+        MeshError: the mesh has no surface, or the result cannot be closed.
     """
     from occnet_lib.geometry import normalise
 
     unit, loc, scale = normalise.unit_cube(mesh)
+    if frame is not None:
+        loc, scale = frame
+        unit = mesh.compact().to_unit(loc, scale)
     audit: dict[str, Any] = {
         "method": config.method,
         "input_defect": "",
@@ -60,19 +69,24 @@ def run(mesh: Mesh, config: WatertightConfig, rng: np.random.Generator) -> Water
     }
     closed = _keep(unit, config, audit) if config.method == "auto" else None
     if closed is None:
+        if audit["input_defect"]:
+            text = "its own faces cannot be kept (%s); its surface is rebuilt on a grid of %d samples"
+            logger.info(text, audit["input_defect"], config.resolution)
         closed, unit = _rebuild(unit, config, rng, audit)
     audit |= {"faces_out": len(closed.faces), "faces_ratio": len(closed.faces) / config.face_limit}
     if audit["method"] == "exact" and len(closed.faces) > config.face_limit:
         text = "it is closed and keeps its own %d faces, more than watertight.max_faces: %d"
-        log.info(text, len(closed.faces), config.face_limit)
+        logger.info(text, len(closed.faces), config.face_limit)
     audit |= measure(closed, unit, audit["voxel"], config.gap_width / 2.0, rng)
+    if frame is not None:
+        audit["edge_ratio"] /= float(np.ptp(unit.vertices, axis=0).max())
     if not audit["closed"]:
         raise MeshError("the result is not a closed surface")
     return Watertight(mesh=closed, loc=loc, scale=scale, audit=audit)
 
 
 def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh | None:
-    """The input itself, its bodies united, if it bounds a solid; None with the reason in the audit if not."""
+    """The input with its bodies united, if it bounds a solid; otherwise None, with the reason in the audit."""
     from occnet_lib.geometry import exact, intersections, repair, untangle
 
     solid = exact.exact_solid(unit)
@@ -81,9 +95,8 @@ def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh |
         return None
     voxel = 1.0 / (config.resolution - 2 - 2 * MARGIN)
     closed = untangle.separate_vertices(solid.mesh, voxel)
-    if not repair.check_watertight(repair.merge_vertices(closed)).closed or len(
-        intersections.intersecting_pairs(closed)
-    ):
+    merged = repair.merge_vertices(closed)
+    if not repair.check_watertight(merged).closed or len(intersections.intersecting_pairs(closed)):
         audit["input_defect"] = "parts that touch"
         return None
     audit |= {"method": "exact", "bodies": solid.bodies, "voxel": voxel, "faces_fused": len(closed.faces)}
@@ -95,7 +108,7 @@ def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh |
 def _rebuild(
     unit: Mesh, config: WatertightConfig, rng: np.random.Generator, audit: dict[str, Any]
 ) -> tuple[Mesh, Mesh]:
-    """A closed mesh by fusion, and the input that it was made of."""
+    """A closed mesh by fusion, and the decimated input that it was made from."""
     from occnet_lib.geometry import components, repair, simplify, untangle, vertex_clustering
 
     unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
@@ -103,18 +116,15 @@ def _rebuild(
     fused, removed, filled = components.remove_small_components(result.mesh, config.min_component)
     repaired = not repair.check_watertight(fused).closed
     if repaired:
-        log.warning("the fused surface is not closed; repairing it")
+        logger.warning("the fused surface is not closed; repairing it")
         fused = repair.repair(fused)
     simple = simplify.simplify(fused, config.face_limit)
     closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
     audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
     audit |= {"faces_fused": len(fused.faces), "repaired": repaired}
     audit |= {"components_removed": removed, "hollows_filled": filled}
-    audit |= {
-        "gaps_closed": result.gaps_closed,
-        "widest_gap": result.widest_gap,
-        "self_intersecting": tangled,
-    }
+    audit |= {"gaps_closed": result.gaps_closed, "widest_gap": result.widest_gap}
+    audit["self_intersecting"] = tangled
     return closed, unit
 
 
@@ -148,24 +158,24 @@ def fuse(
 
 
 def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.Generator) -> dict[str, Any]:
-    """How good a closed mesh is, beside the input in the same frame (see `run` for the keys).
+    """Quality of a closed mesh compared with the input in the same frame (keys: see `run`).
 
     Args:
         closed: the result.
         unit: the input.
         voxel: spacing of the samples.
-        gap: half-width of the widest gap that closes.
+        gap: half-width of the widest gap that is closed.
         rng: draws samples of both surfaces.
     """
     from occnet_lib.geometry import occupancy, repair, sampling
 
-    sound = repair.check_watertight(repair.merge_vertices(closed))
+    check = repair.check_watertight(repair.merge_vertices(closed))
     audit: dict[str, Any] = {
-        "closed": sound.closed,
-        "boundary_edges": sound.boundary_edges,
-        "nonmanifold_edges": sound.nonmanifold_edges,
-        "euler": sound.euler,
-        "volume": sound.volume,
+        "closed": check.closed,
+        "boundary_edges": check.boundary_edges,
+        "nonmanifold_edges": check.nonmanifold_edges,
+        "euler": check.euler,
+        "volume": check.volume,
         "edge_ratio": float(np.ptp(closed.vertices, axis=0).max()),
     }
     on_result = sampling.sample_surface(closed, AUDIT_SAMPLES, rng)[0]
@@ -174,7 +184,7 @@ def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.G
     audit["ragged"] = float((distance > gap + RAGGED * voxel).mean())
     on_input = sampling.sample_surface(unit, AUDIT_SAMPLES, rng)[0]
     distance = occupancy.surface_distance(closed, on_input)
-    # What lies deeper inside than the surface can be off is inner structure, not error.
+    # Points deeper inside than the surface error are inner structure, not error.
     hidden = occupancy.contains(closed, on_input) & (distance > 2.0 * voxel)
     audit |= _spread("input_error", distance[~hidden] if not hidden.all() else distance)
     audit["hidden_share"] = float(hidden.mean())

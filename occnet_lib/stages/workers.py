@@ -1,4 +1,7 @@
-"""Many shapes in warm worker processes; what kills or stops a worker fails one shape, not the rest."""
+"""A pool of worker processes for shapes: a crash, a kill or a time limit fails one shape and spares the rest.
+
+`concurrent.futures` does not fit: it has no CPU-time limit for a task, and a killed worker breaks its whole pool.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,23 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError, OccnetError
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
-from . import process_shape
+from .process_shape import process as process_shape
+from .process_shape import record_failure
+from .shape_table import COLUMNS
 
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-# A worker that uses no CPU (waits for a dead file system, a lock) is given up after this many time limits.
+# A worker that uses no CPU (it waits for a dead file system or a lock) is killed after this many time limits.
 _IDLE_LIMITS = 10
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -42,11 +49,11 @@ def run_shard(
     table_path: str | Path,
     workers: int = 1,
     progress: Callable[[int, int, Row], None] | None = None,
-    process: Callable[..., Row] = process_shape.process,
+    process: Callable[..., Row] = process_shape,
 ) -> list[Row]:
-    """`process_shapes` and write their table (CSV; columns as `process_shape.row`) to `table_path` at the end."""
+    """`process_shapes`, whose rows are then written to `table_path` (CSV, columns as `shape_table.row`)."""
     rows = process_shapes(keys, config, root, shapes_dir, workers, progress, process)
-    write_rows(Path(table_path), rows, process_shape.COLUMNS)
+    write_rows(Path(table_path), rows, COLUMNS)
     return rows
 
 
@@ -57,29 +64,28 @@ def process_shapes(
     shapes_dir: str | Path,
     workers: int = 1,
     progress: Callable[[int, int, Row], None] | None = None,
-    process: Callable[..., Row] = process_shape.process,
+    process: Callable[..., Row] = process_shape,
 ) -> list[Row]:
-    """Treat shapes, up-to-date ones excepted.
+    """Process the shapes that are not up to date.
 
-    Shapes are treated one after another in `workers` processes that stay warm. A shape that takes more
-    CPU time than `preprocess.time_limit`, or whose worker crashes or is killed, becomes `failed`; the
-    worker is replaced and the rest goes on.
+    Each of the `workers` processes takes one shape after another. A shape that takes more CPU time than
+    `preprocess.time_limit`, or whose worker crashes or is killed, is recorded as `failed`; a new worker takes over.
 
     Args:
         keys: the shapes.
         config: the whole configuration.
         root: folder of the raw meshes.
         shapes_dir: folder of the shape files.
-        workers: how many processes.
-        progress: told (done, total, row) after every shape.
-        process: what the workers call, with the parameters of `process_shape.process`; a function of a module, or
+        workers: number of processes.
+        progress: called with (done, total, row) after each shape.
+        process: called by the workers with the parameters of `process_shape.process`; a module-level function, or
             a partial of one.
 
     Returns:
         the rows, in the order of `keys`.
 
     Raises:
-        DependencyError, DataError: a fault of the environment; nothing more is tried.
+        DependencyError, DataError: an error of the environment; the remaining shapes are not processed.
     """
     keys = list({key.name: key for key in keys}.values())
     job = _Job(config, Path(root), Path(shapes_dir), process)
@@ -102,7 +108,7 @@ def process_shapes(
 
 
 def _next_rows(pool: list[_Worker]) -> list[Row]:
-    """Wait for a message, an end or a time limit of some worker; the rows of the shapes that are done."""
+    """Wait for a message, the end or the time limit of some worker; return the rows of finished shapes."""
     busy = {worker.connection: worker for worker in pool if worker.key is not None}
     limit = min(worker.job.config.preprocess.time_limit for worker in busy.values())
     ready = wait(list(busy), timeout=min(1.0, limit / 4))
@@ -113,7 +119,7 @@ def _next_rows(pool: list[_Worker]) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Job:
-    """What all shapes have in common; goes to the worker process."""
+    """The arguments that all shapes have in common, sent to the worker processes."""
 
     config: Config
     root: Path
@@ -123,7 +129,7 @@ class _Job:
 
 
 class _Worker:
-    """A process that treats one shape at a time, seen from the parent."""
+    """A process for one shape at a time, as the parent sees it."""
 
     def __init__(self, job: _Job) -> None:
         self.job = job
@@ -147,13 +153,13 @@ class _Worker:
         try:
             self.connection.send(key)
         except OSError:
-            logger.debug("the worker is gone; reading from it will tell")
+            logger.debug("the worker is gone; `read` reports how it ended")
 
     def _start_clock(self) -> None:
         self.started, self.cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
 
     def read(self) -> Row | None:
-        """Read one message; a row when the shape is done, be it by the worker's end."""
+        """Read one message; return a row when the shape is done or its worker has ended."""
         try:
             kind, value = self.connection.recv()
         except (EOFError, OSError):
@@ -166,7 +172,7 @@ class _Worker:
             return self._give_up(how)
         if kind == "ready":
             self.ready = True
-            self._start_clock()  # starting the process is not the shape's time
+            self._start_clock()  # the time to start the process does not count
         elif kind == "log":
             logging.getLogger(value.name).handle(value)
         elif kind == "stage":
@@ -180,7 +186,7 @@ class _Worker:
         return None
 
     def check_time(self) -> Row | None:
-        """Give the shape up where it is over the time limit."""
+        """Kill the worker and record the shape as failed where it exceeds the time limit."""
         if not self.ready:
             return None
         limit = self.job.config.preprocess.time_limit
@@ -189,7 +195,7 @@ class _Worker:
         if (spent <= limit and elapsed <= _IDLE_LIMITS * limit) or self.connection.poll():
             return None
         self.process.kill()
-        return self._give_up(f"not done after preprocess.time_limit={limit:g} seconds, in {self.stage}")
+        return self._give_up(f"exceeded preprocess.time_limit={limit:g} seconds in stage {self.stage}")
 
     def stop(self) -> None:
         """End the process."""
@@ -201,34 +207,36 @@ class _Worker:
         self.process.join()
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:
-            return f"the process was killed in {self.stage}, probably for want of memory"
+            return f"the worker was killed in stage {self.stage} (probably out of memory)"
         if code < 0:
-            return f"crashed with signal {-code} ({signal.Signals(-code).name}) in {self.stage}"
-        return f"the process ended with code {code} in {self.stage}"
+            return (
+                f"the worker crashed with signal {-code} ({signal.Signals(-code).name}) in stage {self.stage}"
+            )
+        return f"the worker exited with code {code} in stage {self.stage}"
 
     def _try_again(self) -> None:
-        """A kill comes from outside and may have had nothing to do with the shape: once more."""
+        """Process the shape once more: a kill comes from outside and may be unrelated to the shape."""
         key = self.killed_once = self.key
         assert key is not None
-        logger.warning("%s: the process was killed in %s; once more", key.name, self.stage)
+        logger.warning("%s: the worker was killed in stage %s; trying again", key.name, self.stage)
         self.stop()
         self._start()
         self.give(key)
 
     def _give_up(self, reason: str) -> Row:
-        """Record the shape as failed and go on with a new process."""
+        """Record the shape as failed and start a new process."""
         self.stop()
         key, self.key = self.key, None
         assert key is not None
         logger.warning("%s: %s", key.name, reason)
         out_path = shape_file.path_of(self.job.shapes_dir, key)
-        row = process_shape.fail(key, self.job.config, self.job.root, out_path, self.stage, reason)
+        row = record_failure(key, self.job.config, self.job.root, out_path, self.stage, reason)
         self._start()
         return row
 
 
 def _work(connection: Connection, job: _Job) -> None:
-    """The worker process: a shape comes in; log records, stages and a row go out."""
+    """Main function of a worker process: receives shapes; sends log records, stages and rows."""
     _die_with_parent()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
@@ -252,14 +260,14 @@ def _work(connection: Connection, job: _Job) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have Linux kill this process when its parent is gone, lest it writes files beside the next run's workers."""
+    """Have Linux kill this process when its parent ends, so that it does not write beside the next run's workers."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _sender(connection: Connection) -> Callable[[Any], None]:
-    """Sending to the parent; without a parent the worker ends at once, lest that become the shape's fault."""
+    """Function that sends to the parent; without a parent the worker exits, so that no shape is blamed."""
 
     def send(message: Any) -> None:
         try:
@@ -271,7 +279,7 @@ def _sender(connection: Connection) -> Callable[[Any], None]:
 
 
 class _ToParent(logging.handlers.QueueHandler):
-    """Sends log records through the pipe."""
+    """Log handler that sends records through the pipe."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)  # type: ignore[arg-type]  # only enqueue uses it
@@ -282,10 +290,9 @@ class _ToParent(logging.handlers.QueueHandler):
 
 
 def _cpu_seconds(pid: int | None) -> float | None:
-    """CPU seconds that a process has used, all threads; None where the system does not tell."""
+    """CPU seconds that a process has used, all threads; None where the process is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-        user, system = text.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
         return None
+    return float(times.user + times.system)

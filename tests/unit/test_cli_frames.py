@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import occnet_lib
 from occnet_lib import cli
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.normalise import unit_cube
@@ -21,6 +22,7 @@ from occnet_lib.stages.views import silhouette_agreement
 from occnet_lib.storage.meshes import WRITABLE, MeshFrame, load_mesh, read_frame, save_mesh
 from occnet_lib.storage.reconstructions import writing
 from occnet_lib.types import Mesh, ShapeKey, Views
+from tests.support.geometry_solids import box_mesh
 
 pytestmark = pytest.mark.usefixtures("keep_logging")
 
@@ -114,6 +116,16 @@ def test_another_up_axis_of_the_configuration_turns_no_file_of_occnet(occnet, ca
     assert np.array_equal(np.load("a.npz")["surface"], np.load("b.npz")["surface"])
     assert occnet("y", "watertight", "closed.ply", "-o", "again.ply") == 0
     assert read_frame("again.ply").up == "z"
+
+
+def test_watertight_takes_the_frame_that_a_file_states_as_views_do(tmp_path):
+    box = box_mesh((0, 0, 0), (1, 0.5, 0.5))
+    save_mesh(box, tmp_path / "box.ply", frame=MeshFrame("source", "y", (0.125, 0, 0), 1.25))
+    closed = occnet_lib.watertight(tmp_path / "box.ply")
+    assert (closed.loc.tolist(), closed.scale) == ([0.125, 0, 0], 1.25)
+    np.testing.assert_allclose(np.ptp(closed.mesh.vertices, axis=0), [0.8, 0.4, 0.4], atol=1e-6)
+    np.testing.assert_allclose(closed.mesh.vertices[:, 0].max(), (0.5 - 0.125) / 1.25, atol=1e-6)
+    assert closed.audit["edge_ratio"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("suffix", [".3mf", ".dae"])

@@ -133,7 +133,7 @@ def test_damaged_shape_files_are_made_again(finished, other):
     # Without a trace in the file's time it is found by who reads it.
     damage(shape, "byte", same_time=True)
     (other.results / f"pack/{shard}.h5").unlink()
-    assert "made again" in other.snakemake("preprocess")
+    assert "processed again" in other.snakemake("preprocess")
     assert contents(other) == contents(finished)
     assert other.jobs("preprocess") == {}
 
@@ -144,7 +144,7 @@ def test_a_damaged_pack_file_is_made_again_by_the_job_that_needs_it(finished, ot
     for pack, how in zip(packs, ("byte", "truncated", "empty"), strict=False):
         damage(pack, how, same_time=True)
     (other.results / "analyse/statistics.csv").unlink()
-    assert "packed again" in other.snakemake("results/analyse/statistics.csv")
+    assert "packing it again" in other.snakemake("results/analyse/statistics.csv")
     assert contents(other) == contents(finished)
     assert other.jobs("report") == {}
 

@@ -88,7 +88,7 @@ def test_the_worst_comes_first_and_all_are_told() -> None:
 
 
 def test_a_repair_is_what_the_configuration_says() -> None:
-    assert judged(repaired=True) == ("warn", "closed by force (audit.repaired: warn)")
+    assert judged(repaired=True) == ("warn", "repaired by MeshFix (audit.repaired: warn)")
     assert judged(limits={"repaired": "failed"}, repaired=True)[0] == "failed"
     assert judged(limits={"repaired": "ok"}, repaired=True)[0] == "ok"
 

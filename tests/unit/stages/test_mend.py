@@ -1,4 +1,4 @@
-"""Damage to a single byte of a pack or shape file: found, and the file made again as it was."""
+"""Corruption of a single byte of a pack or shape file is detected, and the file is made again with the same content."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_pack_with_a_flipped_bit_is_packed_again_to_the_byte(
     flip(shelf.pack, int(where * len(data)))
     time = shelf.pack.stat().st_mtime_ns
     shelf.mend()
-    assert "is damaged; packed again" in caplog.text
+    assert "is corrupt; packing it again" in caplog.text
     assert shelf.pack.read_bytes() == data
     assert shelf.pack.stat().st_mtime_ns == time
 
@@ -95,7 +95,7 @@ def test_a_shape_file_with_a_flipped_bit_is_made_again_when_it_is_packed(
     flip(path, int(where * path.stat().st_size))
     time = path.stat().st_mtime_ns
     repair_packs.pack_with_repair("train-000", KEYS, shelf.config, shelf.shapes, shelf.pack)
-    assert "made again: solid/b" in caplog.text
+    assert "processed again: solid/b" in caplog.text
     assert path.stat().st_mtime_ns == time
     got = shape_file.read_points(path)
     for name in ("points", "occupancies", "surface", "normals", "voxels"):

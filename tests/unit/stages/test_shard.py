@@ -18,9 +18,10 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.stages import points, process_shape, views, watertight, workers
+from occnet_lib.stages import plan, points, shape_table, views, watertight, workers
 from occnet_lib.stages.pack import pack
-from occnet_lib.stages.process_shape import COLUMNS, process
+from occnet_lib.stages.process_shape import process
+from occnet_lib.stages.shape_table import COLUMNS
 from occnet_lib.stages.workers import run_shard
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.meshes import save_mesh
@@ -146,7 +147,7 @@ def test_versions_names_and_sources_count(
     out = tmp_path / "a.h5"
     process(key("a"), config(), root, out)
     calls.clear()
-    monkeypatch.setattr(process_shape, "VERSIONS", {**process_shape.VERSIONS, "points": -1})
+    monkeypatch.setattr(plan, "VERSIONS", {**plan.VERSIONS, "points": -1})
     process(key("a"), config(), root, out)
     assert calls == ["points", "views"]
     calls.clear()
@@ -201,8 +202,8 @@ def test_unexpected_error_keeps_what_had_succeeded(
     # With the fault mended, what had succeeded is kept.
     monkeypatch.setattr(points, "run", good)
     calls.clear()
-    versions = process_shape.VERSIONS
-    monkeypatch.setattr(process_shape, "VERSIONS", {**versions, "points": versions["points"] + 1})
+    versions = plan.VERSIONS
+    monkeypatch.setattr(plan, "VERSIONS", {**versions, "points": versions["points"] + 1})
     assert process(key("a"), config(), root, out)["status"] == "ok"
     assert calls == ["points", "views"]
 
@@ -295,7 +296,7 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
     logging.getLogger("worker").warning("did %s", key.name)
     record = shape_file.ShapeRecord(key, "ok")
     shape_file.write(out_path, record)
-    return process_shape.row(record, key, out_path) | {"views_inside": 1.0}
+    return shape_table.row(record, key, out_path) | {"views_inside": 1.0}
 
 
 def test_what_kills_a_worker_fails_one_shape(
@@ -318,11 +319,11 @@ def test_what_kills_a_worker_fails_one_shape(
     assert [row["id"] for row in rows] == [shape_key.id for shape_key in keys]
     reasons = {row["id"]: row["reason"] for row in rows if row["status"] == "failed"}
     assert reasons == {
-        "segfault": "crashed with signal 11 (SIGSEGV) in points",
-        "killed": "the process was killed in points, probably for want of memory",
-        "exit": "the process ended with code 3 in points",
-        "burn": "not done after preprocess.time_limit=0.3 seconds, in points",
-        "sleep": "not done after preprocess.time_limit=0.3 seconds, in points",
+        "segfault": "the worker crashed with signal 11 (SIGSEGV) in stage points",
+        "killed": "the worker was killed in stage points (probably out of memory)",
+        "exit": "the worker exited with code 3 in stage points",
+        "burn": "exceeded preprocess.time_limit=0.3 seconds in stage points",
+        "sleep": "exceeded preprocess.time_limit=0.3 seconds in stage points",
     }
     assert {row["stage"] for row in rows if row["status"] == "failed"} == {"points"}
     for shape_key in keys:
