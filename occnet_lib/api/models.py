@@ -68,6 +68,7 @@ def reconstruct(
     config: Config | None = None,
     *,
     mask: MaskSource = "auto",
+    drop_outliers: bool = False,
 ) -> Reconstruction:
     """Turn a photo into a closed mesh: MISE, marching cubes, simplification, refinement.
 
@@ -77,10 +78,13 @@ def reconstruct(
         checkpoint: `best.ckpt` of a training run.
         config: section `reconstruct` and `seed` are used.
         mask: what separates the object: `alpha`, `background`, or `auto` (docs/photos.md).
+        drop_outliers: of three photos or more, leave out those that disagree with the others; without it, a warning
+            names them.
 
     Returns:
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
         `status` is `failed`, and the mesh empty, where the network sees no surface; `reason` says so.
+        `agreement` of several photos: the IoU of each one's field with the mean of the others, and the outliers.
 
     Raises:
         ImageError: the photo is unreadable, or its background cannot be removed.
@@ -94,7 +98,7 @@ def reconstruct(
     """
     from occnet_lib.reconstruction.photo import mesh_of_photo
 
-    return mesh_of_photo(photo, checkpoint, config, mask)
+    return mesh_of_photo(photo, checkpoint, config, mask, drop_outliers=drop_outliers)
 
 
 def evaluate(

@@ -38,6 +38,11 @@ def reconstruct_options(parser: argparse.ArgumentParser) -> None:
         "--merge", action="store_true", help="the photos show one object: average their logits"
     )
     parser.add_argument(
+        "--drop-outliers",
+        action="store_true",
+        help="of three merged photos or more, leave out those that disagree with the others",
+    )
+    parser.add_argument(
         "--format", default="ply", choices=("obj", "ply", "glb", "stl", "off"), help="in a folder"
     )
     parser.add_argument(
@@ -96,6 +101,8 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
 
     if args.as_is and args.mask != "auto":
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
+    if args.drop_outliers and not args.merge:
+        raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
     config = _reconstruct_config(args, config)
     reconstructor = Reconstructor(args.checkpoint, config.reconstruct, args.as_is)
     objects = [args.photos] if args.merge else [[photo] for photo in args.photos]
@@ -105,7 +112,7 @@ def reconstruct(args: argparse.Namespace, config: Config) -> None:
     for photos, out in progress(zip(objects, outs, strict=True), "reconstructing"):
         try:
             images = [_load(photo, reconstructor, args, inputs.get(photo)) for photo in photos]
-            _reconstruct_object(reconstructor, images, photos[0], out, config.seed)
+            _reconstruct_object(reconstructor, images, photos, out, config.seed, args.drop_outliers)
         except (ImageError, MeshError) as error:
             if len(objects) == 1:
                 raise
@@ -161,9 +168,20 @@ def _beside_photos(files: dict[Path, Path]) -> dict[Path, Path]:
 
 
 def _reconstruct_object(
-    reconstructor: Reconstructor, images: list[NDArray[np.uint8]], photo: Path, out: Path, seed: int
+    reconstructor: Reconstructor,
+    images: list[NDArray[np.uint8]],
+    photos: list[Path],
+    out: Path,
+    seed: int,
+    drop_outliers: bool,
 ) -> None:
-    result = reconstructor(images, rng(seed, "reconstruct", photo.stem), normals=True)
+    """Write the mesh of an object, and name photos that disagree with the others."""
+    from .reconstruction.photo import disagreements
+
+    photo, random = photos[0], rng(seed, "reconstruct", photos[0].stem)
+    result = reconstructor(images, random, normals=True, drop_outliers=drop_outliers)
+    for line in disagreements(photos, result.agreement, drop_outliers):
+        logger.warning("%s%s", line, "; --drop-outliers leaves it out" if line.endswith("left in") else "")
     if result.status == "failed":
         raise MeshError(result.reason, path=photo, hint="lower --threshold or use another photo")
     result.save(out)

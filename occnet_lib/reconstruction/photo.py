@@ -20,6 +20,8 @@ from .cutout import Cutout, MaskSource, as_training_view, cut_out, darken_pale_o
 from .image_file import read_image
 
 if TYPE_CHECKING:
+    from occnet_lib.geometry.agreement import Agreement
+
     from .reconstruct import Reconstruction
     from .reconstructor import Reconstructor
 
@@ -64,8 +66,9 @@ def mesh_of_photo(
     config: Config | None = None,
     mask: MaskSource = "auto",
     as_is: bool = False,
+    drop_outliers: bool = False,
 ) -> Reconstruction:
-    """A photo, or several of one object, to a closed mesh with vertex normals.
+    """A photo, or several of one object, to a closed mesh with vertex normals; warns of photos that disagree.
 
     Args:
         photo: file, or files whose logits are averaged; see `load_photo`.
@@ -73,6 +76,7 @@ def mesh_of_photo(
         config: `reconstruct` and `seed` are used.
         mask: as in `load_photo`.
         as_is: show the network the whole image, neither cut out nor framed.
+        drop_outliers: leave out photos that disagree with the others (`geometry.agreement`).
 
     Returns:
         The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` where the network
@@ -89,7 +93,35 @@ def mesh_of_photo(
     network = Reconstructor(checkpoint, config.reconstruct, as_is)
     known = network.framing, network.view_size, mask, as_is
     images = [network_image(path, *known)[0] for path in photos]
-    return network(images, seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem), normals=True)
+    rng = seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem)
+    result = network(images, rng, normals=True, drop_outliers=drop_outliers)
+    for line in disagreements(photos, result.agreement, drop_outliers):
+        logger.warning("%s", line)
+    return result
+
+
+def disagreements(
+    photos: Sequence[str | Path], agreement: Agreement | None, drop_outliers: bool
+) -> list[str]:
+    """A line for every photo that disagrees with the others of its object, or for two that disagree.
+
+    Args:
+        photos: files, as many as the agreement has values.
+        agreement: of `Reconstruction`; None of one photo.
+        drop_outliers: whether outliers were to be left out.
+    """
+    if agreement is None or not agreement.outliers:
+        return []
+    if len(photos) == 2:
+        value = f"{agreement.values[0]:.2f}"
+        return [
+            f"{photos[0]} and {photos[1]} disagree (agreement {value}): do they show one object, cut out well?"
+        ]
+    what = "left out" if drop_outliers and agreement.can_drop else "left in"
+    return [
+        f"{photos[i]} disagrees with the other photos ({agreement.text(i)}): {what}"
+        for i in agreement.outliers
+    ]
 
 
 def photo_logits(

@@ -25,6 +25,8 @@ from .normals import field_normals
 from .refine import Refined, refine
 
 if TYPE_CHECKING:
+    from occnet_lib.geometry.agreement import Agreement
+
     from .refine import FieldWithGradient
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Reconstruction:
         loss_before, loss_after: of the refinement; not a number where there was none.
         refined: whether the refinement lowered its loss and was kept.
         normals: (V, 3) float32 unit vertex normals of the field, where they were asked for.
+        agreement: how far the fields of several images agree; None for one image.
     """
 
     mesh: Mesh
@@ -59,6 +62,7 @@ class Reconstruction:
     refined: bool = False
     normals: NDArray[np.float32] | None = None
     frame: Literal["unit", "camera"] = "unit"
+    agreement: Agreement | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the mesh with its normals and its frame as OBJ, PLY, GLB, STL or OFF, by its suffix (storage.meshes).

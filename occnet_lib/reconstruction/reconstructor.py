@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
+from occnet_lib.geometry.agreement import Agreement, agreement
 
 from .extract import threshold_logit
 from .mise import BatchOccupancyFn, mise_batch
@@ -32,6 +33,7 @@ CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _ROW = 2048  # points of a shape that is asked for together with others
+_AGREEMENT_POINTS = 14  # binary logarithm of the number of points at which fields of several images are compared
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -66,6 +68,11 @@ class Reconstructor:
         self.view_size = int(self._options.get("view_size", _ONET_VIEW_SIZE))
         if as_is:
             self._options = self._options | {"images": {"framing": "camera"}}
+
+    @property
+    def needs_cameras(self) -> bool:
+        """Whether several images of one object need their cameras to be merged (`frame: camera`)."""
+        return self._network.model.frame == "camera"
 
     def field(
         self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT
@@ -118,6 +125,7 @@ class Reconstructor:
         rng: np.random.Generator,
         rotation: NDArray[np.floating] | None = None,
         normals: bool = False,
+        drop_outliers: bool = False,
     ) -> Reconstruction:
         """Reconstruct a picture, or one object from several.
 
@@ -129,6 +137,7 @@ class Reconstructor:
             rng: for the refinement.
             rotation: (3, 3) or (V, 3, 3).
             normals: whether vertex normals are wanted.
+            drop_outliers: leave out the images that disagree with the others (`Reconstruction.agreement`).
 
         Raises:
             ConfigError: several pictures for a model of the camera's frame, but no rotations.
@@ -136,7 +145,7 @@ class Reconstructor:
         from occnet_lib.networks.folded import MeanField
 
         images = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
-        turned = rotation is None and self._network.model.frame == "camera"
+        turned = rotation is None and self.needs_cameras
         if turned and len(images) > 1:
             raise ConfigError(
                 "a model of `frame: camera` needs the cameras to bring several photos together",
@@ -145,7 +154,14 @@ class Reconstructor:
         seconds: dict[str, float] = {}
         with timed(seconds, "encode"):
             turns = np.zeros((len(images), 3, 3)) + (CAMERA_TO_UPRIGHT if rotation is None else rotation)
-            field = MeanField([self.field(*pair) for pair in zip(images, turns, strict=True)])
+            fields = [self.field(*pair) for pair in zip(images, turns, strict=True)]
+        agreed = None
+        if len(fields) > 1:
+            with timed(seconds, "agreement"):
+                agreed = self._agreement(fields)
+            if drop_outliers and agreed.can_drop:
+                fields = [field for i, field in enumerate(fields) if i not in agreed.outliers]
+        field = MeanField(fields)
         result = reconstruct(
             partial(field.on_array, level=threshold_logit(self.threshold)),
             self.config,
@@ -159,7 +175,15 @@ class Reconstructor:
             box=ROTATED_CUBE_EDGE if turned else CUBE_EDGE,
         )
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
-        return replace(result, seconds=seconds | result.seconds, frame=frame)
+        return replace(result, seconds=seconds | result.seconds, frame=frame, agreement=agreed)
+
+    def _agreement(self, fields: Sequence[FoldedDecoder]) -> Agreement:
+        """How far the fields of several images agree, at quasi-random points of the cube (Sobol 1967)."""
+        from scipy.stats.qmc import Sobol
+
+        points = BOX * (Sobol(3, scramble=False).random_base2(_AGREEMENT_POINTS) - 0.5)
+        logits = np.stack([field.on_array(points) for field in fields])
+        return agreement(logits, threshold_logit(self.threshold))
 
     def reconstruct_batch(
         self,
