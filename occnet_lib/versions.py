@@ -21,6 +21,6 @@ VERSIONS = MappingProxyType(
         "evaluate": 3,
         "summarise": 2,
         "analyse": 1,
-        "report": 3,
+        "report": 4,
     }
 )

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from occnet_lib.config import Config
 
 from .inputs import catalogue_of, catalogue_path, packs, reconstructed, sound
+
+if TYPE_CHECKING:
+    from occnet_lib.reconstruction.network_field import Reconstructor
 
 
 def _spread_over_gpus(config: Config) -> None:
@@ -91,8 +95,14 @@ def evaluate_views(args: argparse.Namespace, config: Config) -> str:
     _spread_over_gpus(config)
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
     with one_thread():
-        rows = measure(network.logits, threshold_logit(network.threshold), pack, config, args.model, args.out)
+        level = threshold_logit(network.threshold)
+        rows = measure(network.logits, level, pack, config, args.model, args.out, _merged(network, config))
     return f"evaluate: {args.out}: {len(rows)} views"
+
+
+def _merged(network: Reconstructor, config: Config) -> list[int]:
+    """How many images of an object are merged; none by a network that the command cannot merge with."""
+    return [] if network.needs_cameras else config.evaluate.merged
 
 
 def photograph(args: argparse.Namespace, config: Config) -> str:
@@ -117,13 +127,16 @@ def evaluate_photos(args: argparse.Namespace, config: Config) -> str:
     network, pack = Reconstructor(args.checkpoint, config.reconstruct), sound(config, args.pack)
     level = threshold_logit(network.threshold)
     with one_thread():
-        rows = measure(partial(photo_logits, network), level, pack, args.photos, config, args.model, args.out)
+        at = pack, args.photos, config, args.model, args.out
+        rows = measure(partial(photo_logits, network), level, *at, _merged(network, config))
     refused = sum(row["status"] == "failed" for row in rows)
     return f"evaluate: {args.out}: {len(rows)} photos, {refused} refused"
 
 
 def summarise(args: argparse.Namespace, config: Config) -> str:
     """Tables over shapes, classes, models and pairs of models."""
+    from occnet_lib.evaluation.merged_summary import COLUMNS as MERGED
+    from occnet_lib.evaluation.merged_summary import summarise_merged
     from occnet_lib.evaluation.summary import DIFFERENCES
     from occnet_lib.evaluation.summary import summarise as summarise_rows
     from occnet_lib.storage.tables import read_rows, write_rows
@@ -141,8 +154,13 @@ def summarise(args: argparse.Namespace, config: Config) -> str:
         row for m in fields for shard in shards for row in read_rows(folder / m / f"{shard}.photos.csv")
     ]
     tables = summarise_rows(measured, config, views, photos)
+    tables["merged"] = [
+        *summarise_merged("views", views, config),
+        *summarise_merged("photos", photos, config),
+    ]
+    columns = {"differences": DIFFERENCES, "merged": MERGED}
     for name, rows in tables.items():
-        write_rows(folder / f"{name}.csv", rows, DIFFERENCES if name == "differences" else ())
+        write_rows(folder / f"{name}.csv", rows, columns.get(name, ()))
     return f"evaluate: {args.out}"
 
 

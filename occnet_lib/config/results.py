@@ -64,6 +64,11 @@ class EvaluateConfig(Section):
         description="photos of a test shape by a renderer that training never uses, measured through the code of "
         "`occnet reconstruct`; 0: none",
     )
+    merged: list[Annotated[int, Field(ge=2)]] = Field(
+        [2, 3, 5],
+        description="numbers of views, and of photos, of one object whose logits are averaged as by "
+        "`occnet reconstruct --merge`, as far as there are so many; []: none",
+    )
     view_points: Count = Field(2048, description="points a view at which the field is asked")
     original: Literal["none", "floor", "all"] = Field(
         "floor",

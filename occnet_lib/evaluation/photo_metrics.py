@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh
 
+from .merged import merged_columns
 from .metrics import iou
+from .views import another
 
 Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float64]]]
 """A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras' rotations (N, 3, 3)."""
@@ -65,38 +67,63 @@ def evaluate_photos(
     config: Config,
     model: str,
     out_csv: str | Path,
+    merged: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
-    """Measure a network's field for every photo of every shape of a shard; one row a photo.
+    """Measure a network's field for every photo of every shape of a shard, and of several merged; one row a photo.
 
-    A photo that is refused counts with IoU 0 and its reason.
+    A photo that is refused counts with IoU 0 and its reason; sets of several photos lack it.
 
     Args:
         logits: the network behind the reading of photos; raises `ImageError` for one that it refuses.
         level: logit above which a point is inside.
         shard_path: pack shard with the ground truth.
         folder: <category>/<id>/{0.png, 1.png, ..., cameras.json}.
-        config: `evaluate.photos` and `evaluate.view_points` are used.
+        config: `evaluate.photos`, `evaluate.view_points` and `seed` are used.
         model: its name, for the column `model`.
         out_csv: table to write.
+        merged: numbers of photos whose logits are averaged (`merged.merged_columns`).
 
     Raises:
         DataError: the shard or the folder is missing or broken.
     """
     shard, rows = Shard(shard_path), []
     for i, key in enumerate(shard.keys):
-        place = Path(folder) / key.category / key.id
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
         about = {"model": model, "category": key.category, "id": key.id}
-        for photo, rotation in enumerate(_rotations(place / CAMERAS)):
+        own, fields = [], _fields(logits, Path(folder) / key.category / key.id, points)
+        for photo, field in enumerate(fields):
             row = about | {"photo": photo, "iou": 0.0, "status": "ok", "reason": ""}
-            try:
-                inside = logits(place / f"{photo}.png", rotation, points) > level
-                row["iou"] = iou(inside, occupied)
-            except ImageError as error:
-                row |= {"status": "failed", "reason": error.message}
-            rows.append(row)
+            if isinstance(field, ImageError):
+                row |= {"status": "failed", "reason": field.message}
+            else:
+                row["iou"] = iou(field > level, occupied)
+            own.append(row)
+        intruder = None
+        if merged and len(shard) > 1:
+            other = shard.keys[another(i, len(shard), config.seed, key.name)]
+            strange = _fields(logits, Path(folder) / other.category / other.id, points, 1)
+            intruder = next(iter(_read(strange)), None)
+        more = merged_columns(_read(fields), occupied, level, merged, intruder)
+        rows += [row | columns for row, columns in zip(own, more, strict=True)]
     write_rows(Path(out_csv), rows, COLUMNS)
     return rows
+
+
+def _fields(
+    logits: PhotoLogits, place: Path, points: NDArray[np.floating], count: int | None = None
+) -> list[NDArray[np.float32] | ImageError]:
+    """Logits (N,) of the photos of a shape, of the first `count` where given, or why one is refused."""
+    fields: list[NDArray[np.float32] | ImageError] = []
+    for photo, rotation in enumerate(_rotations(place / CAMERAS)[:count]):
+        try:
+            fields.append(logits(place / f"{photo}.png", rotation, points))
+        except ImageError as error:
+            fields.append(error)
+    return fields
+
+
+def _read(fields: Sequence[NDArray[np.float32] | ImageError]) -> list[NDArray[np.float32] | None]:
+    return [None if isinstance(field, ImageError) else field for field in fields]
 
 
 def _rotations(path: Path) -> NDArray[np.float64]:

@@ -7,18 +7,20 @@ shape's points, says the same of the IoU without them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
+from .merged import merged_columns
 from .metrics import iou
 
 Logits = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
@@ -30,9 +32,15 @@ VIEW_METRICS = ("iou_views", "iou_views_sd")
 
 
 def evaluate_views(
-    logits: Logits, level: float, shard_path: str | Path, config: Config, model: str, out_csv: str | Path
+    logits: Logits,
+    level: float,
+    shard_path: str | Path,
+    config: Config,
+    model: str,
+    out_csv: str | Path,
+    merged: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
-    """Measure the field of every view of every shape of a shard; one row a view.
+    """Measure the field of every view of every shape of a shard, and of several views merged; one row a view.
 
     All views of a shape are asked at the same points, so that what the points' choice does to the IoU is common
     to them and hardly enters the spread.
@@ -41,9 +49,10 @@ def evaluate_views(
         logits: the network.
         level: logit above which a point is inside.
         shard_path: pack shard with the true shapes.
-        config: `evaluate.views` and `evaluate.view_points` are used.
+        config: `evaluate.views`, `evaluate.view_points` and `seed` are used.
         model: its name, for the column `model`.
         out_csv: table to write.
+        merged: numbers of views whose logits are averaged (`merged.merged_columns`).
 
     Raises:
         DataError: the shard is missing or broken.
@@ -55,11 +64,24 @@ def evaluate_views(
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
         images = np.stack([shard.image(i, view) for view in views])
         rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
-        inside = logits(images, rotations, points) > level
+        fields = logits(images, rotations, points)
         about = {"model": model, "category": key.category, "id": key.id}
-        rows += [about | {"view": view, "iou": iou(inside[view], occupied)} for view in views]
+        own = [about | {"view": view, "iou": iou(fields[view] > level, occupied)} for view in views]
+        intruder = None
+        if merged and len(shard) > 1:
+            other = another(i, len(shard), config.seed, key.name)
+            image, rotation = shard.image(other, 0), shard.camera(other, 0)[1][:, :3]
+            intruder = logits(image[None], rotation[None], points)[0]
+        more = merged_columns(list(fields), occupied, level, merged, intruder)
+        rows += [row | columns for row, columns in zip(own, more, strict=True)]
     write_rows(Path(out_csv), rows, COLUMNS)
     return rows
+
+
+def another(index: int, count: int, seed: int, name: str) -> int:
+    """A shape of a shard other than that of the index, drawn by its name."""
+    drawn = int(seeds.rng(seed, "intruder", name).integers(count - 1))
+    return drawn + (drawn >= index)
 
 
 def spread(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], dict[str, float]]:

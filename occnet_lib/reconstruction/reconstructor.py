@@ -33,7 +33,9 @@ CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _ROW = 2048  # points of a shape that is asked for together with others
-_AGREEMENT_POINTS = 14  # binary logarithm of the number of points at which fields of several images are compared
+_AGREEMENT_POINTS = (
+    14  # binary logarithm of the number of points at which fields of several images are compared
+)
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 

@@ -9,6 +9,7 @@ from . import plots, published
 from .differences import signed, table_of_differences
 from .html import Html, cell, figure, join, paragraph, picture, table, tag, text
 from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, rivals, scaled
+from .merged import table_of_merged
 from .results import FLOOR, ORACLE, Results, Row, is_baseline, label, number, shown
 
 
@@ -48,6 +49,7 @@ def section(results: Results) -> Html:
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
     parts = [_model_table(rows), _explanation(rows), _diagrams(results, rivals(rows))]
     parts.append(table_of_differences(results, rows))
+    parts.append(table_of_merged(results))
     classes = results.rows_if_any("evaluate/classes.csv")
     if classes:
         parts.append(tag("h3", "By class"))

@@ -53,6 +53,8 @@ rule evaluate_views:
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
         points=CONFIG.evaluate.view_points,
+        merged=CONFIG.evaluate.merged,
+        seed=CONFIG.seed,
         versions=versions("evaluate", "reconstruct"),
     message:
         "evaluate: views of shard {wildcards.shard} by {wildcards.model}"
@@ -108,6 +110,8 @@ rule evaluate_photos:
     params:
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,
+        merged=CONFIG.evaluate.merged,
+        seed=CONFIG.seed,
         versions=versions("reconstruct", "evaluate"),
     message:
         "evaluate: photos of shard {wildcards.shard} by {wildcards.model}"
@@ -145,6 +149,7 @@ rule evaluate:
             caption="../report/differences.rst",
             category="Metrics",
         ),
+        merged=f"{RESULTS}/evaluate/merged.csv",
         models=report(
             f"{RESULTS}/evaluate/models.csv",
             caption="../report/models.rst",
@@ -164,6 +169,7 @@ rule evaluate:
         models=[*MODELS, *BASELINES],
         views=CONFIG.evaluate.views,
         photos=CONFIG.evaluate.photos,
+        merged=CONFIG.evaluate.merged,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),
