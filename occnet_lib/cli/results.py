@@ -176,7 +176,7 @@ def _reconstruct_object(
     drop_outliers: bool,
 ) -> None:
     """Write the mesh of an object, and name photos that disagree with the others."""
-    from .reconstruction.photo import disagreements
+    from occnet_lib.reconstruction.photo import disagreements
 
     photo, random = photos[0], rng(seed, "reconstruct", photos[0].stem)
     result = reconstructor(images, random, normals=True, drop_outliers=drop_outliers)

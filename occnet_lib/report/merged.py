@@ -26,8 +26,8 @@ def table_of_merged(results: Results) -> Html:
     ]
     heads = ("Model", "Images", *(f"{count} merged" if count > 1 else "one" for count in counts))
     note = (
-        "IoU of the mean of the logits of several images of a shape, as by occnet reconstruct --merge, and its gain over one "
-        "image with 95 % intervals of paired bootstrap samples over shapes; bold where the interval excludes 0. Named: sets "
+        "IoU of the mean of the logits of several images of a shape, as by occnet reconstruct --merge, its gain over one "
+        "image and 95 % intervals of paired bootstrap samples over shapes; bold where the interval excludes 0. Named: sets "
         "of three images of one shape of which one is said to disagree, and sets in which that is an image of another "
         "shape and exactly this one is named."
     )

@@ -168,6 +168,24 @@ class TestWholePage:
             )
             assert f"{10 * float(row['chamfer_l1']):+.3f}  [" in said
 
+    def test_several_images_of_one_object_have_a_table_of_their_gain(self, copy, quick) -> None:
+        about = {"model": "onet", "source": "views", "shapes": 4, "named": "", "intruder_named": ""}
+        one = about | {"images": 1, "iou": 0.5, "gain": 0, "gain_low": 0, "gain_high": 0}
+        clear = about | {"images": 2, "iou": 0.518, "gain": 0.018, "gain_low": 0.01, "gain_high": 0.025}
+        open_ = about | {"images": 3, "iou": 0.52, "gain": 0.02, "gain_low": -0.001, "gain_high": 0.04}
+        noticed = open_ | {"named": 0.04, "intruder_named": 0.715}
+        write_rows(copy / "evaluate" / "merged.csv", [one, clear, noticed])
+        said = rebuilt(copy).text["results"]
+        assert "Several images of one object" in said
+        assert "0.500" in said
+        assert "0.518  +0.018 [+0.010, +0.025]" in said
+        assert "4 %" in said
+        assert "72 %" in said
+        assert '<td class="best">0.518' in build(Results(copy, CONFIG))
+        assert '<td class="best">0.520' not in build(Results(copy, CONFIG))
+        write_rows(copy / "evaluate" / "merged.csv", [], list(one))
+        assert "Several images" not in rebuilt(copy).text["results"]
+
     def test_a_difference_is_bold_where_its_interval_leaves_out_0(self, copy, quick) -> None:
         path = copy / "evaluate" / "differences.csv"
         for low, high, bold in ((0.01, 0.2, True), (-0.2, -0.01, True), (-0.01, 0.2, False)):
