@@ -84,7 +84,7 @@ def reconstruct(
     Returns:
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
         `status` is `failed`, and the mesh empty, where the network sees no surface; `reason` says so.
-        `agreement` of several photos: the IoU of each one's field with the mean of the others, and the outliers.
+        `agreement` of several photos: how far each one's field agrees with the others, 0 to 1, and the outliers.
 
     Raises:
         ImageError: the photo is unreadable, or its background cannot be removed.

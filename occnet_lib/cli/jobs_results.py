@@ -12,7 +12,7 @@ from occnet_lib.config import Config
 from .inputs import catalogue_of, catalogue_path, packs, reconstructed, sound
 
 if TYPE_CHECKING:
-    from occnet_lib.reconstruction.network_field import Reconstructor
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
 
 
 def _spread_over_gpus(config: Config) -> None:

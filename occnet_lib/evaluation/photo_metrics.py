@@ -21,7 +21,7 @@ from occnet_lib.types import Mesh
 
 from .merged import merged_columns
 from .metrics import iou
-from .views import another
+from .view_metrics import another
 
 Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float64]]]
 """A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras' rotations (N, 3, 3)."""

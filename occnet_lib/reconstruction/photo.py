@@ -119,7 +119,8 @@ def disagreements(
         ]
     what = "left out" if drop_outliers and agreement.can_drop else "left in"
     return [
-        f"{photos[i]} disagrees with the other photos ({agreement.text(i)}): {what}"
+        f"{photos[i]} disagrees with the other photos (agreement {agreement.values[i]:.2f}, of the others among "
+        f"themselves {agreement.others[i]:.2f}): {what}"
         for i in agreement.outliers
     ]
 

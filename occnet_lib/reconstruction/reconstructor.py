@@ -34,8 +34,8 @@ CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _ROW = 2048  # points of a shape that is asked for together with others
 _AGREEMENT_POINTS = (
-    14  # binary logarithm of the number of points at which fields of several images are compared
-)
+    2**14
+)  # at which fields of several images are compared; a power of two, for Sobol's sequence
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -183,7 +183,7 @@ class Reconstructor:
         """How far the fields of several images agree, at quasi-random points of the cube (Sobol 1967)."""
         from scipy.stats.qmc import Sobol
 
-        points = BOX * (Sobol(3, scramble=False).random_base2(_AGREEMENT_POINTS) - 0.5)
+        points = CUBE_EDGE * (Sobol(3, scramble=False).random(_AGREEMENT_POINTS) - 0.5)
         logits = np.stack([field.on_array(points) for field in fields])
         return agreement(logits, threshold_logit(self.threshold))
 

@@ -9,8 +9,8 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
 from occnet_lib.evaluation.merged import merged_columns
 from occnet_lib.evaluation.merged_summary import COLUMNS, summarise_merged
-from occnet_lib.evaluation.photos import evaluate_photos, write_photos
-from occnet_lib.evaluation.views import another, evaluate_views
+from occnet_lib.evaluation.photo_metrics import evaluate_photos, write_photos
+from occnet_lib.evaluation.view_metrics import another, evaluate_views
 from occnet_lib.rendering.photographs import photograph
 from occnet_lib.storage.packs import Shard, write_shard
 from occnet_lib.storage.tables import read_rows, write_rows

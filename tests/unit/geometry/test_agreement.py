@@ -5,51 +5,61 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from occnet_lib.geometry.agreement import RATIO, TOGETHER, agreement, disagreeing, mean_logits
+from occnet_lib.geometry.agreement import RATIO, TWO, agreement, disagreeing, mean_logits
 
 POINTS = np.random.default_rng(0).uniform(-0.55, 0.55, (20_000, 3))
 
 
-def ball(radius: float, x: float = 0.0) -> np.ndarray:
-    return 10 * (radius - np.linalg.norm(POINTS - np.array([x, 0, 0]), axis=1))
+def ball(radius: float, x: float = 0.0, steep: float = 500.0) -> np.ndarray:
+    return steep * (radius - np.linalg.norm(POINTS - np.array([x, 0, 0]), axis=1))
 
 
-def test_the_agreement_is_the_iou_with_the_mean_of_the_others():
-    fields = np.stack([ball(0.4), ball(0.36), ball(0.4)])
-    values = agreement(fields, 0.0).values
-    # The mean of balls about one centre is the ball of the mean radius.
-    expected = [(0.38 / 0.4) ** 3, (0.36 / 0.4) ** 3, (0.38 / 0.4) ** 3]
-    assert values == pytest.approx(expected, abs=0.03)
-    assert agreement(fields, 0.0).outliers == ()
-    assert mean_logits(fields) == pytest.approx(ball((0.4 + 0.36 + 0.4) / 3))
-    shifted = agreement(fields + 1.5, 1.5)  # another level of the surface
-    assert shifted.values == pytest.approx(values, abs=1e-3)
+def test_the_agreement_of_sharp_fields_is_their_mean_iou():
+    found = agreement(np.stack([ball(0.4), ball(0.36), ball(0.32)]), 0.0)
+    large, wide, small = 0.9**3, 0.8**3, (0.32 / 0.36) ** 3
+    expected = [(large + wide) / 2, (large + small) / 2, (wide + small) / 2]
+    assert found.values == pytest.approx(expected, abs=0.03)
+    assert found.others == pytest.approx([small, wide, large], abs=0.03)
+    assert found.outliers == ()
+    assert not found.can_drop
+
+
+def test_probabilities_count_from_the_level_of_the_surface():
+    fields = np.stack([ball(0.4), ball(0.36), ball(0.3, 0.1)])
+    assert agreement(fields + 1.5, 1.5).values == pytest.approx(agreement(fields, 0.0).values)
+    assert mean_logits(fields) == pytest.approx(fields.sum(axis=0) / 3)
+    # Blurred fields of two balls that do not meet have more in common than sharp ones, which have nothing.
+    sharp, blurred = (
+        agreement(np.stack([ball(0.2, -0.25, steep), ball(0.2, 0.25, steep)]), 0.0).values[0]
+        for steep in (500.0, 8.0)
+    )
+    assert sharp < 0.01 < 0.1 < blurred
 
 
 def test_a_field_of_another_object_is_named_and_two_are_only_said_to_disagree():
-    strange = agreement(np.stack([ball(0.3, -0.2), ball(0.15, 0.4), ball(0.3, -0.2), ball(0.28, -0.2)]), 0.0)
+    fields = np.stack([ball(0.3, -0.2), ball(0.15, 0.4), ball(0.3, -0.2), ball(0.28, -0.2)])
+    strange = agreement(fields, 0.0)
     assert strange.outliers == (1,)
     assert strange.can_drop
-    low = min(np.delete(strange.values, 1))
-    assert f"others {low:.2f} to " in strange.text(1)
-    assert strange.text(1).startswith("agreement 0.00")
+    assert strange.values[1] < 0.01
+    assert strange.others[1] > 0.8
     two = agreement(np.stack([ball(0.3, -0.3), ball(0.3, 0.3)]), 0.0)
     assert two.outliers == (0, 1)
     assert not two.can_drop
     assert agreement(np.stack([ball(0.3), ball(0.3, 0.05)]), 0.0).outliers == ()
 
 
-def test_empty_fields_agree_with_each_other_and_with_nothing_else():
-    assert agreement(np.stack([ball(-1), ball(-1)]), 0.0).values.tolist() == [1, 1]
+def test_an_empty_field_disagrees_with_those_that_see_something():
     empty = agreement(np.stack([ball(0.3), ball(-0.2), ball(0.3), ball(0.3)]), 0.0)
-    assert empty.values[1] == 0
     assert empty.outliers == (1,)
+    assert np.isfinite(agreement(np.stack([ball(-1.0), ball(-1.0)]), 0.0).values).all()
 
 
-def test_who_is_named_depends_on_the_others_median_and_never_is_half():
-    assert disagreeing(np.array([0.8, 0.8, 0.8 * RATIO - 0.01])) == (2,)
-    assert disagreeing(np.array([0.8, 0.8, 0.8 * RATIO + 0.01])) == ()
-    assert disagreeing(np.array([TOGETHER - 0.01] * 2)) == (0, 1)
-    assert disagreeing(np.array([TOGETHER + 0.01] * 2)) == ()
-    assert disagreeing(np.array([0.1, 0.1, 0.9, 0.9])) == ()
-    assert disagreeing(np.array([0.1, 0.1, 0.9, 0.9, 0.9])) == (0, 1)
+def test_who_is_named_depends_on_how_the_others_agree_and_never_is_half():
+    others = np.array([0.3, 0.3, 0.8])
+    assert disagreeing(np.array([0.55, 0.5, 0.8 * RATIO - 0.01]), others) == (2,)
+    assert disagreeing(np.array([0.55, 0.5, 0.8 * RATIO + 0.01]), others) == ()
+    assert disagreeing(np.array([TWO - 0.01] * 2), np.ones(2)) == (0, 1)
+    assert disagreeing(np.array([TWO + 0.01] * 2), np.ones(2)) == ()
+    assert disagreeing(np.array([0.1, 0.1, 0.9, 0.9]), np.ones(4)) == ()
+    assert disagreeing(np.array([0.1, 0.1, 0.9, 0.9, 0.9]), np.ones(5)) == (0, 1)

@@ -15,7 +15,7 @@ from occnet_lib.config import ReconstructConfig
 from occnet_lib.geometry.agreement import mean_logits
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.folded import MeanField
-from occnet_lib.reconstruction.network_field import Reconstructor
+from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.storage.meshes import load_mesh
 
 from .test_reconstruct import MODEL, TRAIN, ball_network
@@ -64,7 +64,7 @@ def test_a_photo_of_another_object_is_named_and_can_be_left_out(photos, capsys):
     assert cli.main(command(photos, "front", "other", "side", out="with.ply")) == 0
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "disagrees" in line)
     assert f"{folder / 'other.png'} disagrees with the other photos (agreement 0." in line
-    assert ", others 0." in line
+    assert ", of the others among themselves 0." in line
     assert line.endswith(": left in; --drop-outliers leaves it out")
     dropping = command(photos, "front", "other", "side", out="without.ply", options=("--drop-outliers",))
     assert cli.main(dropping) == 0
