@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
-from occnet_lib.geometry.agreement import Agreement, agreement
 
 from .extract import threshold_logit
 from .mise import BatchOccupancyFn, mise_batch
 from .reconstruct import CUBE_EDGE, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
+from .several_images import agreement_of_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,6 @@ CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """What turns the camera's frame (x right, y down, z forward) into x right, y up, z towards the camera, and back:
 the frame of what a `frame: camera` model sees in a photo whose camera nobody knows."""
 _ROW = 2048  # points of a shape that is asked for together with others
-_AGREEMENT_POINTS = (
-    2**14
-)  # at which fields of several images are compared; a power of two, for Sobol's sequence
 _CPU_CHUNK = 4096  # points whose features stay in a core's cache: twice as fast as 100,000 at once
 
 
@@ -160,7 +157,7 @@ class Reconstructor:
         agreed = None
         if len(fields) > 1:
             with timed(seconds, "agreement"):
-                agreed = self._agreement(fields)
+                agreed = agreement_of_fields(fields, threshold_logit(self.threshold))
             if drop_outliers and agreed.can_drop:
                 fields = [field for i, field in enumerate(fields) if i not in agreed.outliers]
         field = MeanField(fields)
@@ -178,14 +175,6 @@ class Reconstructor:
         )
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
         return replace(result, seconds=seconds | result.seconds, frame=frame, agreement=agreed)
-
-    def _agreement(self, fields: Sequence[FoldedDecoder]) -> Agreement:
-        """How far the fields of several images agree, at quasi-random points of the cube (Sobol 1967)."""
-        from scipy.stats.qmc import Sobol
-
-        points = CUBE_EDGE * (Sobol(3, scramble=False).random(_AGREEMENT_POINTS) - 0.5)
-        logits = np.stack([field.on_array(points) for field in fields])
-        return agreement(logits, threshold_logit(self.threshold))
 
     def reconstruct_batch(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from occnet_lib.storage.meshes import load_mesh
 
 from .test_reconstruct import MODEL, TRAIN, ball_network
 
-SMALL = {"resolution0": 16, "upsampling_steps": 0, "refine_steps": 0, "max_faces": 0}
+SMALL = {"resolution0": 16, "upsampling_steps": 0, "refine_steps": 0, "simplify": {"faces": None}}
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def radius(path: Path) -> float:
 def command(photos, *names: str, out: str, options: tuple[str, ...] = ()) -> list[str]:
     checkpoint, files = photos
     small = checkpoint.with_name("small.yaml")
-    small.write_text(f"reconstruct: {SMALL}\n")
+    small.write_text(json.dumps({"reconstruct": SMALL}))
     shown = [str(files[name]) for name in names]
     fixed = ["--merge", "--checkpoint", str(checkpoint), "--config", str(small)]
     return ["reconstruct", *shown, *fixed, "-o", str(checkpoint.with_name(out)), *options]
