@@ -26,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-from occnet_lib.stages.shard import run_shard
+from occnet_lib.stages.workers import run_shard
 
 import occnet_lib.config as configuration
 from occnet_lib import demo
