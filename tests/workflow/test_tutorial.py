@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 SMALLER = {
     **{section: TINY[section] for section in ("watertight", "points", "reconstruct", "analyse")},
     "views": {"count": 4},
-    "demo": {"shapes_per_category": 8},
+    "demo": {"shapes_per_category": 6},
     "dataset": {"split": {"val": 0.2, "test": 0.3}},
     "models": {"small": {"hidden": 32, "c_dim": 32, "blocks": 2}},
     "train": {
-        "steps": 40,
+        "steps": 20,
         "data": {"batch_size": 8},
         "optimizer": {"warmup": 5, "ema": 0.9, "learning_rate": 3e-3},
-        "checkpoint": {"validate_every": 20, "checkpoint_every": 20, "validation_points": 2000},
+        "checkpoint": {"validate_every": 10, "checkpoint_every": 10, "validation_points": 2000},
     },
     "evaluate": {"surface": 2000, "bootstrap": 50},
 }

@@ -5,9 +5,14 @@ from __future__ import annotations
 import doctest
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from glob import glob
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +107,25 @@ def test_readme_snippets_run(project, folder, config):
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), {})
     assert occnet.load_mesh("mesh.glb").faces.shape[1] == 3
+
+
+def test_readme_commands_run(project, folder, capsys):
+    """Every `occnet` command of README, line by line, on files of the names it uses."""
+    occnet.save_mesh(occnet.load_mesh("chair.obj"), "raw.stl")
+    for name in ("left.png", "right.png"):
+        shutil.copy("photo.png", name)
+    (folder / "z.yaml").write_text(yaml.safe_dump(SMALL | {"dataset": {"up": "z"}}))
+    page = (project / "README.md").read_text()
+    text = "\n".join(re.findall(r"^```\n(.*?)^```", page, re.S | re.M))
+    commands = [line for line in text.splitlines() if line.startswith("occnet ")]
+    assert {line.split()[1] for line in commands} >= {"watertight", "points", "views", "reconstruct"}
+    for line in commands:
+        words = shlex.split(line, comments=True)[1:]
+        expanded = [path for word in words for path in (sorted(glob(word)) if "*" in word else [word])]
+        config = [] if "--config" in words else ["--config", "config.yaml"]
+        assert cli.main([*expanded, *config]) == 0, f"{line}\n{capsys.readouterr().err}"
+        for word, path in pairwise(words):
+            assert word not in ("-o", "--out") or Path(path).exists(), line
 
 
 def test_public_names_are_those_of_the_module():
