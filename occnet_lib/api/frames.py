@@ -1,4 +1,4 @@
-"""Mesh files in the unit frame: what the file states about its own frame, and what follows where it states nothing."""
+"""Mesh files in the unit frame, from the frame written in the file or from its bounding box."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from occnet_lib.storage.meshes import MeshFrame
 
 logger = logging.getLogger(__name__)
-# Where a mesh in the unit frame ends: closing thickens it, at 32 samples by a tenth, or loses small parts.
+# Limits on the extent of a mesh in the unit frame: closing thickens it, at 32 samples by a tenth, or loses small parts.
 _MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
-FRAME_MISMATCH = 0.5  # between the ends of two meshes' boxes, in longest edges of the true one
+FRAME_MISMATCH = 0.5  # difference of bounding boxes, in longest edges of the ground truth
 
 
 class UnitMesh(NamedTuple):
@@ -29,7 +29,7 @@ class UnitMesh(NamedTuple):
     Attributes:
         mesh: unit frame.
         loc, scale: (3,) and float; `x_source = scale * x_unit + loc`, the source frame being y-up.
-        frame: what the file says about its frame; None where it says nothing: its own box is the unit cube then.
+        frame: the frame written in the file; None if there is none, in which case its bounding box is the unit cube.
     """
 
     mesh: Mesh
@@ -38,18 +38,18 @@ class UnitMesh(NamedTuple):
     frame: MeshFrame | None
 
     def describe(self, config: Config) -> str:
-        """Which frame was taken, for the line that a command prints."""
+        """A description of the frame, printed by commands."""
         if self.frame is None:
-            why = "dataset.up" if self.mesh.up == config.dataset.up else "as the file says"
+            why = "dataset.up" if self.mesh.up == config.dataset.up else "from the file"
             return f"frame: its own bounding box, {self.mesh.up} up ({why})"
-        return f"frame: {self.frame.frame}, {self.frame.up} up, as the file says"
+        return f"frame: {self.frame.frame}, {self.frame.up} up, from the file"
 
 
 def unit_mesh(path: Path, config: Config) -> UnitMesh:
-    """Read a mesh file and bring it into the unit frame: that of the raw mesh, where the file says it (`meshes.frame`).
+    """Read a mesh file and transform it to the unit frame: that of the raw mesh, if the file defines it (`meshes.frame`).
 
     Raises:
-        MeshError: as `load_mesh`; the frame that the file says does not fit its vertices.
+        MeshError: as `load_mesh`, or the frame of the file does not match its vertices.
     """
     from occnet_lib.geometry.normalise import unit_cube
     from occnet_lib.storage.meshes import load_mesh, read_frame
@@ -58,9 +58,7 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     if frame is None:
         return UnitMesh(*unit_cube(mesh), None)
     if frame.frame == "source" and frame.up != config.dataset.up:
-        text = (
-            "%s is %s up, as it says itself, not %s (dataset.up): views agree if its raw mesh is read so, too"
-        )
+        text = "%s defines %s as its up axis, not %s (dataset.up): views agree if its raw mesh is read with that up axis"
         logger.warning(text, path, frame.up, config.dataset.up)
     loc, scale = np.array(frame.loc), frame.scale
     if frame.frame == "source":
@@ -68,22 +66,22 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     far = max(-low.min(), high.max()) > _MOST_EXTENT or (high - low).max() < _LEAST_EDGE
     if frame.frame != "camera" and far:
-        hint = f"was it changed since? remove `{frame.text()}` from it, and its own bounding box counts"
-        raise MeshError("its vertices are not where its header says they are", path=path, hint=hint)
+        hint = f"if it was changed, remove `{frame.text()}` from it to use its bounding box"
+        raise MeshError("its vertices do not match the frame in its header", path=path, hint=hint)
     return UnitMesh(replace(mesh, up="y"), loc, scale, frame)
 
 
 def solid_mesh(path: Path, config: Config) -> UnitMesh:
-    """As `unit_mesh`, of a mesh that must be closed; one whose faces point inward is turned, with a warning.
+    """As `unit_mesh`, for a closed mesh; faces that point inward are reversed, with a warning.
 
     Raises:
-        MeshError: it is not closed.
+        MeshError: the mesh is not closed.
     """
     return solid_unit_mesh(unit_mesh(path, config), path)
 
 
 def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
-    """As `solid_mesh`, of a mesh that was read already; `source` names it in messages."""
+    """As `solid_mesh`, for a mesh that is already read; `source` is its name in messages."""
     from occnet_lib.geometry.orientation import orient_outward
 
     solid = orient_outward(unit.mesh)
@@ -96,34 +94,34 @@ def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
     return unit._replace(mesh=solid.mesh)
 
 
-def prediction_mesh(path: Path, truth: UnitMesh, config: Config) -> Mesh | None:
-    """The predicted mesh in the unit frame of the truth; None where it has no surface.
+def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config) -> Mesh | None:
+    """The predicted mesh in the unit frame of the ground truth; None if it has no surface.
 
-    Where both files say their frames, these count; a prediction that says the unit frame is in it, whatever the truth
-    says. Else the prediction is in the same frame as the truth.
+    If both files define their frames, these are used, and so is the unit frame of a prediction. Otherwise the prediction
+    is taken to be in the frame of the ground truth.
     """
     from occnet_lib.storage.meshes import load_mesh, read_frame
 
     own = read_frame(path)
     if own and own.frame == "camera":
-        logger.warning("%s is in the camera's frame, in which no true mesh is", path)
+        logger.warning("%s is in the camera frame, the ground truth is not", path)
     try:
-        if own and (truth.frame or own.frame == "unit"):
+        if own and (ground_truth.frame or own.frame == "unit"):
             return unit_mesh(path, config).mesh
-        mesh = load_mesh(path, truth.frame.up if truth.frame else config.dataset.up)
+        mesh = load_mesh(path, ground_truth.frame.up if ground_truth.frame else config.dataset.up)
     except EmptyMeshError as error:
         logger.debug("%s", error)
         return None
-    in_unit = truth.frame is not None and truth.frame.frame == "unit"
-    return mesh if in_unit else mesh.to_unit(truth.loc, truth.scale)
+    in_unit = ground_truth.frame is not None and ground_truth.frame.frame == "unit"
+    return mesh if in_unit else mesh.to_unit(ground_truth.loc, ground_truth.scale)
 
 
-def warn_if_apart(name: str, predicted: Mesh, true_name: str, truth: Mesh) -> None:
-    """Warn of a prediction and a ground truth whose bounding boxes differ by more than two frames of one shape do."""
+def warn_if_frames_differ(name: str, predicted: Mesh, ground_truth_name: str, ground_truth: Mesh) -> None:
+    """Warn if the bounding boxes of a prediction and a ground truth differ by more than those of one shape in two frames."""
     one, two = (
-        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, truth)
+        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, ground_truth)
     )
     if np.abs(one - two).max() > FRAME_MISMATCH:
-        text = "%s and %s seem to be in different frames: one's box ends more than half of its size from the other's "
-        hint = "(`occnet watertight --frame unit` gives the one of predictions)"
-        logger.warning(text + hint, name, true_name)
+        text = "%s and %s seem to be in different frames: their bounding boxes differ by more than half of their size "
+        hint = "(`occnet watertight --frame unit` writes the frame of predictions)"
+        logger.warning(text + hint, name, ground_truth_name)

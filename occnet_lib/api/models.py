@@ -13,7 +13,7 @@ from occnet_lib.seeds import rng
 from occnet_lib.types import Mesh, Watertight
 
 from .files import PathLike
-from .frames import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_apart
+from .frames import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_frames_differ
 from .shapes import stem
 
 if TYPE_CHECKING:
@@ -70,20 +70,20 @@ def reconstruct(
     mask: MaskSource = "auto",
     drop_outliers: bool = False,
 ) -> Reconstruction:
-    """Turn a photo into a closed mesh: MISE, marching cubes, simplification, refinement.
+    """Reconstruct a closed mesh from a photo: MISE, marching cubes, simplification, refinement.
 
     Args:
         photo: image file of one object on a plain or transparent background; or several of the same object, whose logits
             are averaged.
         checkpoint: `best.ckpt` of a training run.
         config: section `reconstruct` and `seed` are used.
-        mask: what separates the object: `alpha`, `background`, or `auto` (docs/photos.md).
+        mask: source of the object mask: `alpha`, `background` or `auto` (docs/photos.md).
         drop_outliers: of three photos or more, leave out those that disagree with the others; without it, a warning
             names them.
 
     Returns:
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
-        `status` is `failed`, and the mesh empty, where the network sees no surface; `reason` says so.
+        `status` is `failed` and the mesh empty, with a `reason`, if the network predicts no surface.
         `agreement` of several photos: how far each one's field agrees with the others, 0 to 1, and the outliers.
 
     Raises:
@@ -103,24 +103,24 @@ def reconstruct(
 
 def evaluate(
     prediction: Mesh | Reconstruction | PathLike,
-    truth: Mesh | Watertight | PathLike,
+    ground_truth: Mesh | Watertight | PathLike,
     config: Config | None = None,
     *,
     name: str = "",
 ) -> Comparison:
     """Measure a mesh against the ground truth: IoU, Chamfer-L1, normal consistency, F-scores.
 
-    No alignment is made. Lengths are in units of the ground truth's longest edge.
+    The meshes are not aligned. Lengths are in units of the longest edge of the ground truth.
 
     Args:
-        prediction: in the frame of the ground truth; of a `Watertight` that is the unit frame. A reconstruction is in the
-            unit frame, and so is a file that states it. Of two files that state their frames, these count.
-        truth: closed ground truth.
+        prediction: in the frame of the ground truth, which for a `Watertight` is the unit frame. A reconstruction is in
+            the unit frame, and so is a file that defines it. If both files define their frames, these are used.
+        ground_truth: closed mesh.
         config: sections `points` and `evaluate` (numbers of samples) and `seed` are used.
         name: see the module; for a file the stem of the ground truth.
 
     Returns:
-        `values` and 95 % sampling `intervals` of every metric; `note`: why the values mean less than they seem to.
+        `values` and 95 % sampling `intervals` of every metric; `note`: a limitation of the values, if there is one.
         An empty prediction has the worst value of every metric.
 
     Raises:
@@ -135,36 +135,40 @@ def evaluate(
     from occnet_lib.evaluation.metrics import compare
 
     config = config or Config()
-    true = _ground_truth(truth, config)
+    true = _ground_truth(ground_truth, config)
     predicted = (
         prediction_mesh(Path(prediction), true, config)
         if isinstance(prediction, str | Path)
         else _in_unit_frame(prediction, true)
     )
     if predicted is not None and len(predicted.faces):
-        warn_if_apart(_label(prediction, "prediction"), predicted, _label(truth, "ground truth"), true.mesh)
-    drawing = rng(config.seed, "evaluate", name or stem(truth))
+        warn_if_frames_differ(
+            _label(prediction, "prediction"), predicted, _label(ground_truth, "ground truth"), true.mesh
+        )
+    drawing = rng(config.seed, "evaluate", name or stem(ground_truth))
     return compare(predicted, true.mesh, config.points, config.evaluate, drawing)
 
 
-def _ground_truth(truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:
-    """The ground truth in the unit frame; its `frame` is that of meshes compared with it, None: the source."""
+def _ground_truth(ground_truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:
+    """The ground truth in the unit frame; `frame` is that of meshes compared with it; None: the source frame."""
     from occnet_lib.geometry.normalise import unit_cube
     from occnet_lib.storage.meshes import MeshFrame
 
-    if isinstance(truth, Watertight):
-        x, y, z = truth.loc.tolist()
-        frame = MeshFrame("unit", "y", (x, y, z), truth.scale)
-        return solid_unit_mesh(UnitMesh(truth.mesh, truth.loc, truth.scale, frame), "ground truth")
-    if isinstance(truth, Mesh):
-        return solid_unit_mesh(UnitMesh(*unit_cube(truth), None), "ground truth")
-    return solid_mesh(Path(truth), config)
+    if isinstance(ground_truth, Watertight):
+        x, y, z = ground_truth.loc.tolist()
+        frame = MeshFrame("unit", "y", (x, y, z), ground_truth.scale)
+        return solid_unit_mesh(
+            UnitMesh(ground_truth.mesh, ground_truth.loc, ground_truth.scale, frame), "ground truth"
+        )
+    if isinstance(ground_truth, Mesh):
+        return solid_unit_mesh(UnitMesh(*unit_cube(ground_truth), None), "ground truth")
+    return solid_mesh(Path(ground_truth), config)
 
 
 def _in_unit_frame(prediction: Mesh | Reconstruction, true: UnitMesh) -> Mesh:
     if not isinstance(prediction, Mesh):
         if prediction.frame == "camera":
-            logger.warning("the reconstruction is in the camera's frame, the ground truth in its own")
+            logger.warning("the reconstruction is in the camera frame, the ground truth is not")
         return prediction.mesh
     if true.frame is not None and true.frame.frame == "unit":
         return prediction

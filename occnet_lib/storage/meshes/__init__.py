@@ -1,4 +1,4 @@
-"""Mesh files in and out; whatever is wrong with a file ends as a `MeshError` of one line."""
+"""Reading and writing of mesh files; every error is a `MeshError` of one line."""
 
 from .frame import MeshFrame, Up, read_frame
 from .read import digest, load_mesh

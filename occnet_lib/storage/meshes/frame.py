@@ -1,8 +1,8 @@
-"""The frame of a mesh file, written into the file itself, so that no later command has to guess it.
+"""The frame of a mesh file, written into the file, so that later commands do not have to guess it.
 
-A file in the source frame has the axes, scale and place of the raw mesh; one in the unit frame is y-up. Both look the
-same to a reader, so a file says which it is: as a comment in PLY, OBJ and OFF, in the header of STL, under
-`asset.extras` in GLB. The text is `occnet <frame> <up> <loc x> <loc y> <loc z> <scale>`.
+A file in the source frame has the axes, scale and position of the raw mesh; one in the unit frame is y-up. A reader cannot
+distinguish them, so the frame is written as a comment in PLY, OBJ and OFF, in the header of STL, and under `asset.extras`
+in GLB. The text is `occnet <frame> <up> <loc x> <loc y> <loc z> <scale>`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _RECONSTRUCTION = b"comment occnet: closed, outward, unit cube frame, +y up\n"  
 
 @dataclass(frozen=True)
 class MeshFrame:
-    """Where the vertices of a mesh file are.
+    """The frame of the vertices of a mesh file.
 
     Attributes:
-        frame: source: the raw mesh's own axes, scale and place; unit: the unit cube; camera: the camera's frame.
+        frame: source: axes, scale and position of the raw mesh; unit: the unit cube; camera: the camera frame.
         up: the up axis of the file's vertices; y in the unit and the camera frame.
-        loc, scale: of the raw mesh after its up axis was turned to +y: `x_source = scale * x_unit + loc`. In either
+        loc, scale: of the raw mesh after its up axis was turned to +y: `x_source = scale * x_unit + loc`. In every
             frame those of the source.
     """
 
@@ -53,7 +53,7 @@ class MeshFrame:
     scale: float = 1.0
 
     def text(self, most: int = 0) -> str:
-        """One line, of at most so many characters (0: any number)."""
+        """One line of at most `most` characters (0: unlimited)."""
         numbers = [float(number) for number in (*self.loc, self.scale)]
         exact, short = (
             " ".join(["occnet", self.frame, self.up, *words])
@@ -66,7 +66,7 @@ def marked(data: bytes, suffix: str, frame: MeshFrame) -> bytes:
     """The bytes of a mesh file (`.ply`, `.obj`, `.off`, `.stl`, `.glb`) with the frame in it."""
     if suffix == ".stl":
         text = frame.text(_STL_HEADER).encode()
-        return text.ljust(_STL_HEADER) + data[_STL_HEADER:]  # float32 vertices: nine digits are all they have
+        return text.ljust(_STL_HEADER) + data[_STL_HEADER:]  # vertices are float32: nine digits are exact
     if suffix == ".glb":
         return _marked_glb(data, frame)
     first, line_end, rest = data.partition(b"\n")
@@ -80,10 +80,10 @@ def marked(data: bytes, suffix: str, frame: MeshFrame) -> bytes:
 
 
 def read_frame(path: str | Path) -> MeshFrame | None:
-    """The frame that a mesh file says it is in; None where it says nothing.
+    """The frame that is written in a mesh file; None if there is none.
 
     Raises:
-        MeshError: the file says a frame that cannot be understood.
+        MeshError: the frame is invalid.
     """
     path = Path(path)
     try:
@@ -93,7 +93,7 @@ def read_frame(path: str | Path) -> MeshFrame | None:
                 head += file.read(max(0, struct.unpack_from("<I", head, 12)[0] + 20 - _HEAD))
         if head[:2] == b"\x1f\x8b":
             head = zlib.decompressobj(wbits=31).decompress(head, _HEAD)
-    except (OSError, MemoryError, OverflowError, zlib.error):  # whoever reads the mesh says what is wrong
+    except (OSError, MemoryError, OverflowError, zlib.error):  # the readers report the error
         return None
     if head[:3] == b"ply":
         head = head.partition(b"end_header")[0]
@@ -110,13 +110,13 @@ def _parsed(text: str, path: Path) -> MeshFrame:
     except ValueError:
         x = y = z = scale = math.nan
     if up not in get_args(Up) or not all(map(math.isfinite, (x, y, z))) or not 0 < scale < math.inf:
-        message = f"the frame in its header cannot be read: {text}"
-        raise MeshError(message, path=path, hint="remove that comment: its own bounding box counts then")
+        message = f"invalid frame in its header: {text}"
+        raise MeshError(message, path=path, hint="remove that comment to use its bounding box")
     return MeshFrame(frame, up, (x, y, z), scale)  # type: ignore[arg-type]  # one of the literals
 
 
 def _marked_glb(data: bytes, frame: MeshFrame) -> bytes:
-    """The JSON part of a GLB file, with the frame under `asset.extras`, is padded to four bytes."""
+    """Write the frame under `asset.extras` of the JSON part, which is padded to four bytes."""
     length = struct.unpack_from("<I", data, 12)[0]
     tree: dict[str, Any] = json.loads(data[20 : 20 + length])
     tree.setdefault("asset", {}).setdefault("extras", {})["frame"] = frame.text()

@@ -1,4 +1,4 @@
-"""Reading the images of textures."""
+"""Reading of texture images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_EDGE = 2048  # pixels; larger textures are reduced to it
 SMALL_EDGE = 512  # for the textures of a file that has many
 
 _BUDGET = 2**26  # pixels of all textures of a file, beyond which they are reduced further
-_MAX_PIXELS = 2**27  # 0.5 GB while an image is decoded
+_MAX_PIXELS = 2**27  # 0.5 GB while decoding
 
 
 class ImageReader:
-    """Reads the textures of one mesh file; once they have many pixels together, further ones are reduced more."""
+    """Reader of the textures of one mesh file, which reduces further textures when their total size is large."""
 
     def __init__(self) -> None:
         self._pixels = 0
@@ -37,7 +37,7 @@ def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.ui
 
     Args:
         source: any format that Pillow reads.
-        max_edge: a larger image is reduced until its longer edge has as many pixels.
+        max_edge: maximum length of the longer edge in pixels; larger images are reduced.
 
     Returns:
         (H, W, 3) uint8 sRGB, the first row at the top.
@@ -56,7 +56,7 @@ def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.ui
         raise ValueError("not an image of a known format") from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise ValueError("the image is too large") from error
-    except Exception as error:  # decoders raise anything at all for a damaged file
+    except Exception as error:  # decoders raise any exception for a damaged file
         raise ValueError(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
     raise ValueError(f"the image is too large: {size} pixels")
 

@@ -1,4 +1,4 @@
-"""Calls of native libraries that crash on damaged files, in processes of their own."""
+"""Calls of native libraries that crash on damaged files, in a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-CPU_SECONDS = 120  # the time limit of a shape counts its own process alone
+CPU_SECONDS = 120  # the time limit of a shape does not include other processes
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|\*+")
 
@@ -26,10 +26,10 @@ def call_isolated(function: Callable[..., T], *arguments: Any) -> tuple[T, list[
     """Call a function of a module in a new process.
 
     Returns:
-        what it returns, and what it printed meanwhile, by line, without colours.
+        its result, and the lines that it printed, without colours.
 
     Raises:
-        ValueError: the process crashed or took too much time.
+        ValueError: the process crashed or exceeded its time limit.
         Exception: what the function raises.
     """
     with tempfile.TemporaryDirectory() as folder:

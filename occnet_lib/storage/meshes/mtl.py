@@ -22,7 +22,7 @@ class TextureMap:
 
     Attributes:
         folder: that of the MTL file.
-        name: of the image file, as the material says it.
+        name: of the image file, as in the material.
         scale, offset: texture coordinates are `scale * uv + offset` (v upwards).
         base, gain: a pixel in [0, 1] becomes `base + gain * pixel`.
         clamp: whether the image is not repeated outside [0, 1].
@@ -44,7 +44,7 @@ class Material:
     Attributes:
         color: (3,) float32 sRGB in [0, 1], or None.
         texture: its `map_Kd`, or None.
-        unread: what of these the file says in a way that is not supported, or "".
+        unread: an unsupported statement among them, or "".
     """
 
     color: NDArray[np.float32] | None = None
@@ -81,7 +81,7 @@ def _with_statement(material: Material, word: bytes, text: str, folder: Path) ->
 
 
 def parse_map(text: str, folder: Path) -> TextureMap:
-    """What follows `map_Kd`: options, then the name of a file.
+    """Parse the arguments of `map_Kd`: options, then a file name.
 
     Raises:
         ValueError: an option without its numbers.

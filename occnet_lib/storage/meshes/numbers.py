@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def numbers_of(text: bytes) -> NDArray[np.float64]:
-    """All numbers of a text that holds nothing else but space.
+    """All numbers of a text that consists of numbers and white space.
 
     Raises:
         ValueError: a word that is not a number.
@@ -34,7 +34,7 @@ def _count_words(text):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _fill(text, values):  # type: ignore[no-untyped-def]
-    """Fill `values`; return where a malformed number begins, or -1."""
+    """Fill `values`; return the position of the first malformed number, or -1."""
     at, end = skip_space(text, 0, len(text)), len(text)
     for k in range(len(values)):
         stop = at

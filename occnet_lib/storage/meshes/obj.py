@@ -19,16 +19,16 @@ from .images import ImageReader
 from .parts import FileContents, Part, compact
 from .side_files import joined_lines, name_key, obj_libraries
 
-# Statements that make faces which are not read here (free-form surfaces, old and new; other files).
+# Statements with faces that are not supported (free-form surfaces, references to other files).
 _UNSUPPORTED = (b"surf", b"bzp", b"bsp", b"cdp", b"res", b"call")
 
-# Names of materials that programs write where there is no material.
+# Names that programs write for faces without a material.
 _NO_MATERIAL = (b"", b"none", b"(null)", b"null", b"off")
 
 
 @dataclass
 class _Materials:
-    """Materials of an OBJ file, loaded when they are used; what cannot be read goes to `unread`."""
+    """Materials of an OBJ file, loaded on use; `unread` lists what cannot be read."""
 
     libraries: dict[str, Path | None]
     unread: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _Materials:
         self._by_key = {name_key(os.fsdecode(name)): material for name, material in self._by_name.items()}
 
     def of(self, name: bytes) -> mtl.Material:
-        """The material of a `usemtl` statement; an empty one where there is none."""
+        """The material of a `usemtl` statement; an empty one if it does not exist."""
         material = self._by_name.get(name) or self._by_key.get(name_key(os.fsdecode(name)))
         if material is None:
             if self._by_name and None not in self.libraries.values() and name.lower() not in _NO_MATERIAL:
@@ -61,7 +61,7 @@ class _Materials:
         return material
 
     def texture(self, of: mtl.TextureMap) -> Texture | None:
-        """The image of a material, None where it cannot be read."""
+        """The image of a material; None if it cannot be read."""
         key = (of.folder, of.name, of.base, of.gain, of.clamp)
         if key not in self._textures:
             try:
@@ -75,18 +75,18 @@ class _Materials:
 def read_obj(path: Path, data: bytes) -> FileContents:
     """Read an OBJ file with its materials.
 
-    A texture takes the place of `Kd`, which many programs write black or grey beside it, and of vertex
-    colours; vertex colours take the place of `Kd`. Opacity (`d`, `Tr`, `map_d`) is not used.
+    A texture replaces `Kd`, which many programs set to black or grey then, and vertex colours; vertex colours replace
+    `Kd`. Opacity (`d`, `Tr`, `map_d`) is not used.
 
     Args:
-        path: where the file is, for what lies beside it.
+        path: of the file, for files beside it.
         data: its content.
 
     Raises:
         MeshError: free-form surfaces, or faces of other files.
         ValueError, IndexError: a malformed face, or a vertex that does not exist.
     """
-    from . import obj_scan  # numba takes half a second
+    from . import obj_scan  # importing numba takes 0.5 s
 
     data = joined_lines(data)
     read = obj_scan.scan(data)
@@ -150,7 +150,7 @@ def _vertex_colors(values: NDArray[np.float64]) -> NDArray[np.float32] | None:
 
 
 def _polypaint(data: bytes, count: int, unread: list[str]) -> NDArray[np.float32] | None:
-    """(V, 3) sRGB of the comments `#MRGB` of ZBrush: eight hexadecimal digits a vertex, of which two are a mask."""
+    """(V, 3) sRGB of the comments `#MRGB` of ZBrush: eight hexadecimal digits per vertex, two of which are a mask."""
     digits = b"".join(re.findall(rb"^#MRGB[ \t]+([0-9a-fA-F]+)", data, re.MULTILINE))
     if len(digits) != 8 * count:
         unread.append(f"vertex colours (#MRGB): {len(digits) / 8:g} for {count} vertices")

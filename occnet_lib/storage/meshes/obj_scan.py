@@ -1,4 +1,4 @@
-"""Numbers of OBJ files, compiled (numba): two passes over the bytes, a few bytes of memory a number."""
+"""Numbers of OBJ files, compiled (numba): two passes over the bytes, a few bytes of memory per number."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MISSING = np.iinfo(np.int32).min  # a corner without texture coordinates
 
 @dataclass(frozen=True)
 class Scan:
-    """What an OBJ file holds.
+    """The content of an OBJ file.
 
     Attributes:
         values: (V, 3 or 6) float64: position, and colour where a vertex line has six numbers or more.
         uv: (T, 2) float32, v upwards.
-        corners: (C,) int32 vertex of each face corner, from 0; numbers outside are as in the file.
-        corner_uv: (C,) int32 row of `uv`, or a number outside where there is none.
+        corners: (C,) int32 vertex of each face corner, from 0; invalid ones are out of range.
+        corner_uv: (C,) int32 row of `uv`; out of range for corners without coordinates.
         sizes: (F,) int32 number of corners of each face.
         statements: (S, 2) byte range of each other line; (S,) `at`: number of faces before it.
         malformed: position of the first vertex line with a malformed number (which becomes NaN), or -1.

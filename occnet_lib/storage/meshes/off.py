@@ -1,4 +1,4 @@
-"""Reading OFF files, which come with glued headers, free line breaks and colours that other loaders miss."""
+"""OFF files. Own code: other loaders do not read headers without a line break, free line breaks and colours."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Words = list[list[str]]
 def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like every reader
     """Read an ASCII OFF file.
 
-    Colours of vertices (COFF) or faces are read where every vertex and face has a line of its own;
-    without that, the file is read as a sequence of numbers and has no colours.
+    Colours of vertices (COFF) or faces are read if every vertex and face has its own line. Otherwise the file is read
+    as a sequence of numbers, without colours.
 
     Returns:
-        one part, its vertices once a face where colours belong to faces.
+        one part; with colours of faces, each face has its own vertices.
 
     Raises:
-        ValueError, IndexError: no OFF file, fewer numbers than announced, a corner that is no vertex.
+        ValueError, IndexError: not an OFF file, fewer numbers than declared, or a corner that is not a vertex.
     """
     text = to_utf8(data).decode(errors="replace")
     lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
@@ -45,12 +45,12 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     words = list(itertools.chain.from_iterable(lines))
     vertex_count, face_count = int(words[0]), int(words[1])
     if vertex_count < 0 or face_count < 0:
-        raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced")
+        raise ValueError(f"{vertex_count} vertices and {face_count} faces are declared")
     body, unread = lines[1:], []
     if _is_by_lines(lines, vertex_count, face_count):
         rows, faces = body[:vertex_count], body[vertex_count : vertex_count + face_count]
         if surplus := len(body) - vertex_count - face_count:
-            unread.append(f"{surplus} lines behind the last of {face_count} faces were not read")
+            unread.append(f"{surplus} lines after the last of {face_count} faces were not read")
     else:
         rows, faces = _by_numbers(words[3:], vertex_count, face_count, width)
     vertices = np.array([row[:3] for row in rows], np.float64).reshape(-1, 3)
@@ -71,7 +71,7 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
 
 
 def _is_by_lines(lines: Words, vertex_count: int, face_count: int) -> bool:
-    """Whether counts, vertices and faces have a line each."""
+    """Whether counts, vertices and faces have one line each."""
     if len(lines[0]) not in (2, 3) or len(lines) < 1 + vertex_count + face_count:
         return False
     faces = lines[1 + vertex_count : 1 + vertex_count + face_count]
@@ -83,7 +83,7 @@ def _is_by_lines(lines: Words, vertex_count: int, face_count: int) -> bool:
 def _by_numbers(words: list[str], vertex_count: int, face_count: int, width: int) -> tuple[Words, Words]:
     """Vertices and faces of a sequence of numbers."""
     if len(words) < width * vertex_count + face_count:
-        raise ValueError(f"{vertex_count} vertices and {face_count} faces are announced, but not there")
+        raise ValueError(f"{vertex_count} vertices and {face_count} faces are declared, but missing")
     rows = [words[width * i : width * (i + 1)] for i in range(vertex_count)]
     faces: Words = []
     at = width * vertex_count
@@ -97,7 +97,7 @@ def _by_numbers(words: list[str], vertex_count: int, face_count: int, width: int
 
 
 def _colors(words: Words) -> NDArray[np.float32] | None:
-    """(N, 3) colours of words, bytes or shares of one; None unless all rows have three."""
+    """(N, 3) colours from words, bytes or fractions of 1; None unless all rows have three."""
     if not words or any(len(row) != 3 for row in words):
         return None
     values = np.array(words, np.float64)

@@ -1,4 +1,4 @@
-"""Contents of compressed files, within bounds: a small file must not fill the memory."""
+"""Contents of compressed files, with limits on the size, so that a small file cannot exhaust memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 MAX_BYTES = 2**31
 
-# Meshes are never compressed further than this; what a bomb is made of (zeros) is, a thousand times.
+# Maximum compression ratio: meshes do not reach it; zeros, as in decompression bombs, reach 1000.
 MAX_RATIO = 200
-_FREE_BYTES = 2**26  # below this size any ratio is right
+_FREE_BYTES = 2**26  # any ratio is valid below this size
 
 _CHUNK = 2**20
 
@@ -21,7 +21,7 @@ def content(path: Path) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: a damaged `.gz` file, or a decompressed size beyond the bounds.
+        ValueError: a damaged `.gz` file, or a decompressed size above the limits.
     """
     data = path.read_bytes()
     return decompress(data) if path.name.lower().endswith(".gz") else data
@@ -31,7 +31,7 @@ def decompress(data: bytes) -> bytes:
     """Decompress the members of a gzip file (RFC 1952).
 
     Raises:
-        ValueError: damaged, cut off, or larger than the bounds.
+        ValueError: damaged, truncated or larger than the limits.
     """
     return b"".join(_members(data))
 
@@ -60,7 +60,7 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """A file of a ZIP archive.
 
     Raises:
-        ValueError: damaged, encrypted, compressed in an unknown way, or larger than the bounds.
+        ValueError: damaged, encrypted, compressed in an unknown way, or larger than the limits.
     """
     info = archive.getinfo(name)
     parts: list[bytes] = []

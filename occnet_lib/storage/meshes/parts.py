@@ -1,4 +1,4 @@
-"""What the readers of mesh files return: parts with their colours, and what they could not read."""
+"""The result of the readers of mesh files: parts with colours, and what could not be read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .frame import Up
 
 MAX_CORNERS = 2**27  # of all faces together: a small file can place one mesh a million times
 MAX_INSTANCES = 1_000_000  # of nodes of a scene: a few lines can place one 2^40 times
-_LINES = 10  # of what could not be read, beyond which lines are counted
+_LINES = 10  # of `unread`; more are counted
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a file in its place in the scene.
+    """One part of a file, in the frame of the scene.
 
     Attributes:
         vertices: (V, 3) float64, the file's frame.
         faces: (F, 3) int32 or int64.
         colors: (V, 3) float32 sRGB in [0, 1], or None.
         uv: (F, 3, 2) float32 as in `types.Texturing`, or None.
-        texture: image that all faces show where `uv` is set, multiplied with `colors`.
+        texture: image of all faces if `uv` is set, multiplied by `colors`.
     """
 
     vertices: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Part:
 
     @property
     def textured(self) -> bool:
-        """Whether the part shows a texture."""
+        """Whether the part has a texture."""
         return self.uv is not None and self.texture is not None
 
 
@@ -48,10 +48,10 @@ class FileContents:
     """A mesh file as read.
 
     Attributes:
-        parts: those that have faces, and possibly some that have none.
-        unread: one line for each thing that the file holds or names and that could not be read; the
-            shape gets the status `warn` with them. What makes the geometry wrong is an error instead.
-        up: the up axis that the file states or its format prescribes; it counts before `dataset.up`.
+        parts: including parts without faces.
+        unread: one line per item that could not be read; such a shape gets the status `warn`. Items without which the
+            geometry is wrong are errors instead.
+        up: the up axis defined by the file or its format, which overrides `dataset.up`; or None.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -66,7 +66,7 @@ def compact(
     uv: NDArray[np.float32] | None = None,
     texture: Texture | None = None,
 ) -> Part:
-    """A part with the vertices that it uses, where that saves memory."""
+    """A part with the used vertices only, if that saves memory."""
     if 3 * len(faces) < len(vertices):
         used, inverse = np.unique(faces, return_inverse=True)
         faces = inverse.reshape(-1, 3)
@@ -75,7 +75,7 @@ def compact(
 
 
 def turned(part: Part) -> Part:
-    """A part with its faces wound the other way, as after a reflection."""
+    """A part with reversed faces, as after a reflection."""
     uv = None if part.uv is None else part.uv[:, ::-1]
     return Part(part.vertices, part.faces[:, ::-1], part.colors, uv, part.texture)
 
@@ -83,7 +83,7 @@ def turned(part: Part) -> Part:
 def join(contents: FileContents) -> Mesh:
     """All parts as one mesh.
 
-    Parts without colours are grey where others have some, and white below a texture.
+    If other parts have colours, parts without colours are grey, or white below a texture.
     """
     parts = contents.parts
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])

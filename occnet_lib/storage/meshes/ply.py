@@ -25,12 +25,12 @@ _UV = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "textur
 def read_ply(path: Path, data: bytes) -> FileContents:
     """Read a PLY file: polygons and triangle strips with colours of vertices or faces, or textures.
 
-    A texture takes the place of colours, colours of vertices that of colours of faces.
+    A texture replaces colours; colours of vertices replace colours of faces.
 
     Raises:
         ValueError, IndexError: malformed, or a face corner that is not a vertex.
     """
-    elements, comments, behind = read_elements(data)
+    elements, comments, trailing = read_elements(data)
     vertex, face = elements.get("vertex", {}), elements.get("face", {})
     corners = next((v for k, v in face.items() if "vert" in k and isinstance(v, Lists)), None)
     strips = _strips(elements.get("tristrips", {}))
@@ -41,11 +41,11 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     vertices = _stack(vertex, ("x", "y", "z")).astype(np.float64)
     colors = _colors(vertex)
     contents = FileContents()
-    if behind:
-        contents.unread.append(f"{behind} bytes behind the data that the header announces were not read")
+    if trailing:
+        contents.unread.append(f"{trailing} bytes after the data of the header were not read")
     if len(strips):
         if strips.min() < 0 or strips.max() >= len(vertices):
-            raise IndexError(f"a strip names a vertex outside 0..{len(vertices) - 1}")
+            raise IndexError(f"a strip refers to a vertex outside 0..{len(vertices) - 1}")
         contents.parts.append(Part(vertices, strips, colors))
     if corners is None:
         return contents
@@ -65,7 +65,7 @@ def read_ply(path: Path, data: bytes) -> FileContents:
 
 @dataclass
 class _Textures:
-    """The textures that a file names; what cannot be read goes to the `unread` of the contents."""
+    """The textures of a file; `unread` of the contents lists what cannot be read."""
 
     path: Path
     names: list[str]
@@ -79,11 +79,11 @@ class _Textures:
         uv: NDArray[np.float32] | None,
         numbers: NDArray[np.int64],
     ) -> NDArray[np.bool_]:
-        """Add the parts with textures, and return which faces have none.
+        """Add the parts with textures, and return the faces without a texture.
 
         Args:
             vertices, faces: all of the file.
-            uv: (F, 3, 2) of the corners, v upwards, NaN where there are none; None without any.
+            uv: (F, 3, 2) of the corners, v upwards, NaN for corners without coordinates; None if there are none.
             numbers: (F,) texture of each face.
         """
         plain = np.ones(len(faces), bool)
@@ -117,7 +117,7 @@ def _plain(
     of_faces: NDArray[np.float32] | None,
     owners: NDArray[np.int64],
 ) -> Part:
-    """A part without a texture, its vertices once a face where colours belong to faces."""
+    """A part without a texture; with colours of faces, each face has its own vertices."""
     if of_faces is None:
         return Part(vertices, faces, colors)
     number = np.arange(3 * len(faces)).reshape(-1, 3)
@@ -129,7 +129,7 @@ def _is_texture(words: list[str]) -> bool:
 
 
 def _column(columns: Columns, name: str, rows: int) -> NDArray[Any]:
-    """A scalar property, zeros where there is none."""
+    """A scalar property; zeros if it does not exist."""
     values = columns.get(name)
     return np.zeros(rows) if values is None or isinstance(values, Lists) else values
 
@@ -141,7 +141,7 @@ def _stack(columns: Columns, names: tuple[str, ...]) -> NDArray[Any]:
 
 
 def _integers(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Values as integers, -1 for those that are none."""
+    """Values as integers, -1 for non-integers."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
     whole = np.isfinite(values) & (np.abs(values) < 2**31)
@@ -149,7 +149,7 @@ def _integers(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _strips(columns: Columns) -> NDArray[np.int64]:
-    """(T, 3) triangles of strips, which -1 separates; every second triangle of a strip is turned around."""
+    """(T, 3) triangles of strips, separated by -1; every second triangle of a strip is reversed."""
     lists = next((v for k, v in columns.items() if "vert" in k and isinstance(v, Lists)), None)
     if lists is None:
         return np.zeros((0, 3), np.int64)
@@ -159,7 +159,7 @@ def _strips(columns: Columns) -> NDArray[np.int64]:
         np.stack([flat[:-2], flat[1:-1], flat[2:]], axis=1) if len(flat) > 2 else np.zeros((0, 3), np.int64)
     )
     at = np.arange(len(flat))
-    start = np.maximum.accumulate(np.where(flat < 0, at + 1, 0))  # where the strip of each number begins
+    start = np.maximum.accumulate(np.where(flat < 0, at + 1, 0))  # start of the strip of each number
     odd = (at - start)[: len(triangles)] % 2 == 1
     triangles[odd] = triangles[odd][:, [1, 0, 2]]
     return triangles[(triangles >= 0).all(axis=1)]
@@ -180,7 +180,7 @@ def _colors(columns: Columns) -> NDArray[np.float32] | None:
 
 
 def _full_scale(values: NDArray[Any]) -> float:
-    """What stands for 1 in colours of a type: of bytes 255; of floats and large integers as their values say."""
+    """The value that represents 1 in colours: 255 for bytes; by the values themselves for floats and large integers."""
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind == "u" and size <= 2:
         return 255.0 if size == 1 else 65535.0
@@ -193,7 +193,7 @@ def _full_scale(values: NDArray[Any]) -> float:
 def _texture_coordinates(
     vertex: Columns, face: Columns, flat: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.float32] | None:
-    """(C, 2) coordinates of all face corners, v upwards, NaN where there are none; None without any."""
+    """(C, 2) coordinates of all face corners, v upwards, NaN for corners without coordinates; None if there are none."""
     lists = face.get("texcoord")
     if isinstance(lists, Lists) and len(lists.values):
         uv = np.full((len(flat), 2), np.nan, np.float32)

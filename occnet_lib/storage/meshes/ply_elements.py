@@ -30,7 +30,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Property:
-    """A property of an element, `count` being the type of a list's length and empty without a list."""
+    """A property of an element. `count` is the type of a list's length, empty for scalars."""
 
     name: str
     type: str
@@ -39,7 +39,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Element:
-    """A kind of element as the header announces it."""
+    """A kind of element as the header declares it."""
 
     name: str
     rows: int
@@ -53,12 +53,10 @@ def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str], int]:
     """All elements of a PLY file.
 
     Returns:
-        by element the columns by property; the comments; and how many bytes of a binary file are behind the data that
-        its header announces.
+        columns by element and property; the comments; and the number of bytes of a binary file after the declared data.
 
     Raises:
-        ValueError: not a PLY file, a malformed header, less data than the header announces, or more
-            numbers in a text file.
+        ValueError: not a PLY file, a malformed header, less data than declared, or more numbers in a text file.
     """
     match = _HEADER_END.search(data, 0, _LONGEST_HEADER)
     if data[:3] != b"ply" or match is None:
@@ -67,17 +65,17 @@ def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str], int]:
     order, elements, comments = _parse_header(re.split(r"[\r\n]+", header))
     source: _Text | _Binary
     if order:
-        # Behind lines that end in CR alone, LF is the first byte of the data.
+        # After lines that end in CR, LF is the first byte of the data.
         only_cr = data[3:4] == b"\r" and data[4:5] != b"\n" and match[1] == b"\r\n"
         start = match.end() - 1 if only_cr else match.end()
         source = _Binary(data, start, order)
     else:
-        from .numbers import numbers_of  # numba takes half a second
+        from .numbers import numbers_of  # importing numba takes 0.5 s
 
         source = _Text(numbers_of(data[match.end() :]))
     tables = {element.name: source.read(element) for element in elements}
     if isinstance(source, _Text) and source.at != len(source.numbers):
-        raise ValueError(f"{len(source.numbers) - source.at} numbers more than the header announces")
+        raise ValueError(f"{len(source.numbers) - source.at} more numbers than the header declares")
     behind = len(data[source.at :].strip()) if isinstance(source, _Binary) else 0
     return tables, comments, behind
 
@@ -118,13 +116,13 @@ class _Source:
     size: int
 
     def read(self, element: Element) -> Columns:
-        """The columns of an element, which begins at `at`."""
+        """The columns of the element at `at`."""
         lists = [p for p in element.properties if p.count]
         least = sum(self.width(p.count or p.type) for p in element.properties)
         if element.rows and (not least or element.rows > (self.size - self.at) // least):
             room = (self.size - self.at) // max(1, least)
             raise ValueError(
-                f"the header announces {element.rows} of {element.name}, there is room for {room}"
+                f"the header declares {element.rows} of {element.name}, the file has room for {room}"
             )
         if not element.rows:
             empty = np.zeros(0, np.int64)
@@ -145,7 +143,7 @@ class _Source:
         return sizes
 
     def _of_equal_rows(self, element: Element, sizes: dict[str, int]) -> Columns | None:
-        """Columns where all rows have lists of these lengths; None where they do not."""
+        """Columns if all rows have lists of these lengths, otherwise None."""
         stride = sum(
             self.width(p.count) + sizes.get(p.name, 1) * self.width(p.type) for p in element.properties
         )
@@ -201,11 +199,11 @@ class _Source:
         return length
 
     def width(self, kind: str) -> int:
-        """Units that a value of a type takes; none for no type."""
+        """Size of a value of a type in units; 0 for no type."""
         raise NotImplementedError
 
     def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
-        """(rows, columns) values, each row `stride` units behind the one before."""
+        """(rows, columns) values, with a stride of `stride` units between rows."""
         raise NotImplementedError
 
     def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
@@ -238,7 +236,7 @@ class _Text(_Source):
 
     @staticmethod
     def _typed(values: NDArray[np.float64], kind: str) -> NDArray[np.generic]:
-        """Values of an integer type as such, unless the text has others."""
+        """Values converted to an integer type, unless the text has other values."""
         if kind[0] == "f":
             return values
         with np.errstate(invalid="ignore"):

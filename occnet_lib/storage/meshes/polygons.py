@@ -1,4 +1,8 @@
-"""Polygons to triangles, also concave ones, which the loaders of mesh files do not get right."""
+"""Triangulation of polygons, also concave ones, which the loaders of mesh files do not triangulate correctly.
+
+Own code in place of mapbox-earcut, which would change the triangles of every concave polygon, and with them results; a
+polygon of 3,000 corners takes 0.5 CPU s here.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,13 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 100_000  # polygons looked at together, to hold little memory of large meshes
+_CHUNK = 100_000  # polygons processed together, which limits memory
 
 
 def fan_fits(polygons: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the fan of triangles from the first corner covers a polygon exactly.
 
-    It does where no triangle of it turns against the polygon as a whole (whose normal is the sum of
-    the fan's, Newell's method).
+    It does if no triangle has a normal opposite to that of the polygon, which is the sum over the fan (Newell's method).
 
     Args:
         polygons: (P, n, 3) corners.
@@ -30,13 +33,13 @@ def fan_fits(polygons: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def triangulate(polygon: NDArray[np.float64]) -> list[tuple[int, int, int]]:
-    """Divide a simple polygon, convex or not, into triangles by cutting ears (Meisters 1975).
+    """Triangulate a simple polygon, convex or not, by ear clipping (Meisters 1975).
 
-    Corners may coincide, as where a bridge joins a hole to the outline. What cannot be divided (a
-    polygon that crosses itself) ends as a fan.
+    Corners may coincide, as at a bridge from a hole to the outline. The part that cannot be divided, of a polygon that
+    intersects itself, becomes a fan.
 
     Args:
-        polygon: (n, 3) corners, about planar.
+        polygon: (n, 3) corners, approximately planar.
 
     Returns:
         n - 2 triples of corner numbers, wound like the polygon.
@@ -81,7 +84,7 @@ def _turn(a: NDArray[np.float64], b: NDArray[np.float64], p: NDArray[np.float64]
 def divide(
     vertices: NDArray[np.float64], corners: NDArray[np.integer], sizes: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide polygons into triangles, concave ones too.
+    """Triangulate polygons, also concave ones.
 
     Args:
         vertices: (V, 3).
@@ -95,7 +98,7 @@ def divide(
         IndexError: a corner that is not a vertex.
     """
     if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
-        raise IndexError(f"a face names a vertex outside 0..{len(vertices) - 1}")
+        raise IndexError(f"a face refers to a vertex outside 0..{len(vertices) - 1}")
     if (sizes == 3).all():
         return np.arange(len(corners)).reshape(-1, 3), np.arange(len(sizes))
     sizes = sizes.astype(np.int64)

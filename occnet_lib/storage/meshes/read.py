@@ -1,4 +1,4 @@
-"""Reading mesh files; whatever is wrong with a file ends as a `MeshError` of one line."""
+"""Reading of mesh files; every error is a `MeshError` of one line."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from .threemf import read_3mf
 
 logger = logging.getLogger(__name__)
 
-# A file may have this share of faces with NaN or infinite corners; they are dropped.
+# Maximum fraction of faces with NaN or infinite corners, which are dropped.
 MAX_NONFINITE = 0.05
 
-_CHUNK = 100_000  # faces looked at together, to hold little memory of large meshes
+_CHUNK = 100_000  # faces processed together, which limits memory
 
-# What reads a file of a kind: path, for files beside it and messages, and content.
+# Readers by format; arguments: path, for side files and messages, and content.
 _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
     ".obj": read_obj,
     ".ply": read_ply,
@@ -54,16 +54,15 @@ _READERS: dict[str, Callable[[Path, bytes], FileContents]] = {
 def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
     """Read a mesh file as one mesh in the source frame.
 
-    All parts of a scene are put together in their places; polygons are divided into triangles;
-    colours of materials, vertices and faces become vertex colours, textures stay textures. Vertices
-    that no face uses are dropped, and so are a few faces with coordinates that are not finite.
-    Degenerate and doubled faces stay. Face order and winding are the file's. What could not be read
-    and leaves the geometry right is logged and listed in the mesh's `unread`.
+    All parts of a scene are placed and joined. Polygons are triangulated. Colours of materials, vertices and faces become
+    vertex colours; textures are kept. Unused vertices and a small fraction of faces with non-finite coordinates are
+    dropped. Degenerate and duplicate faces are kept. Face order and winding are those of the file. Items that could not
+    be read, without effect on the geometry, are logged and listed in `unread` of the mesh.
 
     Args:
         path: a file with one of `SUFFIXES`.
-        up: the file's up axis, turned to +y. One that the file itself states counts before it: COLLADA's `up_axis`,
-            z in 3MF, and what occnet writes into its files (`frame`).
+        up: up axis of the file, which is turned to +y. Overridden by the up axis that the file defines: `up_axis` of
+            COLLADA, z in 3MF, and the frame that occnet writes (`frame`).
 
     Raises:
         MeshError: the file is missing, of unknown kind or unreadable; `EmptyMeshError`: it has no surface.
@@ -74,14 +73,16 @@ def load_mesh(path: str | Path, up: Up = "y") -> Mesh:
     if frame := read_frame(path):
         up = frame.up
     elif contents.up not in (None, up):
-        logger.warning("%s: %s is up, as the file says, though dataset.up is %s", path, contents.up, up)
+        logger.warning(
+            "%s: the file defines %s as up axis, which overrides dataset.up: %s", path, contents.up, up
+        )
         up = contents.up or up
     if not contents.parts:
         raise EmptyMeshError("no faces in the file", path=path, hint="points, lines or an empty scene")
     mesh = join(contents)
     for line in mesh.unread:
         logger.warning("%s: %s", path, line)
-    with np.errstate(invalid="ignore"):  # infinite coordinates are handled below
+    with np.errstate(invalid="ignore"):  # non-finite coordinates are handled below
         mesh = replace(mesh, vertices=mesh.vertices @ TURNS[up].T, up=up)
     return _checked(mesh, path)
 
@@ -98,7 +99,7 @@ def digest(path: str | Path) -> str:
         data = path.read_bytes()
         value = hashlib.blake2b(data, digest_size=16)
         for side in side_files(path, data):
-            # By its name, too: of two textures that are named, one may be there, and then the other.
+            # The name is included, because another of several named textures may exist later.
             value.update(os.fsencode(os.path.relpath(side, path.parent)) + b"\0" + _content(side))
     except OSError as error:
         raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
@@ -106,7 +107,7 @@ def digest(path: str | Path) -> str:
 
 
 def _content(side: Path) -> bytes:
-    """A hash of a side file, or why it cannot be read, which the readers will report."""
+    """A hash of a side file; the error number if it cannot be read, which the readers report."""
     try:
         return hashlib.blake2b(side.read_bytes(), digest_size=16).digest()
     except OSError as error:
@@ -114,23 +115,23 @@ def _content(side: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what needs no parser to be refused."""
+    """Refuse files that are invalid independent of their format."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
-        raise MeshError(_why_absent(path), path=path) from error
+        raise MeshError(_absence(path), path=path) from error
     except OSError as error:
         raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
     if stat.S_ISDIR(mode):
-        raise MeshError("a folder in which no single mesh file is called model.*", path=path)
+        raise MeshError("a folder with several mesh files, none of them model.*", path=path)
     if not stat.S_ISREG(mode):
         raise MeshError("not a regular file", path=path)
     if not known_suffix(path.name):
         name, way_out = unread_format(path.name)
         if name:
-            raise MeshError(f"{path.suffix} ({name}) is not read", path=path, hint=way_out)
+            raise MeshError(f"{path.suffix} ({name}) is not supported", path=path, hint=way_out)
         known = " ".join(SUFFIXES)
-        raise MeshError(f"unknown kind of mesh file {path.suffix!r}", path=path, hint=f"known are {known}")
+        raise MeshError(f"unknown kind of mesh file {path.suffix!r}", path=path, hint=f"supported: {known}")
     try:
         with path.open("rb") as file:
             start = file.read(4096)
@@ -142,12 +143,12 @@ def _check_file(path: Path) -> None:
         raise MeshError("a git-lfs pointer, not a mesh", path=path, hint="run: git lfs pull")
 
 
-def _why_absent(path: Path) -> str:
+def _absence(path: Path) -> str:
     try:
         target = path.readlink()
     except OSError:
         return "no such file"
-    return f"no such file: a link to {target}, which is not there"
+    return f"broken link to {target}"
 
 
 def _read(path: Path) -> FileContents:
@@ -155,7 +156,7 @@ def _read(path: Path) -> FileContents:
     suffix = known_suffix(path.name)
     try:
         with warnings.catch_warnings():
-            # The libraries warn about details of materials; what matters is checked afterwards.
+            # Libraries warn about details of materials; the result is checked below.
             warnings.simplefilter("ignore")
             contents = _READERS[suffix.removesuffix(".gz")](path, content(path))
     except MeshError:
@@ -166,16 +167,16 @@ def _read(path: Path) -> FileContents:
         ) from error
     except MemoryError as error:
         raise MeshError("not enough memory to read it", path=path) from error
-    except Exception as error:  # the loaders raise anything at all for a malformed file
+    except Exception as error:  # the loaders raise any exception for a malformed file
         raise MeshError(f"malformed {suffix[1:]} file: {type(error).__name__}: {error}", path=path) from error
     return replace(contents, parts=[part for part in contents.parts if len(part.faces)])
 
 
 def _checked(mesh: Mesh, path: Path) -> Mesh:
-    """Drop what no face uses and what is not finite; refuse what is not a surface."""
+    """Drop unused vertices and non-finite faces; refuse meshes without a surface."""
     vertices, faces, texturing = mesh.vertices, mesh.faces, mesh.texturing
     if faces.min() < 0 or faces.max() >= len(vertices):
-        raise MeshError(f"a face names a vertex outside 0..{len(vertices) - 1}", path=path)
+        raise MeshError(f"a face refers to a vertex outside 0..{len(vertices) - 1}", path=path)
     finite = np.asarray(np.isfinite(vertices[faces])).all(axis=(1, 2))
     if not finite.all():
         lost = int((~finite).sum())
@@ -201,8 +202,8 @@ def _check_extent(mesh: Mesh, path: Path) -> None:
     if not np.isfinite(extent):
         raise MeshError("coordinates too large for floating point numbers", path=path)
     if extent == 0:
-        raise EmptyMeshError("no extent: all vertices are at one place", path=path)
-    for start in range(0, len(mesh.faces), _CHUNK):  # the first one tells of almost any mesh
+        raise EmptyMeshError("no extent: all vertices coincide", path=path)
+    for start in range(0, len(mesh.faces), _CHUNK):  # the first chunk decides for almost all meshes
         a, b, c = np.moveaxis((mesh.vertices[mesh.faces[start : start + _CHUNK]] - low) / extent, 1, 0)
         if np.cross(b - a, c - a).any():
             return

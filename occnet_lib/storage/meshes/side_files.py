@@ -1,4 +1,4 @@
-"""The files that a mesh file names: materials, buffers, textures."""
+"""The files that a mesh file refers to: materials, buffers, textures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from .packed import decompress
 
-# Options of a texture statement in an MTL file and how many words each takes at most, of which those after
-# the first must be numbers (Wavefront, "Material library file").
+# Options of a texture statement in an MTL file with their maximum numbers of words; words after the first must be
+# numbers (Wavefront, "Material library file").
 _MAP_OPTIONS = {
     **dict.fromkeys(
         ("-blendu", "-blendv", "-boost", "-bm", "-cc", "-clamp", "-imfchan", "-texres", "-type"), 1
@@ -31,29 +31,27 @@ _MTLLIB = re.compile(rb"(?:^|[\r\n])[ \t]*mtllib[ \t]+([^\r\n]+)")
 _MAP = re.compile(rb"(?:^|[\r\n])[ \t]*(?:map_\w+|bump|disp|decal|refl|norm)[ \t]+([^\r\n]+)", re.IGNORECASE)
 _PLY_TEXTURE = re.compile(rb"[\r\n]comment TextureFile[ \t]+([^\r\n]+)")
 _DAE_IMAGE = re.compile(rb"<(?:\w+:)?(?:init_from|ref)(?:\s[^>]*)?>\s*([^<]+?)\s*</")
-# Where textures lie that are not where the file says, relative to its folder; the last one is that of Google's
-# Scanned Objects.
+# Folders that are searched for textures, relative to that of the file; the last one is that of Google Scanned Objects.
 TEXTURE_FOLDERS = (
     *("textures", "texture", "images", "tex", "maps", "materials", "source"),
     *("../textures", "../images", "../materials/textures"),
 )
 _PLY_HEADER = 65_536
-_GLB_MAGIC, _GLB_JSON = b"glTF", 20  # where the JSON part begins
+_GLB_MAGIC, _GLB_JSON = b"glTF", 20  # start of the JSON part
 
 
 def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
-    """The files that a mesh file and its material libraries name, as far as they are there.
+    """The existing files that a mesh file and its material libraries refer to.
 
-    MTL files of an OBJ file and the textures that these name; buffers and images of a glTF file; images of a
-    COLLADA file; the texture of a PLY file. Their content decides, beside the mesh file's own, what is read. A file
-    that cannot be parsed names none.
+    MTL files of an OBJ file and their textures; buffers and images of a glTF file; images of a COLLADA file; the texture
+    of a PLY file. The result of reading depends on their content, too. A file that cannot be parsed has none.
 
     Args:
         path: a mesh file.
         data: its content, if it was read already.
 
     Returns:
-        each file once, in the order in which they are named.
+        each file once, in the order of the references.
 
     Raises:
         OSError: the mesh file cannot be read.
@@ -73,11 +71,11 @@ def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
 
 
 def find_side_file(folder: Path, name: str) -> Path | None:
-    """The file that `name`, as it stands in a file of `folder`, means; None where there is none.
+    """The file that `name` in a file of `folder` refers to; None if it does not exist.
 
-    Looked for as it is; with slashes for backslashes; by its last part alone beside the file that names it, as
-    paths of the machine where the file was made come along; and by its last part in `TEXTURE_FOLDERS`. Upper and
-    lower case, Unicode forms and encodings of names (UTF-8, Windows) may differ.
+    Candidates are the name as it is, with slashes for backslashes, its last component beside the file, because names may
+    be paths of another machine, and its last component in `TEXTURE_FOLDERS`. Case, Unicode normalisation and encoding
+    (UTF-8, Windows) may differ.
     """
     name = name.strip().strip('"').replace("\0", "")
     slashed = name.replace("\\", "/")
@@ -87,12 +85,12 @@ def find_side_file(folder: Path, name: str) -> Path | None:
     if os.path.isfile(folder / name):
         return folder / name
     attempts = [slashed, last, *(f"{base}/{last}" for base in TEXTURE_FOLDERS)]
-    # Each once: in a folder of many files a name that is not there takes long.
+    # Each once: searching a folder of many files for a missing name is slow.
     return next((path for name in dict.fromkeys(attempts) if (path := _in_any_case(folder, name))), None)
 
 
 def find_uri(folder: Path, uri: str) -> Path | None:
-    """The file that a relative or file URI means, percent-decoded or, where that is there, as it is written."""
+    """The file of a relative or file URI, percent-decoded or, if that exists, as it is written."""
     if uri.startswith("data:") or re.match(r"(?!file:)[a-z][a-z0-9+.-]+://", uri, re.IGNORECASE):
         return None
     plain = re.sub(r"^file:/*(?=/|[A-Za-z]:)", "", uri)
@@ -100,7 +98,7 @@ def find_uri(folder: Path, uri: str) -> Path | None:
 
 
 def split_map_options(statement: str) -> tuple[dict[str, list[str]], str]:
-    """Options by name, and the file's name, of what follows the keyword of a texture statement in an MTL file.
+    """Options by name, and the file name, from the arguments of a texture statement in an MTL file.
 
     `-s 2 2 1 -clamp on my wood.png` becomes `{"-s": ["2", "2", "1"], "-clamp": ["on"]}` and `my wood.png`.
     """
@@ -113,7 +111,7 @@ def split_map_options(statement: str) -> tuple[dict[str, list[str]], str]:
         rest = rest[match.end() :]
         values: list[str] = []
         while len(values) < _MAP_OPTIONS[option]:
-            word = re.match(r"(\S+)\s+(?=\S)", rest)  # a last word is the file's name
+            word = re.match(r"(\S+)\s+(?=\S)", rest)  # the last word is the file name
             if word is None or (values and not _is_number(word.group(1))):
                 break
             values.append(word.group(1))
@@ -131,7 +129,7 @@ def _is_number(word: str) -> bool:
 
 
 def _in_any_case(folder: Path, name: str) -> Path | None:
-    """The file below a folder whose path is `name`, but for upper and lower case and encodings."""
+    """The file below a folder whose path equals `name` except for case and encoding."""
     for part in name.split("/"):
         if part in ("", "."):
             continue
@@ -150,11 +148,11 @@ def _in_any_case(folder: Path, name: str) -> Path | None:
 
 
 def name_key(name: str) -> str:
-    """A string that is equal for names that differ by case, Unicode form or encoding alone."""
+    """A key that is equal for names that differ only in case, Unicode normalisation or encoding."""
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes that are not UTF-8 are those of Windows
-        with suppress(UnicodeEncodeError):  # half a surrogate pair, as JSON may hold, is in no name of a file
+    except UnicodeEncodeError:  # bytes that are not UTF-8 are taken as a Windows code page
+        with suppress(UnicodeEncodeError):  # file names have no unpaired surrogates, which JSON may contain
             name = os.fsencode(name).decode("cp1252", "replace")
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -164,9 +162,9 @@ def _text(raw: bytes) -> str:
 
 
 def obj_libraries(folder: Path, data: bytes) -> dict[str, Path | None]:
-    """MTL files that an OBJ file names, by their names; None for those that are not there.
+    """MTL files of an OBJ file by name; None for missing files.
 
-    A `mtllib` line holds one name, possibly with spaces, or several names.
+    A `mtllib` line has one name, possibly with spaces, or several names.
     """
     files: dict[str, Path | None] = {}
     for raw in dict.fromkeys(_MTLLIB.findall(joined_lines(data))):
@@ -181,7 +179,7 @@ def obj_libraries(folder: Path, data: bytes) -> dict[str, Path | None]:
 def joined_lines(data: bytes) -> bytes:
     """The text of an OBJ or MTL file (`to_utf8`), each line that ends in a backslash joined with the next.
 
-    A comment is not joined: it may end in a path of Windows, and the statement after it counts.
+    Comments are not joined: they may end in a Windows path.
     """
     text = to_utf8(data)
 

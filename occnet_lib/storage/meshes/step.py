@@ -17,14 +17,14 @@ from .suffixes import known_suffix
 
 Kind = Literal["step", "iges"]
 
-# How far triangles may be from a curved surface, relative to its edges, and its turn from one to the next, in radians.
+# Maximum distance of triangles from a curved surface, relative to its edges, and angle between them in radians.
 _DISTANCE, _ANGLE = 0.001, 0.2
 
 _TROUBLE = re.compile(r"ERR|WARN|error|warning|fail|skipped", re.IGNORECASE)
 
 
 def read_step(path: Path, data: bytes) -> FileContents:
-    """Read a STEP file as triangles in metres, or an IGES file in its own unit.
+    """Read a STEP file as triangles in metres, or an IGES file in the unit of the file.
 
     Raises:
         MeshError: the library is missing, cannot read the file, or crashes.
@@ -39,7 +39,7 @@ def read_step(path: Path, data: bytes) -> FileContents:
         raise MeshError(f"malformed {kind} file: {error}", path=path) from error
     lines = [line for line in printed if _TROUBLE.search(line)]
     if not glb:
-        reason = lines[0] if lines else "it holds nothing that Open CASCADE reads"
+        reason = lines[0] if lines else "it has nothing that Open CASCADE reads"
         raise MeshError(f"malformed {kind} file: {reason}", path=path)
     contents = read_gltf(path, glb)
     return replace(contents, unread=[*contents.unread, *lines])

@@ -18,13 +18,13 @@ _CORNER = re.compile(rb"\bvertex\s+(\S+\s+\S+\s+\S+)", re.IGNORECASE)
 
 
 def read_stl(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like every reader
-    """Read an STL file, each face with vertices of its own.
+    """Read an STL file; each face has its own vertices.
 
-    Colours of binary files are read as VisCAM and as Materialise Magics write them.
+    Colours of binary files are read in the conventions of VisCAM and Materialise Magics.
 
     Raises:
-        ValueError: the number of faces in a binary file's header does not fit the file's length; a text
-            file ends within a face or holds a malformed number.
+        ValueError: the number of faces in the header of a binary file does not match its length; a text file ends within
+            a face or has a malformed number.
     """
     return _read_text(data) if _is_text(data) else _read_binary(data)
 
@@ -48,13 +48,13 @@ def _read_binary(data: bytes) -> FileContents:
     room, over = divmod(rest, _FACE.itemsize)
     count, contents = announced, FileContents()
     if announced > room:
-        raise ValueError(f"the header announces {announced} faces, there is room for {room} in the file")
-    if announced == 0 and room and not over:  # of programs that cannot go back to the header
+        raise ValueError(f"the header declares {announced} faces, the file has room for {room}")
+    if announced == 0 and room and not over:  # by programs that cannot seek back to the header
         count = room
-        contents.unread.append(f"the header announces no faces; the {room} of the file were read")
+        contents.unread.append(f"the header declares no faces; {room} were read")
     elif rest > count * _FACE.itemsize:
         surplus = rest - count * _FACE.itemsize
-        contents.unread.append(f"{surplus} bytes behind the last of {count} faces were not read")
+        contents.unread.append(f"{surplus} bytes after the last of {count} faces were not read")
     faces = np.frombuffer(data, _FACE, count, _HEADER)
     colors = _face_colors(faces["attribute"], data[:80])
     contents.parts.append(_soup(faces["corners"].reshape(-1, 3).astype(np.float64), colors))
@@ -69,8 +69,8 @@ def _soup(corners: NDArray[np.float64], of_faces: NDArray[np.float32] | None) ->
 def _face_colors(attribute: NDArray[np.uint16], header: bytes) -> NDArray[np.float32] | None:
     """(F, 3) colours of 5 bits each.
 
-    Magics says `COLOR=` and the colour of the whole in the header; a face has that where bit 15 is set, else red in
-    the low bits. VisCAM sets bit 15 where a face has a colour, blue in the low bits.
+    Magics writes `COLOR=` and the colour of the object in the header; faces with bit 15 have that colour, others their own
+    with red in the low bits. VisCAM sets bit 15 for faces with a colour, with blue in the low bits.
     """
     bits = np.stack([attribute >> shift & 31 for shift in (0, 5, 10)], axis=1).astype(np.float32)
     bits /= 31
@@ -83,9 +83,9 @@ def _face_colors(attribute: NDArray[np.uint16], header: bytes) -> NDArray[np.flo
 
 
 def _read_text(data: bytes) -> FileContents:
-    from .numbers import numbers_of  # numba takes half a second
+    from .numbers import numbers_of  # importing numba takes 0.5 s
 
-    corners = _CORNER.findall(_NAME.sub(b"", data))  # names may hold any words
+    corners = _CORNER.findall(_NAME.sub(b"", data))  # names may have any words
     if len(corners) % 3:
         raise ValueError("the file ends within a face, or has one without three corners")
     contents = FileContents([_soup(numbers_of(b" ".join(corners)).reshape(-1, 3), None)])

@@ -1,8 +1,8 @@
-"""Which files are mesh files, by their names."""
+"""Mesh file formats, by suffix."""
 
 from __future__ import annotations
 
-# In order of preference where a shape has several.
+# In order of preference if a shape has several files.
 SUFFIXES = (
     *(".obj", ".glb", ".gltf", ".ply", ".off", ".stl", ".dae", ".3mf"),
     *(".step", ".stp", ".iges", ".igs"),
@@ -11,7 +11,7 @@ SUFFIXES = (
 
 _BLENDER = "convert it to GLB with Blender"
 
-# Formats of 3D models that are not read: name and way out.
+# Unsupported formats of 3D models: name and way out.
 UNREAD_FORMATS = {
     ".fbx": ("Autodesk FBX", _BLENDER),
     **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), ("Universal Scene Description", _BLENDER)),
@@ -39,9 +39,9 @@ UNREAD_FORMATS = {
 
 
 def known_suffix(name: str) -> str:
-    """The suffix of a mesh file's name in lower case, the longest of `SUFFIXES` that fits; empty if none does.
+    """The suffix of a mesh file's name in lower case, the longest match of `SUFFIXES`; empty without a match.
 
-    Suffixes may have two dots (`.obj.gz`). A name that is all suffix (`.obj`) has none.
+    Suffixes may have two dots (`.obj.gz`). A name that consists of a suffix (`.obj`) has none.
     """
     lower = name.lower()
     fitting = [suffix for suffix in SUFFIXES if lower.endswith(suffix) and len(lower) > len(suffix)]
@@ -49,17 +49,17 @@ def known_suffix(name: str) -> str:
 
 
 def unread_format(name: str) -> tuple[str, str]:
-    """Name and way out of a file of a format that is not read, empty if it is no format of 3D models."""
+    """Name and way out of a file in an unsupported format; empty if it is not a format of 3D models."""
     return UNREAD_FORMATS.get("." + name.lower().rpartition(".")[2], ("", ""))
 
 
 def preference(name: str) -> int:
-    """Rank of a mesh file among those of one shape, by its suffix; the lowest is taken."""
+    """Rank of a mesh file among those of one shape, by its suffix; the lowest is used."""
     return SUFFIXES.index(known_suffix(name))
 
 
 def stem(name: str) -> str:
-    """The name without the suffix of a mesh file, else without what follows its last dot."""
+    """The name without the suffix of a mesh file, otherwise without the part after its last dot."""
     if suffix := known_suffix(name):
         return name[: -len(suffix)]
     return name.rpartition(".")[0] or name

@@ -1,4 +1,4 @@
-"""Writing mesh files."""
+"""Writing of mesh files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 WRITABLE = (".obj", ".ply", ".off", ".stl", ".glb")
 
-_DECIMALS = {".obj": 8, ".off": 10}  # of numbers in text formats, at the least
-_MOST_ROUNDING = 1e-5  # of a mesh's extent, by the number format of its file, that is not worth a warning
+_DECIMALS = {".obj": 8, ".off": 10}  # minimum, of numbers in text formats
+_MOST_ROUNDING = (
+    1e-5  # rounding by the number format, as a fraction of the extent, up to which there is no warning
+)
 
 
 def save_mesh(
@@ -32,19 +34,18 @@ def save_mesh(
     normals: NDArray[np.floating] | None = None,
     frame: MeshFrame | None = None,
 ) -> None:
-    """Write a mesh as OBJ, PLY, OFF, STL or GLB, as its suffix says, atomically.
+    """Write a mesh as OBJ, PLY, OFF, STL or GLB, by its suffix, atomically.
 
-    Colours, and vertex normals (V, 3) where they are given, are written to OBJ, PLY and GLB. Textures become vertex
-    colours.
+    Colours and normals are written to OBJ, PLY and GLB. Textures become vertex colours.
 
     Args:
         mesh: y-up.
         path: file to write.
         normals: (V, 3) unit vertex normals.
-        frame: written into the file, whose vertices and normals are turned from y-up to its up axis.
+        frame: written into the file; vertices and normals are turned from y-up to its up axis.
 
     Raises:
-        MeshError: a suffix that cannot be written.
+        MeshError: the suffix is not supported.
         DataError: the disk is full.
     """
     import trimesh
@@ -87,13 +88,13 @@ def _turned(vectors: NDArray[np.floating], up: Up) -> NDArray[np.floating]:
 
 
 def _decimals(mesh: Mesh, least: int) -> int:
-    """Decimal places of a text format that keep the shape of a small mesh, too: to 1e-9 of its extent."""
+    """Decimal places of a text format that preserve the mesh to 1e-9 of its extent."""
     extent = _extent(mesh)
     return least if extent <= 0 else max(least, 9 - math.floor(math.log10(extent)))
 
 
 def _check_float32(mesh: Mesh, path: Path) -> None:
-    """Warn of a mesh so far from the origin that float32, in which binary formats hold vertices, spoils its shape."""
+    """Warn of a mesh so far from the origin that float32, the type of binary formats, distorts it."""
     extent = _extent(mesh)
     if extent <= 0:
         return

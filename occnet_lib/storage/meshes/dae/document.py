@@ -17,9 +17,9 @@ class Document:
     """A parsed COLLADA file (1.4 or 1.5).
 
     Attributes:
-        path: where the file is, for messages and for what lies beside it.
+        path: of the file, for messages and files beside it.
         root: its root; tags have no namespaces.
-        unread: a line for each part that cannot be read.
+        unread: one line per part that cannot be read.
     """
 
     def __init__(self, path: Path, data: bytes) -> None:
@@ -35,16 +35,16 @@ class Document:
             raise self.error(f"the root of the XML is {self.root.tag}, not COLLADA")
 
     def target(self, url: str | None) -> Element:
-        """The element that a URL or an id names.
+        """The element of a URL or id.
 
         Raises:
-            MeshError: there is none, or it is in another file.
+            MeshError: it does not exist or is in another file.
         """
         file, _, name = (url or "").strip().rpartition("#")
         if file:
             raise self.error(f"{url} is in another file, which is not read")
         if name not in self._by_id:
-            raise self.error(f"malformed COLLADA: nothing has the id {name!r}")
+            raise self.error(f"malformed COLLADA: no element has the id {name!r}")
         return self._by_id[name]
 
     def find(self, name: str) -> Element | None:
@@ -52,13 +52,13 @@ class Document:
         return self._by_id.get(name.strip().removeprefix("#"))
 
     def error(self, message: str) -> MeshError:
-        """An error that names the file."""
+        """An error with the path of the file."""
         return MeshError(message, path=self.path)
 
 
 def numbers(element: Element | None) -> NDArray[np.float64]:
-    """Numbers in the text of an element; none without one."""
-    from occnet_lib.storage.meshes.numbers import numbers_of  # numba takes half a second
+    """Numbers in the text of an element; empty without an element."""
+    from occnet_lib.storage.meshes.numbers import numbers_of  # importing numba takes 0.5 s
 
     return numbers_of(((element.text if element is not None else "") or "").encode())
 

@@ -75,7 +75,7 @@ def _at(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.flo
 
 
 def _inputs(document: Document, primitive: Element) -> list[Source]:
-    """The inputs of a primitive, with those of its `vertices` in their place."""
+    """The inputs of a primitive, with `VERTEX` replaced by the inputs of its `vertices`."""
     sources: list[Source] = []
     for item in primitive.findall("input"):
         semantic, source = item.get("semantic", ""), item.get("source", "")
@@ -115,7 +115,7 @@ def _values(document: Document, url: str, width: int) -> NDArray[np.float64]:
 def _corners(
     document: Document, primitive: Element, stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(C, stride) indices of the corners of all polygons, and how many each polygon has."""
+    """(C, stride) indices of the corners of all polygons, and their number per polygon."""
     lists = [integers(p) for p in primitive.findall("p")]
     if primitive.find("ph") is not None:
         raise document.error("polygons with holes (<ph>) are not read")
@@ -132,12 +132,12 @@ def _corners(
     else:
         sizes = np.full(len(corners) // 3, 3)
     if (len(sizes) and sizes.min() < 0) or sizes.sum() != len(corners):
-        raise ValueError(f"{len(corners)} corners in a <{primitive.tag}> whose counts say {sizes.sum()}")
+        raise ValueError(f"{len(corners)} corners in a <{primitive.tag}> instead of {sizes.sum()}")
     return corners, sizes
 
 
 def _fan_or_strip(table: NDArray[np.int64], fan: bool) -> NDArray[np.int64]:
-    """Corners of the single triangles; every second one of a strip is turned around."""
+    """Corners of the single triangles; every second one of a strip is reversed."""
     count = max(0, len(table) - 2)
     number = np.arange(count)
     odd = number % 2

@@ -29,7 +29,7 @@ class Look:
 
 
 class Materials:
-    """The materials of a document; what cannot be read goes to the document's `unread`."""
+    """The materials of a document; `unread` of the document lists what cannot be read."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -38,7 +38,7 @@ class Materials:
         self._textures: dict[tuple[str, Wrap, Wrap], Texture | None] = {}
 
     def look(self, url: str) -> Look:
-        """The look of the material at a URL; an empty one where it cannot be read."""
+        """The look of the material at a URL; an empty one if it cannot be read."""
         if url not in self._looks:
             try:
                 self._looks[url] = self._read(url)
@@ -85,10 +85,10 @@ class Materials:
         return self._textures[key]
 
     def _image(self, profile: Element, sampler: Element | None, name: str) -> Element | str:
-        """The image of a sampler, or the file name that stands in its place.
+        """The image of a sampler, or the file name in place of it.
 
-        COLLADA 1.4 goes from the sampler to a surface and to an image; 1.5 to the image; many files name the image, or
-        a file, somewhere on that way.
+        In COLLADA 1.4 a sampler refers to a surface and that to an image, in 1.5 the sampler refers to the image; many
+        files refer to the image, or to a file, at any step.
         """
         instance = descend(sampler, "instance_image")
         if instance is not None:
@@ -110,7 +110,7 @@ class Materials:
         name = _file_name(image)
         path = find_uri(self._document.path.parent, name) if name else None
         if path is None:
-            raise ValueError("no such file" if name else "the image names no file")
+            raise ValueError("no such file" if name else "the image has no file")
         return path.read_bytes()
 
 

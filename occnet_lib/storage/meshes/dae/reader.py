@@ -22,17 +22,17 @@ from .transforms import matrix_of
 
 logger = logging.getLogger(__name__)
 
-_DEEPEST = 200  # nodes below one another
+_DEEPEST = 200  # depth of nodes
 
 
 def read_dae(path: Path, data: bytes) -> FileContents:
-    """Read a COLLADA file in its own units and axes; `up` is the axis that it states.
+    """Read a COLLADA file in its own units and axes; `up` is the axis that it defines.
 
-    A texture takes the place of a material's colour and of vertex colours, vertex colours that of the colour. Opacity
-    is not used, lines are skipped.
+    A texture replaces the colour of the material and vertex colours; vertex colours replace the colour. Opacity is not
+    used, lines are skipped.
 
     Raises:
-        MeshError, ValueError, IndexError: malformed, or with geometry that is not read (other files, polygons with
+        MeshError, ValueError, IndexError: malformed, or with unsupported geometry (other files, polygons with
             holes, morph targets).
     """
     return _Reader(Document(path, data)).read()
@@ -66,7 +66,7 @@ class _Reader:
         return FileContents(self._parts, self._document.unread, up)
 
     def _roots(self) -> Iterator[Element]:
-        """The visual scene that is shown; the first where the file names none."""
+        """The visual scene of the file; by default the first."""
         shown = descend(self._document.root, "scene", "instance_visual_scene")
         if shown is not None:
             yield self._document.target(shown.get("url"))
@@ -91,7 +91,7 @@ class _Reader:
                 self._skins.append(child)  # its joints may come later
 
     def _controller(self, instance: Element) -> None:
-        """A skinned geometry, whose node's own transform does not count."""
+        """A skinned geometry; the transform of its node is ignored."""
         controller = self._document.target(instance.get("url"))
         skin = controller.find("skin")
         if skin is None:

@@ -1,4 +1,4 @@
-"""Skinned geometries of COLLADA files, as the joints of the scene stand."""
+"""Skinned geometries of COLLADA files, in the pose of the scene."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def posed(
 ) -> NDArray[np.float64]:
     """Vertices of a skinned geometry in the scene (COLLADA 1.4 specification, "Skin deformation (or skinning)").
 
-    A vertex v is at Σ_j w_j (joint_j · inverse bind_j) (bind shape · v). Where a joint is missing from the scene, all
-    stand as when the skin was bound, and the document's `unread` says so.
+    A vertex v is at Σ_j w_j (joint_j · inverse bind_j) (bind shape · v). If a joint is missing in the scene, the
+    bind pose is used, which `unread` of the document reports.
 
     Args:
         document: for references.
-        instance: the `instance_controller`, which names the roots of the skeleton.
+        instance: the `instance_controller`, which refers to the roots of the skeleton.
         skin: the `skin` of the controller.
         positions: (V, 3) of the geometry.
         worlds: (4, 4) by node of the scene, node to scene.
@@ -39,7 +39,7 @@ def posed(
     nodes = [_joint(document, instance, name, worlds) for name in names]
     lost = [name for name, node in zip(names, nodes, strict=True) if node is None]
     if lost:
-        document.unread.append(f"joint {lost[0]} is not in the scene: a skin stands as it was bound")
+        document.unread.append(f"joint {lost[0]} is not in the scene: the skin keeps its bind pose")
         return bound
     matrices = [worlds[node] @ back for node, back in zip(nodes, inverse, strict=True) if node is not None]
     table = np.array([*matrices, np.eye(4)])  # the last one for joint -1: as bound
@@ -98,12 +98,12 @@ def _weights(
     counts, table = integers(descend(weights, "vcount")), integers(descend(weights, "v"))
     stride = 1 + max(offset for offset, _ in inputs.values())
     if (counts < 0).any() or len(counts) > vertices or counts.sum() * stride != len(table):
-        raise ValueError("weights of a skin that do not fit its vertices")
+        raise ValueError("weights of a skin that do not match its vertices")
     table = table.reshape(-1, stride)
     values = numbers(document.target(inputs["WEIGHT"][1]).find("float_array"))
     joint, weight = table[:, inputs["JOINT"][0]], table[:, inputs["WEIGHT"][0]]
     if len(table) and (
         joint.min() < -1 or joint.max() >= joints or weight.min() < 0 or weight.max() >= len(values)
     ):
-        raise IndexError("weights of a skin name a joint or weight that does not exist")
+        raise IndexError("weights of a skin refer to a joint or weight that does not exist")
     return np.repeat(np.arange(len(counts)), counts), np.where(joint < 0, joints, joint), values[weight]

@@ -12,12 +12,12 @@ from .document import Document, extension, integer
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
-# An accessor without a buffer view is all zeros before its sparse values. Each of its items belongs to a vertex,
-# which has other data in the file, so that more items than this for each byte of it are a lie.
+# An accessor without a buffer view is zero apart from its sparse values. Each item belongs to a vertex, which has other data
+# in the file, so a larger number of items per byte of the file is invalid.
 _ZEROS_PER_BYTE = 4
 _ZEROS = 65_536
 
-# A block of 256 items takes two bits for each byte of an item at least (KHR_meshopt_compression, Appendix A).
+# A block of 256 items takes at least two bits per byte of an item (KHR_meshopt_compression, Appendix A).
 _MESHOPT_RATIO = 1024
 _MESHOPT_LIMIT = 2**30  # bytes of one view
 
@@ -34,8 +34,8 @@ class Accessors:
 
         Args:
             index: of the accessor.
-            may_be_zero: whether an accessor without any data stands for zeros. That is what the standard says,
-                but vertices or faces without data are those of an extension that is not read.
+            may_be_zero: whether an accessor without data means zeros, as in the standard. Vertices or faces without data
+                belong to an unsupported extension.
 
         Returns:
             (count, width) array of the component type; it may be a view of the file's data.
@@ -73,7 +73,7 @@ class Accessors:
 
         Args:
             index: of the accessor.
-            normalized: whether integers are fractions; by default what the accessor says.
+            normalized: whether integers are fractions; by default as in the accessor.
             may_be_zero: as in `raw`.
 
         Returns:
@@ -125,7 +125,7 @@ class Accessors:
     def _sparse(
         self, index: Any, sparse: dict[str, Any], dtype: np.dtype[Any], width: int, count: int
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Which items sparse storage replaces, and by what."""
+        """The items that sparse storage replaces, and their values."""
         changed = integer(sparse["count"])
         places = np.dtype(_COMPONENTS[sparse["indices"]["componentType"]])
         what = f"accessor {index} (sparse)"

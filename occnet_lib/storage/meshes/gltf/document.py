@@ -16,7 +16,7 @@ _JSON, _BIN = 0x4E4F534A, 0x004E4942  # chunk types of a GLB container
 
 
 class Document:
-    """A glTF file of either version, and its buffers, which are read when they are needed.
+    """A glTF file of either version, and its buffers, which are read on use.
 
     Attributes:
         path: the .gltf or .glb file.
@@ -27,7 +27,7 @@ class Document:
         """Read the file, unless its content is given, and parse its JSON part.
 
         Raises:
-            MeshError: a container of an unknown version or one that is cut off.
+            MeshError: a container of an unknown version, or a truncated one.
             ValueError: not JSON.
         """
         self.path = path
@@ -38,21 +38,21 @@ class Document:
         text: bytes | memoryview = data
         if data[:4] == b"glTF":
             text, self._binary = self._chunks(memoryview(data))
-        # Bytes that are not UTF-8 may be part of a file's name.
+        # File names may have bytes that are not UTF-8.
         tree = json.loads(bytes(text).rstrip(b"\0").decode("utf-8-sig", "surrogateescape"))
         if not isinstance(tree, dict):
             raise ValueError("the JSON part is not an object")
         self.tree: dict[str, Any] = tree
 
     def error(self, message: str, hint: str = "") -> MeshError:
-        """An error that names the file."""
+        """An error with the path of the file."""
         return MeshError(message, path=self.path, hint=hint)
 
     def entry(self, kind: str, index: Any) -> dict[str, Any]:
         """Element `index` of a top-level array, e.g. `accessors`.
 
         Raises:
-            MeshError: there is no such element.
+            MeshError: the element does not exist.
         """
         entries = self.tree.get(kind, [])
         if not isinstance(index, int) or not 0 <= index < len(entries):
@@ -74,16 +74,16 @@ class Document:
             data = self._buffer_data(index, declared.get("uri"))
             if len(data) < size:
                 raise self.error(
-                    f"buffer {index} has {len(data)} bytes, {size} are declared", "the file is cut off"
+                    f"buffer {index} has {len(data)} bytes instead of {size}", "the file is cut off"
                 )
             self._buffers[index] = data[:size]
         return self._buffers[index]
 
     def uri(self, uri: str) -> bytes | Path:
-        """The data of a data URI, or the file that a relative URI means.
+        """The data of a data URI, or the content of the file of a relative URI.
 
         Raises:
-            ValueError: the file is missing, or the URI is one of another kind.
+            ValueError: the file is missing, or the URI is of another kind.
         """
         if uri[:5].lower() == "data:":
             head, _, body = uri.partition(",")
@@ -94,11 +94,11 @@ class Document:
         except OSError as error:  # e.g. a name that is too long
             raise ValueError(f"{uri[:200]} cannot be read ({error.strerror})") from error
         if path is None:
-            raise ValueError(f"there is no file {uri[:200]}")
+            raise ValueError(f"no such file: {uri[:200]}")
         return path
 
     def size_loaded(self) -> int:
-        """Bytes of the file and of the buffers read so far, to which lying counts are compared."""
+        """Bytes of the file and of the buffers read so far, an upper bound for declared counts."""
         return self._file_size + sum(len(data) for data in self._buffers.values())
 
     def _buffer_data(self, index: int, uri: Any) -> memoryview:
@@ -124,12 +124,12 @@ class Document:
             raise self.error(f"a GLB container of version {version}", "versions 1 and 2 are read")
         chunks: dict[int, memoryview] = {}
         at = 12
-        # Whatever is too short for a chunk's header is padding, and chunks of other types are to be ignored.
+        # A rest shorter than a chunk header is padding; chunks of other types are ignored.
         while at + 8 <= len(data) and not (_JSON in chunks and _BIN in chunks):
             length, kind = struct.unpack_from("<2I", data, at)
             if kind in (_JSON, _BIN) and at + 8 + length > len(data):
                 raise self.error(
-                    f"a chunk of {length} bytes is declared, {len(data) - at - 8} are there",
+                    f"a chunk declares {length} bytes, the file has {len(data) - at - 8}",
                     "the file is cut off",
                 )
             chunks.setdefault(kind, data[at + 8 : at + 8 + length])

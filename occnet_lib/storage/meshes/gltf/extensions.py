@@ -1,10 +1,10 @@
-"""Which extensions of glTF are read, and which may be left aside."""
+"""Supported and ignorable extensions of glTF."""
 
 from __future__ import annotations
 
 from .document import Document
 
-# Read: they decide about geometry or colour.
+# Supported: they affect geometry or colour.
 READ = frozenset(
     {
         *("KHR_mesh_quantization", "KHR_draco_mesh_compression", "EXT_meshopt_compression"),
@@ -16,8 +16,8 @@ READ = frozenset(
     }
 )
 
-# Left aside: reflection, transparency, light, animation, metadata and coarser levels of detail change neither
-# geometry nor base colour.
+# Ignored: reflection, transparency, light, animation, metadata and coarser levels of detail affect neither geometry nor
+# base colour.
 IGNORED = frozenset(
     {
         *(
@@ -39,10 +39,10 @@ IGNORED = frozenset(
 
 
 def check_required(document: Document) -> None:
-    """Refuse a file that cannot be right without an extension that is not read.
+    """Refuse a file that requires an unsupported extension.
 
     Raises:
-        MeshError: it names the extensions.
+        MeshError: lists the extensions.
     """
     required = document.tree.get("extensionsRequired") or []
     missing = sorted({str(name)[:80] for name in required} - READ - IGNORED)

@@ -1,7 +1,6 @@
 """Colours of glTF materials: factors, textures, vertex colours.
 
-What a view shows is the base colour, opaque and in diffuse light; alpha, metalness, roughness and normal maps
-do not count.
+Views show the base colour, opaque and in diffuse light; alpha, metalness, roughness and normal maps are ignored.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class Look:
 
     Attributes:
         factor: (3,) float64 linear light.
-        texture: multiplied with it, or None.
-        uv_set: which TEXCOORD the texture uses.
-        uv_matrix: (2, 3) from those to the texture's coordinates, or None for the identity.
+        texture: multiplied by it, or None.
+        uv_set: number of the TEXCOORD attribute.
+        uv_matrix: (2, 3) from these to the texture's coordinates, or None for the identity.
     """
 
     factor: NDArray[np.float64]
@@ -56,7 +55,7 @@ class Materials:
     """The materials of a document, each read once.
 
     Attributes:
-        unread: a line for each texture that could not be read; it counts as uniformly grey.
+        unread: one line per texture that could not be read, which is replaced by grey.
     """
 
     def __init__(self, accessors: Accessors) -> None:
@@ -71,7 +70,7 @@ class Materials:
     def colors(
         self, primitive: dict[str, Any], attributes: Attributes, faces: NDArray[np.int64], vertex_count: int
     ) -> Colors:
-        """Material × texture × vertex colours of a primitive; no colours where it has neither."""
+        """Material × texture × vertex colours of a primitive; no colours if it has none of them."""
         look = self._look(primitive["material"]) if "material" in primitive else None
         factor = np.ones((1, 3)) if look is None else look.factor[None]
         uv = None
@@ -83,7 +82,7 @@ class Materials:
         if vertex_colors:
             values = attributes.floats("COLOR_0", 3, normalized=True)
             if len(values) != vertex_count:
-                raise self._document.error("malformed glTF: not as many colours as vertices")
+                raise self._document.error("malformed glTF: the numbers of colours and vertices differ")
             factor = factor * np.clip(np.nan_to_num(values, nan=_grey()), 0.0, 1.0)
         if look is None and not vertex_colors:
             return Colors()
@@ -103,7 +102,9 @@ class Materials:
             return None
         uv = np.asarray(attributes.floats(semantic, 2), np.float64)
         if len(uv) != vertex_count:
-            raise self._document.error("malformed glTF: not as many texture coordinates as vertices")
+            raise self._document.error(
+                "malformed glTF: the numbers of texture coordinates and vertices differ"
+            )
         if look.uv_matrix is not None:
             uv = uv @ look.uv_matrix[:, :2].T + look.uv_matrix[:, 2]
         return uv.astype(np.float32)
@@ -124,7 +125,7 @@ class Materials:
         number = info.get("index")
         texture = self._texture(number)
         if isinstance(texture, str):
-            reason = " ".join(texture.split())[:300]  # a file's own names may have line breaks
+            reason = " ".join(texture.split())[:300]  # names in the file may have line breaks
             self.unread.append(f"texture {number} is not shown: {reason}")
             return Look(factor * _grey())
         transform = extension(info, "KHR_texture_transform")
@@ -137,7 +138,7 @@ class Materials:
             texture = self._document.entry("textures", index)
             sampler = self._document.entry("samplers", texture["sampler"]) if "sampler" in texture else {}
             wraps = [_WRAPS.get(sampler.get(axis, 10497), "repeat") for axis in ("wrapS", "wrapT")]
-            reason = "it names no image"
+            reason = "it has no image"
             for source in _sources(texture):
                 pixels = self._read(source)
                 if not isinstance(pixels, str):
@@ -145,7 +146,7 @@ class Materials:
                         (source, wraps[0], wraps[1]), Texture(pixels, (wraps[0], wraps[1]))
                     )
                 reason = pixels
-        except Exception as error:  # whatever is malformed about a texture leaves the geometry right
+        except Exception as error:  # a malformed texture does not affect the geometry
             return getattr(error, "message", f"{type(error).__name__}: {error}")
         return reason
 
@@ -174,7 +175,7 @@ class Materials:
 
 
 def _layers(material: dict[str, Any]) -> Iterator[tuple[NDArray[np.float64], dict[str, Any] | None]]:
-    """(3,) factor in linear light and texture of what gives a material its colour, in order of preference."""
+    """(3,) factors in linear light and textures that may define the colour of a material, in order of preference."""
     specular = extension(material, "KHR_materials_pbrSpecularGlossiness")
     if specular is not None:
         yield _factor(specular.get("diffuseFactor", (1, 1, 1))), specular.get("diffuseTexture")
@@ -205,8 +206,8 @@ def _sources(texture: dict[str, Any]) -> Iterator[int]:
 def _uv_matrix(transform: dict[str, Any]) -> NDArray[np.float64]:
     """(2, 3) matrix of KHR_texture_transform: scale, then rotation, then offset.
 
-    The rotation is counter-clockwise as seen, where v points down: the extension's text and examples, and what
-    renderers do. (The sign in its GLSL fragment is the other one.)
+    The rotation is counter-clockwise as seen with v pointing down, as in the text and examples of the extension and in
+    renderers. (Its GLSL fragment has the opposite sign.)
     """
     angle = float(transform.get("rotation", 0.0))
     cos, sin = np.cos(angle), np.sin(angle)

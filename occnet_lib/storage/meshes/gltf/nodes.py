@@ -1,4 +1,4 @@
-"""Where the meshes of a glTF file stand: scene, transforms, instances, skins."""
+"""Placement of the meshes of a glTF file: scene, transforms, instances, skins."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Nodes:
     def shown(self) -> Iterator[tuple[dict[str, Any], Matrix]]:
         """The visible nodes that have a mesh, depth first, each with its (4, 4) global transform.
 
-        They are those of the default scene, of the first scene where none is the default, and all nodes
-        where there is no scene. Without nodes, every mesh stands at the origin.
+        They are the nodes of the default scene, of the first scene if there is no default, or all nodes without a scene.
+        Without nodes, every mesh is at the origin.
         """
         if not self._nodes:
             for index in range(len(self.document.tree.get("meshes", []))):
@@ -47,7 +47,7 @@ class Nodes:
                 yield node, self._transforms[index]
 
     def instances(self, accessors: Accessors, node: dict[str, Any], transform: Matrix) -> list[Matrix]:
-        """The (4, 4) transforms at which a node's mesh stands: its own, or those of its instances.
+        """The (4, 4) transforms of a node's mesh: its own, or those of its instances.
 
         Raises:
             MeshError: instance attributes of different length.
@@ -66,14 +66,14 @@ class Nodes:
         }
         counts = {len(value) for value in values.values()}
         if len(counts) != 1:
-            raise self.document.error("EXT_mesh_gpu_instancing needs attributes of one length")
+            raise self.document.error("attributes of EXT_mesh_gpu_instancing differ in length")
         return [
             transform @ _compose({name: value[i] for name, value in values.items()})
             for i in range(counts.pop())
         ]
 
     def joints(self, accessors: Accessors, skin_index: Any) -> NDArray[np.float64]:
-        """(J, 4, 4) transforms of a skin's joints, from the mesh as stored to its place in the scene.
+        """(J, 4, 4) transforms of a skin's joints, from the stored mesh to the scene.
 
         Raises:
             MeshError: fewer inverse bind matrices than joints.
@@ -113,7 +113,7 @@ class Nodes:
                 local, visible = self._transforms[parent] @ local, visible and self._visible[parent]
             self._transforms[index], self._visible[index] = local, visible
             done += 1
-        if done < len(self._nodes):  # each node has one parent at most, so the rest goes in circles
+        if done < len(self._nodes):  # each node has at most one parent, so the rest forms cycles
             raise self.document.error("malformed glTF: nodes are their own ancestors")
 
     def _scene_nodes(self) -> list[int]:

@@ -21,7 +21,7 @@ class Attributes:
     """The vertex attributes of a primitive, with its morph targets at their weights."""
 
     def __init__(self, accessors: Accessors, primitive: dict[str, Any], weights: Sequence[float]) -> None:
-        """Look the attributes up, and decompress them where they are compressed by Draco.
+        """Look up the attributes, and decompress Draco data.
 
         Raises:
             MeshError: the compressed data cannot be read.
@@ -49,10 +49,10 @@ class Attributes:
         return self._accessors.raw(self._index[semantic])
 
     def floats(self, semantic: str, width: int, normalized: bool | None = None) -> NDArray[np.floating]:
-        """(V, width) values of an attribute; integers are fractions where `normalized` or the accessor says so.
+        """(V, width) values of an attribute; integers are fractions if `normalized` or the accessor requires it.
 
         Raises:
-            MeshError: the attribute has fewer components, or not as many items as there are vertices.
+            MeshError: the attribute has fewer components, or another number of items than there are vertices.
         """
         accessor = self._accessors.document.entry("accessors", self._index[semantic])
         fractions = bool(accessor.get("normalized")) if normalized is None else normalized
@@ -85,7 +85,7 @@ class Attributes:
                 raise document.error(f"malformed glTF: a primitive has the mode {mode!r}")
             faces = triangles(corners, mode)
         if faces.size and faces.max() >= vertex_count:
-            raise document.error(f"a face names a vertex outside 0..{vertex_count - 1}")
+            raise document.error(f"a face refers to a vertex outside 0..{vertex_count - 1}")
         return faces
 
     def influences(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -113,7 +113,7 @@ class Attributes:
         return values[:, :width]
 
     def _decode(self, draco: dict[str, Any]) -> None:
-        """Decompress what KHR_draco_mesh_compression describes."""
+        """Decompress the data of KHR_draco_mesh_compression."""
         import DracoPy
 
         data, _ = self._accessors.view(draco["bufferView"])
@@ -133,9 +133,9 @@ class Attributes:
 
 
 def triangles(corners: NDArray[np.int64], mode: int) -> NDArray[np.int64]:
-    """(F, 3) triangles of a list, strip or fan; left-over corners do not count (glTF 2.0, section 3.7.2.1).
+    """(F, 3) triangles of a list, strip or fan; surplus corners are ignored (glTF 2.0, section 3.7.2.1).
 
-    Triangles of a strip that name a vertex twice only join its pieces and are left out.
+    Triangles of a strip with a repeated vertex only connect its pieces and are dropped.
     """
     if mode == _TRIANGLES:
         return corners[: len(corners) // 3 * 3].reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Reading a glTF file as parts in their places."""
+"""Reading of a glTF file as placed parts."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ class _Primitive:
 def read_gltf(path: Path, data: bytes | None = None) -> FileContents:
     """Read a .gltf or .glb file.
 
-    Everything of the default scene (the first one where none is the default) is put in its place: instances,
-    skinned meshes as the file's joints stand, morph targets at their default weights. Points and lines have no
-    surface and are left out, which is reported.
+    The default scene, or the first one if there is no default, is read with instances, skinned meshes in the pose of the
+    file and morph targets at their default weights. Points and lines have no surface and are skipped, which is reported.
 
     Args:
-        path: the file, beside which others lie that it names.
+        path: the file, which may refer to files beside it.
         data: its content, if it was read already.
 
     Returns:
-        a part for each primitive and place. Colours are material × texture × vertex colours; a texture
-        that cannot be read counts as grey and is reported.
+        one part per primitive and placement. Colours are material × texture × vertex colours; a texture that cannot be
+        read is replaced by grey and reported.
 
     Raises:
-        MeshError: the file is cut off or malformed, or needs an extension that is not read.
+        MeshError: the file is truncated or malformed, or needs an unsupported extension.
     """
     document = Document(path, data)
     asset = document.tree.get("asset") or {}
-    # Version 1 has objects where version 2 has arrays, and may leave its version out.
+    # Version 1 has objects where version 2 has arrays, and its version is optional.
     version = str(asset.get("version", "1.0" if isinstance(document.tree.get("meshes"), dict) else "2.0"))
     if version.startswith("1"):
         return read_gltf1(document)
@@ -108,11 +107,11 @@ class _Reader:
     def _primitives(self, mesh: dict[str, Any], weights: tuple[float, ...]) -> Iterator[_Primitive]:
         for primitive in mesh["primitives"]:
             if primitive.get("mode", 4) in POINTS_AND_LINES:
-                self._unread.append("points or lines are left out, they have no surface")
+                self._unread.append("points or lines are skipped, they have no surface")
                 continue
             attributes = Attributes(self._accessors, primitive, weights)
             if "POSITION" not in attributes:
-                self._unread.append("a primitive without positions is left out")
+                self._unread.append("a primitive without positions is skipped")
                 continue
             vertices = attributes.floats("POSITION", 3).astype(np.float64)
             faces = attributes.faces(len(vertices))
@@ -124,9 +123,9 @@ class _Reader:
         part = primitive.part
         joints, weights = primitive.attributes.influences()
         if len(joints) != len(part.vertices) or weights.shape != joints.shape:
-            raise self._document.error("malformed glTF: not as many joints and weights as vertices")
+            raise self._document.error("malformed glTF: the numbers of joints, weights and vertices differ")
         if joints.size and (joints.min() < 0 or joints.max() >= len(transforms)):
-            raise self._document.error(f"a vertex names a joint outside 0..{len(transforms) - 1}")
+            raise self._document.error(f"a vertex refers to a joint outside 0..{len(transforms) - 1}")
         vertices, mirrored = skin(part.vertices, joints, weights, transforms)
         return _flipped(replace(part, vertices=vertices), mirrored[part.faces[:, 0]])
 
@@ -137,7 +136,7 @@ class _Reader:
 
 
 def _moved(part: Part, matrix: Matrix) -> Part:
-    """A part in its place; faces stay counter-clockwise where the transform mirrors."""
+    """A placed part; faces stay counter-clockwise if the transform mirrors."""
     with np.errstate(invalid="ignore", over="ignore"):
         vertices = part.vertices @ matrix[:3, :3].T + matrix[:3, 3]
         mirrors = np.linalg.det(matrix[:3, :3]) < 0
@@ -145,7 +144,7 @@ def _moved(part: Part, matrix: Matrix) -> Part:
 
 
 def _flipped(part: Part, mirrored: NDArray[np.bool_]) -> Part:
-    """A part with the faces that are `mirrored` (F,) wound the other way round."""
+    """A part in which the faces that are `mirrored` (F,) are reversed."""
     if not mirrored.any():
         return part
     faces = np.where(mirrored[:, None], part.faces[:, ::-1], part.faces)

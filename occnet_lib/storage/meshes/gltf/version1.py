@@ -15,12 +15,12 @@ _Model = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32] | Non
 
 
 def read_gltf1(document: Document) -> FileContents:
-    """Read a file of version 1.0 with open3d's Assimp, which puts the parts in their places.
+    """Read a file of version 1.0 with open3d's Assimp, which places the parts.
 
     Textures are not read, which is reported.
 
     Raises:
-        MeshError: Assimp reads nothing of it or crashes, or it is compressed.
+        MeshError: Assimp reads nothing or crashes, or the file is compressed.
     """
     if document.path.suffix.lower() == ".gz":
         raise document.error("compressed glTF 1.0 is not supported", "decompress it: gunzip")

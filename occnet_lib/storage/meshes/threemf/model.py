@@ -16,7 +16,7 @@ from occnet_lib.types import Wrap
 _NAMES = "http://schemas.microsoft.com/3dmanufacturing/"
 _PRODUCTION = _NAMES + "production/2015/06"
 
-# Extensions that a file may require: their geometry or colours are read, or do not change what is seen.
+# Extensions that a file may require: they are supported or do not affect geometry and colours.
 _KNOWN = (_NAMES + "core/2015/02", _NAMES + "material/2015/02", _PRODUCTION)
 _WRAPS: dict[str, Wrap] = {"wrap": "repeat", "mirror": "mirror", "clamp": "clamp", "none": "clamp"}
 _UNREAD = ("multiproperties", "compositematerials", "beamlattice", "beam")
@@ -27,14 +27,14 @@ Placement = tuple[str, str, Transform]  # model part (empty: the same), object, 
 
 @dataclass
 class Object:
-    """An object: a mesh, or other objects in their places.
+    """An object: a mesh, or placed components.
 
     Attributes:
         vertices: 3 numbers each.
         triangles: 3 vertex numbers each.
-        properties: 4 numbers each triangle: property group, and index in it of the three corners; -1: that of the object.
-        group, index: property group and index of what says nothing else, or -1.
-        components: what it consists of.
+        properties: 4 numbers per triangle: property group, and index in it per corner; -1: that of the object.
+        group, index: default property group and index, or -1.
+        components: the placed objects.
     """
 
     vertices: array[float] = field(default_factory=lambda: array("d"))
@@ -54,8 +54,8 @@ class Model:
         colors: RGB in bytes, by id of the group (base materials, colour groups).
         texture_groups: id of the texture and u, v of each index, by id of the group.
         textures: path in the archive and wrapping, by id.
-        items: what is built.
-        unread: names of elements that are not read.
+        items: the objects to build.
+        unread: names of unsupported elements.
     """
 
     objects: dict[str, Object] = field(default_factory=dict)
@@ -71,13 +71,13 @@ def parse_model(data: bytes) -> Model:
 
     Raises:
         ValueError, KeyError, expat.ExpatError: malformed.
-        NotImplementedError: it requires an extension that is not read.
+        NotImplementedError: it requires an unsupported extension.
     """
     return _Parser().parse(data)
 
 
 class _Parser:
-    """Handlers of expat, which need less time and memory than a tree of elements."""
+    """Handlers for expat, which needs less time and memory than an element tree."""
 
     def __init__(self) -> None:
         self.model = Model()

@@ -1,4 +1,4 @@
-"""Reading a 3MF file as parts in their places."""
+"""Reading of a 3MF file as placed parts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from occnet_lib.types import Texture
 
 from .model import Model, Object, Transform, parse_model
 
-_MODEL_TYPE = "/3dmodel"  # how the type of the relationship to the root model ends
-_DEEPEST = 100  # components below one another
+_MODEL_TYPE = "/3dmodel"  # end of the type of the relationship to the root model
+_DEEPEST = 100  # depth of components
 
 
 def read_3mf(path: Path, data: bytes) -> FileContents:
-    """Read what a 3MF file builds, in the file's unit; +z is up, as the format prescribes.
+    """Read the build of a 3MF file, in the unit of the file; +z is up, as defined by the format.
 
     Base materials, colour groups and textures are read. Opacity is not used.
 
     Raises:
-        MeshError: a required extension that is not read, or too many faces.
+        MeshError: a required extension is not supported, or too many faces.
         ValueError, KeyError and others: malformed.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -104,7 +104,7 @@ class _Reader:
             vertices = np.array(of.vertices).reshape(-1, 3) @ transform[:3] + transform[3]
         faces = np.array(of.triangles).reshape(-1, 3)
         if faces.min() < 0 or faces.max() >= len(vertices):
-            raise IndexError(f"a face names a vertex outside 0..{len(vertices) - 1}")
+            raise IndexError(f"a face refers to a vertex outside 0..{len(vertices) - 1}")
         properties = np.array(of.properties).reshape(-1, 4)
         none = properties[:, 0] < 0
         properties[none] = (of.group, *[of.index] * 3)

@@ -86,7 +86,7 @@ def test_the_stated_axis_counts_and_units_stay(
     assert volume(mesh) == pytest.approx(6)
     assert mesh.vertices[:, 1].min() == pytest.approx(0)
     differs = stated.endswith("UP") and stated[0].lower() != given
-    assert (f"is up, as the file says, though dataset.up is {given}" in caplog.text) == differs
+    assert (f"as up axis, which overrides dataset.up: {given}" in caplog.text) == differs
 
 
 @pytest.mark.parametrize("tag", ["triangles", "polygons", "tristrips", "trifans"])
@@ -213,9 +213,9 @@ def test_textures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert (mesh.unread, mesh.colors, mesh.texturing) == (("texture no%20.png: no such file",), None, None)
     (tmp_path / "bad.png").write_bytes(b"x")
     assert textured(tmp_path, "bad.png").unread == ("texture bad.png: not an image of a known format",)
-    assert textured(tmp_path, "").unread == ("texture sm: the image names no file",)
+    assert textured(tmp_path, "").unread == ("texture sm: the image has no file",)
     mesh = load(tmp_path, box() + scene(BOUND))
-    assert mesh.unread == ("material mat: malformed COLLADA: nothing has the id 'mat'",)
+    assert mesh.unread == ("material mat: malformed COLLADA: no element has the id 'mat'",)
     with pytest.raises(MeshError, match=r"an index outside 0\.\.0"):
         textured(tmp_path, "bad.png", p=" ".join(f"{corner} 1" for corner in QUADS.split()))
 
@@ -262,7 +262,7 @@ def test_skins_stand_as_the_joints_do(tmp_path: Path) -> None:
     assert mesh.unread == ()
     lost = load(tmp_path, box() + skin + scene(nodes.format(z=10).replace('sid="high"', 'sid="x"')))
     np.testing.assert_allclose(lost.vertices, 2 * np.array(BOX.split(), float).reshape(8, 3))
-    assert lost.unread == ("joint high is not in the scene: a skin stands as it was bound",)
+    assert lost.unread == ("joint high is not in the scene: the skin keeps its bind pose",)
 
 
 CIRCLE = "<node id='a'><instance_node url='#b'/></node><node id='b'><instance_node url='#a'/></node>"
@@ -272,12 +272,12 @@ CIRCLE = "<node id='a'><instance_node url='#b'/></node><node id='b'><instance_no
     ("body", "message"),
     [
         (box() + scene("<node><instance_geometry url='other.dae#g'/></node>"), "another file"),
-        (box() + scene("<node><instance_geometry url='#x'/></node>"), "nothing has the id 'x'"),
+        (box() + scene("<node><instance_geometry url='#x'/></node>"), "no element has the id 'x'"),
         (box() + scene(CIRCLE), "nodes in a circle"),
         (box() + scene("<node><skew>1 2 3 4 5 6 7</skew></node>"), "skew"),
         (box() + scene("<node><scale>1 2</scale></node>"), "a <scale> of 2 numbers"),
         (box().replace("<p>0 3", "<p>0 9") + scene(), r"outside 0\.\.7"),
-        (box().replace("<p>0 3", "<p>0 3 1") + scene(), "25 corners in a <polylist> whose counts say 24"),
+        (box().replace("<p>0 3", "<p>0 3 1") + scene(), "25 corners in a <polylist> instead of 24"),
         (box().replace("<p>0 3", "<p>0 x") + scene(), "not a number: x"),
         (
             box().replace('count="8" stride', 'count="999999999" stride') + scene(),

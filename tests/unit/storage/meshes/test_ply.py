@@ -162,9 +162,9 @@ def test_textures(tmp_path: Path, order: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((b"vertex 5", b"vertex 1000000000"), "announces 1000000000 of vertex, there is room for"),
+        ((b"vertex 5", b"vertex 1000000000"), "declares 1000000000 of vertex, the file has room for"),
         ((b"vertex 5", b"vertex -5"), "negative"),
-        ((b"face 1", b"face 1000000000"), "announces 1000000000 of face, there is room for"),
+        ((b"face 1", b"face 1000000000"), "declares 1000000000 of face, the file has room for"),
         ((b"face 1", b"face 2"), "room for|data ends in row 1 of 2 of face"),
         ((b"float x", b"flaot x"), "malformed header line: property flaot x"),
         ((b"float x", b"float w"), "vertices without x, y and z"),
@@ -181,7 +181,7 @@ def test_headers_that_lie(tmp_path: Path, order: str, change: tuple[bytes, bytes
 
 def test_data_that_do_not_fit(tmp_path: Path) -> None:
     elements: Elements = {"vertex": (XYZ, [list(c) for c in CORNERS]), "face": (INDICES, [[[0, 1, 2]]])}
-    with pytest.raises(MeshError, match="2 numbers more than the header announces"):
+    with pytest.raises(MeshError, match="2 more numbers than the header declares"):
         load(tmp_path, ply(elements, "") + b"1 2\n")
     with pytest.raises(MeshError, match="not a number: x"):
         load(tmp_path, ply(elements, "") + b"x\n")
@@ -193,10 +193,10 @@ def test_data_that_do_not_fit(tmp_path: Path) -> None:
         load(tmp_path, ply({"vertex": elements["vertex"]}, "<"))
 
 
-def test_faces_behind_the_announced_ones_are_said(tmp_path: Path) -> None:
+def test_faces_after_the_declared_ones_are_reported(tmp_path: Path) -> None:
     faces = [[[0, 1, 2]], [[0, 2, 3]], [[0, 1, 4]]]
     data = ply({"vertex": (XYZ, [list(c) for c in CORNERS]), "face": (INDICES, faces)}, "<")
     mesh = load(tmp_path, data.replace(b"element face 3", b"element face 2"))
     assert len(mesh.faces) == 2
-    assert mesh.unread == ("13 bytes behind the data that the header announces were not read",)
+    assert mesh.unread == ("13 bytes after the data of the header were not read",)
     assert load(tmp_path, data + b"\n").unread == ()

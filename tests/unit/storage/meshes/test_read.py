@@ -107,9 +107,9 @@ def test_unknown_suffixes(tmp_path: Path) -> None:
         save_mesh(mesh, tmp_path / "a.xyz")
     with pytest.raises(MeshError, match=r"unknown kind of mesh file '\.xyz'.*\.obj"):
         load_mesh(obj(tmp_path, "v 0 0 0", "a.xyz"))
-    with pytest.raises(MeshError, match=r"\.fbx \(Autodesk FBX\) is not read \(.*Blender\)"):
+    with pytest.raises(MeshError, match=r"\.fbx \(Autodesk FBX\) is not supported \(.*Blender\)"):
         load_mesh(obj(tmp_path, "Kaydara FBX Binary", "a.fbx"))
-    with pytest.raises(MeshError, match=r"\.zip \(an archive\) is not read \(unpack it\)"):
+    with pytest.raises(MeshError, match=r"\.zip \(an archive\) is not supported \(unpack it\)"):
         load_mesh(obj(tmp_path, "PK", "a.zip"))
 
 
@@ -249,11 +249,11 @@ def test_off_in_any_arrangement(tmp_path: Path) -> None:
         assert volume(mesh) == pytest.approx(6), name
 
 
-def test_lines_behind_the_faces_of_off_are_said(tmp_path: Path) -> None:
+def test_lines_after_the_faces_of_off_are_reported(tmp_path: Path) -> None:
     text = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
     assert not load_mesh(obj(tmp_path, text + "# the end\n", "a.off")).unread
     assert load_mesh(obj(tmp_path, text + "3 2 1 0\n", "b.off")).unread == (
-        "1 lines behind the last of 1 faces were not read",
+        "1 lines after the last of 1 faces were not read",
     )
 
 
@@ -283,7 +283,7 @@ def test_few_faces_that_are_not_finite_are_dropped(tmp_path: Path, caplog: pytes
         ("a.obj", "v 0 0 0\nv 1 1 1\nv 2 2 2\nf 1 2 3\n", "no area"),
         ("a.obj", "v 1e308 0 0\nv -1e308 1 1\nv 2 2 2\nf 1 2 3\n", "too large"),
         ("a.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 5\n", "vertex outside 0..2|malformed"),
-        ("a.off", "OFF\n-3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "-3 vertices and 1 faces are announced"),
+        ("a.off", "OFF\n-3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "-3 vertices and 1 faces are declared"),
         ("a.off", "OFF BINARY\n3 1 0\n", "binary OFF is not supported"),
         ("a.off", "OFF\n3\n1\n0\n0 0 0\n1 0 0\n0 1 0\n3 0 1\n", "malformed"),
         ("a.gltf", "{]", "malformed"),
@@ -304,7 +304,7 @@ def test_faults_are_one_line(tmp_path: Path, name: str, text: str, message: str)
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="no such file"):
         load_mesh(tmp_path / "absent.obj")
-    with pytest.raises(MeshError, match="no single mesh file"):
+    with pytest.raises(MeshError, match="several mesh files"):
         load_mesh(tmp_path)
 
 

@@ -59,14 +59,14 @@ def test_two_solids(tmp_path: Path) -> None:
 def test_counts_that_do_not_fit(tmp_path: Path) -> None:
     mesh = load(tmp_path, binary(0))
     assert mesh.triangles.tolist() == FACES.tolist()
-    assert mesh.unread == ("the header announces no faces; the 2 of the file were read",)
+    assert mesh.unread == ("the header declares no faces; 2 were read",)
     mesh = load(tmp_path, binary() + b"x" * 37)
     assert mesh.triangles.tolist() == FACES.tolist()
-    assert mesh.unread == ("37 bytes behind the last of 2 faces were not read",)
+    assert mesh.unread == ("37 bytes after the last of 2 faces were not read",)
     mesh = load(tmp_path, binary(1))
-    assert (len(mesh.faces), mesh.unread) == (1, ("50 bytes behind the last of 1 faces were not read",))
+    assert (len(mesh.faces), mesh.unread) == (1, ("50 bytes after the last of 1 faces were not read",))
     for count in (3, 2**32 - 1):
-        with pytest.raises(MeshError, match=f"announces {count} faces, there is room for 2 in the file"):
+        with pytest.raises(MeshError, match=f"declares {count} faces, the file has room for 2"):
             load(tmp_path, binary(count))
     with pytest.raises(MeshError, match="no faces"):
         load(tmp_path, binary(0)[:84])
