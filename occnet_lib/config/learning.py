@@ -57,66 +57,72 @@ RENAMED_PRESETS = {
 
 
 class ModelConfig(Section):
-    """One row of the table of variants: a network that is trained, measured and compared."""
+    """A network that is trained, evaluated and compared."""
 
-    preset: Preset = Field(
-        "", description="a known network, whose keys may then be left out (docs/models.md)"
-    )
+    preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
     decoder: Literal["cbn", "fc"] = Field("cbn", description="cbn: conditional batch norm; fc: plain ResNet")
     hidden: Count = Field(256, description="width of the decoder")
     c_dim: Count = Field(256, description="length of the image code")
     blocks: Count = Field(5, description="ResNet blocks in the decoder")
     positional_encoding: int = Field(
-        0, ge=0, le=10, description="frequencies of the points' positional encoding; 0: none, as ONet"
+        0, ge=0, le=10, description="frequencies of the positional encoding of points; 0: none (ONet)"
     )
     frame: Literal["unit", "camera"] = Field(
-        "unit", description="frame of the decoder's points: the shape's own, or turned into the camera's"
+        "unit",
+        description="frame of the decoder's points: the unit frame, or rotated into that of the camera",
     )
     image: Literal["rgb", "silhouette"] = Field(
         "rgb",
-        description="what the encoder sees: the picture, or outline and darkness of what stands on white",
+        description="input of the encoder: the image, or the silhouette and darkness of the object on white",
     )
     framing: Literal["", "object", "camera"] = Field(
-        "", description="framing of its images; empty: that of images.framing"
+        "", description="framing of the images of this model; empty: images.framing"
     )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, value: Any) -> Any:
-        """The keys of the preset, which then is forgotten: networks that are equal have equal keys."""
+        """Replace the preset by its keys, so that equal networks have equal keys."""
         name = value.get("preset") if isinstance(value, dict) else None
         if isinstance(name, str) and name in RENAMED_PRESETS:
             raise ValueError(f"preset `{name}` is now called `{RENAMED_PRESETS[name]}`")
         if not isinstance(name, str) or name not in PRESETS:
             return value
-        if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys already
-            raise ValueError(
-                f"has all keys without the preset: write `: {name}` instead of `: {{preset: {name}}}`"
-            )
+        if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys
+            raise ValueError(f"already has all keys: write `: {name}` in place of `: {{preset: {name}}}`")
         return PRESETS[name] | value | {"preset": ""}
 
 
 class ImagesConfig(Section):
-    """What a network sees of an image: the same in training, validation, evaluation and for photos."""
+    """Framing of images, equal in training, validation, evaluation and for photos, and augmentation in training."""
 
     framing: Literal["object", "camera"] = Field(
         "object",
-        description="object: the box of what is not white is in the middle, its size fixed, which photos need; "
-        "camera: the image as it is, as ONet",
+        description="object: the bounding box of the non-white pixels is centred and scaled to a fixed size, as photos "
+        "require; camera: the whole image (ONet)",
     )
     fill: float = Field(
-        0.8, gt=0.1, le=1.0, description="object: longer edge of its box, as a fraction of the image's"
+        0.8,
+        gt=0.1,
+        le=1.0,
+        description="object: longer edge of the bounding box, as a fraction of the image edge",
     )
     shift: float = Field(
-        0.03, ge=0.0, le=0.5, description="object: random shift in training, a fraction of the image's edge"
+        0.03,
+        ge=0.0,
+        le=0.5,
+        description="object: maximum random shift in training, as a fraction of the image edge",
     )
     scale: float = Field(
-        0.08, ge=0.0, lt=1.0, description="object: random scale in training, 1 - scale to 1 + scale"
+        0.08, ge=0.0, lt=1.0, description="object: random scale in training, from 1 - scale to 1 + scale"
     )
     roll: float = Field(
-        2.0, ge=0.0, le=45.0, description="object: random roll in training, degrees either way"
+        2.0,
+        ge=0.0,
+        le=45.0,
+        description="object: maximum random roll in training, degrees in both directions",
     )
     gamma: float = Field(
         1.0,
@@ -130,7 +136,7 @@ class ImagesConfig(Section):
 
     @property
     def jitters(self) -> bool:
-        """Whether training moves objects."""
+        """Whether training shifts, scales or rolls objects."""
         return self.framing == "object" and max(self.shift, self.scale, self.roll) > 0
 
 

@@ -24,7 +24,7 @@ class SimplifyConfig(Section):
 class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
-    resolution0: Count = Field(32, description="MISE's first grid, in cells along the edge")
+    resolution0: Count = Field(32, description="first grid of MISE, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
     threshold: Probability | Literal["validation"] = Field(
         "validation",
@@ -33,12 +33,14 @@ class ReconstructConfig(Section):
     simplify: SimplifyConfig = Field(SimplifyConfig(), description="how far the mesh is simplified")
     refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
     refine_rate: Positive = Field(
-        0.25, description="longest step of refinement, as a share of the shortest edge at a vertex"
+        0.25, description="maximum step of refinement, as a fraction of the shortest edge at a vertex"
     )
     refine_normals: NonNegative = Field(0.01, description="weight of the normal term")
-    view: Natural = Field(0, description="which view of a test shape is the photo (ONet: 0)")
-    points_batch: Count = Field(100_000, description="points in one call of the decoder")
-    batch: Count = Field(1, description="shapes whose points go into the same calls, which is for GPUs")
+    view: Natural = Field(
+        0, description="number of the view of a test shape that is the input image (ONet: 0)"
+    )
+    points_batch: Count = Field(100_000, description="points per call of the decoder")
+    batch: Count = Field(1, description="shapes decoded in the same calls; more than 1 is faster on GPUs")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where the network runs")
 
 
@@ -49,33 +51,33 @@ class EvaluateConfig(Section):
     bootstrap: Natural = Field(1000, description="resamplings for the 95 % intervals; 0: none")
     baselines: list[Baseline] = Field(
         ["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"],
-        description="in the same table (Tatarchenko et al. 2019); retrieval and clustering once a model, by its "
-        "encoder; floor: the true mesh, sampled twice",
+        description="baselines (Tatarchenko et al. 2019); retrieval and clustering exist once per model, with its encoder; "
+        "floor: the ground truth, sampled twice",
     )
     code_views: Natural = Field(
-        8, description="views of a training shape that retrieval and clustering encode; 0: all"
+        8, description="views per training shape that retrieval and clustering encode; 0: all"
     )
     views: Natural = Field(
         24,
-        description="views of a test shape by which a network's field is measured, besides its mesh; 0: none",
+        description="views per test shape for which the field of a network is evaluated, in addition to its mesh; 0: none",
     )
     photos: Natural = Field(
         3,
-        description="photos of a test shape by a renderer that training never uses, measured through the code of "
-        "`occnet reconstruct`; 0: none",
+        description="photos per test shape by a renderer that training never uses, evaluated as in `occnet reconstruct`; "
+        "0: none",
     )
     merged: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 3, 5],
-        description="numbers of views, and of photos, of one object whose logits are averaged as by "
-        "`occnet reconstruct --merge`, as far as there are so many; []: none",
+        description="numbers of views, and of photos, of one object for which averaged logits are evaluated, as by "
+        "`occnet reconstruct --merge`; []: none",
     )
-    view_points: Count = Field(2048, description="points a view at which the field is asked")
+    view_points: Count = Field(2048, description="points per view at which the field is evaluated")
     original: Literal["none", "floor", "all"] = Field(
         "floor",
-        description="whose meshes are measured against the raw mesh too, where its file is there; floor: the "
-        "closed true mesh, which shows what closing did to everybody's numbers",
+        description="which meshes are also compared with the raw mesh, if its file exists; floor: the closed ground truth, "
+        "which shows the effect of closing on all metrics",
     )
-    clusters: Count = Field(500, description="of training shapes, at most a quarter of their number")
+    clusters: Count = Field(500, description="clusters of training shapes, at most a quarter of their number")
 
 
 class AnalyseConfig(Section):
