@@ -1,19 +1,19 @@
-"""Photos of a mesh by a renderer that no training view comes from, to measure what a user's photo gets.
+"""Images of a mesh by a renderer that makes no training views, to measure the quality for photos of users.
 
-Nothing is shared with `views` but the cameras' distribution: rays through a lens with distortion and random places within
-the pixels, lamps with cast shadows, highlights and a sky instead of flat shading, linear light with an exposure and
-noise, one random paint.
+Only the distribution of the cameras is that of `views`: rays pass through a distorting lens and random positions in the
+pixels; shading has cast shadows, highlights and a sky in linear light with exposure and noise; the mesh has one random
+colour.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import EverydayConfig
 from occnet_lib.geometry.cameras import everyday_cameras
+from occnet_lib.geometry.colors import linear_to_srgb
+from occnet_lib.geometry.occupancy import raycasting_scene
 from occnet_lib.types import Mesh
 
 SIZE = 256  # pixels along the edge
@@ -28,44 +28,42 @@ _LIFT = 1e-4  # from the surface, of shadow rays; the object's diagonal is 1
 def photograph(
     mesh: Mesh, count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Take photos of a mesh under everyday cameras: elevation -5° to 50°, lenses of 24 to 85 mm, a roll of up to 5°.
+    """Render images of a mesh from everyday cameras: elevation -5° to 50°, lenses of 24 to 85 mm, a roll of up to 5°.
 
     Args:
         mesh: unit frame; its colours are not used.
-        count: number of photos.
+        count: number of images.
         rng: generator.
 
     Returns:
         (count, SIZE, SIZE, 4) uint8 sRGB and opacity; (count, 3, 3) float64, unit frame to camera.
     """
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    vertices = (mesh.vertices - (low + high) / 2) / np.linalg.norm(high - low)
+    mesh = mesh.to_unit((low + high) / 2, float(np.linalg.norm(high - low)))
     ranges = EverydayConfig(elevation=_ELEVATION, fill=_FILL)
-    camera_mat, world_mat = everyday_cameras(vertices, count, rng, ranges, SIZE)
-    scene = _Scene(vertices, mesh.faces)
+    camera_mat, world_mat = everyday_cameras(mesh.vertices, count, rng, ranges, SIZE)
+    scene = _Scene(mesh)
     paint = _paint(rng)
     images = [scene.shoot(*pair, paint, rng) for pair in zip(camera_mat, world_mat, strict=True)]
     return np.stack(images), world_mat[:, :, :3]
 
 
 class _Scene:
-    """A mesh to cast rays at."""
+    """A mesh for ray casting."""
 
-    def __init__(self, vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> None:
-        import open3d
-
-        tensor: Any = open3d.core.Tensor  # its stubs know no conversion from numpy
-        self._tensor, self._scene = tensor, open3d.t.geometry.RaycastingScene(nthreads=1)
-        self._scene.add_triangles(tensor(vertices.astype(np.float32)), tensor(faces.astype(np.uint32)))
+    def __init__(self, mesh: Mesh) -> None:
+        self._scene = raycasting_scene(mesh)
 
     def _cast(
         self, origins: NDArray[np.float64], directions: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Distances (R,), infinite where nothing is hit, and normals (R, 3) of the faces."""
+        from open3d.core import Tensor
+
         rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], axis=1)
-        hits = self._scene.cast_rays(self._tensor(rays.astype(np.float32)), nthreads=1)
-        distances, normals = hits["t_hit"].numpy(), hits["primitive_normals"].numpy()
-        return distances.astype(np.float64), normals.astype(np.float64)
+        hits = self._scene.cast_rays(Tensor.from_numpy(rays.astype(np.float32)), nthreads=1)
+        t_hit, normals = (hits[name].numpy().astype(np.float64) for name in ("t_hit", "primitive_normals"))
+        return t_hit, normals
 
     def shoot(
         self,
@@ -87,13 +85,12 @@ class _Scene:
         count = _SAMPLES**2
         linear, opacity = np.zeros((len(hit), 3)), hit.reshape(-1, count).mean(axis=1)
         linear[hit] = light
-        # The mean of what is covered; what is behind it is somebody else's.
+        # The mean over the covered samples only; the background is added later.
         mean = linear.reshape(-1, count, 3).sum(axis=1) / np.maximum(opacity * count, 1.0)[:, None]
-        exposed = (
-            mean * rng.uniform(0.7, 0.95) / max(float(np.quantile(light, 0.98)) if len(light) else 1.0, 1e-6)
-        )
+        brightest = float(np.quantile(light, 0.98)) if len(light) else 1.0
+        exposed = mean * rng.uniform(0.7, 0.95) / max(brightest, 1e-6)
         noise = rng.normal(0.0, _NOISE, mean.shape)
-        levels = np.concatenate([255.0 * _srgb(exposed) + noise, 255.0 * opacity[:, None]], axis=1)
+        levels = np.concatenate([255.0 * linear_to_srgb(exposed) + noise, 255.0 * opacity[:, None]], axis=1)
         return levels.clip(0, 255).round().astype(np.uint8).reshape(SIZE, SIZE, 4)
 
     def _light(
@@ -111,12 +108,9 @@ class _Scene:
         diffuse, shine = sky * upper + ground * (1.0 - upper), np.zeros((len(points), 1))
         gloss, power = rng.uniform(0.0, 0.25), rng.uniform(8.0, 60.0)
         for energy in (1.0, *rng.uniform(0.1, 0.5, int(rng.integers(0, 3)))):
-            # From above, and from the half of the room where the camera is.
-            lamp = rotation.T @ np.array([rng.uniform(-1.2, 1.2), 0.0, -1.0]) + [
-                0.0,
-                rng.uniform(0.4, 1.6),
-                0.0,
-            ]
+            # From above, and from the camera's half of the room.
+            lamp = rotation.T @ np.array([rng.uniform(-1.2, 1.2), 0.0, -1.0])
+            lamp += [0.0, rng.uniform(0.4, 1.6), 0.0]
             lamp /= np.linalg.norm(lamp)
             shaded, _ = self._cast(points, np.broadcast_to(lamp, points.shape))
             lit = energy * np.isinf(shaded)[:, None]
@@ -129,7 +123,7 @@ class _Scene:
 
 
 def _lens_rays(camera_mat: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """(SIZE² · samples², 3) directions in the camera's frame, samples of a pixel one after another.
+    """(SIZE² · samples², 3) directions in the camera's frame, ordered by pixel.
 
     The lens is that of `camera_mat` with a radial distortion: tangents x become x (1 + k |x|²) (Brown 1966).
     """
@@ -146,9 +140,3 @@ def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
     grey, tint = rng.uniform(0.15, 0.8), rng.dirichlet(np.ones(3)) * 3.0
     mixed: NDArray[np.float64] = grey * (1.0 + rng.uniform(0.0, 0.8) * (tint - 1.0))
     return mixed.clip(0.03, 0.9)
-
-
-def _srgb(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """sRGB in [0, 1] of linear light (IEC 61966-2-1)."""
-    linear = linear.clip(0.0, 1.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

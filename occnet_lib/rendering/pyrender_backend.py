@@ -1,4 +1,4 @@
-"""Which face is seen where, by OpenGL (pyrender with EGL or OSMesa).
+"""The face visible in each pixel, by OpenGL (pyrender with EGL or OSMesa).
 
 A process that has rendered must not be forked: the child hangs. Start workers by spawn.
 """
@@ -34,7 +34,7 @@ _TO_OPENGL = np.diag([1.0, -1.0, -1.0])
 def face_ids(
     mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], size: int
 ) -> Iterator[NDArray[np.int32]]:
-    """The face seen at the centre of every pixel, from one camera after the other.
+    """The face visible at the centre of each pixel, camera by camera.
 
     Args:
         mesh: view frame.
@@ -43,7 +43,7 @@ def face_ids(
         size: pixels along the image's edge.
 
     Yields:
-        (size, size) int32 face numbers, -1 where there is none.
+        (size, size) int32 face indices; -1 for the background.
 
     Raises:
         DependencyError: no OpenGL platform works.
@@ -71,13 +71,13 @@ def face_ids(
 
 @functools.lru_cache
 def available(size: int) -> bool:
-    """Whether pyrender renders images of `size` pixels in this process: a triangle is drawn to see."""
+    """Whether pyrender renders images of `size` pixels in this process, tested with a triangle."""
     corners = np.array([[-1.0, -1.0, 2.0], [1.0, -1.0, 2.0], [0.0, 2.0, 2.0]])
     triangle = Mesh(corners, np.array([[0, 1, 2]], np.int32))
     camera = np.array([[[size, 0.0, size / 2], [0.0, size, size / 2], [0.0, 0.0, 1.0]]])
     try:
         ids = next(face_ids(triangle, camera, np.eye(3, 4)[None], size))
-    except Exception as error:  # OpenGL fails in many ways, none of which matters but that it does
+    except Exception as error:  # OpenGL fails in many ways
         logger.info("pyrender cannot be used: %s", error)
         return False
     return bool(ids[size // 2, size // 2] == 0 and ids[-1, 0] == -1)
@@ -93,7 +93,7 @@ def _pose(extrinsic: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _depth_range(vertices: NDArray[np.float64], world_mat: NDArray[np.float64]) -> tuple[float, float]:
-    """Planes just before and behind everything that some camera sees, for a fine depth buffer."""
+    """Near and far plane just around all that some camera sees, for a precise depth buffer."""
     depths = vertices @ world_mat[:, 2, :3].T + world_mat[:, 2, 3]
     far = max(float(depths.max()), 1e-3) * 1.01
     return max(float(depths.min()) * 0.99, 1e-3 * far), far
@@ -101,7 +101,7 @@ def _depth_range(vertices: NDArray[np.float64], world_mat: NDArray[np.float64]) 
 
 @functools.lru_cache(maxsize=1)
 def _renderer(size: int) -> tuple[Any, Any]:
-    """pyrender and a renderer of images of `size` pixels; the context stays for the next shape.
+    """pyrender and a renderer of images of `size` pixels; the context is reused for the next shape.
 
     Raises:
         DependencyError: no OpenGL platform works.
@@ -111,9 +111,9 @@ def _renderer(size: int) -> tuple[Any, Any]:
         os.environ["PYOPENGL_PLATFORM"] = platform
         try:
             return _create(size)
-        except Exception as error:  # anything at all, from missing libraries to failed assertions
+        except Exception as error:  # from missing libraries to failed assertions
             failures.append(f"{platform}: {type(error).__name__} {error}")
-            # PyOpenGL stays with the platform of its first import.
+            # PyOpenGL keeps the platform of its first import.
             for name in [name for name in sys.modules if name.partition(".")[0] in ("OpenGL", "pyrender")]:
                 del sys.modules[name]
             del os.environ["PYOPENGL_PLATFORM"]
@@ -121,14 +121,14 @@ def _renderer(size: int) -> tuple[Any, Any]:
 
 
 def _platforms() -> list[str]:
-    """Platforms to try. OSMesa goes first where no GPU is, as it needs half of Mesa's EGL's time."""
-    asked = os.environ.get("PYOPENGL_PLATFORM", "")
-    if asked in _LIBRARIES:
-        return [asked]
-    there = [name for name, library in _LIBRARIES.items() if ctypes.util.find_library(library)]
+    """Platforms to try. Without a GPU, OSMesa is first: it takes half the time of Mesa's EGL."""
+    chosen = os.environ.get("PYOPENGL_PLATFORM", "")
+    if chosen in _LIBRARIES:
+        return [chosen]
+    installed = [name for name, library in _LIBRARIES.items() if ctypes.util.find_library(library)]
     gpu = glob.glob("/dev/nvidia[0-9]*") or glob.glob("/dev/dri/renderD*")
-    there = there or list(_LIBRARIES)  # find_library does not look everywhere
-    return there if gpu else there[::-1]
+    installed = installed or list(_LIBRARIES)  # find_library does not search everywhere
+    return installed if gpu else installed[::-1]
 
 
 def _create(size: int) -> tuple[Any, Any]:
@@ -139,6 +139,6 @@ def _create(size: int) -> tuple[Any, Any]:
         from pyrender.shader_program import ShaderProgramCache
 
         renderer = pyrender.OffscreenRenderer(size, size)
-        # pyrender has no other way to bring in shaders of one's own.
+        # pyrender has no public way to use other shaders.
         renderer._renderer._program_cache = ShaderProgramCache(str(_SHADERS))
     return pyrender, renderer

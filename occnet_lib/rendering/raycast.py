@@ -1,33 +1,29 @@
-"""Which face is seen where, by ray casting (open3d's Embree): needs no OpenGL."""
+"""The face visible in each pixel, by ray casting (open3d's Embree); needs no OpenGL."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.geometry.occupancy import raycasting_scene
 from occnet_lib.types import Mesh
 
 
 def face_ids(
     mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], size: int
 ) -> Iterator[NDArray[np.int32]]:
-    """The face seen at the centre of every pixel; see `pyrender_backend.face_ids`."""
-    import open3d
+    """The face visible at the centre of each pixel; see `pyrender_backend.face_ids`."""
+    from open3d.core import Tensor
 
-    scene = open3d.t.geometry.RaycastingScene(nthreads=1)
-    vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32)
-    tensor: Any = open3d.core.Tensor  # its stubs know no conversion from numpy
-    scene.add_triangles(tensor(vertices), tensor(faces))
-    none = np.int64(open3d.t.geometry.RaycastingScene.INVALID_ID)
+    scene = raycasting_scene(mesh)
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):
         ids = np.full((size, size), -1, np.int32)
         rows, columns = _window(mesh.vertices, intrinsic, extrinsic, size)
         rays = _rays(intrinsic, extrinsic, rows, columns)
-        hits = scene.cast_rays(tensor(rays), nthreads=1)["primitive_ids"].numpy().astype(np.int64)
-        ids[rows.start : rows.stop, columns.start : columns.stop] = np.where(hits == none, -1, hits)
+        hits = scene.cast_rays(Tensor.from_numpy(rays), nthreads=1)["primitive_ids"].numpy()
+        ids[rows.start : rows.stop, columns.start : columns.stop] = hits.view(np.int32)  # no hit is 2³² - 1
         yield ids
 
 
@@ -38,13 +34,11 @@ def _window(
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
     image = (corners @ extrinsic[:, :3].T + extrinsic[:, 3]) @ intrinsic.T
-    if image[:, 2].min() <= 1e-6:  # the camera stands within the box
+    if image[:, 2].min() <= 1e-6:  # the camera is within the box
         return range(size), range(size)
     uv = image[:, :2] / image[:, 2:]
-    (u0, v0), (u1, v1) = (
-        np.clip(np.floor(uv.min(axis=0)) - 1, 0, size).astype(int),
-        np.clip(np.ceil(uv.max(axis=0)) + 1, 0, size).astype(int),
-    )
+    u0, v0 = np.clip(np.floor(uv.min(axis=0)) - 1, 0, size).astype(int)
+    u1, v1 = np.clip(np.ceil(uv.max(axis=0)) + 1, 0, size).astype(int)
     return range(v0, v1), range(u0, u1)
 
 

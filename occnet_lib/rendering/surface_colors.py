@@ -1,4 +1,4 @@
-"""Colours that vary within faces: textures and interpolated vertex colours, seen at every sample's own point."""
+"""Colours that vary within faces: textures and interpolated vertex colours, evaluated at each sample."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.colors import srgb_to_linear
 from occnet_lib.types import Mesh, Texture
 
-_FARTHEST = 1e6  # texture coordinates beyond say nothing in float32
+_MAX_COORDINATE = 1e6  # texture coordinates beyond are meaningless in float32
 _WHITE = Texture(np.full((1, 1, 3), 255, np.uint8))
 
 
 def varying_faces(mesh: Mesh) -> NDArray[np.bool_]:
-    """(F,) which faces show more than one colour, or may do so: textured ones, and those of unequal corners."""
+    """(F,) which faces may show more than one colour: textured ones, and those with different corner colours."""
     varies = np.zeros(len(mesh.faces), dtype=bool)
     if mesh.colors is not None:
         a, b, c = (mesh.colors[corner] for corner in mesh.faces.T)
@@ -24,7 +24,7 @@ def varying_faces(mesh: Mesh) -> NDArray[np.bool_]:
 
 
 class SurfaceColors:
-    """What colours the points of a mesh have; made once for all its views."""
+    """The colours of the points of a mesh; built once for all its views."""
 
     def __init__(self, mesh: Mesh, varies: NDArray[np.bool_]) -> None:
         """Filter the textures.
@@ -39,7 +39,9 @@ class SurfaceColors:
         uv, texture = np.zeros((len(mesh.faces), 3, 2), np.float32), np.full(len(mesh.faces), -1, np.int32)
         if mesh.texturing is not None:
             textures, texture = mesh.texturing.textures, mesh.texturing.index
-            uv = np.clip(np.nan_to_num(mesh.texturing.uv, posinf=0.0, neginf=0.0), -_FARTHEST, _FARTHEST)
+            uv = np.clip(
+                np.nan_to_num(mesh.texturing.uv, posinf=0.0, neginf=0.0), -_MAX_COORDINATE, _MAX_COORDINATE
+            )
         colors = np.ones(mesh.vertices.shape, np.float32) if mesh.colors is None else mesh.colors
         self._varies = np.append(varies, False)  # face -1 is the background
         # Small integers are sorted fastest.
@@ -61,12 +63,12 @@ class SurfaceColors:
         camera_mat: NDArray[np.float64],
         world_mat: NDArray[np.float64],
     ) -> None:
-        """Colour the samples that see faces whose colour varies.
+        """Colour the samples of faces whose colour varies.
 
         Args:
-            image: (H, W, 3) uint8 sRGB, contiguous; changed there.
-            ids: (H, W) number of the face seen at every sample's centre, -1 where there is none.
-            light: (F,) what sRGB values are multiplied with.
+            image: (H, W, 3) uint8 sRGB, contiguous; modified at these samples.
+            ids: (H, W) index of the face visible at each sample's centre; -1 for the background.
+            light: (F,) factors of the sRGB values.
             camera_mat: (3, 3) intrinsics in samples.
             world_mat: (3, 4) extrinsics, view frame to camera.
         """

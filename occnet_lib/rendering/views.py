@@ -1,4 +1,4 @@
-"""Images of a mesh: one shading for both renderers, which only say which face is seen where."""
+"""Images of a mesh: one shading for both renderers, which return the visible face of each pixel."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def render_views(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], dict[str, NDArray[Any]], str]:
     """Render a mesh from several cameras on a white background.
 
-    Both sides of every face are drawn. Faces are shaded flat and anti-aliased by a box filter over
-    `supersampling`² samples a pixel.
+    Both sides of each face are drawn. Faces are shaded flat and anti-aliased by a box filter over `supersampling`²
+    samples per pixel.
 
-    A sample has the colour of its own point on the face: vertex colours are interpolated and textures
-    filtered for the sample's footprint, and both are multiplied, in linear light (as glTF 2.0 defines
-    it; other formats leave it open). The light multiplies the result's sRGB values.
+    A sample has the colour of its point on the face: vertex colours are interpolated, textures are filtered for the
+    sample's footprint, and both are multiplied in linear light (as glTF 2.0 defines; other formats do not say). The
+    light multiplies the result's sRGB values.
 
     Args:
         mesh: view frame; grey where it has neither colours nor textures.
@@ -43,11 +43,11 @@ def render_views(
         looks: V of them, light and paint of each view; `choy_look` without.
 
     Returns:
-        images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the share of a pixel that the mesh
-        covers; what `extra` asks for (`types.Views.extra`); the renderer that was used.
+        images (V, H, W, 3) uint8 sRGB; coverage (V, H, W) float32, the fraction of each pixel that the mesh covers; the
+        maps in `extra` (`types.Views.extra`); the name of the renderer.
 
     Raises:
-        DependencyError: the renderer asked for does not work here.
+        DependencyError: the configured renderer does not work on this machine.
     """
     size, samples = config.image_size, config.supersampling
     renderer, face_ids = choose_renderer(config.renderer, samples * size)
@@ -55,7 +55,7 @@ def render_views(
     images = np.zeros((len(camera_mat), size, size, 3), np.uint8)
     coverage = np.zeros((len(camera_mat), size, size), np.float32)
     extra: dict[str, list[NDArray[Any]]] = {name: [] for name in config.extra}
-    centre = samples // 2  # the sample at a pixel's centre, or where four meet there one of them
+    centre = samples // 2  # the sample at, or nearest to, the pixel's centre
     looks = [choy_look()] * len(camera_mat) if looks is None else looks
     varies = varying_faces(mesh)
     colors = SurfaceColors(mesh, varies) if varies.any() else None
@@ -65,21 +65,21 @@ def render_views(
         )
         coverage[view] = block_sums((ids >= 0).view(np.uint8), samples) / np.float32(samples * samples)
         cameras = camera_mat[view], world_mat[view]
-        found = maps(config.extra, mesh, ids[centre::samples, centre::samples], coverage[view], *cameras)
+        made = maps(config.extra, mesh, ids[centre::samples, centre::samples], coverage[view], *cameras)
         for name in extra:
-            extra[name].append(found[name])
+            extra[name].append(made[name])
     return images, coverage, {name: np.stack(values) for name, values in extra.items()}, renderer
 
 
 def choose_renderer(wanted: str, size: int) -> tuple[str, FaceIds]:
-    """Name and function of the renderer that `wanted` (pyrender, raycast, auto) means here.
+    """Name and function of the renderer for the option `wanted` (pyrender, raycast, auto) on this machine.
 
     Args:
-        wanted: the configuration's word.
-        size: pixels along the edge of the images to come.
+        wanted: `views.renderer`.
+        size: edge of the images in pixels.
 
     Raises:
-        DependencyError: `wanted` is pyrender, and it does not work here.
+        DependencyError: `wanted` is pyrender, which does not work on this machine.
     """
     from . import pyrender_backend, raycast
 
@@ -111,31 +111,28 @@ def shaded(
     look: Look,
     colors: SurfaceColors | None,
 ) -> NDArray[np.uint8]:
-    """Colour the faces that are seen.
+    """Colour the visible faces.
 
     Args:
         mesh: view frame.
-        ids: (H, W) number of the face seen by every sample, -1 where there is none.
+        ids: (H, W) index of the face visible at each sample; -1 for the background.
         camera_mat: (3, 3) intrinsics in samples.
         world_mat: (3, 4) the camera.
         look: light and paint.
-        colors: of the faces whose colour varies; None where all have one colour each.
+        colors: for the faces whose colour varies; None where each face has one colour.
 
     Returns:
         (H, W, 3) uint8 sRGB.
     """
-    marks = np.zeros(len(mesh.faces) + 1, dtype=bool)
-    marks[ids] = True  # -1 is the last one
-    numbers = np.flatnonzero(marks[:-1])
+    is_visible = np.zeros(len(mesh.faces) + 1, dtype=bool)
+    is_visible[ids] = True  # -1 is the last one
+    numbers = np.flatnonzero(is_visible[:-1])
     faces = mesh.faces[numbers]
-    a, b, c = np.moveaxis(mesh.vertices[faces], 1, 0)
-    normals = np.cross(b - a, c - a)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals /= np.where(lengths > 0, lengths, 1.0)
+    normals = Mesh(mesh.vertices, faces).face_normals
     camera = -world_mat[:, :3].T @ world_mat[:, 3]
-    # Of both normals of a face the one counts that is on the camera's side.
-    normals[np.einsum("fk,fk->f", normals, camera - a) < 0] *= -1.0
-    # As from far away, so that the triangles of one plane look alike.
+    # Use the normal on the camera's side.
+    normals[np.einsum("fk,fk->f", normals, camera - mesh.vertices[faces[:, 0]]) < 0] *= -1.0
+    # As from infinity, so that the triangles of one plane look alike.
     facing = np.abs(normals @ (camera / np.linalg.norm(camera)))
     light = look.lights.on(normals, facing)
     albedo: Any = DEFAULT_COLOR
@@ -143,7 +140,7 @@ def shaded(
         albedo = look.paint[numbers]
     elif mesh.colors is not None:
         albedo = mesh.colors[faces].mean(axis=1, dtype=np.float64)
-    table = np.full((len(marks), 3), 255, np.uint8)
+    table = np.full((len(is_visible), 3), 255, np.uint8)
     table[numbers] = np.round(255 * np.clip(albedo * light[:, None], 0.0, 1.0))
     image = table[ids]
     if colors is not None and look.paint is None:
