@@ -1,4 +1,4 @@
-"""Random generators that depend on what is made, never on when or where it is made."""
+"""Random generators that depend on (seed, stage, shape), never on order or machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def rng(seed: int, stage: str, shape: str = "") -> np.random.Generator:
 
     Args:
         seed: `seed` of the configuration.
-        stage: the stage word ("watertight", "points", "views", …).
-        shape: "<category>/<id>"; empty for work that belongs to no shape.
+        stage: the stage ("watertight", "points", "views", …).
+        shape: "<category>/<id>"; empty for work that concerns no single shape.
     """
     return np.random.Generator(np.random.PCG64(entropy(seed, stage, shape)))
 
 
 def unit_hash(seed: int, *words: str) -> float:
-    """A number in [0, 1) that depends on the seed and the words alone."""
+    """A number in [0, 1) that depends only on the seed and the words."""
     return entropy(seed, *words) / 2.0**128

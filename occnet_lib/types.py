@@ -1,7 +1,7 @@
-"""What the stages hand to one another: plain arrays with a name, a shape and a frame.
+"""Records that the stages exchange: plain arrays with a name, a shape and a frame.
 
-Frames: *source* is the file's own (after the up axis was turned to +y); *unit* is the unit cube,
-`x_source = scale * x_unit + loc`; *view* is the frame in which the cameras stand,
+Frames: *source* is the file's own (after its up axis is rotated to +y); *unit* is the unit cube,
+`x_source = scale * x_unit + loc`; *view* is the frame of the cameras,
 `x_view = view_scale * x_unit + view_loc`. All are right-handed, +y up.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Status = Literal["ok", "warn", "failed"]
 
-# View frame units, in which the diagonal of the shape is 1, for one unit of a stored depth: up to 4 in 16 bits.
+# View frame units (the diagonal of the shape is 1) per unit of a stored depth: 16 bits reach to 4.
 DEPTH_STEP = 2.0**-14
 
 
@@ -24,11 +24,11 @@ Wrap = Literal["repeat", "clamp", "mirror"]
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """An image that faces show.
+    """An image on faces.
 
     Attributes:
         pixels: (H, W, 3) uint8 sRGB, the first row at the top.
-        wrap: what lies outside [0, 1] along u and along v.
+        wrap: wrapping outside [0, 1] along u and along v.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,7 +37,7 @@ class Texture:
 
 @dataclass(frozen=True, eq=False)
 class Texturing:
-    """Which part of which texture every face of a mesh shows.
+    """Texture and texture coordinates of each face of a mesh.
 
     Attributes:
         uv: (F, 3, 2) float32 texture coordinates of each face's corners: (0, 0) is the upper left corner of
@@ -61,7 +61,7 @@ class Mesh:
         colors: (V, 3) float32 sRGB in [0, 1], or None where the file has none.
         texturing: textures, whose colour is multiplied with `colors` in linear light; None without.
         unread: one line for each part of the file (texture, material, vertex colours) that could not be read.
-        up: the up axis in the file, which was turned to +y.
+        up: the up axis in the file, which is rotated to +y.
     """
 
     vertices: NDArray[np.float64]
@@ -163,7 +163,7 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class ShapeKey:
-    """Which shape: one row of the catalogue."""
+    """Identity of a shape: one row of the catalogue."""
 
     category: str
     id: str
@@ -173,7 +173,7 @@ class ShapeKey:
 
     @property
     def name(self) -> str:
-        """`<category>/<id>`: how a shape is called in files, logs and random seeds."""
+        """`<category>/<id>`: name of the shape in files, logs and random seeds."""
         return f"{self.category}/{self.id}"
 
 
@@ -185,7 +185,7 @@ class Watertight:
         mesh: closed, consistently wound outward, unit frame.
         loc: (3,) float64, centre of the source bounding box.
         scale: longest edge of the source bounding box; `x_source = scale * x_unit + loc`.
-        audit: numbers about how good it is (float, int, bool or str values only).
+        audit: figures about its quality (float, int, bool or str values only).
     """
 
     mesh: Mesh
@@ -196,10 +196,10 @@ class Watertight:
 
 @dataclass(frozen=True)
 class NearSurface:
-    """Points that lie more densely near the surface, with what makes an average over them unbiased.
+    """Points concentrated near the surface, with the density for unbiased averages (importance sampling).
 
-    `density` is that of these points' distribution q relative to the uniform one u, at a point x: q(x) / u(x). With
-    the weight u/q a point counts as much as it would in a uniform sample.
+    `density` is the ratio q(x) / u(x) of their density q to the uniform density u. With the weight u/q, a point counts
+    as in a uniform sample.
 
     Attributes:
         points: (K, 3) float16, unit frame, in random order.
@@ -214,16 +214,16 @@ class NearSurface:
 
 @dataclass(frozen=True)
 class PointSamples:
-    """What the field is trained on and measured by, all in the unit frame.
+    """Training and evaluation samples of the occupancy field, all in the unit frame.
 
     Attributes:
         points: (N, 3) float16, uniform in [-0.55, 0.55]³ at padding 0.1, in random order.
         occupancies: (N,) bool, of the float16 values of `points`.
         surface: (M, 3) float16, area-weighted samples of the watertight surface.
         normals: (M, 3) float16, unit outward normals there.
-        voxels: (R, R, R) bool, indexed [x, y, z], centre of voxel i at (i + .5) / R - .5: which centres are inside.
-        surface_voxels: (R, R, R) bool, which of the same voxels the surface meets; none where that is not known.
-        near: points near the surface; None where none were asked for.
+        voxels: (R, R, R) bool, indexed [x, y, z], centre of voxel i at (i + 0.5) / R - 0.5: which centres are inside.
+        surface_voxels: (R, R, R) bool, which of the same voxels the surface meets; None if unknown.
+        near: points near the surface; None if disabled.
         audit: as in `Watertight`.
     """
 
@@ -239,7 +239,7 @@ class PointSamples:
 
 @dataclass(frozen=True)
 class PointSet:
-    """Points with what is known of each, unit frame.
+    """Points with signed distances or normals, unit frame.
 
     Attributes:
         points: (N, 3) float16 or float32.
@@ -255,7 +255,7 @@ class PointSet:
 
 @dataclass(frozen=True)
 class Samples:
-    """Sets of points for implicit 3D models (section `samples`).
+    """Point sets for implicit 3D models (section `samples`).
 
     Attributes:
         sets: by name: uniform, near and sharp_near with distances; surface, curved and sharp with normals.
@@ -268,7 +268,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Views:
-    """Renderings of a shape and the cameras that took them (Choy et al. 2016).
+    """Renderings of a shape and their cameras (Choy et al. 2016).
 
     A point of the unit frame is at pixel `K @ (R @ (view_scale * p + view_loc) + t)`, divided by its
     third component; pixel (0, 0) is the upper left corner of the image, u to the right, v down.
@@ -278,12 +278,12 @@ class Views:
         camera_mat: (V, 3, 3) float64 intrinsics K in pixels.
         world_mat: (V, 3, 4) float64 rigid extrinsics [R | t], view frame to camera (+z forward).
         loc, scale: (3,) float64 and float, unit frame to view frame.
-        extra: what else was asked for of "depth", "mask" and "normals", as integers that are small to store:
-            depth (V, H, W) uint16, along the camera's axis, in `DEPTH_STEP` of the view frame, 0 where nothing is;
-            mask (V, H, W) uint8, share of the pixel that the shape covers, in 255ths;
+        extra: the maps "depth", "mask" and "normals", where enabled, as integers:
+            depth (V, H, W) uint16, along the camera's axis, in `DEPTH_STEP` of the view frame, 0 for the background;
+            mask (V, H, W) uint8, covered fraction of the pixel, in 255ths;
             normals (V, H, W, 3) uint8, round(127 n) + 128 of the unit normal n in the camera's frame (x right, y
-            down, z forward) on the side that is seen, 0 where nothing is.
-            Depth and normals are those at the centre of the pixel.
+            down, z forward) on the visible side, 0 for the background.
+            Depth and normals are taken at the centre of the pixel.
         audit: as in `Watertight`.
     """
 

@@ -1,4 +1,4 @@
-"""Where cameras stand and what they see: directions on a sphere, Choy's cameras, projection and its inverse.
+"""Cameras: directions on a sphere, cameras of Choy's protocol and of everyday photos, projection and its inverse.
 
 A camera is an intrinsic matrix K (pixels) and a rigid world_mat [R | t] from the view frame to the camera
 (x right, y down, z forward). Pixel (0, 0) is the upper left corner of the image: pixel i covers [i, i + 1).
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from occnet_lib.config import EverydayConfig, ViewsConfig
 
 _FULL_FRAME = 36.0  # mm along the edge of the image, for focal lengths in mm
-_NEAREST = 0.4  # least depth of the object before an everyday camera; the object's diagonal is 1
+_MIN_DEPTH = 0.4  # least depth of the object before an everyday camera; the object's diagonal is 1
 
 CHOY_IMAGE_SIZE = 137  # the image edge for which `Views.focal` is given
 _GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
@@ -35,7 +35,7 @@ def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def golden_spiral(n: int) -> NDArray[np.float64]:
-    """(n, 3) unit vectors spread evenly over the sphere, always the same for the same n."""
+    """(n, 3) unit vectors evenly distributed on the sphere (Fibonacci lattice); deterministic."""
     i = np.arange(n)
     y = (2.0 * i + 1.0) / n - 1.0
     radius = np.sqrt(1.0 - y * y)
@@ -49,14 +49,14 @@ def random_directions(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def orthonormal_frames(forward: ArrayLike) -> NDArray[np.float64]:
-    """Camera axes for looking directions.
+    """Camera axes for viewing directions.
 
     Args:
-        forward: (n, 3) directions of view, any length but zero.
+        forward: (n, 3) viewing directions, of any length but zero.
 
     Returns:
         (n, 3, 3) proper rotations whose rows are right, down and forward; +y of the world points up in the
-        image (for a direction along ±y, right is arbitrary but defined).
+        image (for a direction along ±y, right is arbitrary but deterministic).
     """
     forward = np.array(forward, dtype=np.float64)
     forward /= np.linalg.norm(forward, axis=1, keepdims=True)
@@ -68,7 +68,7 @@ def orthonormal_frames(forward: ArrayLike) -> NDArray[np.float64]:
 
 
 def look_at_origin(centres: ArrayLike) -> NDArray[np.float64]:
-    """(n, 3, 4) world_mat of cameras at `centres` (n, 3) that look at the origin, upright."""
+    """(n, 3, 4) world_mat of upright cameras at `centres` (n, 3) that look at the origin."""
     centres = np.asarray(centres, dtype=np.float64)
     rotation = orthonormal_frames(-centres)
     translation = -np.einsum("nij,nj->ni", rotation, centres)
@@ -79,8 +79,8 @@ def intrinsics(image_size: int, focal: float) -> NDArray[np.float64]:
     """(3, 3) K of a square image.
 
     Args:
-        image_size: pixels along the image's edge; the principal point is its middle.
-        focal: focal length in pixels of an image of `CHOY_IMAGE_SIZE` pixels; it grows with the image.
+        image_size: pixels along the image's edge; the principal point is its centre.
+        focal: focal length in pixels of an image of `CHOY_IMAGE_SIZE` pixels; it scales with the image.
     """
     f, c = focal * image_size / CHOY_IMAGE_SIZE, image_size / 2.0
     return np.array([[f, 0.0, c], [0.0, f, c], [0.0, 0.0, 1.0]])
@@ -115,13 +115,13 @@ def choy_cameras(
 def everyday_cameras(
     vertices: NDArray[np.float64], n: int, rng: np.random.Generator, config: EverydayConfig, image_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Draw n cameras as people hold them.
+    """Draw n cameras in the style of everyday photos.
 
-    Azimuth is uniform in [0°, 360°); elevation, roll and the fraction of the image's edge that the object's
-    projection fills are uniform in the ranges of the configuration, the focal length is so in its logarithm. The
-    longer side of the projection's bounding box is exactly that fraction, and the box is up to half of the free margin
-    away from the middle of the image. Where a part would be nearer to the camera than 0.4 (thin things seen along
-    their length), the focal length is the longest; if that is not enough, the object fills less.
+    Azimuth is uniform in [0°, 360°); elevation, roll and the fraction of the image's edge that the object's projection
+    fills are uniform in the ranges of the configuration; the focal length is log-uniform. The longer side of the
+    projection's bounding box is exactly that fraction, and the box is off-centre by up to half of the free margin. Where
+    a part would be nearer to the camera than 0.4 (thin objects seen along their length), the focal length is the
+    longest; if that does not suffice, the object fills less.
 
     Args:
         vertices: (N, 3) of the object, view frame: its bounding box has the diagonal 1 and the centre 0.
@@ -137,19 +137,20 @@ def everyday_cameras(
     roll = np.radians(rng.uniform(-config.roll, config.roll, n))
     lens = np.exp(rng.uniform(math.log(config.lens[0]), math.log(config.lens[1]), n))
     fill = rng.uniform(*config.fill, n)
-    middle = rng.uniform(-0.25, 0.25, (n, 2)) * (1.0 - fill)[:, None]
-    turn = np.zeros((n, 3, 3))
-    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(roll)
-    turn[:, 1, 0], turn[:, 2, 2] = np.sin(roll), 1.0
-    turn[:, 0, 1] = -turn[:, 1, 0]
-    rotation = turn @ orthonormal_frames(-camera_centres(azimuth, elevation, np.ones(n)))
-    window = middle[:, :, None] + 0.5 * fill[:, None, None] * np.array([-1.0, 1.0])
+    centre = rng.uniform(-0.25, 0.25, (n, 2)) * (1.0 - fill)[:, None]
+    in_plane = np.zeros((n, 3, 3))
+    in_plane[:, 0, 0] = in_plane[:, 1, 1] = np.cos(roll)
+    in_plane[:, 1, 0] = np.sin(roll)
+    in_plane[:, 0, 1] = -in_plane[:, 1, 0]
+    in_plane[:, 2, 2] = 1.0
+    rotation = in_plane @ orthonormal_frames(-camera_centres(azimuth, elevation, np.ones(n)))
+    window = centre[:, :, None] + 0.5 * fill[:, None, None] * np.array([-1.0, 1.0])
     nearest = -_support(vertices, -rotation[:, 2])
     tangents = window * (_FULL_FRAME / lens)[:, None, None]
     depth = _translation(vertices, rotation, tangents, np.zeros(n))[:, 2]
-    lens[depth + nearest < _NEAREST] = config.lens[1]
+    lens[depth + nearest < _MIN_DEPTH] = config.lens[1]
     tangents = window * (_FULL_FRAME / lens)[:, None, None]
-    translation = _translation(vertices, rotation, tangents, _NEAREST - nearest)
+    translation = _translation(vertices, rotation, tangents, _MIN_DEPTH - nearest)
     camera_mat = np.stack([intrinsics(image_size, CHOY_IMAGE_SIZE * mm / _FULL_FRAME) for mm in lens])
     return camera_mat, np.concatenate([rotation, translation[:, :, None]], axis=2)
 
@@ -160,10 +161,10 @@ def _translation(
     window: NDArray[np.float64],
     least_depth: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Translations that bring an object as near as it fits into a window of the image.
+    """Translations that bring an object as near to the camera as it fits into a window of the image.
 
-    A point p of the object is on the inner side of a window's lower end l where x + t_x >= l (z + t_z), which is
-    linear in t; so all points are where the extreme one in one direction is.
+    A point p of the object is inside a window's lower end l if x + t_x >= l (z + t_z), which is linear in t; so all points
+    are inside if the extreme one in one direction is.
 
     Args:
         vertices: (N, 3) of the object.
@@ -172,7 +173,7 @@ def _translation(
         least_depth: (n,) least t_z.
 
     Returns:
-        (n, 3) float64; along the axis with room to spare, the object's two distances are equal.
+        (n, 3) float64; along the axis with free space, the object is centred in the window.
     """
     low, high = window[:, :, 0], window[:, :, 1]
     across, ahead = rotation[:, :2], rotation[:, 2:]
@@ -184,7 +185,7 @@ def _translation(
 
 
 def _support(vertices: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(...) largest products of any vertex (N, 3) with each of the directions (..., 3)."""
+    """(...) support function: largest product of any vertex (N, 3) with each of the directions (..., 3)."""
     columns = directions.reshape(-1, 3).T
     largest = np.full(columns.shape[1], -np.inf)
     for start in range(0, len(vertices), 8192):

@@ -1,4 +1,4 @@
-"""Meshes that bound a solid as they are, and need no field."""
+"""Meshes that bound a solid already and keep their faces."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from occnet_lib.geometry.topology import edge_groups, edge_keys
 from occnet_lib.types import Mesh
 
 MAX_FACES = 1_000_000
-# Rounding to float32 folds faces narrower than it resolves, which a union leaves where bodies meet; what tolerances, of
-# the longest edge, then remove them.
+# A union leaves very narrow faces where bodies meet, which rounding to float32 folds over. Simplification with these
+# tolerances (fractions of the longest edge) removes them.
 _TOLERANCES = (0.0, 1e-6, 1e-5)
-PROBES = 8  # vertices by which a part is found to lie in another one
-_FLAT = 1e-12  # volume, longest edge 1, below which a part encloses nothing
+PROBES = 8  # vertices tested for whether a part lies in another one
+_FLAT = 1e-12  # volume, with a longest edge of 1, below which a part is empty
 
 
 @dataclass(frozen=True)
 class Solid:
-    """What a mesh bounds.
+    """The solid that a mesh bounds.
 
     Attributes:
         mesh: closed mesh without self-intersections, or None if the input does not bound a solid.
-        defect: why it does not; empty if it does.
+        defect: why it does not bound a solid; empty if it does.
         bodies: number of bodies that were united.
     """
 
@@ -43,7 +43,7 @@ class _Parts:
     Attributes:
         meshes: one a part.
         volume: (n,) signed, negative for a part wound inward.
-        crossing: (k, 2) parts of which faces intersect, or lie on one another.
+        crossing: (k, 2) parts whose faces intersect or overlap.
     """
 
     meshes: list[Mesh]
@@ -54,11 +54,11 @@ class _Parts:
 def exact_solid(mesh: Mesh) -> Solid:
     """The solid that a mesh bounds, if every part of it is closed, consistently wound and free of self-intersections.
 
-    Parts wound outward are bodies and may pass through each other; they are united (manifold3d). A part wound the other
-    way is a cavity of the body around it. Where the largest part is wound inward, all are turned.
+    Parts wound outward are bodies; they may intersect and are united (manifold3d). A part wound inward is a cavity of
+    the body around it. If the largest part is wound inward, all parts are flipped.
 
     Args:
-        mesh: unit frame. Vertices are rounded to float32, as they are stored, and merged where they are equal.
+        mesh: unit frame. Vertices are rounded to float32, as they are stored, and coincident ones are merged.
     """
     if len(mesh.faces) > MAX_FACES:
         return Solid(None, f"more than {MAX_FACES} faces")
@@ -84,7 +84,7 @@ def exact_solid(mesh: Mesh) -> Solid:
 
 
 def _edge_defect(mesh: Mesh) -> str:
-    """What keeps faces from being paired along their edges."""
+    """Why the faces cannot be paired along their edges; empty if they can."""
     _, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     order, first, count = edge_groups(mesh.faces, len(mesh.vertices))
     ups = np.add.reduceat(upwards[order], first, dtype=np.int64)
@@ -109,7 +109,7 @@ def _split(closed: Mesh) -> tuple[_Parts | None, str]:
 
 
 def _meshes(closed: Mesh, of_face: NDArray[np.int32], count: int) -> list[Mesh]:
-    """One mesh a part, in time that does not grow with faces times parts."""
+    """One mesh for each part; the time does not grow with faces times parts."""
     ends = np.cumsum(np.bincount(of_face, minlength=count))[:-1]
     meshes = []
     for faces in np.split(closed.faces[np.argsort(of_face, kind="stable")], ends):
@@ -119,7 +119,7 @@ def _meshes(closed: Mesh, of_face: NDArray[np.int32], count: int) -> list[Mesh]:
 
 
 def _bodies(parts: _Parts) -> tuple[list[Mesh], str]:
-    """Every body with its cavities."""
+    """Each body with its cavities."""
     faces = [[part] for part in parts.meshes]
     cavities = np.flatnonzero(parts.volume < 0)
     around = _smallest_around(parts, cavities)
@@ -139,7 +139,7 @@ def _bodies(parts: _Parts) -> tuple[list[Mesh], str]:
 
 
 def _smallest_around(parts: _Parts, cavities: NDArray[np.intp]) -> NDArray[np.intp]:
-    """For each of the cavities the smallest part that it lies in; -1 if there is none."""
+    """The smallest part around each cavity; -1 if there is none."""
     from occnet_lib.geometry.occupancy import contains
 
     around = np.full(len(cavities), -1, dtype=np.intp)
@@ -159,7 +159,7 @@ def _smallest_around(parts: _Parts, cavities: NDArray[np.intp]) -> NDArray[np.in
 
 
 def _spread(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(PROBES, 3) of the vertices; one alone may be where two parts touch."""
+    """(PROBES, 3) of the vertices; a single one may be where two parts touch."""
     return vertices[np.linspace(0, len(vertices) - 1, PROBES).astype(np.intp)]
 
 

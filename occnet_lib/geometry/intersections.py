@@ -1,4 +1,4 @@
-"""Faces of a mesh that pass through one another."""
+"""Self-intersections of a mesh."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from occnet_lib.types import Mesh
 
 # Signed volumes below this fraction of the product of the three lengths are zero: rounding, or contact without crossing.
 _FLAT = 1e-10
-_PARALLEL = 1e-4  # sine of the angle between planes that are taken for one
-_ENTRIES = 16  # of a face in the lists of cells, on average at the most
-_CELLS = 64  # for each face, at the most: small cells between tiny faces far apart would fill gigabytes
+_PARALLEL = 1e-4  # sine of the angle below which planes count as coplanar
+_ENTRIES = 16  # largest mean number of cells of a face
+_CELLS = 64  # largest number for each face: small cells between distant tiny faces would fill gigabytes
 
 
 def self_intersecting(mesh: Mesh) -> NDArray[np.bool_]:
     """Which faces (F,) cross or overlap another one.
 
-    Faces that share a corner intersect if they meet elsewhere, too; two that share an edge, if one is folded onto the
+    Faces with a common corner intersect if they also meet elsewhere; faces with a common edge, if one is folded onto the
     other. Faces that only touch do not intersect.
 
     Args:
-        mesh: corners at one place count as shared whether or not they are one vertex.
+        mesh: coincident corners count as common, whether or not they are one vertex.
     """
     if len(mesh.faces) == 0:
         return np.zeros(0, dtype=bool)
@@ -45,10 +45,10 @@ def intersecting_pairs(mesh: Mesh) -> NDArray[np.int64]:
 def _cells(
     low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first and the last cell (F, 3) of a grid that the boxes [low, high] are in.
+    """First and last cell (F, 3) of a grid that the boxes [low, high] are in.
 
-    Cells are a little larger than most faces; larger ones as long as faces fill too many of them, or as there are too
-    many for memory.
+    Cells are a little larger than most faces; they are doubled while faces are in too many of them, or while there are
+    too many for memory.
     """
     origin = low.min(axis=0)
     cell = max(float(np.median((high - low).max(axis=1))), float(np.ptp(high, axis=0).max()) / 500, 1e-12)
@@ -63,7 +63,7 @@ def _cells(
 
 @njit(cache=True)
 def _test_cells(triangles, low, high, first, last):  # type: ignore[no-untyped-def]
-    """Test the pairs of faces whose boxes share a cell, each in the first cell that both are in."""
+    """Test the pairs of faces with a common cell, each in the first cell that both are in."""
     shape = (last[:, 0].max() + 1, last[:, 1].max() + 1, last[:, 2].max() + 1)
     # Entries of a cell, then where its list starts, then where it ends.
     place = np.zeros(shape[0] * shape[1] * shape[2], dtype=np.int32)
@@ -113,7 +113,7 @@ def _test_cells(triangles, low, high, first, last):  # type: ignore[no-untyped-d
 
 @njit(cache=True)
 def _height(a, b, c, p):  # type: ignore[no-untyped-def]
-    """Six times the signed volume of the tetrahedron (a, b, c, p): p's height over the plane of a, b, c, in some unit."""
+    """Six times the signed volume of the tetrahedron (a, b, c, p): proportional to p's height over the plane of a, b, c."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     wx, wy, wz = p[0] - a[0], p[1] - a[1], p[2] - a[2]
@@ -167,7 +167,7 @@ def _intersect(s, t):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _interval(line, t, h0, h1, h2, origin):  # type: ignore[no-untyped-def]
-    """Where on a line, in some unit from `origin`, a triangle with these heights over a plane crosses that plane."""
+    """Interval on a line, from `origin`, in which a triangle with these heights over a plane crosses that plane."""
     height = (h0, h1, h2)
     low, high = np.inf, -np.inf
     for i in range(3):
@@ -184,7 +184,7 @@ def _interval(line, t, h0, h1, h2, origin):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _same_side(a, b, p, q):  # type: ignore[no-untyped-def]
-    """Do p and q, in one plane with the line a b, lie on the same side of it?"""
+    """Whether p and q, coplanar with the line a b, lie on the same side of it."""
     e = b - a
     u, v = np.cross(e, p - a), np.cross(e, q - a)
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2] > 0.0
@@ -192,7 +192,7 @@ def _same_side(a, b, p, q):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _overlap(s, t):  # type: ignore[no-untyped-def]
-    """Do two triangles of one plane overlap by an area? (separating axes in the plane)"""
+    """Whether two coplanar triangles overlap by an area (separating axes in the plane)."""
     normal = np.cross(s[1] - s[0], s[2] - s[0])
     if normal[0] == 0.0 and normal[1] == 0.0 and normal[2] == 0.0:
         return False

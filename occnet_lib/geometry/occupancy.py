@@ -1,4 +1,4 @@
-"""Which points lie inside of a closed mesh."""
+"""Occupancy of and distance to a closed mesh at points."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def raycasting_scene(mesh: Mesh) -> Any:
 
 
 def triangle_scene(triangles: NDArray[np.float64]) -> Any:
-    """The same of triangles (F, 3, 3)."""
+    """As `raycasting_scene`, of triangles (F, 3, 3)."""
     return raycasting_scene(Mesh.from_triangles(triangles))
 
 
 def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
-    """Test points for lying inside of a closed mesh.
+    """Test which points lie inside a closed mesh.
 
-    Three rays a point with a majority vote (open3d, Embree), so that a ray that grazes an edge does no harm.
+    Majority vote of three rays for each point (open3d, Embree), so that rays that graze an edge do no harm.
 
     Args:
         mesh: closed, in the frame of the points.
@@ -46,7 +46,7 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
         return np.zeros(len(points), dtype=bool)
     corners = mesh.vertices.astype(np.float32)
     within = ((points >= corners.min(axis=0)) & (points <= corners.max(axis=0))).all(axis=1)
-    rays = o3d.core.Tensor.from_numpy(points[within])  # most points of a shape's cube lie outside of its box
+    rays = o3d.core.Tensor.from_numpy(points[within])  # most points of the cube are outside the box
     inside = np.zeros(len(points), dtype=bool)
     if within.any():
         inside[within] = raycasting_scene(mesh).compute_occupancy(rays, nthreads=1, nsamples=3).numpy() > 0.5
@@ -63,7 +63,7 @@ def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
 
 
 def closest_faces(mesh: Mesh, points: ArrayLike) -> NDArray[np.int64]:
-    """(N,) int64 numbers of the faces nearest to points (N, 3)."""
+    """(N,) int64 indices of the faces nearest to points (N, 3)."""
     import open3d as o3d
 
     points = np.ascontiguousarray(points, dtype=np.float32)

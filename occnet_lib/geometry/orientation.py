@@ -1,4 +1,4 @@
-"""A user's mesh as a solid: vertices joined, faces wound outward, and a reason where it does not bound one."""
+"""Consistent outward winding of a user's mesh, with the reason where it does not bound a solid."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OrientedMesh:
     """A mesh and whether it bounds a solid.
 
     Attributes:
-        mesh: the same surface; where it is closed, with one vertex a place, wound outward.
-        defect: why it does not bound a solid; empty where it does.
+        mesh: the same surface; if it is closed, with coincident vertices merged and wound outward.
+        defect: why it does not bound a solid; empty if it does.
         flipped: number of faces whose winding was reversed.
     """
 
@@ -29,7 +29,7 @@ class OrientedMesh:
 
     @property
     def note(self) -> str:
-        """What a user must know about the mesh; empty where all is well."""
+        """Message about the defect or the flipped faces; empty if there are none."""
         if self.defect:
             return f"is not closed ({self.defect})"
         if self.flipped:
@@ -40,70 +40,72 @@ class OrientedMesh:
 
 
 def orient_outward(mesh: Mesh) -> OrientedMesh:
-    """Join vertices at the same place where that closes the mesh, and wind its faces outward.
+    """Merge equal vertices where that closes the mesh, and wind its faces outward.
 
-    Formats without shared vertices (STL) and exporters that repeat vertices at seams leave a closed surface in pieces.
-    Faces are wound alike across every edge, then each piece outward, or inward where it bounds a hollow of others.
+    Formats without shared vertices (STL) and exporters that duplicate vertices at seams leave a closed surface in
+    pieces. Faces are wound consistently across every edge, then each component outward, or inward if it bounds a hollow.
 
     Args:
         mesh: any triangles.
     """
     if len(mesh.faces) == 0:
         return OrientedMesh(mesh, "it has no faces")
-    sound = check_watertight(mesh)
-    if sound.boundary_edges or sound.nonmanifold_edges:
+    check = check_watertight(mesh)
+    if _defects(check):
         joined = _joined(mesh)
-        mesh, sound = min(
-            (mesh, sound), (joined, check_watertight(joined)), key=lambda pair: _faults(pair[1])
-        )
-    if _faults(sound):
-        return OrientedMesh(mesh, _reason(sound))
-    flip = _unlike(mesh) if sound.flipped_edges else np.zeros(len(mesh.faces), dtype=bool)
+        if len(joined.faces) == 0:
+            return OrientedMesh(mesh, "all its faces lie back to back")
+        merged = check_watertight(joined)
+        if _defects(merged) < _defects(check):
+            mesh, check = joined, merged
+    if _defects(check):
+        return OrientedMesh(mesh, _reason(check))
+    flip = _inconsistent(mesh) if check.flipped_edges else np.zeros(len(mesh.faces), dtype=bool)
     if flip is None:
         return OrientedMesh(mesh, "its faces have no common outside, as those of a Möbius strip")
     flip ^= _inward(mesh.flipped(flip))
     return OrientedMesh(mesh.flipped(flip), flipped=int(flip.sum()))
 
 
-def _faults(sound: WatertightCheck) -> int:
-    return sound.boundary_edges + sound.nonmanifold_edges
+def _defects(check: WatertightCheck) -> int:
+    return check.boundary_edges + check.nonmanifold_edges
 
 
-def _reason(sound: WatertightCheck) -> str:
-    counts = {"edges of one face": sound.boundary_edges, "of three or more": sound.nonmanifold_edges}
+def _reason(check: WatertightCheck) -> str:
+    counts = {"edges of one face": check.boundary_edges, "of three or more": check.nonmanifold_edges}
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
 
 def _joined(mesh: Mesh) -> Mesh:
     """The mesh with equal vertices merged, and cut apart where it only touches itself."""
     joined = merge_vertices(mesh, exact=True)
-    sound = check_watertight(joined)
-    return make_manifold(joined) if sound.nonmanifold_edges and not sound.boundary_edges else joined
+    check = check_watertight(joined)
+    return make_manifold(joined) if check.nonmanifold_edges and not check.boundary_edges else joined
 
 
-def _unlike(mesh: Mesh) -> NDArray[np.bool_] | None:
-    """Which faces (F,) are to be turned so that all of a piece are wound alike; None where there is no such choice.
+def _inconsistent(mesh: Mesh) -> NDArray[np.bool_] | None:
+    """Faces (F,) to be flipped for a consistent winding of each component; None if the mesh is not orientable.
 
-    Components of the orientation double cover: every face is there with both windings, and joined across its edges
-    with those windings of its neighbours that fit.
+    These follow from the components of the orientation double cover, which has each face with both windings, connected
+    across its edges to the consistent windings of its neighbours.
     """
     count = len(mesh.faces)
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     first, second = np.argsort(key, kind="stable").reshape(-1, 2).T
-    unlike = upwards[first] == upwards[second]
+    conflict = upwards[first] == upwards[second]
     one, two = first % count, second % count
     start = np.concatenate([one, one + count])
-    end = np.concatenate([two + count * unlike, two + count * ~unlike])
+    end = np.concatenate([two + count * conflict, two + count * ~conflict])
     _, label = connected_components(start, end, 2 * count)
-    as_is, turned = label[:count], label[count:]
-    if (as_is == turned).any():
+    as_is, reversed_ = label[:count], label[count:]
+    if (as_is == reversed_).any():
         return None
-    flip: NDArray[np.bool_] = as_is > turned
+    flip: NDArray[np.bool_] = as_is > reversed_
     return flip
 
 
 def _inward(mesh: Mesh) -> NDArray[np.bool_]:
-    """Faces (F,) of the pieces of a closed mesh, wound alike, that point into the solid."""
+    """Faces (F,) of those components of a closed, consistently wound mesh that point into the solid."""
     from occnet_lib.geometry.occupancy import contains
 
     count, of_face = label_faces(mesh)
@@ -112,6 +114,6 @@ def _inward(mesh: Mesh) -> NDArray[np.bool_]:
         for piece in np.flatnonzero(wrong):
             others = submesh(mesh, of_face != piece)
             corner = mesh.vertices[mesh.faces[of_face == piece][0, :1]]
-            wrong[piece] = not contains(others, corner)[0]  # a hollow's surface points inward rightly
+            wrong[piece] = not contains(others, corner)[0]  # the surface of a hollow points inward
     inward: NDArray[np.bool_] = wrong[of_face]
     return inward

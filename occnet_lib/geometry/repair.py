@@ -1,4 +1,4 @@
-"""Is a mesh closed and sound, and the last resort where it is not."""
+"""Tests whether a mesh is watertight, and repairs meshes that are not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.topology import connected_components, edge_groups, edge_keys, without_collapsed
 from occnet_lib.types import Mesh
 
-# Readers merge vertices that files of 32-bit or of 8-digit numbers cannot keep apart, in any frame near the origin.
+# Readers merge vertices that 32-bit or 8-digit numbers cannot distinguish, in any frame near the origin.
 MERGE_DISTANCE = 1e-6
-_CROWD = 16  # vertices at one place, on average, from which on their pairs would fill memory
+_CROWD = 16  # mean number of coincident vertices above which their pairs would fill memory
 
 
 @dataclass(frozen=True)
 class WatertightCheck:
-    """What keeps a mesh from bounding a solid.
+    """Defects that keep a mesh from bounding a solid.
 
     Attributes:
         boundary_edges: edges with one face.
@@ -46,7 +46,7 @@ class WatertightCheck:
 
 
 def check_watertight(mesh: Mesh) -> WatertightCheck:
-    """Count what keeps a mesh from being closed."""
+    """Count the defects that keep a mesh from being closed."""
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     both = np.sort(2 * key + upwards)  # sorting values is several times faster than sorting indices
     key, up = both >> 1, both & 1
@@ -63,14 +63,14 @@ def check_watertight(mesh: Mesh) -> WatertightCheck:
 
 
 def coincident_labels(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(V,) a number for each place; vertices within `MERGE_DISTANCE` of each other are at one."""
+    """(V,) a label for each position; vertices within `MERGE_DISTANCE` of each other coincide."""
     from scipy.spatial import cKDTree
 
-    # Equal ones first: a place of many vertices has far more pairs.
+    # Equal vertices first, to avoid the many pairs of crowded positions.
     distinct, number = np.unique(vertices, axis=0, return_inverse=True)
     tree = cKDTree(distinct)
     if tree.count_neighbors(tree, MERGE_DISTANCE) > _CROWD * len(distinct):
-        # A shape of which a few stray vertices span the frame. Those in one cell are at one place.
+        # A few stray vertices span the frame of a small shape: vertices in one cell coincide.
         cells, cell = np.unique(np.round(distinct * (2.0 / MERGE_DISTANCE)), axis=0, return_inverse=True)
         number, tree = cell.reshape(-1)[number.reshape(-1)], cKDTree(cells * (MERGE_DISTANCE / 2.0))
     start, end = tree.query_pairs(MERGE_DISTANCE, output_type="ndarray").T
@@ -89,18 +89,18 @@ def merge_vertices(mesh: Mesh, *, exact: bool = False) -> Mesh:
 
 
 def make_manifold(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
-    """Part a closed mesh where it touches itself, so that every edge has two faces and every vertex one fan.
+    """Cut a closed mesh where it touches itself, so that every edge has two faces and every vertex one fan.
 
-    Faces that lie back to back on the same three vertices are removed. Around an edge of four or more faces
-    those two are joined that bound the same wedge of inside; a vertex whose faces then fall into several fans
-    is repeated for each of them (cutting, Guéziec et al. 2001). The place of the surface stays the same.
+    Faces that lie back to back on the same three vertices are removed. Around an edge of four or more faces, the two
+    faces that bound the same wedge of the inside are joined; a vertex whose faces then form several fans is duplicated
+    for each of them (cutting, Guéziec et al. 2001). The surface does not move.
 
     Args:
-        mesh: closed, vertices at one place merged.
-        keep_walls: keep faces that lie back to back, as walls between two bodies, each with its own.
+        mesh: closed, coincident vertices merged.
+        keep_walls: keep back-to-back faces, as walls between two bodies that each have their own.
 
     Returns:
-        the mesh with new vertex numbers; what is not closed to begin with stays open.
+        the mesh with new vertex indices; open edges stay open.
     """
     faces = mesh.faces if keep_walls else _without_fins(mesh.faces)
     joined = _edge_pairs(mesh.vertices, faces, keep_walls)
@@ -112,7 +112,7 @@ def make_manifold(mesh: Mesh, *, keep_walls: bool = False) -> Mesh:
 def _edge_pairs(
     vertices: NDArray[np.float64], faces: NDArray[np.int32], keep_walls: bool = False
 ) -> NDArray[np.intp]:
-    """(E, 2) half-edges that belong together."""
+    """(E, 2) half-edges to be joined."""
     order, first, size = edge_groups(faces, len(vertices))
     two = first[size == 2]
     pairs = [np.stack([order[two], order[two + 1]], axis=1)]
@@ -122,7 +122,7 @@ def _edge_pairs(
 
 
 def _part_double_edges(mesh: Mesh) -> Mesh:
-    """Where two edges join the same two vertices, cut one of them in its middle."""
+    """Where two edges have the same two vertices, split one of them at its midpoint."""
     vertices, faces = mesh.vertices, mesh.faces
     while True:
         order, first, size = edge_groups(faces, len(vertices))
@@ -133,7 +133,7 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
             pairs = _wedges(vertices, faces, order[start : start + many])
             touched = set((pairs % len(faces)).ravel().tolist())
             if len(pairs) < 2 or touched & taken:
-                continue  # open, or next time
+                continue  # open, or processed in the next round
             taken |= touched
             middle = len(vertices) + len(added)
             for half in pairs[0]:
@@ -149,7 +149,7 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
 
 
 def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Faces of three different vertices, less those that another one covers from behind."""
+    """The faces without collapsed ones and without those that lie back to back with another one."""
     faces = without_collapsed(faces)
     corners = np.sort(faces, axis=1)
     even = (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3
@@ -157,7 +157,7 @@ def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
     side = np.where(turned[:, 1] < turned[:, 2], 1, -1)
     _, group = np.unique(corners, axis=0, return_inverse=True)
     balance = np.bincount(group, weights=side)
-    # Of a group keep as many faces as one side has more than the other.
+    # Keep the surplus of one winding over the other in each group.
     order = np.lexsort((side, group))
     rank = np.arange(len(faces)) - np.searchsorted(group[order], group[order])
     last_first = np.bincount(group)[group[order]] - 1 - rank
@@ -172,9 +172,9 @@ def _wedges(
     edges: NDArray[np.intp],
     keep_walls: bool = False,
 ) -> NDArray[np.intp]:
-    """Pairs (k, 2) of half-edges at one edge, such that the inside lies between the two faces of a pair.
+    """Pairs (k, 2) of half-edges at one edge, with the inside between the two faces of a pair.
 
-    Two faces back to back are such a pair, or with `keep_walls` each belongs to the wedge on its own side.
+    Two back-to-back faces form a pair; with `keep_walls`, each belongs to the wedge on its own side.
     """
     n = len(faces)
     face, side = edges % n, edges // n
@@ -189,7 +189,7 @@ def _wedges(
     v = np.cross(axis, u)
     angle = np.round(np.arctan2(apex @ v, apex @ u), 9)
     order = np.lexsort((~up if keep_walls else up, angle))
-    # The inside is ahead (greater angle) of a face that runs down the edge and behind one that runs up.
+    # The inside is at greater angles than a face that runs down the edge, at smaller ones than one that runs up.
     pairs: list[tuple[int, int]] = []
     waiting: list[int] = []
     done: set[int] = set()
@@ -206,7 +206,7 @@ def _wedges(
 
 
 def _split_fans(mesh: Mesh, face: NDArray[np.intp], side: NDArray[np.intp]) -> Mesh:
-    """Give every fan of faces a vertex of its own.
+    """Give each fan of faces its own vertex.
 
     Args:
         mesh: faces.
@@ -226,10 +226,10 @@ def _split_fans(mesh: Mesh, face: NDArray[np.intp], side: NDArray[np.intp]) -> M
 
 
 def repair(mesh: Mesh) -> Mesh:
-    """Close a mesh by force (Attene 2010, "A lightweight approach to repairing digitized polygon meshes").
+    """Close a mesh by MeshFix (Attene 2010, "A lightweight approach to repairing digitized polygon meshes").
 
     Raises:
-        MeshError: it could not be closed.
+        MeshError: the mesh could not be closed.
     """
     from pymeshfix import MeshFix
 

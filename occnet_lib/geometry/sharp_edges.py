@@ -30,7 +30,7 @@ class Edges:
 
 
 def edges_between_faces(mesh: Mesh) -> Edges:
-    """All edges that exactly two faces share; those of a face without area are left out."""
+    """All edges of exactly two faces, without those of a face without area."""
     order, first, size = edge_groups(mesh.faces, len(mesh.vertices))
     pairs = first[size == 2]
     side, face = np.divmod(order[np.stack([pairs, pairs + 1], axis=1)], len(mesh.faces))
@@ -45,15 +45,15 @@ def edges_between_faces(mesh: Mesh) -> Edges:
 
 
 def sharp_edges(mesh: Mesh, limit: float, scale: float) -> Edges:
-    """Edges at which the surface turns by more than a limit, seen at a scale.
+    """Edges at which the surface bends by more than a limit, at a given scale.
 
-    An extracted and simplified mesh has thin faces whose normals mean nothing. An edge therefore counts only
-    if the surface `scale` away on its two sides turns by more than the limit, too.
+    Extracted and simplified meshes have thin faces with meaningless normals. An edge therefore counts only if the
+    surface at the distance `scale` on its two sides bends by more than the limit, too.
 
     Args:
         mesh: closed.
         limit: smallest angle between the normals in degrees.
-        scale: distance in the unit of the mesh; edges of parts that are thinner may be missed.
+        scale: distance in the unit of the mesh; edges of thinner parts may be missed.
     """
     from .occupancy import closest_faces
 

@@ -1,4 +1,4 @@
-"""Fewer faces for the same shape."""
+"""Simplification by quadric edge collapse."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from occnet_lib.geometry.repair import check_watertight, make_manifold
 from occnet_lib.types import Mesh
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-# fast-simplification collapses, pass after pass, every edge whose squared error is below 1e-9 (pass + 3)^7. With a
-# median edge of 32 the first pass moves the surface by 5e-5 of an edge and the last one by 11 edges at the most; with 256
-# by 6e-6 and 1.4, which takes a third longer. Where 32 ends above the target, most edges could not be collapsed and the
-# others paid for it; 256 leaves more faces and spares the shape, which counts for more.
+# fast-simplification collapses, pass by pass, every edge whose squared error is below 1e-9 (pass + 3)^7. With a median
+# edge of 32, the first pass moves the surface by 5e-5 of an edge and the last one by at most 11 edges; with 256 by 6e-6
+# and 1.4, which takes a third longer. Where 32 ends above the target, most edges could not be collapsed and the others
+# were moved too far; 256 leaves more faces but keeps the shape, which is more important.
 _MEDIAN_EDGES = (32.0, 256.0)
-# In an exact plane every collapse costs nothing, so they come in the order of the indices, pile up at one vertex and
-# then block each other. Noise of this share of an edge spreads them.
+# In an exact plane every collapse has zero cost: collapses then follow the order of the indices, accumulate at one
+# vertex and block each other. Noise of this fraction of an edge spreads them.
 _JITTER = 5e-4
 _LOSSLESS = 2.0**-52
-"""The squared error below which fast-simplification collapses every edge when it is told to lose nothing."""
-_SHARES = (1 / 21, 4 / 21, 16 / 21)
-"""Of the error allowed: passes from the cheap collapses to the dear ones leave a third of the faces fewer. Each starts
-to count anew, so that their errors add up."""
+"""Squared error below which fast-simplification collapses every edge in its lossless mode."""
+_ERROR_FRACTIONS = (1 / 21, 4 / 21, 16 / 21)
+"""Fractions of the allowed error in successive passes, whose errors add up. Passes in order of increasing cost leave a
+third fewer faces than one pass."""
 
 
 def simplify(mesh: Mesh, max_faces: int) -> Mesh:
@@ -33,46 +33,47 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
 
     Args:
         mesh: any mesh.
-        max_faces: faces wanted. Some more are left where fewer would cost the shape, as on long round walls.
+        max_faces: target number of faces. Some more are left where fewer would distort the shape, as on long round walls.
 
     Returns:
         the simplified mesh; a less simplified one, or the mesh itself, if the result would not be closed.
     """
 
-    def attempt(again: int) -> Mesh | None:
-        target = max_faces * 2**again
+    def attempt(number: int) -> Mesh | None:
+        target = max_faces * 2**number
         return _to_count(mesh, target) if target < len(mesh.faces) else None
 
     return _first_closed(mesh, attempt)
 
 
 def simplify_within(mesh: Mesh, max_error: float) -> Mesh:
-    """Quadric edge collapse as far as an error allows, which never opens a closed mesh either.
+    """Quadric edge collapse within an error bound, which never opens a closed mesh.
 
     Args:
         mesh: any mesh; borders of an open one stay as they are.
-        max_error: root of the sum of the squared distances that a vertex may have from the planes of the faces that
-            it stands for, in the units of the mesh. The surfaces' distance stays below it, mostly at half of it.
+        max_error: root of the sum of the squared distances of a vertex from the planes of the faces that it replaces,
+            in the units of the mesh. The distance of the surfaces stays below it, typically at half of it.
 
     Returns:
         as `simplify`.
     """
 
-    def attempt(again: int) -> Mesh | None:
-        return _to_error(mesh, max_error / 2**again) if again < 4 and len(mesh.faces) else None
+    def attempt(number: int) -> Mesh | None:
+        return _to_error(mesh, max_error / 2**number) if number < 4 and len(mesh.faces) else None
 
     return _first_closed(mesh, attempt)
 
 
 def _first_closed(mesh: Mesh, attempt: Callable[[int], Mesh | None]) -> Mesh:
-    """The first of ever gentler attempts that is closed if the mesh is; the mesh after the last one."""
-    closed, again = check_watertight(mesh).closed, 0
-    while (simple := attempt(again)) is not None:
+    """The first of increasingly cautious attempts that keeps a closed mesh closed; otherwise the mesh itself."""
+    closed = check_watertight(mesh).closed
+    number = 0
+    while (simple := attempt(number)) is not None:
         simple = make_manifold(simple) if closed else simple.compact()
         if len(simple.faces) and (not closed or check_watertight(simple).closed):
             return simple
-        log.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))
-        again += 1
+        logger.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))
+        number += 1
     return mesh
 
 
@@ -92,8 +93,8 @@ def _to_error(mesh: Mesh, max_error: float) -> Mesh:
     import fast_simplification
 
     points, faces = mesh.vertices + _noise(mesh) * min(_median_edge(mesh), max_error), mesh.faces
-    for share in _SHARES:
-        scale = _LOSSLESS**0.5 / (max_error * share)
+    for fraction in _ERROR_FRACTIONS:
+        scale = _LOSSLESS**0.5 / (max_error * fraction)
         points, faces = fast_simplification.simplify(
             points * scale,
             np.asarray(faces, dtype=np.int32),
@@ -111,5 +112,5 @@ def _median_edge(mesh: Mesh) -> float:
 
 
 def _noise(mesh: Mesh) -> NDArray[np.float64]:
-    """(V, 3) shares of a length."""
+    """(V, 3) displacements as fractions of a length."""
     return np.random.default_rng(0).uniform(-1.0, 1.0, mesh.vertices.shape) * _JITTER

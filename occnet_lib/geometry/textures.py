@@ -17,7 +17,7 @@ def nearest_pixels(texture: Texture, uv: NDArray[np.floating]) -> NDArray[np.uin
 
     Args:
         texture: image and wrapping.
-        uv: (..., 2) as in `types.Texturing`; what is not finite counts as 0.
+        uv: (..., 2) as in `types.Texturing`; values that are not finite count as 0.
 
     Returns:
         (..., 3) uint8 sRGB.
@@ -31,8 +31,8 @@ def nearest_pixels(texture: Texture, uv: NDArray[np.floating]) -> NDArray[np.uin
 def bake(mesh: Mesh) -> Mesh:
     """The mesh with its textures sampled at the vertices, as vertex colours; unchanged without textures.
 
-    A vertex has the mean of its faces' corners, in linear light. What a texture shows between vertices is lost:
-    this is for meshes finer than their textures, and for files that hold vertex colours only.
+    A vertex gets the mean of its faces' corners in linear light. Detail between vertices is lost: use it for meshes
+    finer than their textures, and for file formats with vertex colours only.
     """
     texturing = mesh.texturing
     if texturing is None:

@@ -1,6 +1,6 @@
-"""The last corrections of a closed mesh: no two vertices at one place, no face through another.
+"""Last corrections of a closed mesh: separation of coincident vertices, and removal of self-intersections.
 
-Both move vertices by a fraction of a voxel and leave the faces as they are.
+Both move vertices by a fraction of a voxel and keep the faces.
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ from occnet_lib.geometry.intersections import intersecting_pairs
 from occnet_lib.geometry.repair import coincident_labels
 from occnet_lib.types import Mesh
 
-APART = 0.01  # voxels between vertices that would be at one place
-STEP = 0.3  # voxels that a round moves a vertex by, at the most
+APART = 0.01  # voxels between vertices that would coincide
+STEP = 0.3  # voxels, largest displacement of a vertex in a round
 ROUNDS = 16
-SLIDE = 8  # rounds in which vertices keep to their planes and edges; after these they move freely
-WIDEN = 4  # after so many rounds of either kind the neighbours of tangled vertices move, too
-MANY = 500  # moved faces from which on all faces are tested again
+SLIDE = 8  # rounds in which vertices stay in their planes and edges; afterwards they move freely
+WIDEN = 4  # rounds of either kind after which the neighbours of tangled vertices move, too
+MANY = 500  # moved faces above which all faces are tested again
 RANK = 0.02  # fraction of the trace below which a direction is free to slide: an edge has one, a corner none
 
 
 def separate_vertices(mesh: Mesh, voxel: float) -> Mesh:
-    """Move vertices that are at one place apart, each towards the inside of its own faces.
+    """Separate coincident vertices, each moved towards the inside of its own faces.
 
-    Most readers merge equal vertices, which joins parts that only touch to edges of four faces.
+    Most readers merge equal vertices, which would turn contacts of parts into edges of four faces.
 
     Args:
         mesh: closed, each fan of faces with a vertex of its own.
         voxel: unit of `APART`.
 
     Returns:
-        the mesh with vertices that are float32 numbers and all different.
+        the mesh with distinct vertices that float32 represents exactly.
     """
     vertices = _as_stored(mesh.vertices)
     for attempt in range(1, 9):
-        again = _repeated(vertices)
-        if not len(again):
+        repeated = _repeated(vertices)
+        if not len(repeated):
             break
-        inward = -Mesh(vertices, mesh.faces).vertex_normals[again]
-        # A fan without a direction, and a second attempt, need one that no other vertex has.
-        turn = np.random.default_rng(attempt).normal(size=inward.shape)
-        inward += turn * (0.1 * (attempt - 1) + (np.abs(inward).max(axis=1, keepdims=True) == 0))
+        inward = -Mesh(vertices, mesh.faces).vertex_normals[repeated]
+        # A fan without a direction, and any further attempt, needs one that no other vertex has.
+        noise = np.random.default_rng(attempt).normal(size=inward.shape)
+        inward += noise * (0.1 * (attempt - 1) + (np.abs(inward).max(axis=1, keepdims=True) == 0))
         vertices = vertices.copy()
-        vertices[again] += inward * (attempt * APART * voxel)
+        vertices[repeated] += inward * (attempt * APART * voxel)
         vertices = _as_stored(vertices)
     return Mesh(vertices, mesh.faces)
 
 
 def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
-    """Smooth where faces intersect, until none does (umbrella operator, Taubin 1995, on the vertices in question).
+    """Smooth the vertices of intersecting faces until no faces intersect (umbrella operator, Taubin 1995).
 
-    Vertices slide within flat parts and along edges, and only where that does not help they leave them.
+    Vertices slide within flat parts and along edges; only where that does not suffice, they move freely.
 
     Args:
-        mesh: closed, vertices as `separate_vertices` leaves them.
+        mesh: closed, a result of `separate_vertices`.
         voxel: unit of `STEP`.
 
     Returns:
-        the mesh, the number of faces that still intersect another one.
+        the mesh, the number of faces that still intersect others.
     """
     pairs = intersecting_pairs(mesh)
     best, least = mesh, len(np.unique(pairs))
@@ -72,7 +72,7 @@ def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
             tangled[mesh.faces[tangled[mesh.faces].any(axis=1)]] = True
         moved = _smoothed(mesh, tangled, STEP * voxel, slide=round_ < SLIDE)
         mesh = Mesh(moved, mesh.faces)
-        # Only faces that moved, or that lie where they went, can intersect now.
+        # Only faces that moved, and those near them, can intersect now.
         some = _near(mesh, np.any(tangled[mesh.faces], axis=1))
         pairs = some[intersecting_pairs(Mesh(mesh.vertices, mesh.faces[some]))]
         left = len(np.unique(pairs))
@@ -82,20 +82,23 @@ def untangle(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
 
 
 def _as_stored(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The vertices as float32 keeps them, so that labels are those of the stored mesh."""
+    """The vertices rounded to float32, so that labels are those of the stored mesh."""
     return vertices.astype(np.float32).astype(np.float64)
 
 
 def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
-    """All but the first of the vertices at each place."""
+    """All but the first of the vertices at each position."""
     _, first = np.unique(coincident_labels(vertices), return_index=True)
     return np.setdiff1d(np.arange(len(vertices)), first)
 
 
 def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: bool) -> NDArray[np.float64]:
-    """The vertices (V, 3), those chosen moved half-way to the mean of their neighbours, at most by `limit`."""
+    """The vertices (V, 3), the chosen ones moved half-way to the mean of their neighbours, by at most `limit`."""
     around = mesh.faces[chosen[mesh.faces].any(axis=1)]
-    start, end = around.ravel(), np.roll(around, -1, axis=1).ravel()  # a closed mesh has every edge both ways
+    start, end = (
+        around.ravel(),
+        np.roll(around, -1, axis=1).ravel(),
+    )  # a closed mesh has each edge in both directions
     count = np.bincount(start, minlength=len(mesh.vertices))[chosen]
     mean = [np.bincount(start, mesh.vertices[end, a], len(mesh.vertices))[chosen] / count for a in range(3)]
     vertices = mesh.vertices.copy()
@@ -110,7 +113,7 @@ def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: boo
 def _along_surface(
     mesh: Mesh, around: NDArray[np.int32], chosen: NDArray[np.bool_], step: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Steps (k, 3) of the chosen vertices without what leads out of the planes of their faces."""
+    """Steps (k, 3) of the chosen vertices, projected to the planes of their faces."""
     cross = Mesh(mesh.vertices, around).area_vectors
     length = np.linalg.norm(cross, axis=1, keepdims=True)
     outer = np.einsum("fi,fj->fij", cross, cross / np.maximum(length, 1e-30)).reshape(-1, 9)
@@ -122,7 +125,7 @@ def _along_surface(
 
 
 def _near(mesh: Mesh, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """The faces whose boxes meet that of a chosen one; all where so many are chosen that finding them takes longer."""
+    """Faces whose bounding boxes meet that of a chosen one; all faces if too many are chosen for a quick search."""
     some = np.flatnonzero(chosen)
     if len(some) > MANY:
         return np.arange(len(mesh.faces))

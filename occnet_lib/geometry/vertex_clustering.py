@@ -1,4 +1,4 @@
-"""Fewer faces for meshes far finer than any grid: vertex clustering."""
+"""Decimation of meshes much finer than any grid, by vertex clustering."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from occnet_lib.types import Mesh
 from .textures import bake
 from .topology import without_collapsed
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-MAX_FACES = 1_000_000  # what fusion, its ray casting and rendering hold in 2 GB
-GROWTH = 1.5  # of the cells, as long as there are more faces
+MAX_FACES = 1_000_000  # what fusion, its ray casting and rendering can process in 2 GB
+GROWTH = 1.5  # of the cells, until there are few enough faces
 
 
 def decimate(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
-    """Merge the vertices within each cell of a grid into one (Rossignac & Borrel 1993), where faces are too many.
+    """Merge the vertices in each cell of a grid (Rossignac & Borrel 1993) if the mesh has too many faces.
 
     Args:
         mesh: any triangles.
         cell: edge of the cells in the frame of the mesh; vertices move by less than its diagonal. Cells grow until
             there are at most `max_faces` faces.
-        max_faces: meshes of no more stay as they are.
+        max_faces: meshes with at most this many faces are returned unchanged.
 
     Returns:
-        the mesh, its vertices and colours the means of those merged; faces that collapsed are left out, and so are
-        copies, whichever way they face.
+        the mesh with the means of merged vertices and colours; without collapsed and duplicate faces (of either
+        winding).
     """
-    faces_in, asked = len(mesh.faces), cell
+    faces_in = len(mesh.faces)
     if faces_in > max_faces:
-        mesh = bake(mesh)  # so many vertices are finer than a texture seen at this size
+        mesh = bake(mesh)  # the vertices are finer than the visible detail of a texture
     while len(mesh.faces) > max_faces:
-        mesh = _merged(mesh, _cells(mesh.vertices, cell))
-        asked, cell = cell, GROWTH * cell
+        mesh, used = _merged(mesh, _cells(mesh.vertices, cell)), cell
+        cell *= GROWTH
     if len(mesh.faces) < faces_in:
-        log.info("%d faces thinned out to %d, in cells of %.2g", faces_in, len(mesh.faces), asked)
+        logger.info("%d faces decimated to %d, in cells of %.2g", faces_in, len(mesh.faces), used)
     return mesh
 
 
 def _cells(vertices: NDArray[np.float64], cell: float) -> NDArray[np.intp]:
-    """(V,) which cell each vertex is in, numbered from 0 without gaps."""
+    """(V,) index of the cell of each vertex, numbered from 0 without gaps."""
     low = vertices.min(axis=0)
     spans = np.floor((vertices.max(axis=0) - low) / cell).astype(np.int64) + 1
     key = np.zeros(len(vertices), dtype=np.int64)
@@ -55,7 +55,7 @@ def _cells(vertices: NDArray[np.float64], cell: float) -> NDArray[np.intp]:
 
 
 def _merged(mesh: Mesh, of: NDArray[np.intp]) -> Mesh:
-    """The mesh with one vertex for each number in `of` (V,)."""
+    """The mesh with the vertices of each cell merged; `of` (V,) is the cell of each vertex."""
     count = np.bincount(of)
     vertices = np.stack([np.bincount(of, mesh.vertices[:, a]) / count for a in range(3)], axis=1)
     colors = None

@@ -1,4 +1,4 @@
-"""Coarse voxels, of the solid and of its surface."""
+"""Coarse voxels of the solid and of its surface."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from occnet_lib.types import Mesh
 
 
 def voxel_centres(resolution: int) -> NDArray[np.float64]:
-    """(R³, 3) float64 centres (i + .5) / R - .5 of the unit cube's voxels, in C order of [x, y, z]."""
+    """(R³, 3) float64 centres (i + 0.5) / R - 0.5 of the unit cube's voxels, in C order of [x, y, z]."""
     axis = (np.arange(resolution) + 0.5) / resolution - 0.5
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def solid_voxels(mesh: Mesh, resolution: int) -> NDArray[np.bool_]:
-    """(R, R, R) bool, indexed [x, y, z]: which voxel centres of the unit cube a closed mesh holds."""
+    """(R, R, R) bool, indexed [x, y, z]: which voxel centres of the unit cube lie inside a closed mesh."""
     return contains(mesh, voxel_centres(resolution)).reshape((resolution,) * 3)
 
 
 def surface_voxels(mesh: Mesh, resolution: int) -> NDArray[np.bool_]:
     """(R, R, R) bool, indexed [x, y, z]: which voxels of the unit cube, borders included, some face meets.
 
-    Exact, by separating axes (Akenine-Möller 2001, "Fast 3D triangle-box overlap testing"); the axes of the box are
-    dealt with by looking only at voxels within the bounding box of a face.
+    Exact, by separating axes (Akenine-Möller 2001, "Fast 3D triangle-box overlap testing"). Only voxels within the
+    bounding box of a face are tested, which covers the axes of the box.
     """
     marks = np.zeros((resolution,) * 3, dtype=bool)
     corners = (mesh.triangles + 0.5) * resolution  # voxel i is [i, i + 1]
@@ -47,11 +47,11 @@ def surface_voxels(mesh: Mesh, resolution: int) -> NDArray[np.bool_]:
     return marks
 
 
-_CANDIDATES = 200_000  # pairs of a face and a voxel that are tested at a time
+_CANDIDATES = 200_000  # pairs of a face and a voxel in a batch
 
 
 def _meets(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(P,) whether triangles (P, 3, 3) meet the box [-.5, .5]³ along the axes that are not the box's own."""
+    """(P,) whether triangles (P, 3, 3) meet the box [-0.5, 0.5]³ along the axes that are not those of the box."""
     edges = np.roll(corners, -1, axis=1) - corners
     axes = [np.cross(edges[:, 0], edges[:, 1])]
     for edge in np.moveaxis(edges, 1, 0):
@@ -64,4 +64,4 @@ def _meets(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
     return meets
 
 
-_TOUCH = 1e-9  # voxels by which rounding may part what touches
+_TOUCH = 1e-9  # voxels, tolerance for contact

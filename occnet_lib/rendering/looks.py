@@ -1,4 +1,4 @@
-"""Light and paint of a view: those of Choy's protocol, and others drawn at random."""
+"""Appearance of a view: the lights of Choy's protocol, or random lights and colours."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .surface_colors import varying_faces
 
 @dataclass(frozen=True, eq=False)
 class Lights:
-    """Lamps far away, light from everywhere and light at the camera.
+    """Distant lamps, ambient light and a headlight at the camera.
 
     Attributes:
         directions: (L, 3) float64 unit vectors towards the lamps, view frame.
-        weights: (L,) float64, their brightness relative to one another.
-        softness: (L,) float64 in [0, 1]: a face of normal n has max(0, (s + n·l) / (1 + s)) of a lamp's light. 0 is a
-            distant point (Lambert), 1 a hemisphere.
-        energy: of the lamps together, times their weights.
-        ambient: light that all faces have.
-        headlight: fraction of all light that only faces turned to the camera have.
+        weights: (L,) float64 relative brightness of the lamps.
+        softness: (L,) float64 in [0, 1]: a face of normal n receives max(0, (s + n·l) / (1 + s)) of a lamp's light. 0 is
+            a distant point (Lambert), 1 a hemisphere.
+        energy: factor of the weights.
+        ambient: light that all faces receive.
+        headlight: fraction of the light that is proportional to how much a face is turned to the camera.
     """
 
     directions: NDArray[np.float64]
@@ -48,11 +48,11 @@ class Lights:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a view does not take from the mesh.
+    """What a view does not take from the mesh: its lights, and colours that replace those of the mesh.
 
     Attributes:
-        lights: see there.
-        paint: (F, 3) float64 sRGB in [0, 1], in place of the faces' own colours and textures; None keeps those.
+        lights: lamps and other light.
+        paint: (F, 3) float64 sRGB in [0, 1], in place of the colours and textures of the mesh; None keeps these.
     """
 
     lights: Lights
@@ -62,24 +62,24 @@ class Look:
 def choy_look() -> Look:
     """Two hemispherical lamps at (0, 2, 2) and (0, 2, -2) (Choy et al. 2016, y up), and a light at the camera.
 
-    Choy's lamps have the energy 0.7; less keeps white faces from vanishing in the white background. Without the
-    light at the camera, upright faces would all look the same.
+    Choy's lamps have energy 0.7; less energy keeps white faces distinct from the white background. Without the
+    headlight, all upright faces would look the same.
     """
     directions = np.array([[0.0, 2.0, 2.0], [0.0, 2.0, -2.0]]) / np.sqrt(8.0)
     return Look(Lights(directions, np.ones(2), np.ones(2), energy=0.57, ambient=0.0, headlight=0.3))
 
 
 def everyday_looks(mesh: Mesh, n: int, rng: np.random.Generator, paint: float) -> list[Look]:
-    """Draw the light of n views, and paint for a part of them.
+    """Draw the lights of n views, and random colours for some of them.
 
-    A key lamp stands 15° to 80° high, up to two weaker ones anywhere above -10°; all are between point-like and
-    hemispherical. A white face that gets all light has 0.75 to 1.1 of white, of that 0.15 to 0.45 from everywhere.
+    A key lamp is 15° to 80° high, up to two weaker ones anywhere above -10°; all are between point-like and
+    hemispherical. A fully lit white face has a brightness of 0.75 to 1.1, of which 0.15 to 0.45 is ambient.
 
     Args:
-        mesh: which is painted.
+        mesh: the mesh to colour.
         n: number of views.
         rng: generator.
-        paint: probability of a view to be painted: each material then has a random colour instead of its own.
+        paint: probability that each material of a view has a random colour instead of its own.
     """
     materials = _materials(mesh) if paint > 0 else np.zeros(0, np.intp)
     looks = []
@@ -104,7 +104,7 @@ def _everyday_lights(rng: np.random.Generator) -> Lights:
 
 
 def _materials(mesh: Mesh) -> NDArray[np.intp]:
-    """(F,) numbers from 0: one for each texture and for each colour; colours that vary within faces count as one."""
+    """(F,) numbers from 0, one for each texture and each colour; colours that vary within faces count as one."""
     code = np.zeros(len(mesh.faces), np.int64)
     if mesh.colors is not None:
         levels = np.round(255 * mesh.colors[mesh.faces[:, 0]]).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Textures filtered for their distance: an image pyramid in linear light, and its compiled sampler.
+"""Anisotropic texture filtering: an image pyramid in linear light, and its compiled sampler.
 
-Levels halve the one before by a box filter (Williams 1983, "Pyramidal parametrics"); an elongated footprint is
+Each level halves the previous one by a box filter (Williams 1983, "Pyramidal parametrics"); an elongated footprint is
 covered by several probes along its longer axis (as EXT_texture_filter_anisotropic does).
 """
 
@@ -42,12 +42,12 @@ class Pyramid:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What `paint` takes: the attributes in their order, and the linear light of `base`'s values."""
+        """The argument `texture` of `paint`: the attributes in order, and the linear light of the values of `base`."""
         return self.base, self.small, self.levels, self.wrap, _linear_light(True)
 
     @classmethod
     def of(cls, texture: Texture) -> Pyramid:
-        """Build the pyramid of a texture; takes two thirds of the image's memory in addition."""
+        """Build the pyramid of a texture; it takes two thirds of the image's memory in addition."""
         image = frozen(texture.pixels, np.uint8)
         levels, parts, offset = [(0, *image.shape[:2])], [np.zeros((0, 3), np.uint16)], 0
         source: NDArray[np.uint8] | NDArray[np.uint16] = image
@@ -69,7 +69,7 @@ class Pyramid:
 
 
 def frozen(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """A read-only contiguous array, so that compiled functions see one kind of arrays only."""
+    """A read-only contiguous array, so that functions are compiled for one array type only."""
     array = np.ascontiguousarray(values, dtype).view()
     array.setflags(write=False)
     return array
@@ -119,18 +119,18 @@ def _halve(source, linear, rows, columns, out):  # type: ignore[no-untyped-def]
 def paint(samples, ids, width, mesh, light, camera, texture, out):  # type: ignore[no-untyped-def]
     """Colour samples by their point on the face: texture times interpolated corner colours, times the face's light.
 
-    The weights of the corners are exact in perspective, and so are the derivatives of the texture coordinates, as
-    both follow from functions that are linear in the image (Olano & Greer 1997, "Triangle scan conversion using 2D
+    The weights of the corners and the derivatives of the texture coordinates are exact in perspective: both follow from
+    functions that are linear in the image (Olano & Greer 1997, "Triangle scan conversion using 2D
     homogeneous coordinates").
 
     Args:
         samples: (N,) which samples of the flattened image; `width` is its row length.
-        ids: (S,) the face seen by every sample of the image.
+        ids: (S,) the face visible at each sample of the image.
         mesh: vertices (V, 3), faces (F, 3), colours (V, 3) in linear light, texture coordinates (F, 3, 2), finite.
         light: (F,) factor of sRGB values.
         camera: its centre (3,), and the matrix (3, 3) that turns (column, row, 1) into a ray's direction.
         texture: `Pyramid.arrays`.
-        out: (S, 3) uint8 sRGB, changed.
+        out: (S, 3) uint8 sRGB, modified.
     """
     vertices, faces, colors, uv = mesh
     origin, rays = camera
@@ -183,16 +183,16 @@ def _corner_weights(corners, rays, column, row, weights):  # type: ignore[no-unt
         ahead = x * rays[0, 2] + y * rays[1, 2] + z * rays[2, 2]
         weights[k, 0] = ahead + column * weights[k, 1] + row * weights[k, 2]
         total += weights[k, 0]
-    if abs(total) < 1e-30:  # no area, or seen edge-on: its middle, unfiltered
+    if abs(total) < 1e-30:  # without area or seen edge-on: its centre, unfiltered
         weights[:, 0], weights[:, 1:] = 1.0 / 3.0, 0.0
         return
     weights /= total
-    # A sample may lie just beside the face that the renderer sees there.
-    kept = 0.0
+    # A sample may lie just beside the face that the renderer returns for it.
+    total = 0.0
     for k in range(3):
         weights[k, 0] = min(max(weights[k, 0], 0.0), 1.0)
-        kept += weights[k, 0]
-    weights[:, 0] /= kept
+        total += weights[k, 0]
+    weights[:, 0] /= total
 
 
 @_compiled
@@ -265,7 +265,7 @@ def _one_period(coordinate, wrap):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _wrapped(index, size, wrap):  # type: ignore[no-untyped-def]
-    """Number of a pixel, of one just outside of a period as well."""
+    """Index of a pixel, also of one just outside a period."""
     if wrap == 2 and index >= size:
         index = 2 * size - 1 - index
     elif wrap == 0:

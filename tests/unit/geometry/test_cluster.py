@@ -24,7 +24,7 @@ def test_a_fine_mesh_keeps_its_place(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         thin = decimate(ball, 0.05, 10_000)
     assert 500 < len(thin.faces) <= 10_000
-    assert f"{len(ball.faces)} faces thinned out to {len(thin.faces)}, in cells of 0.05" in caplog.text
+    assert f"{len(ball.faces)} faces decimated to {len(thin.faces)}, in cells of 0.05" in caplog.text
     assert surface_distance(ball, thin.vertices).max() < 0.05**2  # the mean of a cap lies that much below it
     assert surface_distance(thin, ball.vertices).max() < 0.01
     area = np.linalg.norm(np.cross(*np.moveaxis(thin.triangles[:, 1:] - thin.triangles[:, :1], 1, 0)), axis=1)

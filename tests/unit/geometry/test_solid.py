@@ -69,4 +69,8 @@ def test_what_bounds_no_solid_says_why():
     faces = np.array([[int(corner) for corner in face] for face in plane], np.int32)
     corners = np.random.default_rng(0).random((6, 3))
     assert "no common outside" in orient_outward(Mesh(corners, faces)).defect
+    doubled = Mesh(BALL.vertices, np.concatenate([FACES, FACES[:, ::-1]]))
+    assert (
+        "back to back" in orient_outward(doubled).defect
+    )  # as exports for viewers that cull back faces have them
     assert "no faces" in orient_outward(Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))).defect

@@ -62,7 +62,7 @@ def test_too_many_faces_are_thinned_out_for_every_caller(
     monkeypatch.setattr(vertex_clustering, "decimate", partial(vertex_clustering.decimate, max_faces=1000))
     with caplog.at_level("INFO"):
         assert run(ball, count=1).images.min() < 255
-    assert f"{len(ball.faces)} faces thinned out" in caplog.text
+    assert f"{len(ball.faces)} faces decimated" in caplog.text
 
 
 def test_audit_of_a_surface_that_fits_and_of_one_that_does_not() -> None:
