@@ -330,7 +330,7 @@ def test_choice_without_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
 SCRIPT = """
 import sys, hashlib, os
 import numpy as np
-from occnet_lib.config import Views
+from occnet_lib.config import ViewsConfig
 from occnet_lib.geometry.cameras import choy_cameras
 from occnet_lib.types import DEPTH_STEP, Mesh
 from occnet_lib.rendering import pyrender_backend
@@ -339,7 +339,7 @@ if not pyrender_backend.available(size):
     sys.exit(77)
 rng = np.random.default_rng(0)
 mesh = Mesh(rng.uniform(-.4, .4, (90, 3)), np.arange(90, dtype=np.int32).reshape(30, 3))
-camera_mat, world_mat = choy_cameras(3, rng, Views(image_size=size))
+camera_mat, world_mat = choy_cameras(3, rng, ViewsConfig(image_size=size))
 ids = np.stack(list(pyrender_backend.face_ids(mesh, camera_mat, world_mat, size)))
 np.save(sys.argv[1], ids)
 """
