@@ -1,4 +1,4 @@
-"""One log file a job, warnings on the terminal, uncaught exceptions in both."""
+"""One log file per job; warnings on the terminal; uncaught exceptions in both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -19,44 +20,44 @@ def configure(log: Path | None, verbose: bool = False) -> None:
     handlers: list[logging.Handler] = [terminal]
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = _File(log, mode="w", encoding="utf-8", errors="backslashreplace")
-        file.setFormatter(logging.Formatter(FORMAT))
-        handlers.append(file)
+        handlers.append(_log_file(log, "w"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
-    logging.getLogger("matplotlib").setLevel(
-        logging.WARNING
-    )  # at its first import it reports the fonts it has
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it lists fonts at its first import
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _unraisable
+        sys.unraisablehook = _log_unraisable
 
 
-def join(log: Path | None) -> None:
-    """Add to a log that another process has begun (none: warnings alone are said, on the terminal)."""
+def append_to_log(log: Path | None) -> None:
+    """Continue the log of another process; without one, only warnings are shown, on the terminal."""
     if log is not None:
-        file = _File(log, mode="a", encoding="utf-8", errors="backslashreplace")
-        file.setFormatter(logging.Formatter(FORMAT))
-        logging.basicConfig(level=logging.INFO, handlers=[file], force=True)
+        logging.basicConfig(level=logging.INFO, handlers=[_log_file(log, "a")], force=True)
 
 
-def of_task(log: Path | None) -> Path | None:
-    """The log of this process: of several that Slurm starts for one job, all but the first have one of their own."""
+def log_path_for_rank(log: Path | None) -> Path | None:
+    """The log of this process: Slurm starts several for one job, and all but the first have one of their own."""
     rank = os.environ.get("SLURM_PROCID", "0")
     return log if log is None or rank == "0" else log.with_suffix(f".{rank}{log.suffix}")
 
 
-class _File(logging.FileHandler):
-    """A log on a full disk loses lines; what filled the disk is said on the terminal, once."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Go on without the line."""
-
-
-def _unraisable(fault: sys.UnraisableHookArgs) -> None:
-    """HDF5's objects complain each once more, on being freed, of a disk that was full: not on the terminal."""
-    logging.getLogger(__name__).info("on freeing %r: %s", fault.object, fault.exc_value)
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal; results of a command go to standard output."""
+def echo(text: str) -> None:
+    """Print a line of results to standard output."""
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that loses lines on a full disk; the error of the job names the disk."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Continue without the line."""
+
+
+def _log_file(path: Path, mode: Literal["w", "a"]) -> logging.Handler:
+    file = _LogFile(path, mode=mode, encoding="utf-8", errors="backslashreplace")
+    file.setFormatter(logging.Formatter(FORMAT))
+    return file
+
+
+def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """HDF5 objects raise once more when they are freed after a full disk: into the log, not onto the terminal."""
+    logging.getLogger(__name__).info("on freeing %r: %s", unraisable.object, unraisable.exc_value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import threading
 import time
@@ -14,14 +13,6 @@ from typing import IO, Any
 
 from .errors import OccnetError
 from .storage.tables import read_rows
-
-# Snakemake's messages that come with every job and say nothing that the progress line does not.
-_CHATTER = (
-    *("Select jobs to execute", "Execute ", "DAG of jobs will be updated", "Updating checkpoint"),
-    "Cannot restore ",  # an output of train_model that was not there before a first training failed
-)
-_CHATTER_EVENTS = ("job_finished", "progress", "group_info")
-_COUNTED_RULES = ("preprocess_shard", "pack_shard")
 
 
 def tally_path(results: str | Path, shard: str) -> Path:
@@ -121,45 +112,6 @@ class Progress(threading.Thread):
     def _tally(self, shard: str) -> Counter[str]:
         path = tally_path(self.results, shard)
         return Counter(path.read_text()) if path.exists() else Counter()
-
-
-class Calm(logging.Filter):
-    """Keeps from the terminal what Snakemake says of every job; its log file has all of it.
-
-    Args:
-        few: how many jobs of each rule to tell of, as suits a dry run, which tells the number of all, too; None: of
-            all, but those that lines of progress count.
-    """
-
-    def __init__(self, few: int | None = None) -> None:
-        super().__init__()
-        self.few, self.jobs = few, Counter[str]()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show a record."""
-        event = str(getattr(getattr(record, "event", None), "value", ""))
-        if event != "job_info":
-            return event not in _CHATTER_EVENTS and not str(record.msg).startswith(_CHATTER)
-        rule = str(getattr(record, "rule_name", ""))
-        self.jobs[rule] += 1
-        return rule not in _COUNTED_RULES if self.few is None else self.jobs[rule] <= self.few
-
-
-def calm(few: int | None = None) -> None:
-    """Have one `Calm` on Snakemake's terminal, instead of an earlier one."""
-    from snakemake.logging import logger
-
-    for handler in logger.handlers:
-        if handler.name == "DefaultStreamHandler":
-            for earlier in [old for old in handler.filters if isinstance(old, Calm)]:
-                handler.removeFilter(earlier)
-            handler.addFilter(Calm(few))
-
-
-def show(results: str | Path) -> None:
-    """Replace Snakemake's account of every job on the terminal by lines of progress."""
-    calm()
-    Progress(results).start()
 
 
 def _duration(seconds: float) -> str:

@@ -24,14 +24,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model: str = "onet") -> Path:
+def train(
+    packs: PathLike | Sequence[PathLike],
+    out: PathLike,
+    config: Config | None = None,
+    *,
+    model: str = "onet",
+    verify: bool = True,
+) -> Path:
     """Train a network, or continue the run in `out`.
 
     Args:
-        packs: folder with `train-*.h5` and `val-*.h5`.
+        packs: folder with `train-*.h5` and `val-*.h5`, or such files.
         out: folder for checkpoints and curves.
         config: `models`, section `train` and `seed` are used.
         model: which entry of `config.models`.
+        verify: compare the shards with their checksums first (1 CPU s per GB).
 
     Returns:
         path of `best.ckpt`.
@@ -45,20 +53,23 @@ def train(packs: PathLike, out: PathLike, config: Config | None = None, *, model
         Traceback (most recent call last):
         occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
     """
-    from occnet_lib.storage.packs import verify
+    from occnet_lib.storage import packs as storage
 
-    config, packs, out = config or Config(), Path(packs), Path(out)
+    config, out = config or Config(), Path(out)
     if model not in config.models:
         raise ConfigError(f"no model {model!r}; the configuration has {', '.join(config.models)}")
-    split = {name: sorted(packs.glob(f"{name}-*.h5")) for name in ("train", "val")}
-    if not split["train"]:
+    is_folder = isinstance(packs, str | Path)
+    files = sorted(Path(packs).glob("*.h5") if is_folder else map(Path, packs))
+    train, val = ([file for file in files if file.name.startswith(f"{name}-")] for name in ("train", "val"))
+    if not train:
         hint = "make some: `snakemake --cores 2 preprocess`"
-        raise OccnetError("holds no train-*.h5", path=packs, hint=hint)
-    for path in (*split["train"], *split["val"]):
-        verify(path)
+        raise OccnetError("holds no train-*.h5", path=packs if is_folder else None, hint=hint)
+    if verify:
+        for path in (*train, *val):
+            storage.verify(path)
     from occnet_lib.training.train import train as run  # torch, once the input is known to be right
 
-    run(config, model, split["train"], split["val"], out)
+    run(config, model, train, val, out)
     return out / "best.ckpt"
 
 

@@ -1,48 +1,83 @@
-"""Where the workflow's jobs find their files."""
+"""What verbs read: catalogues and pack shards."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from occnet_lib.config import Config
+from occnet_lib.errors import OccnetError
 from occnet_lib.types import ShapeKey
 
 
-def catalogue_path(config: Config) -> Path:
-    """The table of all shapes."""
-    return Path(config.results) / "catalogue" / "shapes.csv"
-
-
-def catalogue_of(path: Path) -> list[ShapeKey]:
-    """The shapes of a table."""
+def read_catalogue(table: Path) -> list[ShapeKey]:
+    """The shapes of a catalogue's table."""
     from occnet_lib.storage.dataset.catalogue import read_table
 
-    return read_table(path)
+    return read_table(table)
 
 
-def packs(config: Config, *splits: str, whole: bool = True) -> list[Path]:
-    """The pack files of splits, or of all; mended where they are damaged."""
-    from occnet_lib.stages.repair_packs import verified_packs
-
-    return verified_packs(config, catalogue_of(catalogue_path(config)), splits, whole)
+def shard_members(table: Path, shard: str) -> list[ShapeKey]:
+    """The shapes of one shard."""
+    return [key for key in read_catalogue(table) if key.shard == shard]
 
 
-def sound(config: Config, pack: Path) -> Path:
-    """A pack file, repaired where it is corrupt."""
+def pack_files(
+    packs: Sequence[Path],
+    config: Config,
+    table: Path | None,
+    splits: Sequence[str] = (),
+    whole: bool = True,
+) -> list[Path]:
+    """Pack shards, given as files or folders, after verification.
+
+    Args:
+        packs: files and folders.
+        config: the whole configuration.
+        table: catalogue of the workflow: of a folder its shards are used, and a damaged shard is packed again.
+        splits: with `table`, only shards of these splits; empty: all.
+        whole: verify every byte; otherwise only that a shard can be opened (with `table`).
+
+    Raises:
+        OccnetError: there are no shards; without `table`, a shard is damaged.
+    """
     from occnet_lib.stages.repair_packs import verified_pack
 
-    return verified_pack(config, pack, lambda: catalogue_of(catalogue_path(config)))
+    keys = read_catalogue(table) if table else []
+    shards = sorted({key.shard for key in keys if not splits or key.split in splits})
+    files: list[Path] = []
+    for path in packs:
+        inside = [path / f"{shard}.h5" for shard in shards] if table else sorted(path.glob("*.h5"))
+        files += inside if path.is_dir() else [path]
+    if not files and not table:
+        raise OccnetError("holds no pack shards (*.h5)", path=packs[0])
+    for file in files:
+        if table:
+            verified_pack(config, file, lambda: keys, whole)
+        else:
+            _verify(file, file.stat().st_mtime_ns if file.exists() else 0)
+    return files
 
 
-def reconstructed(folder: Path) -> str:
-    """`3 ok, 0 warn, 0 failed` of a folder of meshes."""
-    from occnet_lib.storage.reconstructions import read_status
+@cache
+def _verify(path: Path, mtime_ns: int) -> None:
+    """Verify a pack shard once in a process."""
+    from occnet_lib.storage.packs import verify
 
-    return counted([row["status"] for row in read_status(folder).values()])
+    verify(path)
 
 
-def counted(statuses: list[str]) -> str:
-    """`3 ok, 0 warn, 0 failed` of statuses."""
+def count_statuses(statuses: Iterable[str]) -> str:
+    """`3 ok, 0 warn, 0 failed`."""
     counts = Counter(statuses)
     return ", ".join(f"{counts[status]} {status}" for status in ("ok", "warn", "failed"))
+
+
+def use_one_gpu_per_job(config: Config) -> None:
+    """Choose a GPU: several such jobs run at a time."""
+    if config.reconstruct.accelerator != "cpu":
+        from occnet_lib.networks import gpus
+
+        gpus.pick_shared_gpu()

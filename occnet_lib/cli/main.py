@@ -1,4 +1,4 @@
-"""`occnet <stage> …`: every stage alone on files; each subcommand is one call of the library."""
+"""`occnet <verb> …`: parser, exit codes, and which verbs there are."""
 
 from __future__ import annotations
 
@@ -7,79 +7,135 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from occnet_lib import __version__, logs
-from occnet_lib.config import Config, load
-from occnet_lib.errors import OccnetError
+from occnet_lib.config import Config, digest, load
+from occnet_lib.errors import ConfigError, OccnetError
 
-from . import jobs
+from . import analysis, datasets, evaluate, models, preprocess, reconstruct, shapes
+from .arguments import Verb, add_arguments, takes_configuration
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = "Single-view 3D reconstruction with occupancy networks: every stage alone, on files."
 EPILOG = "The whole path from a folder of meshes to a report is a Snakemake workflow: see README.md."
 
+VERBS: dict[str, Verb] = {
+    "demo": datasets.demo,
+    "catalogue": datasets.catalogue,
+    "watertight": shapes.watertight,
+    "points": shapes.points,
+    "prepare": shapes.prepare,
+    "views": shapes.views,
+    "pack": datasets.pack,
+    "train": models.train,
+    "reconstruct": reconstruct.reconstruct,
+    "evaluate": evaluate.evaluate,
+    "analyse": analysis.analyse,
+    "report": analysis.report,
+    "import": datasets.import_,
+    "export": datasets.export,
+    "weights": models.weights,
+    "config": analysis.config,
+}
+# Rules of the workflow call these, and some of the above.
+JOBS: dict[str, Verb] = {
+    verb.__name__: verb
+    for verb in (
+        *(preprocess.shape, preprocess.preprocess_shard, preprocess.preprocess_table),
+        *(preprocess.check_failures, preprocess.rerun, datasets.import_shard),
+        *(models.reconstruct_shard, models.baseline_shard),
+        *(models.index_images, models.index_codes, models.clusters),
+        *(evaluate.evaluate_shard, evaluate.evaluate_views, evaluate.evaluate_tables),
+        *(evaluate.photograph_shard, evaluate.evaluate_photos),
+        *(analysis.statistics, analysis.projections, analysis.embedding),
+    )
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="occnet", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"occnet {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import commands as library
-
-    for name, command in library.COMMANDS.items():
-        sub = commands.add_parser(name, help=command.help, description=command.help)
-        sub.add_argument(
-            "--config", type=Path, action="append", default=[], help="YAML over the defaults (repeatable)"
-        )
-        sub.add_argument("--log", type=Path, help="file for the log")
-        sub.add_argument("-v", "--verbose", action="store_true", help="say more on the terminal")
-        command.options(sub)
-        sub.set_defaults(run=command.run)
-    job = commands.add_parser("job", help="one job of the workflow (called by Snakemake)")
-    jobs.add_parsers(job)
-    job.set_defaults(run=jobs.run, verbose=False)
+    verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, verb in VERBS.items():
+        _add_verb(verbs, name, verb)
+    job = verbs.add_parser("job", help="one job of the workflow (called by Snakemake)")
+    job.add_argument("--digest", default="", help="of the text of the configuration file that the run wrote")
+    jobs = job.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, verb in (VERBS | JOBS).items():
+        _add_verb(jobs, name, verb)
     return top
 
 
+def _add_verb(parsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, verb: Verb) -> None:
+    text = (verb.__doc__ or "").partition("\n")[0].rstrip(".")
+    text = text[:1].lower() + text[1:] if text.split()[0][1:].islower() else text
+    parser = parsers.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--config", type=Path, action="append", default=[], help="YAML over the defaults (repeatable)"
+    )
+    parser.add_argument("--log", type=Path, help="file for the log")
+    parser.add_argument("-v", "--verbose", action="store_true", help="more messages on the terminal")
+    add_arguments(parser, verb)
+    parser.set_defaults(verb=verb)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 for success, 1 for a fault that one line explains, 2 for a wrong command line."""
-    args = _with_home(parser().parse_args(argv))
-    args.log = logs.of_task(args.log)
+    """Run a verb; 0: success, 1: an error that one line explains, 2: a wrong command line."""
+    args = _expand_home(parser().parse_args(argv))
+    args.log = logs.log_path_for_rank(args.log)
     logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
     try:
-        paths = args.config if isinstance(args.config, list) else [args.config]
-        args.run(args, load(*paths) if paths else Config())
+        _call(args)
     except OccnetError as error:
         logger.debug("", exc_info=error)
-        return _fail(args, str(error))
+        return _fail(args.log, str(error))
     except KeyboardInterrupt:
-        return _fail(args, "interrupted")
+        return _fail(args.log, "interrupted")
     except BrokenPipeError:
         return 1
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         logger.debug("", exc_info=error)
-        return _fail(args, f"{error.filename}: {(error.strerror or 'cannot be written').lower()}")
+        return _fail(args.log, f"{error.filename}: {(error.strerror or 'cannot be written').lower()}")
     except Exception as error:
-        # Not the user's fault: the whole story, in the log if there is one.
+        # A bug: the traceback goes into the log if there is one.
         if args.log is None:
             raise
         logging.getLogger().handlers[-1].handle(_record(error))
-        return _fail(args, f"{type(error).__name__}: {error} (a bug; the log {args.log} tells more)")
+        return _fail(args.log, f"{type(error).__name__}: {error} (a bug; the log {args.log} has more)")
     return 0
 
 
-def _with_home(args: argparse.Namespace) -> argparse.Namespace:
-    """`~` in paths, which a shell leaves to the program in `--out=~/mesh.ply`."""
+def _call(args: argparse.Namespace) -> None:
+    """Call the verb with its arguments and print what it returns."""
+    from occnet_lib.storage.locks import job_lock
 
-    def expanded(value: object) -> object:
+    is_job = args.command == "job"
+    if is_job and args.digest and [digest(path.read_text("utf-8")) for path in args.config] != [args.digest]:
+        hint = f"remove it and start again; another run or an editor has changed {args.config[0].name}"
+        raise ConfigError(f"{args.config[0]} is not the configuration of this run", hint=hint)
+    default = Config() if takes_configuration(args.verb) else None
+    config = load(*args.config) if args.config else default
+    common = ("command", "job", "digest", "config", "log", "verbose", "verb")
+    arguments = {name: value for name, value in vars(args).items() if name not in common}
+    lock = args.log.with_name(f".{args.log.stem}.lock") if is_job and args.log else None
+    with job_lock(lock) if lock else nullcontext():
+        if text := args.verb(config=config, **arguments):
+            logs.echo(text)
+
+
+def _expand_home(args: argparse.Namespace) -> argparse.Namespace:
+    """Expand `~` in paths, which a shell leaves to the program in `--out=~/mesh.ply`."""
+
+    def expand(value: object) -> object:
         if isinstance(value, list):
-            return [expanded(item) for item in value]
+            return [expand(item) for item in value]
         return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
-    return argparse.Namespace(**{name: expanded(value) for name, value in vars(args).items()})
+    return argparse.Namespace(**{name: expand(value) for name, value in vars(args).items()})
 
 
 def _record(error: Exception) -> logging.LogRecord:
@@ -87,16 +143,9 @@ def _record(error: Exception) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.ERROR, __file__, 0, "uncaught exception", None, info)
 
 
-def _fail(args: argparse.Namespace, text: str) -> int:
+def _fail(log: Path | None, text: str) -> int:
     sys.stderr.write(f"occnet: {text}\n")
-    if args.log is not None:
-        with (
-            suppress(OSError),
-            args.log.open("a", encoding="utf-8", errors="replace") as file,
-        ):  # the disk may be full
-            file.write(f"occnet: {text}\n")
+    if log is not None:
+        with suppress(OSError), log.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(f"occnet: {text}\n")  # unless the disk is full
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -119,7 +119,7 @@ class ProcessSettings:
         disable_heap_trimming()
         torch.set_num_threads(self._threads)
         torch.set_float32_matmul_precision(self._precision)
-        logs.join(self._log_file if rank == 0 else None)
+        logs.append_to_log(self._log_file if rank == 0 else None)
 
 
 @contextmanager

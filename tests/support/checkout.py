@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import yaml
 
-LINKED = ("workflow", "occnet_lib", "envs", "slurm", "config.yaml")
+LINKED = ("workflow", "occnet_lib", "snakemake_logger_plugin_occnet", "envs", "slurm", "config.yaml")
 
 # Every branch of the workflow in a minute: small in numbers, real in every step.
 TINY = {

@@ -2,7 +2,9 @@
 rule analyse_statistics:
     """Statistics of the data."""
     input:
-        over(f"{RESULTS}/pack/{{shard}}.h5"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=f"{RESULTS}/analyse/statistics.csv",
     log:
@@ -12,21 +14,26 @@ rule analyse_statistics:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=60,
     params:
-        shards=names(),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names(),
         versions=versions("analyse"),
     message:
         "analyse: statistics of the data"
     shell:
-        f"{occnet('statistics')} --out {{output.table:q}}"
+        "{params.occnet} statistics --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {output.table:q}"
 
 
 rule analyse_projections:
     """Points projected onto their images."""
     input:
-        over(f"{RESULTS}/pack/{{shard}}.h5", "test"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5", "test"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         figures=directory(f"{RESULTS}/analyse/projections"),
     log:
@@ -36,23 +43,28 @@ rule analyse_projections:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=60,
     params:
-        shards=names("test"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("test"),
         projections=CONFIG.analyse.projections,
         versions=versions("analyse"),
     message:
         "analyse: points projected onto their images"
     shell:
-        f"{occnet('projections')} --out {{output.figures:q}}"
+        "{params.occnet} projections --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {output.figures:q}"
 
 
 rule analyse_embedding:
     """t-SNE of one network's embeddings."""
     input:
         checkpoint=rules.train_model.output.best,
-        shards=over(f"{RESULTS}/pack/{{shard}}.h5", "test", "val"),
+        shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "test", "val"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=f"{RESULTS}/analyse/embedding_{{model}}.csv",
     log:
@@ -62,10 +74,12 @@ rule analyse_embedding:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=60,
     params:
-        shards=names("test", "val"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("test", "val"),
         seed=CONFIG.seed,
         views=CONFIG.analyse.embedding_views,
         shapes=CONFIG.analyse.embedding_shapes,
@@ -74,14 +88,17 @@ rule analyse_embedding:
     message:
         "analyse: t-SNE of the embeddings of {wildcards.model}"
     shell:
-        f"{occnet('embedding')} --checkpoint {{input.checkpoint:q}} --out {{output.table:q}}"
+        "{params.occnet} embedding --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --accelerator cpu "
+        "--out {output.table:q}"
 
 
 rule analyse:
-    """Figures about the data and the networks."""
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,
         expand(rules.analyse_embedding.output.table, model=MODELS),
+    """Figures about the data and the networks."""
+    localrule: True
     message:
         "analyse: done"

@@ -1,35 +1,38 @@
-# Functions only: what the rules ask about the configuration, the catalogue and the files that are there.
+# Functions only: what the rules derive from the configuration, the catalogue and the files that exist.
 import logging
-import os
 import shlex
 import sys
 from functools import cache
 from pathlib import Path
 
-PROJECT = str(Path(workflow.basedir).parent)
-sys.path.insert(0, PROJECT)
-
 from snakemake.exceptions import WorkflowError
 
-from occnet_lib.config import Config, check, digest
-from occnet_lib.errors import OccnetError
-from occnet_lib.progress import calm
-
-calm(few=5)  # of each rule's jobs in a dry run; `begin` has another idea of it
-
-# `--config shape=…` names the shape that `rerun` treats again: a wish of this call, no setting of the run.
-SHAPE = str(config.pop("shape", ""))
+# Where this file is, also in a workflow that imports this one as a module.
+PROJECT = Path(workflow.current_basedir).parents[1]
 try:
-    CONFIG = check(config)
+    from occnet_lib.config import check, digest
+    from occnet_lib.errors import OccnetError
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"no module {error.name} in {sys.executable}; run `pip install -e {PROJECT}` there"
+    ) from None
+
+# `--config shape=…` names the shape that `rerun` processes: an argument of that target, no setting.
+SHAPE = str(config.get("shape", ""))
+try:
+    CONFIG = check({key: value for key, value in config.items() if key != "shape"})
 except OccnetError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = CONFIG.results.rstrip("/")
 CONFIG_FILE = f"{RESULTS}/config.json"
+CONFIG_TEXT = CONFIG.model_dump_json(indent=2)
+CATALOGUE = f"{RESULTS}/catalogue/shapes.csv"
 ROOT = CONFIG.dataset_root
 MODELS = list(CONFIG.models)
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
+DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 
 
 wildcard_constraints:
@@ -40,32 +43,22 @@ wildcard_constraints:
     baseline="[a-z_]+(-[A-Za-z0-9_-]+)?",
 
 
-# Not in the command itself: another path of the same interpreter is no reason to do anything again.
-os.environ["OCCNET_PYTHON"] = (
-    "python" if workflow.deployment_settings.deployment_method else sys.executable
-)
-# Jobs run in the working directory (-d), which need not be where the package is.
-if PROJECT not in (paths := os.environ.get("PYTHONPATH", "").split(os.pathsep)):
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PROJECT, *paths]))
+def occnet(wildcards, input):
+    """A parameter: the start of a job's shell command.
+
+    Snakemake does not compare parameters that depend on `input` between runs: another path of the interpreter and
+    another configuration are no reason to run a job again. The digest is that of the configuration file.
+    """
+    if workflow.deployment_settings.deployment_method:
+        # The environments of envs/ have the libraries, not this package.
+        python = f"PYTHONPATH={shlex.quote(str(PROJECT))}${{PYTHONPATH:+:$PYTHONPATH}} python"
+    else:
+        python = shlex.quote(sys.executable)
+    return f"{python} -m occnet_lib job --digest {digest(CONFIG_TEXT)}"
 
 
-os.environ.setdefault("OCCNET_DATASET_STATE", "")
-
-
-envvars:
-    "OCCNET_DATASET_STATE",
-    "OCCNET_PYTHON",
-    "PYTHONPATH",
-
-
-def occnet(job):
-    """The shell command of one job; everything after it is the rule's own."""
-    return f'"$OCCNET_PYTHON" -m occnet_lib job {job} --config {shlex.quote(CONFIG_FILE)} --log {{log:q}}'
-
-
-def begin():
-    """Take the results folder, tidy it, lay down the resolved configuration that all jobs read, show progress."""
-    from occnet_lib.progress import show
+def start_run():
+    """Lock the results folder and remove temporary files of a killed run; one that is still at work keeps its files."""
     from occnet_lib.storage.atomic import replacing, sweep
     from occnet_lib.storage.locks import run_lock
 
@@ -74,55 +67,46 @@ def begin():
         RUN_LOCK = run_lock(RESULTS)
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
-    sweep(
-        RESULTS
-    )  # of what a killed run left; one that is still at work keeps its files
-
-    text = CONFIG.model_dump_json(indent=2)
+    sweep(RESULTS)
+    # Snakemake does not notice a change of a file that it has no record of (.snakemake was removed).
     path = Path(CONFIG_FILE)
-    if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() != CONFIG_TEXT:
         with replacing(path) as temporary:
-            temporary.write_text(text)
-    show(RESULTS)
+            temporary.write_text(CONFIG_TEXT)
 
 
 def versions(*stages):
-    """The versions of stages: a stage whose results mean something else now is redone."""
+    """The versions of stages: a stage whose results have another meaning now is redone."""
     from occnet_lib.versions import VERSIONS
 
     return {stage: VERSIONS[stage] for stage in stages}
 
 
-def growing(megabytes):
+def scaled_mem(megabytes):
     """Memory that doubles with each attempt."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
 
 
+@cache
 def dataset_state():
-    """The state of the dataset: which shapes it has, and names, sizes and times of the files of each.
-
-    Looked at once a run, by its main process: those that it starts on other machines get it in their environment.
-    """
+    """The state of the dataset: which shapes it has, and names, sizes and times of the files of each."""
     from occnet_lib.interop.conversion import shapes_of
     from occnet_lib.storage.dataset.state import dataset_state
 
     if CONFIG.is_demo:
         return "demo"  # made by the workflow itself; `:q` would leave out an empty argument
-    if workflow.is_main_process or not os.environ["OCCNET_DATASET_STATE"]:
-        if not Path(ROOT).is_dir():
-            raise WorkflowError(
-                f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
-            )
-        library = logging.getLogger("occnet_lib")
-        library.setLevel(logging.ERROR)  # the catalogue's job says what is to be said
-        try:
-            os.environ["OCCNET_DATASET_STATE"] = dataset_state(CONFIG, shapes_of(CONFIG, ROOT))
-        except OccnetError as error:
-            raise WorkflowError(str(error)) from None
-        finally:
-            library.setLevel(logging.NOTSET)
-    return os.environ["OCCNET_DATASET_STATE"]
+    if not Path(ROOT).is_dir():
+        raise WorkflowError(
+            f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
+        )
+    library = logging.getLogger("occnet_lib")
+    library.setLevel(logging.ERROR)  # the job of the catalogue logs the warnings
+    try:
+        return dataset_state(CONFIG, shapes_of(CONFIG, ROOT))
+    except OccnetError as error:
+        raise WorkflowError(str(error)) from None
+    finally:
+        library.setLevel(logging.NOTSET)
 
 
 @cache
@@ -148,14 +132,14 @@ def shards(*splits):
     )
 
 
-def foreign_data():
-    """Whether the dataset holds points and pictures already (docs/interop.md), so that there is nothing to preprocess."""
+def is_packed_dataset():
+    """Whether the dataset holds points and images already (docs/interop.md), so that there is nothing to preprocess."""
     from occnet_lib.interop.conversion import foreign_layout
 
     return not CONFIG.is_demo and foreign_layout(ROOT) is not None
 
 
-IMPORTED = foreign_data()
+IMPORTED = is_packed_dataset()
 
 
 def shape_file(key):
@@ -163,7 +147,7 @@ def shape_file(key):
 
 
 def changed_shapes(wildcards):
-    """What tells that shape files were lost, or made anew one by one, since their shard was finished.
+    """Traces of shape files that were lost, or made one by one, after their shard was finished.
 
     These are inputs of their shard's job, which so runs again: a newer shape file itself, and for a lost one, which
     Snakemake would not miss, the folder that it was in, which became newer then. The job keeps all other shapes.
@@ -190,35 +174,32 @@ def versions_at(path, mtime_ns):
     return read_versions(path)
 
 
-def members(wildcards):
-    """A short name for who is in a shard, where each comes from, and which version of its files is there.
+def membership_digest(wildcards):
+    """A digest of the shapes of a shard, their paths, and the versions of their files.
 
     The files themselves are no inputs: one that is missing is its shape's failure, not the shard's, and one that is
     newer need not have another content.
     """
     keys = catalogue()[wildcards.shard]
-    path = Path(f"{RESULTS}/catalogue/sources.csv")
+    path = Path(CATALOGUE).with_name("sources.csv")
     versions = versions_at(path, path.stat().st_mtime_ns) if path.exists() else {}
     return digest([(key.name, key.path, versions.get(key.name, "")) for key in keys])
 
 
-def over(pattern, *splits, **values):
+def per_shard(pattern, *splits, **values):
     """An input function: `pattern` over the shards of splits."""
     return lambda wildcards: expand(
         pattern, shard=shards(*splits), **values, **dict(wildcards)
     )
 
 
-def names(*splits):
-    """A parameter: the shards of splits. One more or one less makes their rule run again, which new inputs do not."""
+def shard_names(*splits):
+    """A parameter: the shards of splits. One more or one less makes their rule run again; new inputs do not."""
     return lambda wildcards: shards(*splits)
 
 
-DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
-
-
-def several_nodes():
-    """What Slurm is told of a training on several nodes, which has a task a device."""
+def multinode_resources():
+    """Slurm resources of a training on several nodes, which has one task per device."""
     if CONFIG.train.hardware.nodes == 1:
         return {}
     return {
@@ -229,16 +210,16 @@ def several_nodes():
     }
 
 
-def launched():
-    """What starts the tasks of such a training."""
+def srun_prefix():
+    """The command that starts the tasks of a training on several nodes."""
     if CONFIG.train.hardware.nodes == 1:
         return ""
     tasks = f"--ntasks={DEVICES} --ntasks-per-node={CONFIG.train.hardware.devices}"
-    return f"srun --kill-on-bad-exit=1 {tasks} "  # where one has failed, the others would wait for it
+    return f"srun --kill-on-bad-exit=1 {tasks} "  # after one has failed, the others would wait for it
 
 
-def looked_up(wildcards):
-    """The indices that a baseline looks up."""
+def baseline_index(wildcards):
+    """The index files of a baseline."""
     kind, _, model = wildcards.baseline.partition("-")
     files = {
         "nearest_image": ["images"],

@@ -4,6 +4,8 @@ rule evaluate_shard:
     input:
         meshes=f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
         shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
     log:
@@ -13,9 +15,10 @@ rule evaluate_shard:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        occnet=occnet,
         seed=CONFIG.seed,
         surface=CONFIG.evaluate.surface,
         original=lambda wildcards: (
@@ -27,7 +30,9 @@ rule evaluate_shard:
     message:
         "evaluate: shard {wildcards.shard} of {wildcards.model}"
     shell:
-        f"{occnet('evaluate')} --model {{wildcards.model:q}} --meshes {{input.meshes:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
+        "{params.occnet} evaluate_shard --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --model {wildcards.model:q} --meshes {input.meshes:q} "
+        "--out {output.table:q}"
 
 
 rule evaluate_views:
@@ -35,6 +40,8 @@ rule evaluate_views:
     input:
         checkpoint=rules.train_model.output.best,
         shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
     log:
@@ -46,10 +53,11 @@ rule evaluate_views:
         if CONFIG.reconstruct.accelerator == "cpu"
         else "../../envs/cuda.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
         points=CONFIG.evaluate.view_points,
@@ -59,13 +67,17 @@ rule evaluate_views:
     message:
         "evaluate: views of shard {wildcards.shard} by {wildcards.model}"
     shell:
-        f"{occnet('evaluate_views')} --checkpoint {{input.checkpoint:q}} --model {{wildcards.model:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
+        "{params.occnet} evaluate_views --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --model {wildcards.model:q} "
+        "--out {output.table:q}"
 
 
 rule photograph_shard:
     """Photos of one shard's shapes by a renderer that training never uses."""
     input:
         shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         photos=directory(f"{RESULTS}/photos/{{shard}}"),
     log:
@@ -75,16 +87,18 @@ rule photograph_shard:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        occnet=occnet,
         seed=CONFIG.seed,
         photos=CONFIG.evaluate.photos,
         versions=versions("evaluate"),
     message:
         "evaluate: photos of shard {wildcards.shard}"
     shell:
-        f"{occnet('photograph')} --pack {{input.shard:q}} --out {{output.photos:q}}"
+        "{params.occnet} photograph_shard --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --out {output.photos:q}"
 
 
 rule evaluate_photos:
@@ -93,6 +107,8 @@ rule evaluate_photos:
         checkpoint=rules.train_model.output.best,
         photos=rules.photograph_shard.output.photos,
         shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
     log:
@@ -104,10 +120,11 @@ rule evaluate_photos:
         if CONFIG.reconstruct.accelerator == "cpu"
         else "../../envs/cuda.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,
         merged=CONFIG.evaluate.merged,
@@ -116,27 +133,31 @@ rule evaluate_photos:
     message:
         "evaluate: photos of shard {wildcards.shard} by {wildcards.model}"
     shell:
-        f"{occnet('evaluate_photos')} --checkpoint {{input.checkpoint:q}} --model {{wildcards.model:q}} --photos {{input.photos:q}} --pack {{input.shard:q}} --out {{output.table:q}}"
+        "{params.occnet} evaluate_photos --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --model {wildcards.model:q} "
+        "--photos {input.photos:q} --out {output.table:q}"
 
 
 rule evaluate:
     """Tables of metrics of all models and baselines."""
     input:
-        over(
+        per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.csv",
             "test",
             model=[*MODELS, *BASELINES],
         ),
-        over(
+        per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
             "test",
             model=MODELS if CONFIG.evaluate.views else [],
         ),
-        over(
+        per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
             "test",
             model=MODELS if CONFIG.evaluate.photos else [],
         ),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         shapes=f"{RESULTS}/evaluate/shapes.csv",
         classes=report(
@@ -162,10 +183,12 @@ rule evaluate:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(1000),
+        mem_mb=scaled_mem(1000),
         runtime=60,
     params:
-        shards=names("test"),
+        occnet=occnet,
+        folder=f"{RESULTS}/evaluate",
+        shards=shard_names("test"),
         models=[*MODELS, *BASELINES],
         views=CONFIG.evaluate.views,
         photos=CONFIG.evaluate.photos,
@@ -176,4 +199,5 @@ rule evaluate:
     message:
         "evaluate: tables over shapes, classes and models"
     shell:
-        f"{occnet('summarise')} --out {{output.models:q}}"
+        "{params.occnet} evaluate_tables --config {input.config:q} --log {log:q} "
+        "{params.folder:q} --table {input.table:q}"

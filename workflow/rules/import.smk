@@ -6,7 +6,8 @@ ruleorder: import_shard > pack_shard
 rule import_shard:
     """All shapes of one shard of a dataset that holds points and pictures already."""
     input:
-        table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
+        table=ancient(CATALOGUE),
+        config=ancient(CONFIG_FILE),
     output:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
         pack=f"{RESULTS}/pack/{{shard}}.h5",
@@ -17,12 +18,16 @@ rule import_shard:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(3000),
+        mem_mb=scaled_mem(3000),
         runtime=60,
     params:
-        members=members,
+        occnet=occnet,
+        root=ROOT,
+        members=membership_digest,
         versions=versions("pack", "import"),
     message:
         "import: shard {wildcards.shard}"
     shell:
-        f"{occnet('import')} --table {{input.table:q}} --shard {{wildcards.shard:q}} --pack {{output.pack:q}} --out {{output.table:q}}"
+        "{params.occnet} import_shard --config {input.config:q} --log {log:q} "
+        "{params.root:q} --table {input.table:q} --shard {wildcards.shard:q} --pack {output.pack:q} "
+        "--out {output.table:q}"

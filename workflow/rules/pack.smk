@@ -3,6 +3,8 @@ rule pack_shard:
     """The pack file of one shard."""
     input:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
+        config=ancient(CONFIG_FILE),
+        catalogue=ancient(CATALOGUE),
     output:
         pack=f"{RESULTS}/pack/{{shard}}.h5",
     log:
@@ -12,21 +14,24 @@ rule pack_shard:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(1000),
+        mem_mb=scaled_mem(1000),
         runtime=60,
     params:
+        occnet=occnet,
         shapes=f"{RESULTS}/preprocess/shapes",
         versions=versions("pack"),
     message:
         "pack: shard {wildcards.shard}"
     shell:
-        f"{occnet('pack')} --table {{input.table:q}} --shapes {{params.shapes:q}} --out {{output.pack:q}}"
+        "{params.occnet} pack --config {input.config:q} --log {log:q} "
+        "{params.shapes:q} --table {input.catalogue:q} --out {output.pack:q}"
 
 
 rule preprocess:
-    """Training data: raw meshes to closed meshes, points, views and pack files."""
     input:
         rules.preprocess_table.output.table,
-        over(f"{RESULTS}/pack/{{shard}}.h5"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5"),
+    """Training data: raw meshes to closed meshes, points, views and pack files."""
+    localrule: True
     message:
         "preprocess: done"

@@ -1,6 +1,8 @@
 # raw mesh -> watertight -> points -> views: one job a shard, one file a shape
 rule demo:
     """Raw meshes of the bundled shapes alone."""
+    input:
+        config=ancient(CONFIG_FILE),
     output:
         done=f"{RESULTS}/demo/demo.json",
     log:
@@ -13,44 +15,53 @@ rule demo:
         mem_mb=1000,
         runtime=30,
     params:
+        occnet=occnet,
+        folder=f"{RESULTS}/demo",
         demo=CONFIG.demo.model_dump(),
         seed=CONFIG.seed,
         versions=versions("demo"),
     message:
         "demo: making the bundled shapes"
     shell:
-        f"{occnet('demo')} --out {{output.done:q}}"
+        "{params.occnet} demo --config {input.config:q} --log {log:q} "
+        "{params.folder:q}"
 
 
 checkpoint catalogue:
-    """List of the shapes with their splits and shards."""
     input:
         rules.demo.output.done if CONFIG.is_demo else [],
+        config=ancient(CONFIG_FILE),
     output:
-        table=f"{RESULTS}/catalogue/shapes.csv",
+        table=CATALOGUE,
     log:
         f"{RESULTS}/logs/catalogue.log",
     benchmark:
         f"{RESULTS}/benchmarks/catalogue.tsv"
+    """List of the shapes with their splits and shards."""
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
     params:
+        occnet=occnet,
+        root=ROOT,
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
-        state=dataset_state(),
+        state=lambda wildcards: dataset_state(),
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
-        f"{occnet('catalogue')} --state {{params.state:q}} --out {{output.table:q}}"
+        "{params.occnet} catalogue --config {input.config:q} --log {log:q} "
+        "{params.root:q} --state {params.state:q} --out {output.table:q}"
 
 
 rule shape:
     """One shape alone: `snakemake results/preprocess/shapes/<category>/<id>.h5`."""
     input:
-        table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
+        table=ancient(CATALOGUE),
+        config=ancient(CONFIG_FILE),
     output:
         shape=f"{RESULTS}/preprocess/shapes/{{category}}/{{id}}.h5",
     log:
@@ -60,19 +71,23 @@ rule shape:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(3000),
+        mem_mb=scaled_mem(3000),
         runtime=30,
+    params:
+        occnet=occnet,
     message:
         "shape: {wildcards.category}/{wildcards.id}"
     shell:
-        f"{occnet('shape')} --table {{input.table:q}} --shape {{wildcards.category:q}}/{{wildcards.id:q}} --out {{output.shape:q}}"
+        "{params.occnet} shape --config {input.config:q} --log {log:q} "
+        "--shape={wildcards.category:q}/{wildcards.id:q} --table {input.table:q} --out {output.shape:q}"
 
 
 rule preprocess_shard:
     """All shapes of one shard."""
     input:
-        table=ancient(f"{RESULTS}/catalogue/shapes.csv"),
+        table=ancient(CATALOGUE),
         changed=changed_shapes,
+        config=ancient(CONFIG_FILE),
     output:
         table=f"{RESULTS}/preprocess/shards/{{shard}}.csv",
     log:
@@ -83,9 +98,10 @@ rule preprocess_shard:
         "../../envs/cpu.yaml"
     threads: 4
     resources:
-        mem_mb=growing(6000),
+        mem_mb=scaled_mem(6000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
+        occnet=occnet,
         seed=CONFIG.seed,
         up=CONFIG.dataset.up,
         watertight=CONFIG.watertight.model_dump(),
@@ -93,19 +109,22 @@ rule preprocess_shard:
         views=CONFIG.views.model_dump(),
         samples=CONFIG.samples.model_dump(),
         audit=CONFIG.audit.model_dump(),
-        members=members,
+        members=membership_digest,
         versions=versions("watertight", "points", "views", "samples"),
         shapes=f"{RESULTS}/preprocess/shapes",
     message:
         "preprocess: shard {wildcards.shard}"
     shell:
-        f"{occnet('shard')} --table {{input.table:q}} --shard {{wildcards.shard:q}} --workers {{threads}} --shapes {{params.shapes:q}} --out {{output.table:q}}"
+        "{params.occnet} preprocess_shard --config {input.config:q} --log {log:q} "
+        "{wildcards.shard:q} --table {input.table:q} --workers {threads} --shapes {params.shapes:q} "
+        "--out {output.table:q}"
 
 
 rule preprocess_table:
-    """Table of what became of every shape."""
     input:
-        over(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
+        per_shard(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         table=report(
             f"{RESULTS}/preprocess/shapes.csv",
@@ -116,58 +135,71 @@ rule preprocess_table:
         f"{RESULTS}/logs/preprocess_table.log",
     benchmark:
         f"{RESULTS}/benchmarks/preprocess_table.tsv"
+    """Table of what became of every shape."""
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
     params:
-        shards=names(),
+        occnet=occnet,
+        folder=f"{RESULTS}/preprocess/shards",
+        shards=shard_names(),
     message:
         "preprocess: one table of all shapes"
     shell:
-        f"{occnet('table')} --out {{output.table:q}}"
+        "{params.occnet} preprocess_table --config {input.config:q} --log {log:q} "
+        "{params.folder:q} --table {input.table:q} --out {output.table:q}"
 
 
-rule accept:
-    """Gate: stops before training when more than preprocess.max_failed of the shapes failed."""
+rule check_failures:
     input:
         table=rules.preprocess_table.output.table,
+        config=ancient(CONFIG_FILE),
     output:
         accepted=f"{RESULTS}/preprocess/accepted.json",
     log:
-        f"{RESULTS}/logs/accept.log",
+        f"{RESULTS}/logs/check_failures.log",
     benchmark:
-        f"{RESULTS}/benchmarks/accept.tsv"
+        f"{RESULTS}/benchmarks/check_failures.tsv"
+    """Gate: stops before training when more than preprocess.max_failed of the shapes failed."""
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
     params:
+        occnet=occnet,
         max_failed=CONFIG.preprocess.max_failed,
     message:
         "preprocess: at most {params.max_failed} of the shapes may have failed"
     shell:
-        f"{occnet('accept')} --table {{input.table:q}} --out {{output.accepted:q}}"
+        "{params.occnet} check_failures --config {input.config:q} --log {log:q} "
+        "{input.table:q} --out {output.accepted:q}"
 
 
 rule rerun:
     """One shape again (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
 
     # No benchmark: where its file is there already, Snakemake takes a rule without output for done.
+    input:
+        config=ancient(CONFIG_FILE),
     log:
         f"{RESULTS}/logs/rerun.log",
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(3000),
+        mem_mb=scaled_mem(3000),
         runtime=240,
     params:
-        table=f"{RESULTS}/catalogue/shapes.csv",
+        occnet=occnet,
+        table=CATALOGUE,
         shapes=f"{RESULTS}/preprocess/shapes",
         shape=SHAPE,
     message:
         "rerun: {params.shape}"
     shell:
-        f"{occnet('rerun')} --table {{params.table:q}} --shapes {{params.shapes:q}} --shape={{params.shape:q}}"
+        "{params.occnet} rerun --config {input.config:q} --log {log:q} "
+        "--shape={params.shape:q} --table {params.table:q} --shapes {params.shapes:q}"

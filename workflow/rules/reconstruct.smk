@@ -4,6 +4,8 @@ rule reconstruct_shard:
     input:
         checkpoint=rules.train_model.output.best,
         shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         meshes=directory(f"{RESULTS}/reconstruct/{{model}}/{{shard}}"),
     log:
@@ -17,23 +19,27 @@ rule reconstruct_shard:
         if CONFIG.reconstruct.accelerator == "cpu"
         else "../../envs/cuda.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        occnet=occnet,
         seed=CONFIG.seed,
         reconstruct=CONFIG.reconstruct.model_dump(),
         versions=versions("reconstruct"),
     message:
         "reconstruct: shard {wildcards.shard} by {wildcards.model}"
     shell:
-        f"{occnet('reconstruct')} --checkpoint {{input.checkpoint:q}} --pack {{input.shard:q}} --out {{output.meshes:q}}"
+        "{params.occnet} reconstruct_shard --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --out {output.meshes:q}"
 
 
-rule index_pictures:
-    """Features of all training pictures and test photos, as they are."""
+rule index_images:
+    """Features of all training and test images, as they are."""
     input:
-        over(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         index=f"{RESULTS}/index/images.h5",
     log:
@@ -43,23 +49,28 @@ rule index_pictures:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        shards=names("train", "test"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train", "test"),
         view=CONFIG.reconstruct.view,
         versions=versions("reconstruct"),
     message:
-        "reconstruct: features of all pictures, for the baseline nearest_image"
+        "reconstruct: features of all images, for the baseline nearest_image"
     shell:
-        f"{occnet('index_pictures')} --out {{output.index:q}}"
+        "{params.occnet} index_images --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {output.index:q}"
 
 
 rule index_codes:
-    """Codes of training pictures and test photos by one network's encoder."""
+    """Codes of training and test images by one network's encoder."""
     input:
-        over(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "test"),
         checkpoint=rules.train_model.output.best,
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         index=f"{RESULTS}/index/codes_{{model}}.h5",
     log:
@@ -71,24 +82,30 @@ rule index_codes:
         if CONFIG.reconstruct.accelerator == "cpu"
         else "../../envs/cuda.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
-        shards=names("train", "test"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train", "test"),
         view=CONFIG.reconstruct.view,
         views=CONFIG.evaluate.code_views,
         versions=versions("reconstruct"),
     message:
-        "reconstruct: codes of pictures by {wildcards.model}, for its baselines"
+        "reconstruct: codes of images by {wildcards.model}, for its baselines"
     shell:
-        f"{occnet('index_codes')} --checkpoint {{input.checkpoint:q}} --out {{output.index:q}}"
+        "{params.occnet} index_codes --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --checkpoint {input.checkpoint:q} "
+        "--out {output.index:q}"
 
 
 rule clusters:
     """Clusters of the training shapes."""
     input:
-        over(f"{RESULTS}/pack/{{shard}}.h5", "train"),
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         index=f"{RESULTS}/index/clusters.h5",
     log:
@@ -98,25 +115,30 @@ rule clusters:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        shards=names("train"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train"),
         seed=CONFIG.seed,
         clusters=CONFIG.evaluate.clusters,
         versions=versions("reconstruct"),
     message:
         "reconstruct: clusters of the training shapes, for the baseline clustering"
     shell:
-        f"{occnet('clusters')} --out {{output.index:q}}"
+        "{params.occnet} clusters --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {output.index:q}"
 
 
 rule baseline_shard:
     """Meshes of the test shapes of one shard by one baseline."""
     input:
-        looked_up,
-        train=over(f"{RESULTS}/pack/{{shard}}.h5", "train"),
+        baseline_index,
+        train=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train"),
         shard=lambda wildcards: f"{RESULTS}/pack/{wildcards.test}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         meshes=directory(f"{RESULTS}/reconstruct/baseline_{{baseline}}/{{test}}"),
     log:
@@ -128,25 +150,30 @@ rule baseline_shard:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(4000),
+        mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        shards=names("train"),
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train"),
         seed=CONFIG.seed,
         versions=versions("reconstruct"),
     message:
         "reconstruct: shard {wildcards.test} by baseline {wildcards.baseline}"
     shell:
-        f"{occnet('baseline')} --kind {{wildcards.baseline:q}} --pack {{input.shard:q}} --out {{output.meshes:q}}"
+        "{params.occnet} baseline_shard --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --kind {wildcards.baseline:q} --train {params.packs:q} "
+        "--out {output.meshes:q}"
 
 
 rule reconstruct:
-    """Meshes of all test shapes by all models and baselines."""
     input:
-        over(
+        per_shard(
             f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
             "test",
             model=[*MODELS, *BASELINES],
         ),
+    """Meshes of all test shapes by all models and baselines."""
+    localrule: True
     message:
         "reconstruct: done"

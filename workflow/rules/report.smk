@@ -3,15 +3,16 @@ rule report:
     """Everything, and one HTML page about it: results/report/report.html."""
     input:
         preprocess=rules.preprocess_table.output.table,
-        accepted=rules.accept.output.accepted,
+        accepted=rules.check_failures.output.accepted,
         metrics=expand(rules.train_model.output.metrics, model=MODELS),
-        meshes=over(
+        meshes=per_shard(
             f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
             "test",
             model=[*MODELS, *BASELINES],
         ),
         evaluate=rules.evaluate.output,
         analyse=rules.analyse.input,
+        config=ancient(CONFIG_FILE),
     output:
         page=report(
             f"{RESULTS}/report/report.html",
@@ -25,23 +26,27 @@ rule report:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=scaled_mem(2000),
         runtime=60,
     params:
-        shards=names(),
+        occnet=occnet,
+        results=RESULTS,
+        shards=shard_names(),
         models=[*MODELS, *BASELINES],
         report=CONFIG.report.model_dump(),
         versions=versions("report"),
     message:
         "report: {output.page}"
     shell:
-        f"{occnet('report')} --out {{output.page:q}}"
+        "{params.occnet} report --config {input.config:q} --log {log:q} "
+        "{params.results:q} --out {output.page:q}"
 
 
 rule clean:
-    """Remove the results folder."""
     log:
         ".snakemake/log/clean.log",
+    """Remove the results folder."""
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     resources:

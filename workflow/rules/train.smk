@@ -4,7 +4,9 @@ rule train_model:
     input:
         # A gate, not data: a new table of the same shapes is no reason to train again.
         accepted=ancient(f"{RESULTS}/preprocess/accepted.json"),
-        shards=over(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
+        shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
     output:
         # Not removed before the job, which keeps another run's files aside (training.previous_runs).
         best=update(f"{RESULTS}/train/{{model}}/best.ckpt"),
@@ -20,12 +22,16 @@ rule train_model:
         else "../../envs/cuda.yaml"
     threads: CONFIG.train.hardware.threads
     resources:
-        **several_nodes(),
-        mem_mb=growing(8000),
+        **multinode_resources(),
+        mem_mb=scaled_mem(8000),
         runtime=lambda wildcards, attempt: 24 * 60 * attempt,
         gpu=0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES,
     params:
-        shards=names("train", "val"),
+        occnet=occnet,
+        srun=srun_prefix(),
+        folder=f"{RESULTS}/train/{{model}}",
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train", "val"),
         seed=CONFIG.seed,
         model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
         images=lambda wildcards: CONFIG.images_of(wildcards.model).model_dump(),
@@ -34,12 +40,15 @@ rule train_model:
     message:
         "train: model {wildcards.model}"
     shell:
-        f"{launched()}{occnet('train')} --model {{wildcards.model:q}} --threads {{threads}} --out {{output.best:q}}"
+        "{params.srun}{params.occnet} train --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --model {wildcards.model:q} --threads {threads} "
+        "--out {params.folder:q}"
 
 
 rule train:
-    """Networks: all models of the configuration."""
     input:
         expand(rules.train_model.output.best, model=MODELS),
+    """Networks: all models of the configuration."""
+    localrule: True
     message:
         "train: done"

@@ -654,7 +654,7 @@ def test_a_started_process_is_set_up_as_the_one_that_started_it(monkeypatch):
         surroundings.restore(0)
         assert torch.get_float32_matmul_precision() == "highest", "no process was started"
         monkeypatch.setattr("multiprocessing.parent_process", lambda: "one")
-        monkeypatch.setattr("occnet_lib.logs.join", lambda _: None)
+        monkeypatch.setattr("occnet_lib.logs.append_to_log", lambda _: None)
         surroundings.restore(1)
         assert torch.get_float32_matmul_precision() == "high"
     finally:

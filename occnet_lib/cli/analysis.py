@@ -1,0 +1,111 @@
+"""Verbs about data and results: figures, the HTML report, the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from occnet_lib import config as configuration
+from occnet_lib.config import Config
+from occnet_lib.errors import OccnetError
+from occnet_lib.storage.atomic import replacing
+
+from .arguments import Checkpoint, Table
+from .inputs import pack_files
+
+Packs = Annotated[list[Path], "pack shards, or a folder of them"]
+
+
+def analyse(
+    packs: Packs,
+    config: Config,
+    *,
+    checkpoint: Annotated[Path | None, "best.ckpt, for the t-SNE of its embeddings"] = None,
+    out: Annotated[Path, "folder for statistics.csv, projections/ and embedding.csv", "-o", "--out"],
+) -> str:
+    """Statistics, projections and t-SNE of packed shapes."""
+    statistics(packs, config, out=out / "statistics.csv")
+    projections(packs, config, out=out / "projections")
+    if checkpoint:
+        embedding(packs, config, checkpoint=checkpoint, out=out / "embedding.csv")
+    return str(out)
+
+
+def statistics(
+    packs: Packs,
+    config: Config,
+    *,
+    table: Table = None,
+    out: Annotated[Path, "CSV file to write", "-o", "--out"],
+) -> str:
+    """Statistics of packed shapes."""
+    from occnet_lib.analysis.statistics import write_statistics
+
+    write_statistics(pack_files(packs, config, table), out)
+    return str(out)
+
+
+def projections(
+    packs: Packs,
+    config: Config,
+    *,
+    table: Table = None,
+    out: Annotated[Path, "folder to write", "-o", "--out"],
+) -> str:
+    """Points projected onto their images."""
+    from occnet_lib.analysis.projections import write_projections
+
+    write_projections(pack_files(packs, config, table, ("test",)), config.analyse, out)
+    return str(out)
+
+
+def embedding(
+    packs: Packs,
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    accelerator: Annotated[Literal["auto", "cpu"], "where the network runs"] = "auto",
+    table: Table = None,
+    out: Annotated[Path, "CSV file to write", "-o", "--out"],
+) -> str:
+    """t-SNE of a network's embeddings."""
+    from occnet_lib.analysis.embeddings import write_embedding
+    from occnet_lib.reconstruction.reconstructor import encoder_features
+
+    features = encoder_features(checkpoint, accelerator)
+    files = pack_files(packs, config, table, ("val", "test"))
+    write_embedding(features, files, config.analyse, config.seed, out)
+    return str(out)
+
+
+def report(
+    results: Annotated[Path, "results folder of the workflow"],
+    config: Config | None,
+    *,
+    out: Annotated[Path, "HTML file to write", "-o", "--out"],
+) -> str:
+    """One HTML file of a results folder."""
+    from occnet_lib.report import write_report
+
+    resolved = results / "config.json"
+    if resolved.exists():
+        config = configuration.load(resolved)
+    if config is None or not results.is_dir():
+        hint = "give its folder, as results/demo"
+        raise OccnetError("holds no run (no config.json)", path=results, hint=hint)
+    write_report(results, config, out)
+    return str(out)
+
+
+def config(
+    config: Config,
+    *,
+    write: Annotated[bool, "write config.yaml, workflow/schemas/ and docs/configuration.md"] = False,
+) -> str:
+    """Print the resolved configuration, or regenerate what is made from it."""
+    if not write:
+        return configuration.to_yaml(config).rstrip()
+    for path, text in configuration.generated().items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return "\n".join(map(str, configuration.generated()))

@@ -1,0 +1,68 @@
+"""Command-line arguments from a function's signature, so that a verb is one function for the shell and for rules.
+
+A parameter is `name: Annotated[type, help, *details]`, where details are flags (`-o`), a metavar, or a function that
+parses the text. Before `*` it is a positional argument, after it an option; `config` is filled by `main`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+Verb = Callable[..., str]
+
+Mesh = Annotated[Path, "raw mesh (OBJ, OFF, PLY, STL, GLB, …)"]
+Checkpoint = Annotated[Path, "best.ckpt of a training run"]
+Table = Annotated[
+    Path | None,
+    "shapes.csv of the workflow's catalogue: of a folder only its shards are used, and a damaged shard is packed again",
+]
+
+
+def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
+    """Add the arguments of a verb to its parser."""
+    hints = get_type_hints(verb, include_extras=True)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if name == "config":
+            continue
+        hint, text, *details = get_args(hints[name])
+        flags = [detail for detail in details if isinstance(detail, str) and detail.startswith("-")]
+        settings: dict[str, Any] = {"help": text, **_kind(hint)}
+        settings |= {
+            "type" if callable(detail) else "metavar": detail for detail in details if detail not in flags
+        }
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            flags = flags or [f"--{name.replace('_', '-')}"]
+            required = parameter.default is parameter.empty
+            settings |= {"dest": name, **({"required": True} if required else {"default": parameter.default})}
+        parser.add_argument(*(flags or [name]), **settings)
+
+
+def takes_configuration(verb: Verb) -> bool:
+    """Whether a verb needs a configuration where the user gives none."""
+    return NoneType not in get_args(get_type_hints(verb)["config"])
+
+
+def _kind(hint: Any) -> dict[str, Any]:
+    """What argparse needs to know of a type."""
+    if hint is bool:
+        return {"action": "store_true"}
+    options = [option for option in get_args(hint) if option is not NoneType]
+    if get_origin(hint) is Literal:
+        return {"choices": options}
+    if get_origin(hint) is list:
+        return {"nargs": "+", "type": options[0]}
+    return _kind(options[0]) if options else {"type": hint}
+
+
+def progress_bar(items: Iterable[T], title: str) -> Iterator[T]:
+    """Pass `items` on, with a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(list(items), title, console=Console(stderr=True), transient=True)

@@ -1,0 +1,174 @@
+"""Verbs of measurement: one mesh, packed shapes, tables."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from occnet_lib.api import models
+from occnet_lib.config import Config
+from occnet_lib.types import ShapeKey
+
+from .arguments import Checkpoint, Table
+from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
+
+if TYPE_CHECKING:
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
+
+logger = logging.getLogger(__name__)
+
+Pack = Annotated[Path, "pack shard"]
+Model = Annotated[str, "name of the model or baseline, for the table"]
+OutTable = Annotated[Path, "CSV file to write", "-o", "--out"]
+
+
+def evaluate(
+    prediction: Annotated[Path, "predicted mesh, in the frame of the ground truth"],
+    truth: Annotated[Path, "closed ground-truth mesh (of `occnet watertight`)"],
+    config: Config,
+) -> str:
+    """IoU, Chamfer-L1 and normal consistency of a mesh against its ground truth."""
+    from occnet_lib.evaluation.metrics import NO_SURFACE
+
+    result = models.evaluate(prediction, truth, config)
+    if result.note:
+        worst = ", which counts as the worst value of every metric" if result.note == NO_SURFACE else ""
+        logger.warning("%s %s%s", prediction, result.note, worst)
+    intervals = {name: list(interval) for name, interval in result.intervals.items()}
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)}," for name, value in result.values.items()]
+    lines += ['  "sampling_interval_95": {']
+    lines += [f"    {json.dumps(name)}: {json.dumps(interval)}," for name, interval in intervals.items()]
+    lines[-1] = lines[-1].rstrip(",")
+    return "\n".join(["{", *lines, "  }", "}"])
+
+
+def evaluate_shard(
+    pack: Pack,
+    config: Config,
+    *,
+    model: Model,
+    meshes: Annotated[Path, "folder of the model's meshes of the shard"],
+    table: Annotated[Path, "shapes.csv of the catalogue, which names the raw meshes"],
+    out: OutTable,
+) -> str:
+    """Metrics of the meshes of a pack shard."""
+    from occnet_lib.evaluation.evaluate import evaluate_shard
+
+    (shard,) = pack_files([pack], config, table)
+    originals = {}
+    if config.evaluate.original == "all" or (config.evaluate.original, model) == ("floor", "baseline_floor"):
+        # Imported files (docs/interop.md) hold no mesh.
+        keys = [key for key in read_catalogue(table) if not key.path.endswith(".h5")]
+        originals = {key.name: Path(config.dataset_root) / key.path for key in keys}
+    rows = evaluate_shard(meshes, shard, config, model, out, originals)
+    return f"evaluate: {out}: {len(rows)} shapes"
+
+
+def evaluate_views(
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, model: Model, table: Table = None, out: OutTable
+) -> str:
+    """IoU of a network's field for every view of the shapes of a pack shard."""
+    from occnet_lib.evaluation.view_metrics import evaluate_views
+    from occnet_lib.reconstruction.reconstructor import one_thread
+
+    network, level = _network(checkpoint, config)
+    (shard,) = pack_files([pack], config, table)
+    with one_thread():
+        rows = evaluate_views(network.logits, level, shard, config, model, out, _merged(network, config))
+    return f"evaluate: {out}: {len(rows)} views"
+
+
+def photograph_shard(
+    pack: Pack,
+    config: Config,
+    *,
+    table: Table = None,
+    out: Annotated[Path, "folder to write", "-o", "--out"],
+) -> str:
+    """Photos of the shapes of a pack shard, by another renderer than that of the views."""
+    from occnet_lib.evaluation.photo_metrics import write_photos
+    from occnet_lib.rendering.photographs import photograph
+    from occnet_lib.storage.packs import Shard
+
+    shard = Shard(*pack_files([pack], config, table))
+    write_photos(shard, photograph, config.evaluate.photos, config.seed, out)
+    return f"evaluate: {out}: {config.evaluate.photos} photos of {len(shard)} shapes"
+
+
+def evaluate_photos(
+    pack: Pack,
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    model: Model,
+    photos: Annotated[Path, "folder of `photograph_shard`"],
+    table: Table = None,
+    out: OutTable,
+) -> str:
+    """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
+    from occnet_lib.evaluation.photo_metrics import evaluate_photos
+    from occnet_lib.reconstruction.reconstructor import one_thread
+    from occnet_lib.reconstruction.photo import photo_logits
+
+    network, level = _network(checkpoint, config)
+    (shard,) = pack_files([pack], config, table)
+    with one_thread():
+        source = shard, photos, config, model, out
+        rows = evaluate_photos(partial(photo_logits, network), level, *source, _merged(network, config))
+    refused = sum(row["status"] == "failed" for row in rows)
+    return f"evaluate: {out}: {len(rows)} photos, {refused} refused"
+
+
+def evaluate_tables(
+    folder: Annotated[Path, "folder with <model>/<shard>.csv, into which the tables go"],
+    config: Config,
+    *,
+    table: Annotated[Path, "shapes.csv of the catalogue"],
+) -> str:
+    """Tables over shapes, classes, models and pairs of models."""
+    from occnet_lib.evaluation.merged_summary import COLUMNS as MERGED
+    from occnet_lib.evaluation.merged_summary import summarise_merged
+    from occnet_lib.evaluation.summary import DIFFERENCES, summarise
+    from occnet_lib.storage.tables import read_rows, write_rows
+
+    shards = _test_shards(read_catalogue(table))
+
+    def rows(models: list[str], suffix: str) -> list[dict[str, Any]]:
+        files = [folder / model / f"{shard}{suffix}" for model in models for shard in shards]
+        return [row for file in files for row in read_rows(file)]
+
+    networks = list(config.models)
+    meshes = rows([*networks, *config.baseline_names], ".csv")
+    views = rows(networks, ".views.csv") if config.evaluate.views else []
+    photos = rows(networks, ".photos.csv") if config.evaluate.photos else []
+    tables = summarise(meshes, config, views, photos)
+    tables["merged"] = [
+        *summarise_merged("views", views, config),
+        *summarise_merged("photos", photos, config),
+    ]
+    columns = {"differences": DIFFERENCES, "merged": MERGED}
+    for name, summary in tables.items():
+        write_rows(folder / f"{name}.csv", summary, columns.get(name, ()))
+    return f"evaluate: {folder}"
+
+
+def _test_shards(keys: list[ShapeKey]) -> list[str]:
+    return sorted({key.shard for key in keys if key.split == "test"})
+
+
+def _merged(network: Reconstructor, config: Config) -> list[int]:
+    """Numbers of images of an object to merge; none for a network that `occnet reconstruct` cannot merge with."""
+    return [] if network.needs_cameras else config.evaluate.merged
+
+
+def _network(checkpoint: Path, config: Config) -> tuple[Reconstructor, float]:
+    """A trained network and the logit of its surface."""
+    from occnet_lib.reconstruction.extract import threshold_logit
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
+
+    use_one_gpu_per_job(config)
+    network = Reconstructor(checkpoint, config.reconstruct)
+    return network, threshold_logit(network.threshold)

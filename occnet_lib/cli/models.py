@@ -1,0 +1,123 @@
+"""Verbs of networks and baselines: training, meshes of packed shapes, what baselines look up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from occnet_lib.api import models
+from occnet_lib.config import Config
+
+from .arguments import Checkpoint, Table
+from .inputs import count_statuses, pack_files, use_one_gpu_per_job
+
+Packs = Annotated[Path, "folder of pack shards"]
+Pack = Annotated[Path, "pack shard"]
+Out = Annotated[Path, "file to write", "-o", "--out"]
+
+
+def train(
+    packs: Annotated[Path, "folder of pack shards: train-*.h5, val-*.h5"],
+    config: Config,
+    *,
+    model: Annotated[str, "which row of `models`"] = "onet",
+    threads: Annotated[int | None, "CPU threads (default: all)"] = None,
+    table: Table = None,
+    out: Annotated[Path, "folder for checkpoints and curves; a run there is resumed", "-o", "--out"],
+) -> str:
+    """Train a network on pack shards."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    files = pack_files([packs], config, table, ("train", "val")) if table else packs
+    return str(models.train(files, out, config, model=model, verify=table is None))
+
+
+def weights(
+    file: Annotated[Path, "ONet's model.pt, or best.ckpt of a training run"],
+    config: Config,
+    *,
+    out: Annotated[Path, "file to write: the other of the two", "-o", "--out"],
+) -> str:
+    """Convert ONet's checkpoint to one of ours, or back."""
+    from occnet_lib.networks.onet_weights import convert
+
+    kind = convert(file, out)
+    return f"{out}: {'a network of occnet' if kind == 'ours' else 'a checkpoint of ONet'}"
+
+
+def reconstruct_shard(
+    pack: Pack,
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    table: Table = None,
+    out: Annotated[Path, "folder to write", "-o", "--out"],
+) -> str:
+    """Meshes of the shapes of a pack shard from their views."""
+    from occnet_lib.reconstruction.shard import reconstruct_shard
+
+    use_one_gpu_per_job(config)
+    (shard,) = pack_files([pack], config, table)
+    reconstruct_shard(checkpoint, shard, config.reconstruct, out, config.seed)
+    return f"reconstruct: {out}: {_statuses(out)}"
+
+
+def baseline_shard(
+    pack: Pack,
+    config: Config,
+    *,
+    kind: Annotated[str, "baseline, as in `evaluate.baselines`; retrieval and clustering with -<model>"],
+    train: Packs,
+    table: Table = None,
+    out: Annotated[Path, "folder to write", "-o", "--out"],
+) -> str:
+    """Meshes of the shapes of a pack shard by a baseline."""
+    from occnet_lib.evaluation.baselines import baseline_shard
+
+    # It reads little of the training shards; the job that made the index has verified all of them.
+    training = pack_files([train], config, table, ("train",), whole=False)
+    (test,) = pack_files([pack], config, table)
+    baseline_shard(kind, training, test, config, out)
+    return f"reconstruct: {out}: {_statuses(out)}"
+
+
+def index_images(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
+    """Features of all training images and test images, for the baseline nearest_image."""
+    from occnet_lib.evaluation.lookup_index import write_index
+    from occnet_lib.evaluation.image_features import image_features
+
+    train, test = (pack_files([packs], config, table, (split,)) for split in ("train", "test"))
+    write_index(image_features, train, test, config.reconstruct.view, 0, out)
+    return f"reconstruct: {out}"
+
+
+def index_codes(
+    packs: Packs, config: Config, *, checkpoint: Checkpoint, table: Table = None, out: Out
+) -> str:
+    """Codes of training images and test images by a network's encoder, for its baselines."""
+    from occnet_lib.evaluation.lookup_index import write_index
+    from occnet_lib.reconstruction.reconstructor import encoder_features
+
+    use_one_gpu_per_job(config)
+    codes = encoder_features(checkpoint, config.reconstruct.accelerator)
+    train, test = (pack_files([packs], config, table, (split,)) for split in ("train", "test"))
+    write_index(codes, train, test, config.reconstruct.view, config.evaluate.code_views, out)
+    return f"reconstruct: {out}"
+
+
+def clusters(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
+    """Clusters of the training shapes, for the baseline clustering."""
+    from occnet_lib.evaluation.lookup_index import write_clusters
+    from occnet_lib.seeds import rng
+
+    train = pack_files([packs], config, table, ("train",))
+    write_clusters(train, config.evaluate.clusters, rng(config.seed, "clusters"), out)
+    return f"reconstruct: {out}"
+
+
+def _statuses(folder: Path) -> str:
+    from occnet_lib.storage.reconstructions import read_status
+
+    return count_statuses(row["status"] for row in read_status(folder).values())

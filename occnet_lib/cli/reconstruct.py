@@ -1,0 +1,190 @@
+"""`occnet reconstruct`: image files to meshes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib import config as configuration
+from occnet_lib.config import Config
+from occnet_lib.errors import ImageError, MeshError, OccnetError
+from occnet_lib.logs import echo
+from occnet_lib.seeds import rng
+from occnet_lib.storage.atomic import replacing
+
+from .arguments import Checkpoint, progress_bar
+
+if TYPE_CHECKING:
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
+
+logger = logging.getLogger(__name__)
+
+
+def reconstruct(
+    photos: Annotated[list[Path], "input images: one object each, plain background or RGBA mask"],
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    out: Annotated[
+        Path, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several objects a folder", "-o", "--out"
+    ],
+    merge: Annotated[bool, "the images show one object: average their logits"] = False,
+    drop_outliers: Annotated[
+        bool, "of three merged images or more, leave out those that disagree with the others"
+    ] = False,
+    format: Annotated[Literal["obj", "ply", "glb", "stl", "off"], "in a folder"] = "ply",
+    resolution: Annotated[int | None, "cells along the edge (e.g. 128 or 256)"] = None,
+    threshold: Annotated[float | None, "occupancy probability of the surface"] = None,
+    simplify: Annotated[
+        float | None,
+        "target face count (e.g. 5000; more where thin parts would open), or maximum error as a fraction of the cube "
+        "edge (e.g. 0.001); 0: no simplification",
+        "FACES|ERROR",
+    ] = None,
+    refine: Annotated[int | None, "steps of refinement; 0: none", "STEPS"] = None,
+    mask: Annotated[
+        Literal["auto", "alpha", "background"],
+        "what separates the object: the image's transparency, or its plain background (auto: alpha if it looks like a "
+        "mask)",
+    ] = "auto",
+    as_is: Annotated[bool, "give the network the whole image as it is: neither cut out nor framed"] = False,
+    save_input: Annotated[
+        Path | None, "also write the image that the network gets; for several images a folder", "PNG"
+    ] = None,
+) -> str:
+    """Input image to closed mesh."""
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
+
+    if as_is and mask != "auto":
+        raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
+    if drop_outliers and not merge:
+        raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
+    config = _overridden(config, resolution, threshold, simplify, refine)
+    reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is)
+    objects = [photos] if merge else [[photo] for photo in photos]
+    outs = _mesh_files(objects, out, format)
+    input_files = _input_files(photos, save_input) if save_input else {}
+    failed = 0
+    for images, path in progress_bar(zip(objects, outs, strict=True), "reconstructing"):
+        try:
+            pixels = [_load(image, reconstructor, mask, as_is, input_files.get(image)) for image in images]
+            _reconstruct_object(reconstructor, pixels, images, path, config.seed, drop_outliers)
+        except (ImageError, MeshError) as error:
+            if len(objects) == 1:
+                raise
+            logger.warning("%s", error)
+            failed += 1
+    if failed:
+        raise OccnetError(f"{failed} of {len(objects)} photos gave no mesh", hint="the lines above say why")
+    return ""
+
+
+def _overridden(
+    config: Config,
+    resolution: int | None,
+    threshold: float | None,
+    simplify: float | None,
+    refine: int | None,
+) -> Config:
+    """The configuration with the options of the command line in section `reconstruct`."""
+    changes: dict[str, Any] = {}
+    if threshold is not None:
+        changes["threshold"] = threshold
+    if refine is not None:
+        changes["refine_steps"] = refine
+    if simplify is not None:
+        key = "error" if 0 < simplify < 1 else "faces"
+        changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}
+    if resolution is not None:
+        cells, steps = resolution, 0
+        while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
+            cells, steps = cells // 2, steps + 1
+        changes |= {"resolution0": cells, "upsampling_steps": steps}
+    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
+
+
+def _load(
+    path: Path,
+    reconstructor: Reconstructor,
+    mask: Literal["auto", "alpha", "background"],
+    as_is: bool,
+    input_file: Path | None,
+) -> NDArray[np.uint8]:
+    """Image of a file for the network: (H, W, 3)."""
+    from occnet_lib.reconstruction.photo import network_image
+
+    image, steps = network_image(path, reconstructor.framing, reconstructor.view_size, mask, as_is)
+    echo(f"{path}: {steps}")
+    if input_file is not None:
+        from PIL import Image
+
+        with replacing(input_file) as temporary:
+            Image.fromarray(reconstructor.seen(image)).save(temporary, format="PNG")
+    return image
+
+
+def _reconstruct_object(
+    reconstructor: Reconstructor,
+    images: list[NDArray[np.uint8]],
+    paths: list[Path],
+    out: Path,
+    seed: int,
+    drop_outliers: bool,
+) -> None:
+    """Write the mesh of an object, and name images that disagree with the others."""
+    from occnet_lib.reconstruction.photo import disagreements
+
+    random = rng(seed, "reconstruct", paths[0].stem)
+    result = reconstructor(images, random, normals=True, drop_outliers=drop_outliers)
+    for line in disagreements(paths, result.agreement, drop_outliers):
+        logger.warning("%s%s", line, "; --drop-outliers leaves it out" if line.endswith("left in") else "")
+    if result.status == "failed":
+        raise MeshError(result.reason, path=paths[0], hint="lower --threshold or use another photo")
+    result.save(out)
+    if result.reason:
+        logger.warning("%s: %s", out, result.reason)
+    steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in result.seconds.items())
+    echo(f"{out}: {len(result.mesh.faces)} faces (CPU seconds: {steps})")
+
+
+def _input_files(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Where `--save-input` puts the image of each photo; never over one of them."""
+    if out.suffix and not out.is_dir():
+        if out.suffix.lower() != ".png" or len(photos) > 1:
+            text = f"expected one .png file for one photo, a folder for {len(photos)}"
+            raise OccnetError(text, path=out, hint="--save-input seen.png, or --save-input folder")
+        files = {photos[0]: out}
+    else:
+        files = {photo: out / f"{photo.stem}.png" for photo in photos}
+    if len(set(files.values())) < len(files):
+        raise OccnetError("would hold two images of one name", path=out, hint="rename a photo")
+    originals = {photo.resolve() for photo in files}
+    for file in files.values():
+        if file.resolve() in originals:
+            raise OccnetError("--save-input would replace this photo", path=file, hint="name another place")
+    return files
+
+
+def _mesh_files(objects: list[list[Path]], out: Path, format: str) -> list[Path]:
+    """Where the mesh of each object goes: `out` is a folder if it is one already or has no suffix."""
+    from occnet_lib.storage.meshes import WRITABLE
+
+    if out.suffix and not out.is_dir():
+        if out.suffix.lower() not in WRITABLE:
+            raise OccnetError("unknown mesh format", path=out, hint=f"use {' '.join(WRITABLE)}")
+        if len(objects) > 1:
+            hint = "give a folder, or --merge if they show one object"
+            raise OccnetError(f"a file cannot hold the meshes of {len(objects)} photos", path=out, hint=hint)
+        return [out]
+    outs = [out / f"{photos[0].stem}.{format}" for photos in objects]
+    for i, path in enumerate(outs):
+        if path in outs[:i]:
+            first = objects[outs.index(path)][0]
+            text = f"would have the same mesh as {first}: {path}"
+            raise OccnetError(text, path=objects[i][0], hint="rename one")
+    return outs
