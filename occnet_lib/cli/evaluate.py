@@ -110,8 +110,8 @@ def evaluate_photos(
 ) -> str:
     """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
     from occnet_lib.evaluation.photo_metrics import evaluate_photos
-    from occnet_lib.reconstruction.reconstructor import one_thread
     from occnet_lib.reconstruction.photo import photo_logits
+    from occnet_lib.reconstruction.reconstructor import one_thread
 
     network, level = _network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)

@@ -1,15 +1,18 @@
 """The command line: every stage is there, faults are one line, bugs are in the log."""
 
-from __future__ import annotations
-
+import argparse
 import json
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 
 from occnet_lib import cli
-from occnet_lib.cli import commands, jobs
-from occnet_lib.config import Config
+from occnet_lib.cli import preprocess
+from occnet_lib.cli.arguments import add_arguments
+from occnet_lib.cli.main import JOBS, VERBS
+from occnet_lib.config import Config, digest
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
@@ -40,13 +43,13 @@ def test_a_shape_is_named_by_what_snakemake_makes_of_its_id(tmp_path):
         ("100000.0", "1e5"),
         ("123456", "123_456"),
     ]:
-        assert [key.id for key in jobs._named(table, name)] == [id]
-    assert [key.id for key in jobs._named(table, "abc/7")] == ["7"]
-    assert [key.id for key in jobs._named(table, "chair")] == ["chair"]
+        assert [key.id for key in preprocess._named(table, name)] == [id]
+    assert [key.id for key in preprocess._named(table, "abc/7")] == ["7"]
+    assert [key.id for key in preprocess._named(table, "chair")] == ["chair"]
     with pytest.raises(OccnetError, match=r"several shapes \(write one of shape=abc/7, shape=abc/007\)"):
-        jobs._named(table, "7")
+        preprocess._named(table, "7")
     with pytest.raises(OccnetError, match=r"no shape 'chiar'.*did you mean"):
-        jobs._named(table, "chiar")
+        preprocess._named(table, "chiar")
 
 
 def test_the_home_folder_in_a_path(tmp_path, monkeypatch, capsys):
@@ -57,7 +60,7 @@ def test_the_home_folder_in_a_path(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "c.csv").exists()
 
 
-@pytest.mark.parametrize("name", commands.COMMANDS)
+@pytest.mark.parametrize("name", VERBS)
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([name, "--help"])
@@ -110,13 +113,14 @@ def test_config_prints_what_it_resolved(tmp_path, capsys):
 
 
 def test_a_bug_is_in_the_log_with_its_traceback(tmp_path, monkeypatch, capsys):
-    def broken(args, config):
+    def broken(config: Config, *, out: Annotated[Path, ""]) -> str:
+        """Raise."""
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setitem(jobs.JOBS, "table", (broken, ("out",)))
+    monkeypatch.setitem(JOBS, "broken", broken)
     config, log = tmp_path / "config.json", tmp_path / "logs" / "table.log"
     config.write_text(Config().model_dump_json())
-    arguments = ["job", "table", "--config", str(config), "--log", str(log), "--out", str(tmp_path / "out")]
+    arguments = ["job", "broken", "--config", str(config), "--log", str(log), "--out", str(tmp_path / "out")]
     assert cli.main(arguments) == 1
     assert "ZeroDivisionError: division by zero" in capsys.readouterr().err
     text = log.read_text()
@@ -137,7 +141,7 @@ def test_too_many_failed_shapes_stop_before_training(failed, limit, code, tmp_pa
     write_rows(
         table, [{"status": status, "reason": "no faces" if status == "failed" else ""} for status in statuses]
     )
-    assert job(tmp_path, "accept", "--table", table, "--out", out, preprocess={"max_failed": limit}) == code
+    assert job(tmp_path, "check_failures", table, "--out", out, preprocess={"max_failed": limit}) == code
     assert out.exists() == (code == 0)
     if code:
         assert f"{failed} × no faces" in capsys.readouterr().err
@@ -155,7 +159,8 @@ def test_the_tables_of_all_shards_are_joined(tmp_path):
             if key.shard == shard
         ]
         write_rows(tmp_path / "preprocess" / "shards" / f"{shard}.csv", rows)
-    assert job(tmp_path, "table", "--out", tmp_path / "preprocess" / "shapes.csv") == 0
+    arguments = (tmp_path / "preprocess" / "shards", "--table", tmp_path / "catalogue" / "shapes.csv")
+    assert job(tmp_path, "preprocess_table", *arguments, "--out", tmp_path / "preprocess" / "shapes.csv") == 0
     lines = (tmp_path / "preprocess" / "shapes.csv").read_text().splitlines()
     assert lines[0] == "category,id,status,reason"
     assert sorted(line.split(",")[1] for line in lines[1:]) == [f"c{i}" for i in range(5)]
@@ -219,3 +224,38 @@ def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
         "02.png",
         "cameras.npz",
     ]
+
+
+def test_a_job_refuses_the_configuration_of_another_run(tmp_path, capsys):
+    config, table = tmp_path / "config.json", tmp_path / "shapes.csv"
+    config.write_text(Config().model_dump_json())
+    write_rows(table, [{"status": "ok", "reason": ""}])
+    verb = ["check_failures", "--config", str(config), str(table), "--out", str(tmp_path / "out.json")]
+    assert cli.main(["job", "--digest", digest(config.read_text()), *verb]) == 0
+    config.write_text(Config(seed=1).model_dump_json())
+    assert cli.main(["job", "--digest", digest(Config().model_dump_json()), *verb]) == 1
+    assert "is not the configuration of this run (remove it" in capsys.readouterr().err
+
+
+def test_arguments_come_from_the_signature():
+    def verb(
+        file: Annotated[Path, "a file"],
+        config: Config,
+        *,
+        many: Annotated[list[int] | None, "numbers"] = None,
+        kind: Annotated[Literal["a", "b"], "a kind"] = "a",
+        dry: Annotated[bool, "a switch"] = False,
+        out: Annotated[Path, "a result", "-o", "--out", "FILE"],
+    ) -> str:
+        return ""
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, verb)
+    args = vars(parser.parse_args(["x", "-o", "y"]))
+    assert args == {"file": Path("x"), "many": None, "kind": "a", "dry": False, "out": Path("y")}
+    args = vars(parser.parse_args(["x", "--many", "1", "2", "--kind", "b", "--dry", "--out=y"]))
+    assert args == {"file": Path("x"), "many": [1, 2], "kind": "b", "dry": True, "out": Path("y")}
+    assert "FILE" in parser.format_help()
+    for wrong in ([], ["x"], ["x", "-o", "y", "--kind", "c"]):
+        with pytest.raises(SystemExit):
+            parser.parse_args(wrong)

@@ -79,9 +79,9 @@ def test_the_command_line_page_has_every_command_and_argument():
     page = (PROJECT / "docs/reference/command-line.md").read_text(encoding="utf-8")
     text = hooks.on_page_markdown(page)
     assert hooks.MARKER not in text
-    from occnet_lib.cli.commands import COMMANDS
+    from occnet_lib.cli.main import VERBS
 
-    assert re.findall(r"^## occnet (\w+)$", text, re.M) == list(COMMANDS)
+    assert re.findall(r"^## occnet (\w+)$", text, re.M) == list(VERBS)
     assert "| `--simplify FACES\\|ERROR` |" in text
     assert "| `-o OUT`, `--out OUT` | closed mesh to write (OBJ, OFF, PLY, STL, GLB) (required) |" in text
     assert hooks.on_page_markdown("# Another page") == "# Another page"

@@ -10,10 +10,11 @@ from enum import Enum
 
 import pytest
 
-from occnet_lib.progress import Calm, Progress, tally, tally_path
+from occnet_lib.progress import Progress, tally, tally_path
 from occnet_lib.storage.dataset.catalogue import write_table
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
+from snakemake_logger_plugin_occnet import JobMessageLimit
 from tests.support.waiting import until
 
 
@@ -120,23 +121,23 @@ class Event(Enum):
 )
 def test_the_terminal_shows_errors_and_no_chatter(text, more, shown):
     record = logging.makeLogRecord({"msg": text, "levelno": logging.INFO, **more})
-    assert Calm().filter(record) is shown
+    assert JobMessageLimit().filter(record) is shown
 
 
 def test_a_dry_run_tells_of_the_first_jobs_of_each_rule():
-    calm = Calm(few=2)
+    limit = JobMessageLimit(few=2)
     rules = ["preprocess_shard", "train_model", "preprocess_shard", "preprocess_shard", "train_model"]
     shown = []
     for rule in rules:
         record = logging.LogRecord("snakemake", logging.INFO, "", 0, "", None, None)
         record.event, record.rule_name = Event("job_info"), rule
-        shown.append(calm.filter(record))
+        shown.append(limit.filter(record))
     assert shown == [True, True, True, False, True]
 
 
 def test_snakemake_still_has_these_events():
     from snakemake_interface_logger_plugins.common import LogEvent
 
-    from occnet_lib import progress
+    import snakemake_logger_plugin_occnet as plugin
 
-    assert {"job_info", *progress._CHATTER_EVENTS} <= {event.value for event in LogEvent}
+    assert {"job_info", *plugin._JOB_EVENTS} <= {event.value for event in LogEvent}

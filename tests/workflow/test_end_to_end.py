@@ -102,7 +102,7 @@ def test_a_lost_shape_reruns_its_own_cone_and_comes_back_the_same(finished):
     assert touched == {shape}
     assert finished.jobs("preprocess") == {}
     downstream = finished.jobs("report")
-    assert downstream["accept"] == 1
+    assert downstream["check_failures"] == 1
     assert shard.startswith("train") == ("train_model" in downstream)
     finished.snakemake("report")
     assert finished.jobs("report") == {}

@@ -81,7 +81,7 @@ class Place:
         command = [sys.executable, "-m", "snakemake", "-s", str(self.project / "workflow/Snakefile"), *words]
         named = [f"{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "HOME": str(self.path / "home"), "OMP_NUM_THREADS": "1"}
-        environment.pop("PYTHONPATH", None)
+        environment["PYTHONPATH"] = str(self.project)  # as if it were installed
         done = subprocess.run(
             [*command, "--configfile", "coarse.yaml", "--config", "results=my results", *named],
             cwd=self.path,

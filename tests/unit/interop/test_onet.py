@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import zipfile
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from PIL import Image
 
 from occnet_lib import cli
 from occnet_lib.analysis.statistics import shape_numbers
-from occnet_lib.cli import interop
+from occnet_lib.cli import datasets
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.baselines import baseline_shard
@@ -252,10 +251,11 @@ def test_points_in_order_are_shuffled_and_the_table_says_so(
         {"dataset": {"root": str(tmp_path / "onet")}, "results": str(tmp_path / "results")}
     )
     write_table(tmp_path / "shapes.csv", shapes_of(config, tmp_path / "onet"))
-    args = Namespace(
-        table=tmp_path / "shapes.csv", shard="train-000", pack=tmp_path / "p.h5", out=tmp_path / "p.csv"
+    out = {"pack": tmp_path / "p.h5", "out": tmp_path / "p.csv"}
+    shard = datasets.import_shard(
+        tmp_path / "onet", config, table=tmp_path / "shapes.csv", shard="train-000", **out
     )
-    assert interop.import_shard(args, config) == "import: train-000: 2 of 2 shapes"
+    assert shard == "import: train-000: 2 of 2 shapes"
     back = Shard(tmp_path / "back" / "train-000.h5")
     (mixed, inside), (kept, _) = back.points(0), back.points(1)
     np.testing.assert_array_equal(kept, samples.points)
