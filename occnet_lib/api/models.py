@@ -58,12 +58,12 @@ def train(
     config, out = config or Config(), Path(out)
     if model not in config.models:
         raise ConfigError(f"no model {model!r}; the configuration has {', '.join(config.models)}")
-    is_folder = isinstance(packs, str | Path)
-    files = sorted(Path(packs).glob("*.h5") if is_folder else map(Path, packs))
+    folder = Path(packs) if isinstance(packs, str | Path) else None
+    files = sorted(folder.glob("*.h5")) if folder else [Path(pack) for pack in packs]
     train, val = ([file for file in files if file.name.startswith(f"{name}-")] for name in ("train", "val"))
     if not train:
         hint = "make some: `snakemake --cores 2 preprocess`"
-        raise OccnetError("holds no train-*.h5", path=packs if is_folder else None, hint=hint)
+        raise OccnetError("holds no train-*.h5", path=folder, hint=hint)
     if verify:
         for path in (*train, *val):
             storage.verify(path)
