@@ -48,7 +48,7 @@ COPY envs/requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple \\
         $(grep -E '^(torch|torchvision)==' /tmp/requirements.txt) \\
     && pip install --no-cache-dir -r /tmp/requirements.txt
-ENV PYTHONUNBUFFERED=1
+ENV PYTHONUNBUFFERED=1 PYTHONPATH=/work
 WORKDIR /work
 ENTRYPOINT ["snakemake"]
 """

@@ -1,0 +1,140 @@
+"""The workflow in another one (`module occnet: …`), with `-d` in another directory, and in an environment without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from occnet_lib.storage import packs
+from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.storage.tables import read_rows
+from tests.support import geometry_solids as solids
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+COARSE = {
+    "results": "out/occnet",
+    "dataset": {"root": "meshes", "shard_size": 16, "split": {"val": 0.0, "test": 0.0}},
+    "preprocess": {"max_failed": 0.9},
+    "watertight": {"resolution": 64, "views": 12, "image_size": 64},
+    "points": {"uniform": 64, "surface": 64, "voxels": 8},
+    "views": {"count": 1, "image_size": 16},
+}
+PARENT = """
+configfile: "config.yaml"
+
+module occnet:
+    snakefile: SNAKEFILE
+    config: config["occnet"]
+
+use rule * from occnet as occnet_*
+
+rule count:
+    default_target: True
+    input: "out/occnet/pack/train-000.h5", "out/occnet/preprocess/accepted.json"
+    output: "count.txt"
+    shell: "test {config[shape]} = mine && echo {input} > {output}"
+"""
+PACK = "out/occnet/pack/train-000.h5"
+
+
+def snakemake(folder: Path, *words: str, path: Path | None, check: bool = True) -> str:
+    """Run snakemake in a folder, with the package on `path` as if it were installed."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    if path:
+        environment["PYTHONPATH"] = str(path)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 or not check, (done.stdout + done.stderr)[-6000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(params=["made", "real"])
+def meshes(request, tmp_path) -> Path:
+    """Two shapes that the code did not make, or two real meshes."""
+    folder = tmp_path / "elsewhere" / "meshes" / "things"
+    folder.mkdir(parents=True)
+    if request.param == "made":
+        save_mesh(solids.box_mesh((0, 0, 0), (1, 0.5, 0.25)), folder / "a.stl")
+        save_mesh(solids.sphere(3).mesh, folder / "b.obj")
+    else:
+        dev = request.getfixturevalue("real_data") / "dev"
+        files = sorted(
+            (file for file in dev.rglob("*.*") if file.suffix in (".off", ".glb")),
+            key=lambda file: file.stat().st_size,
+        )
+        for file in files[:2]:
+            shutil.copy(file, folder / file.name)
+    return folder
+
+
+def test_the_workflow_is_a_module_of_another(meshes, project):
+    folder = meshes.parents[1]
+    (folder / "Snakefile").write_text(PARENT.replace("SNAKEFILE", repr(str(project / "workflow/Snakefile"))))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": COARSE}))
+    snakemake(folder, path=project)
+    assert (folder / "count.txt").read_text().split()[0] == PACK
+    packs.verify(folder / PACK)
+    assert len(packs.Shard(folder / PACK)) == 2
+    assert json.loads((folder / "out/occnet/config.json").read_text())["dataset"]["root"] == "meshes"
+    triggers = ("--rerun-triggers", "mtime", "params", "software-env", "code")
+    assert "Nothing to be done" in snakemake(folder, "-n", *triggers, path=project)
+    # Another title of the report is written down and reruns nothing before the report.
+    changed = COARSE | {"report": {"title": "other"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": changed}))
+    text = snakemake(folder, *triggers, path=project)
+    assert "occnet_config" in text
+    assert "occnet_preprocess_shard" not in text
+    assert json.loads((folder / "out/occnet/config.json").read_text())["report"]["title"] == "other"
+
+
+def test_the_workflow_runs_in_another_directory(meshes, project, tmp_path):
+    folder = meshes.parents[1]
+    (folder / "coarse.yaml").write_text(yaml.safe_dump(COARSE))
+    here = tmp_path / "here"
+    here.mkdir()
+    where = ("-s", str(project / "workflow/Snakefile"), "-d", str(folder))
+    arguments = (*where, "--configfile", str(folder / "coarse.yaml"), "--", "preprocess")
+    snakemake(here, *arguments, path=project)
+    assert list(here.iterdir()) == []
+    statuses = [row["status"] for row in read_rows(folder / "out/occnet/preprocess/shapes.csv")]
+    assert len(statuses) == 2
+    assert set(statuses) <= {"ok", "warn"}
+    packs.verify(folder / PACK)
+    # A configuration that Snakemake has no record of is replaced, not used.
+    shutil.rmtree(folder / ".snakemake")
+    for path in (folder / PACK, folder / "out/occnet/preprocess/shards/train-000.csv"):
+        path.unlink()
+    changed = yaml.safe_dump(COARSE | {"points": COARSE["points"] | {"uniform": 80}})
+    (folder / "coarse.yaml").write_text(changed)
+    snakemake(here, *arguments, path=project)
+    assert packs.Shard(folder / PACK).points_per_shape == 80
+
+
+# An environment in which nothing is installed that was not taken from an index.
+WITHOUT = """
+import sys
+from pathlib import Path
+
+sys.path[:] = [path for path in sys.path if not (Path(path) / "occnet_lib").is_dir()]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "Editable" not in getattr(finder, "__name__", "")]
+"""
+
+
+def test_a_missing_package_is_one_clear_line(tmp_path, project):
+    (tmp_path / "hide").mkdir()
+    (tmp_path / "hide/sitecustomize.py").write_text(WITHOUT)
+    text = snakemake(
+        tmp_path, "-s", str(project / "workflow/Snakefile"), "-n", path=tmp_path / "hide", check=False
+    )
+    lines = [line for line in text.splitlines() if "pip install -e" in line]
+    assert len(lines) == 1, text
+    assert f"pip install -e {project}" in lines[0]
+    assert "Traceback" not in text
