@@ -58,8 +58,12 @@ def train(
     config, out = config or Config(), Path(out)
     if model not in config.models:
         raise ConfigError(f"no model {model!r}; the configuration has {', '.join(config.models)}")
-    folder = Path(packs) if isinstance(packs, str | Path) else None
-    files = sorted(folder.glob("*.h5")) if folder else [Path(pack) for pack in packs]
+    folder: Path | None = None
+    if isinstance(packs, str | Path):
+        folder = Path(packs)
+        files = sorted(folder.glob("*.h5"))
+    else:
+        files = [Path(pack) for pack in packs]
     train, val = ([file for file in files if file.name.startswith(f"{name}-")] for name in ("train", "val"))
     if not train:
         hint = "make some: `snakemake --cores 2 preprocess`"
