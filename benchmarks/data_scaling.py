@@ -26,8 +26,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-from occnet_lib.stages.workers import run_shard
-
 import occnet_lib.config as configuration
 from occnet_lib import demo
 from occnet_lib.config import Config
@@ -39,6 +37,7 @@ from occnet_lib.evaluation.metrics import METRICS
 from occnet_lib.evaluation.summary import summarise
 from occnet_lib.interop.conversion import shapes_of
 from occnet_lib.stages.pack import pack
+from occnet_lib.stages.workers import run_shard
 from occnet_lib.storage.tables import read_rows, write_rows
 
 PROJECT = Path(__file__).parents[1]
