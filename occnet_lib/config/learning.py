@@ -9,7 +9,13 @@ from pydantic import Field, model_validator
 from .base import Count, Natural, NonNegative, Positive, Section
 
 Encoder = Literal[
-    "resnet18", "resnet50", "efficientnet_b0", "efficientnet_b1", "efficientnet_b5", "efficientnet_b7"
+    "resnet10",
+    "resnet18",
+    "resnet50",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b5",
+    "efficientnet_b7",
 ]
 
 

@@ -8,7 +8,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from occnet_lib.errors import DependencyError
+from occnet_lib.errors import ConfigError, DependencyError
 
 # Mean and standard deviation of ImageNet's pixels, which the pretrained weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -19,13 +19,15 @@ class Encoder(nn.Module):
     """A photo to its code (Mescheder et al. 2019, section 4; there ResNet-18 with c_dim 256).
 
     Args:
-        name: torchvision's name of the classifier: resnet18, resnet50, efficientnet_b0, _b1, _b5 or _b7.
+        name: torchvision's name of the classifier: resnet18, resnet50, efficientnet_b0, _b1, _b5 or _b7; or resnet10, a
+            ResNet with one block a stage in place of two (He et al. 2016), without pretrained weights.
         c_dim: length of the code.
         pretrained: start from torchvision's ImageNet weights.
         image: rgb, or silhouette: see `silhouettes`.
 
     Raises:
         DependencyError: the weights are neither on disk nor to be had from the network.
+        ConfigError: there are no pretrained weights of that name.
     """
 
     mean: Tensor
@@ -69,7 +71,13 @@ def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:
     """The classifier with its head taken off, and how many channels come out of it."""
     from .torchvision_shim import torchvision  # heavy
 
-    network: nn.Module = torchvision.models.get_model(name, weights=None)
+    network: nn.Module
+    if name == "resnet10":
+        if pretrained:
+            raise ConfigError("there are no ImageNet weights of resnet10", hint="set `pretrained: false`")
+        network = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    else:
+        network = torchvision.models.get_model(name, weights=None)
     if pretrained:
         _load_imagenet_weights(network, name)
     if name.startswith("resnet"):

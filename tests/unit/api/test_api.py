@@ -67,7 +67,7 @@ def folder(tmp_path, monkeypatch, config):
     photo[20:40, 15:45] = 90
     Image.fromarray(photo).save("photo.png")
     options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.35}
-    for path in ("best.ckpt", "results/demo/train/resnet18-cbn/best.ckpt"):
+    for path in ("best.ckpt", "results/demo/train/resnet10-cbn/best.ckpt"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         save_network(tmp_path / path, network_file(ball_network(5.0).state_dict(), options))
     return tmp_path

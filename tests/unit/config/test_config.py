@@ -102,7 +102,7 @@ def test_a_path_that_is_not_unicode_is_refused(values):
 def test_overlays_change_leaves_and_null_leaves_a_model_out(project):
     demo = load(project / "config.yaml", project / "workflow" / "demo.yaml")
     assert "onet" not in demo.models
-    real = Config().watertight.model_copy(update={"resolution": 128})
+    real = Config().watertight.model_copy(update={"resolution": 96})
     assert demo.watertight == real, "but for the resolution, the demo preprocesses at real settings"
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from occnet_lib.config import ModelConfig
-from occnet_lib.errors import DataError, DependencyError
+from occnet_lib.errors import ConfigError, DataError, DependencyError
 from occnet_lib.networks import folded, fused, images
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder, _input_layer
@@ -382,7 +382,15 @@ def test_rough_derivatives_are_near_the_exact_ones(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet18", "resnet50", "efficientnet_b0", "efficientnet_b1", "efficientnet_b5", "efficientnet_b7"],
+    [
+        "resnet10",
+        "resnet18",
+        "resnet50",
+        "efficientnet_b0",
+        "efficientnet_b1",
+        "efficientnet_b5",
+        "efficientnet_b7",
+    ],
 )
 def test_encoders_give_a_code_of_the_asked_length(name):
     encoder = Encoder(name, 12)  # in training: untrained running statistics would hide the image
@@ -390,6 +398,14 @@ def test_encoders_give_a_code_of_the_asked_length(name):
         codes = encoder(torch.rand(2, 3, 33, 40))
     assert codes.shape == (2, 12)
     assert not torch.equal(codes[0], codes[1])
+
+
+def test_resnet10_is_resnet18_with_one_block_a_stage():
+    shapes = {key: value.shape for key, value in Encoder("resnet18", 4).state_dict().items()}
+    kept = {key: shape for key, shape in shapes.items() if ".1." not in key.replace("downsample.1.", "")}
+    assert {key: value.shape for key, value in Encoder("resnet10", 4).state_dict().items()} == kept
+    with pytest.raises(ConfigError, match=r"no ImageNet weights of resnet10.*pretrained: false"):
+        Encoder("resnet10", 4, pretrained=True)
 
 
 @pytest.mark.parametrize("steepness", [0.1, 1.0])
