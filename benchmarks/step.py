@@ -3,7 +3,7 @@
 The twin is built as ONet's code is: points as (batch, channels, points) through convolutions of kernel size
 1, float32, unfused Adam, images contiguous. Both see the same inputs, in this one process, on one thread: the twin
 with the memory's settings as they come, then again with those that our training makes, then ours, at last with norm,
-ReLU and linear layer one after the other (`networks.fused`). What the decoder keeps for its derivative comes last.
+ReLU and linear layer one after the other (`networks.blocks`). What the decoder keeps for its derivative comes last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from occnet_lib.config import ModelConfig, TrainConfig
-from occnet_lib.networks import fused
+from occnet_lib.networks import blocks
 from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.training.malloc import disable_heap_trimming
@@ -123,10 +123,10 @@ def our_step(
 
 
 def apart(work: Callable[[], Any]) -> Callable[[], Any]:
-    """The same with the operations of `networks.fused` one after the other."""
+    """The same without the kernels of `networks.blocks_cpu`."""
 
     def run() -> Any:
-        with mock.patch.object(fused, "_MIN_FEATURES", math.inf):
+        with mock.patch.object(blocks, "_MIN_FEATURES", math.inf):
             return work()
 
     return run

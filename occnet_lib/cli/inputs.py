@@ -78,6 +78,6 @@ def count_statuses(statuses: Iterable[str]) -> str:
 def use_one_gpu_per_job(config: Config) -> None:
     """Choose a GPU: several such jobs run at a time."""
     if config.reconstruct.accelerator != "cpu":
-        from occnet_lib.networks import gpus
+        from occnet_lib.networks import hardware
 
-        gpus.pick_shared_gpu()
+        hardware.pick_shared_gpu()

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from .arrays import tensor_of
 from .decoders import AffineDecoder, CbnDecoder, FcDecoder
+from .hardware import has_fast_bf16
 from .positional_encoding import encode
-from .precision import has_fast_bf16
 
 _PROBES = 1024
 _GRADIENT_CHUNK = 8192  # points: a derivative keeps two features a block of each

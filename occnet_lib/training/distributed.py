@@ -18,7 +18,7 @@ from typing_extensions import override
 from occnet_lib import logs
 from occnet_lib.config import TrainConfig
 from occnet_lib.errors import ConfigError, OccnetError
-from occnet_lib.networks import gpus
+from occnet_lib.networks.hardware import exclusive_gpus
 
 from .lightning_imports import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
 from .malloc import disable_heap_trimming
@@ -51,7 +51,7 @@ def place(train: TrainConfig, device: str) -> Iterator[Place]:
     if device == "cpu" or hardware.nodes > 1:  # there Slurm's tasks have their own
         yield Place(device, hardware.devices)
     else:
-        with gpus.exclusive_gpus(hardware.devices) as found:
+        with exclusive_gpus(hardware.devices) as found:
             yield Place(device, found)
 
 

@@ -19,7 +19,7 @@ import torch
 from occnet_lib import __version__
 from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.errors import ConfigError
-from occnet_lib.networks.precision import has_fast_bf16
+from occnet_lib.networks.hardware import has_fast_bf16
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.versions import VERSIONS
 

@@ -14,12 +14,12 @@ import torch
 
 from occnet_lib.config import ModelConfig
 from occnet_lib.errors import ConfigError, DataError, DependencyError
-from occnet_lib.networks import folded, fused, images
+from occnet_lib.networks import blocks, blocks_cpu, folded, images
+from occnet_lib.networks.blocks import ConditionalBatchNorm
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
-from occnet_lib.networks.decoders import CbnDecoder, ConditionalBatchNorm, FcDecoder, _input_layer
+from occnet_lib.networks.decoders import CbnDecoder, FcDecoder, _input_layer
 from occnet_lib.networks.encoders import Encoder, silhouettes
 from occnet_lib.networks.images import encoder_input
-from occnet_lib.networks.norm_relu import norm_relu
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.networks.positional_encoding import encode, encoded_dim
 from tests.support.torch_fields import between
@@ -128,12 +128,9 @@ def test_running_statistics_follow_the_batches():
     torch.testing.assert_close(norm.bn.running_var, 0.9 + 0.1 * flat.var(0))
 
 
-@pytest.mark.parametrize("compiling", [False, True])
 @pytest.mark.parametrize(("batch", "points"), [(3, 10), (1, 7), (4, 1), (17, 2)])
-def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, compiling, monkeypatch):
-    """Both the operation for CPUs and the one that compilers are given."""
-    monkeypatch.setattr(fused, "_MIN_FEATURES", 0)
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, monkeypatch):
+    monkeypatch.setattr(blocks, "_MIN_FEATURES", 0)
     torch.manual_seed(0)
     apart, at_once = (ConditionalBatchNorm(4, 5).double().train() for _ in range(2))
     at_once.load_state_dict(apart.state_dict())
@@ -149,10 +146,9 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, com
             out = linear(torch.relu(norm(*leaves)))
         else:
             out = norm.norm_relu_linear(linear, *leaves)
-            assert ("NormReluLinear" in type(out.grad_fn).__name__) == (not compiling)
-            if not compiling:
-                with pytest.raises(RuntimeError, match="not differentiable again"):
-                    torch.autograd.grad(out.sum(), leaves[0], create_graph=True, retain_graph=True)
+            assert "NormReluLinear" in type(out.grad_fn).__name__
+            with pytest.raises(RuntimeError, match="no second derivative"):
+                torch.autograd.grad(out.sum(), leaves[0], create_graph=True, retain_graph=True)
         (out * toward).sum().backward()
         gradients = [leaf.grad for leaf in (*leaves, *norm.parameters(), *linear.parameters())]
         found.append([out, *gradients, *norm.bn.buffers()])
@@ -171,23 +167,23 @@ def test_norm_relu_and_linear_are_at_once_in_training_on_many_features_alone():
             in type(norm.norm_relu_linear(linear, torch.randn(2, points, 64), code).grad_fn).__name__
         )
 
-    assert at_once(fused._MIN_FEATURES // 64)
+    assert at_once(blocks._MIN_FEATURES // 64)
     assert not at_once(100)
     norm.bn.eval()
     before = norm.bn.running_mean.clone()
-    assert not at_once(fused._MIN_FEATURES // 64)
+    assert not at_once(blocks._MIN_FEATURES // 64)
     assert torch.equal(norm.bn.running_mean, before)
 
 
 def test_without_numba_norm_relu_and_linear_are_one_after_the_other(monkeypatch):
-    monkeypatch.setattr(fused, "find_spec", lambda name: None)
-    fused._numba_available.cache_clear()
+    monkeypatch.setattr(blocks, "find_spec", lambda name: None)
+    blocks._numba_available.cache_clear()
     try:
-        assert not fused.is_faster(torch.zeros(fused._MIN_FEATURES))
+        assert not blocks._uses_cpu_kernels(torch.zeros(blocks._MIN_FEATURES))
     finally:
-        fused._numba_available.cache_clear()
+        blocks._numba_available.cache_clear()
     monkeypatch.undo()
-    assert fused.is_faster(torch.zeros(fused._MIN_FEATURES))
+    assert blocks._uses_cpu_kernels(torch.zeros(blocks._MIN_FEATURES))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -198,7 +194,7 @@ def test_kernels_round_as_pytorch_does(dtype):
     gamma, beta, mean, scale = torch.randn(3, 7), torch.randn(3, 7), torch.randn(7), torch.rand(7)
     beta.view(torch.int32)[2, 3] = 0x7FFFFFFF  # a NaN whose rounding would carry over
     above = torch.empty_like(features)
-    fused._parallel_over_batch("norm_relu", features, gamma, beta, mean, scale, above)
+    blocks_cpu._parallel_over_batch(blocks_cpu._norm_relu, features, gamma, beta, mean, scale, above)
     normed = (features.float() - mean) * scale * gamma[:, None] + beta[:, None]
     assert torch.equal(above.nan_to_num(nan=-1.0), normed.relu().to(dtype).nan_to_num(nan=-1.0))
     assert above.isnan().sum() == normed.isnan().sum() > 0
@@ -212,7 +208,7 @@ def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch):
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         leaves = [value.clone().requires_grad_() for value in (features, gamma, beta)]
-        out = fused.norm_relu_linear(*leaves, norm, layer)
+        out = blocks_cpu.norm_relu_linear(*leaves, norm, layer)
         out.square().sum().backward()
         found.append([out, *(leaf.grad for leaf in leaves)])
     for others in found[1:]:
@@ -224,7 +220,7 @@ def test_statistics_are_exact_far_from_zero(away):
     torch.manual_seed(0)
     features = torch.randn(5, 3000, 4) + away
     norm = torch.nn.BatchNorm1d(4, affine=False)
-    mean, scale = fused._statistics(features, norm, torch.float32)
+    mean, scale = blocks_cpu._statistics(features, norm, torch.float32)
     exact = features.double().flatten(0, 1)
     torch.testing.assert_close(mean.double(), exact.mean(0), rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(
@@ -240,7 +236,7 @@ def test_norm_relu_and_linear_at_once_in_bfloat16():
     features, code, toward = torch.randn(4, 500, 32) * 3 + 1, torch.randn(4, 16), torch.randn(4, 500, 32)
 
     def at_once(x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        return fused.norm_relu_linear(x, norm.conv_gamma(c), norm.conv_beta(c), norm.bn, linear)
+        return blocks_cpu.norm_relu_linear(x, norm.conv_gamma(c), norm.conv_beta(c), norm.bn, linear)
 
     def run(kind, cast: torch.dtype) -> list[torch.Tensor]:
         norm.to(cast), linear.to(cast)
@@ -255,14 +251,10 @@ def test_norm_relu_and_linear_at_once_in_bfloat16():
 
     plain = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float32)
     ours = run(at_once, torch.float32)
-    for_compilers = run(
-        lambda x, c: linear(norm_relu(x, norm.conv_gamma(c), norm.conv_beta(c), norm.bn)), torch.float32
-    )
     exact = run(lambda x, c: linear(torch.relu(norm(x, c))), torch.float64)
-    for found in (ours, for_compilers):
-        for a, b, c in zip(plain, found, exact, strict=True):
-            assert (b - c).norm() <= 1.2 * (a - c).norm() + 1e-6 * c.norm()
-            assert (b - c).norm() < 0.05 * c.norm()
+    for a, b, c in zip(plain, ours, exact, strict=True):
+        assert (b - c).norm() <= 1.2 * (a - c).norm() + 1e-6 * c.norm()
+        assert (b - c).norm() < 0.05 * c.norm()
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -271,7 +263,7 @@ def test_what_is_no_number_stays_so_through_norm_relu_and_linear_at_once(where, 
     norm, linear = torch.nn.BatchNorm1d(64, affine=False).train(), torch.nn.Linear(64, 3)
     inputs = {"features": torch.randn(2, 5, 64), "gamma": torch.randn(2, 64), "beta": torch.randn(2, 64)}
     inputs[where].view(-1)[3] = math.copysign(math.nan, sign)
-    out = fused.norm_relu_linear(*(value.bfloat16() for value in inputs.values()), norm, linear)
+    out = blocks_cpu.norm_relu_linear(*(value.bfloat16() for value in inputs.values()), norm, linear)
     assert out.isnan().any()
 
 

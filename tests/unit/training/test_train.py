@@ -23,7 +23,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.config.learning import PRESETS
 from occnet_lib.errors import ConfigError, DataError, OccnetError
-from occnet_lib.networks import gpus
+from occnet_lib.networks import hardware
 from occnet_lib.networks.checkpoint import load_network
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
@@ -692,7 +692,7 @@ def test_work_that_may_share_a_gpu_is_spread(monkeypatch):
     monkeypatch.setattr(os, "getpid", lambda: 4003)
     for there in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        gpus.pick_shared_gpu()
+        hardware.pick_shared_gpu()
     assert current == [3]
 
 

@@ -437,7 +437,9 @@ def test_missing_and_short_buffers_are_named(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match=r"buffer 0 cannot be read: no such file: part\.bin"):
         load_mesh(file.save_gltf(tmp_path / "m.gltf", "part.bin"))
     (tmp_path / "part.bin").write_bytes(file.blob[:-1])
-    with pytest.raises(MeshError, match=f"buffer 0 has {len(file.blob) - 1} bytes instead of {len(file.blob)}"):
+    with pytest.raises(
+        MeshError, match=f"buffer 0 has {len(file.blob) - 1} bytes instead of {len(file.blob)}"
+    ):
         load_mesh(tmp_path / "m.gltf")
     (tmp_path / "part.bin").write_bytes(file.blob + b"more")
     assert volume(load_mesh(tmp_path / "m.gltf")) == pytest.approx(1)
