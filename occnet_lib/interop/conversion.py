@@ -15,7 +15,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
-from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verify, write_shard
+from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verified_shapes, write_shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
@@ -231,24 +231,16 @@ def export_packs(
         raise DataError("contains a dataset already", path=folder, hint="give a new folder")
     write = _SOURCES[layout].write_shape
     lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
-    names: set[str] = set()
     without_voxels: list[str] = []
-    for path in watch(list(packs)):
-        verify(path)
-        shard = Shard(path)
-        for i, key in enumerate(shard.keys):
-            if key.name in names:
-                raise DataError(f"shape {key.name} is in another shard, too", path=path)
-            names.add(key.name)
-            if not write(folder, shard, i):
-                without_voxels.append(key.name)
-            lists[key.category][shard.split].append(key.id)
-        shard.close()
+    for shard, i, key in verified_shapes(watch(list(packs))):
+        if not write(folder, shard, i):
+            without_voxels.append(key.name)
+        lists[key.category][shard.split].append(key.id)
     if without_voxels:
         text = "%d shapes without voxels, e.g. %s, have no model.binvox: ONet skips them in validation"
         logger.warning(text, len(without_voxels), without_voxels[0])
     (_write_lists if layout == "onet" else _write_noisypixel_lists)(folder, lists)
-    return len(names)
+    return sum(len(ids) for splits in lists.values() for ids in splits.values())
 
 
 def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:

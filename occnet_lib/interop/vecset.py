@@ -9,7 +9,7 @@ from pathlib import Path
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.packs import Shard, verify
+from occnet_lib.storage.packs import verified_shapes
 
 from .vecset_formats import FORMATS, Frame, PackedSamples, Splits
 
@@ -48,25 +48,17 @@ def export_samples(
         raise DataError("contains a dataset already", path=folder, hint="give a new folder")
     frame = Frame(target.edge if edge is None else edge, up)
     splits: Splits = {"train": [], "val": [], "test": []}
-    names: set[str] = set()
-    for path in watch(list(packs)):
-        verify(path)
-        shard = Shard(path)
-        for i, key in enumerate(shard.keys):
-            if key.name in names:
-                raise DataError(f"shape {key.name} is in another shard, too", path=path)
-            shape = PackedSamples(shard, i, frame)
-            if not names:
-                _warn_of_sizes(layout, shape)
-            names.add(key.name)
-            target.write_shape(folder, shape)
-            splits[shard.split].append(key)
-        shard.close()
+    for shard, i, key in verified_shapes(watch(list(packs))):
+        shape = PackedSamples(shard, i, frame)
+        if not any(splits.values()):
+            _warn_of_sizes(layout, shape)
+        target.write_shape(folder, shape)
+        splits[shard.split].append(key)
     target.write_lists(folder, splits)
     description = {"format": layout, "edge": frame.edge, "up": up, "x_file": "edge * R * x_unit, R: +y to up"}
     with replacing(folder / "frame.json") as temporary:
         temporary.write_text(json.dumps(description, indent=1))
-    return len(names)
+    return sum(map(len, splits.values()))
 
 
 def _warn_of_sizes(layout: str, shape: PackedSamples) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,7 @@ from . import image_codec, point_codec
 from .contiguous import ContiguousReader
 from .image_codec import EXTRA
 from .open_files import OpenFiles
-from .writer import SAMPLES, SCHEMA_VERSION, PackedShape, offsets_of, write_shard
-
-__all__ = ["PackedShape", "Shard", "verify", "verify_structure", "write_shard"]
+from .writer import SAMPLES, SCHEMA_VERSION, offsets_of
 
 _OPEN_FILES = OpenFiles()
 _FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
@@ -55,6 +53,24 @@ def verify_structure(path: str | Path) -> None:
         DataError: the file is missing, truncated, damaged in its structure or of another schema version.
     """
     hdf5.open_checked(path, SCHEMA_VERSION, _DATASETS).close()
+
+
+def verified_shapes(paths: Iterable[Path]) -> Iterator[tuple[Shard, int, ShapeKey]]:
+    """All shapes of several pack files, each of which is verified first: shard, index in it, and key.
+
+    Raises:
+        DataError: as `verify`, or a shape is in two shards.
+    """
+    names: set[str] = set()
+    for path in paths:
+        verify(path)
+        shard = Shard(path)
+        for i, key in enumerate(shard.keys):
+            if key.name in names:
+                raise DataError(f"shape {key.name} is in another shard, too", path=path)
+            names.add(key.name)
+            yield shard, i, key
+        shard.close()
 
 
 class Shard:
