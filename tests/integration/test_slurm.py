@@ -23,7 +23,11 @@ pytestmark = [pytest.mark.slurm, pytest.mark.workflow, pytest.mark.slow]
 
 # What a cluster without accounting needs, and shorter waits than a real one deserves.
 HERE = ("--slurm-status-command=squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks=2")
-GPU = {"accelerator": "auto", "steps": 60, "validate_every": 30, "checkpoint_every": 2}
+GPU = {
+    "steps": 24,
+    "checkpoint": {"validate_every": 12, "checkpoint_every": 2},
+    "hardware": {"accelerator": "auto"},
+}
 MODELS = ("tiny", "second", "third")
 OVERLAY = {"models": {"tiny-fc": None}, "train": GPU, "evaluate": {"baselines": []}}
 

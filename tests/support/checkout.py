@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import yaml
 
+from tests.support.snakemake_server import snakemake
+
 LINKED = ("workflow", "occnet_lib", "snakemake_logger_plugin_occnet", "envs", "slurm", "config.yaml")
 
 # Every branch of the workflow in a minute: small in numbers, real in every step.
@@ -47,23 +49,17 @@ class Checkout:
 
     path: Path
 
-    def command(self, *arguments: str, cores: int = 2) -> list[str]:
-        words = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", "tiny.yaml", "--"]
+    @staticmethod
+    def words(*arguments: str, cores: int = 2) -> list[str]:
+        """The command line behind `snakemake`: flags before targets."""
         flags = [word for word in arguments if word.startswith("-")]
-        return [*words[:-1], *flags, "--", *(word for word in arguments if not word.startswith("-"))]
+        targets = [word for word in arguments if not word.startswith("-")]
+        return ["--cores", str(cores), "--configfile", "tiny.yaml", *flags, "--", *targets]
 
     def snakemake(self, *arguments: str, cores: int = 2, check: bool = True) -> str:
         """Run snakemake; what it printed."""
-        done = subprocess.run(
-            self.command(*arguments, cores=cores),
-            cwd=self.path,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        text = done.stdout + done.stderr
-        assert done.returncode == 0 or not check, text[-6000:]
+        code, text = snakemake(self.words(*arguments, cores=cores), self.path, self.environment())
+        assert code == 0 or not check, text[-6000:]
         return text
 
     def environment(self) -> dict[str, str]:
@@ -82,7 +78,7 @@ class Checkout:
     def start(self, *arguments: str, cores: int = 2) -> subprocess.Popen:
         """Start snakemake in a process group of its own."""
         return subprocess.Popen(
-            self.command(*arguments, cores=cores),
+            [sys.executable, "-m", "snakemake", *self.words(*arguments, cores=cores)],
             cwd=self.path,
             env=self.environment(),
             stdout=subprocess.PIPE,

@@ -91,10 +91,11 @@ def revolved(profile: Sequence[tuple[float, float]], sections: int, *, ring: boo
     return Mesh(vertices, faces[area > 1e-12].astype(np.int32))
 
 
-def torus(major: float = 0.375, minor: float = 0.125) -> Solid:
-    turn = np.arange(256) * (2 * np.pi / 256)
+def torus(major: float = 0.375, minor: float = 0.125, sections: int = 512) -> Solid:
+    """Quads: `sections` about the axis, half as many about the ring."""
+    turn = np.arange(sections // 2) * (4 * np.pi / sections)
     profile = np.stack([major + minor * np.cos(turn), minor * np.sin(turn)], axis=1)
-    mesh = revolved([(r, h) for r, h in profile], 512, ring=True)
+    mesh = revolved([(r, h) for r, h in profile], sections, ring=True)
     return Solid(mesh, lambda p: np.hypot(np.hypot(p[:, 0], p[:, 2]) - major, p[:, 1]) < minor)
 
 

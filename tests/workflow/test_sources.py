@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from occnet_lib.storage.dataset.catalogue import read_table
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh
+from tests.support.snakemake_server import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -78,20 +77,14 @@ class Place:
         return self.path / "my results"
 
     def snakemake(self, *words: str, **settings: str) -> str:
-        command = [sys.executable, "-m", "snakemake", "-s", str(self.project / "workflow/Snakefile"), *words]
+        command = ["-s", str(self.project / "workflow/Snakefile"), *words]
         named = [f"{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "HOME": str(self.path / "home"), "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(self.project)  # as if it were installed
-        done = subprocess.run(
-            [*command, "--configfile", "coarse.yaml", "--config", "results=my results", *named],
-            cwd=self.path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-        return done.stdout + done.stderr
+        config = ["--configfile", "coarse.yaml", "--config", "results=my results", *named]
+        code, text = snakemake([*command, *config], self.path, environment)
+        assert code == 0, text[-6000:]
+        return text
 
     def state(self) -> dict[str, int]:
         """When each shape file, table of a shard and pack was written."""
