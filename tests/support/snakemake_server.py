@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from select import select
@@ -50,8 +51,17 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], outpu
 def _server() -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-I", __file__], stdin=pipe, stdout=pipe, text=True)
-    atexit.register(process.kill)
+    atexit.register(_end, process)
     return process
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """End the server, so that its processor time counts as that of the tests."""
+    assert server.stdin is not None
+    with suppress(OSError, subprocess.TimeoutExpired):
+        server.stdin.close()
+        server.wait(5)
+    server.kill()
 
 
 def snakemake(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
