@@ -94,11 +94,11 @@ rule analyse_embedding:
 
 
 rule analyse:
+    """Figures about the data and the networks."""
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,
         expand(rules.analyse_embedding.output.table, model=MODELS),
-    """Figures about the data and the networks."""
     localrule: True
     message:
         "analyse: done"

@@ -1,10 +1,10 @@
 # the configuration as one file, which all jobs read
 rule config:
+    """The resolved configuration: results/config.json."""
     output:
         config=CONFIG_FILE,
     log:
         f"{RESULTS}/logs/config.log",
-    """The resolved configuration: results/config.json."""
     localrule: True
     conda:
         "../../envs/cpu.yaml"

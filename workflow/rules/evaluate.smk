@@ -187,7 +187,7 @@ rule evaluate:
         runtime=60,
     params:
         occnet=occnet,
-        folder=f"{RESULTS}/evaluate",
+        folder=lambda wildcards, output: Path(output.models).parent,
         shards=shard_names("test"),
         models=[*MODELS, *BASELINES],
         views=CONFIG.evaluate.views,

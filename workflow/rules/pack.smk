@@ -28,10 +28,10 @@ rule pack_shard:
 
 
 rule preprocess:
+    """Training data: raw meshes to closed meshes, points, views and pack files."""
     input:
         rules.preprocess_table.output.table,
         per_shard(f"{RESULTS}/pack/{{shard}}.h5"),
-    """Training data: raw meshes to closed meshes, points, views and pack files."""
     localrule: True
     message:
         "preprocess: done"

@@ -16,7 +16,7 @@ rule demo:
         runtime=30,
     params:
         occnet=occnet,
-        folder=f"{RESULTS}/demo",
+        folder=lambda wildcards, output: Path(output.done).parent,
         demo=CONFIG.demo.model_dump(),
         seed=CONFIG.seed,
         versions=versions("demo"),
@@ -28,6 +28,7 @@ rule demo:
 
 
 checkpoint catalogue:
+    """List of the shapes with their splits and shards."""
     input:
         rules.demo.output.done if CONFIG.is_demo else [],
         config=ancient(CONFIG_FILE),
@@ -37,7 +38,6 @@ checkpoint catalogue:
         f"{RESULTS}/logs/catalogue.log",
     benchmark:
         f"{RESULTS}/benchmarks/catalogue.tsv"
-    """List of the shapes with their splits and shards."""
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -121,6 +121,7 @@ rule preprocess_shard:
 
 
 rule preprocess_table:
+    """Table of what became of every shape."""
     input:
         per_shard(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
         config=ancient(CONFIG_FILE),
@@ -135,7 +136,6 @@ rule preprocess_table:
         f"{RESULTS}/logs/preprocess_table.log",
     benchmark:
         f"{RESULTS}/benchmarks/preprocess_table.tsv"
-    """Table of what became of every shape."""
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -154,6 +154,7 @@ rule preprocess_table:
 
 
 rule check_failures:
+    """Gate: stops before training when more than preprocess.max_failed of the shapes failed."""
     input:
         table=rules.preprocess_table.output.table,
         config=ancient(CONFIG_FILE),
@@ -163,7 +164,6 @@ rule check_failures:
         f"{RESULTS}/logs/check_failures.log",
     benchmark:
         f"{RESULTS}/benchmarks/check_failures.tsv"
-    """Gate: stops before training when more than preprocess.max_failed of the shapes failed."""
     localrule: True
     conda:
         "../../envs/cpu.yaml"

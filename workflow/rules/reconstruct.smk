@@ -167,13 +167,13 @@ rule baseline_shard:
 
 
 rule reconstruct:
+    """Meshes of all test shapes by all models and baselines."""
     input:
         per_shard(
             f"{RESULTS}/reconstruct/{{model}}/{{shard}}",
             "test",
             model=[*MODELS, *BASELINES],
         ),
-    """Meshes of all test shapes by all models and baselines."""
     localrule: True
     message:
         "reconstruct: done"

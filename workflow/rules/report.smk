@@ -30,7 +30,7 @@ rule report:
         runtime=60,
     params:
         occnet=occnet,
-        results=RESULTS,
+        results=lambda wildcards, input: Path(input.config).parent,
         shards=shard_names(),
         models=[*MODELS, *BASELINES],
         report=CONFIG.report.model_dump(),
@@ -43,9 +43,9 @@ rule report:
 
 
 rule clean:
+    """Remove the results folder."""
     log:
         ".snakemake/log/clean.log",
-    """Remove the results folder."""
     localrule: True
     conda:
         "../../envs/cpu.yaml"

@@ -29,7 +29,7 @@ rule train_model:
     params:
         occnet=occnet,
         srun=srun_prefix(),
-        folder=f"{RESULTS}/train/{{model}}",
+        folder=lambda wildcards, output: Path(output.best).parent,
         packs=f"{RESULTS}/pack",
         shards=shard_names("train", "val"),
         seed=CONFIG.seed,
@@ -46,9 +46,9 @@ rule train_model:
 
 
 rule train:
+    """Networks: all models of the configuration."""
     input:
         expand(rules.train_model.output.best, model=MODELS),
-    """Networks: all models of the configuration."""
     localrule: True
     message:
         "train: done"
