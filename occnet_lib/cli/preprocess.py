@@ -106,10 +106,10 @@ def rerun(
     shapes: Annotated[Path, "folder of the shape files"],
 ) -> str:
     """Process one shape, or all failed ones, once more."""
-    from occnet_lib.interop.conversion import foreign_layout
+    from occnet_lib.interop.conversion import packed_dataset_layout
     from occnet_lib.storage.shape_file import path_of, read_status
 
-    if foreign_layout(config.dataset_root):
+    if packed_dataset_layout(config.dataset_root):
         hint = "repair its files; `snakemake preprocess` imports them again"
         raise OccnetError("holds shapes that are imported, not made", path=config.dataset_root, hint=hint)
     if not shape:

@@ -60,7 +60,7 @@ def layout_of(folder: Path) -> Layout:
     raise DataError("not a dataset in a known layout", path=folder, hint=hint)
 
 
-def foreign_layout(root: str | Path) -> Layout | None:
+def packed_dataset_layout(root: str | Path) -> Layout | None:
     """The layout of a `dataset.root` that has points and images already; None: raw meshes, or nothing."""
     try:
         return layout_of(Path(root))
@@ -74,7 +74,7 @@ def shapes_of(config: Config, root: str | Path) -> list[ShapeKey]:
     Raises:
         DataError: as `catalogue.scan`.
     """
-    layout = foreign_layout(root)
+    layout = packed_dataset_layout(root)
     return scan(config, root) if layout is None else _SOURCES[layout].shapes_below(config, Path(root))
 
 

@@ -21,7 +21,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage import hdf5
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.dataset.split_tables import read_lists
-from occnet_lib.storage.dataset.splits import drawn_split, limited, with_shards
+from occnet_lib.storage.dataset.splits import apply_limit, assign_shards, random_split
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import ShapeKey
@@ -62,14 +62,14 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
             paths = {id: path for id, path in files[category].items() if not splits or id in here}
             if skipped := len(files[category]) - len(paths):
                 logger.warning("%s: %d shapes in no list skipped", category, skipped)
-            keys += limited(
+            keys += apply_limit(
                 config,
                 [
-                    ShapeKey(category, id, path, here.get(id) or drawn_split(config, f"{category}/{id}"))
+                    ShapeKey(category, id, path, here.get(id) or random_split(config, f"{category}/{id}"))
                     for id, path in paths.items()
                 ],
             )
-    return with_shards(config, sorted(keys, key=lambda key: key.name))
+    return assign_shards(config, sorted(keys, key=lambda key: key.name))
 
 
 def _warn_of_folders(root: Path, results: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.interop.conversion import foreign_layout, import_shard
+from occnet_lib.interop.conversion import import_shard, packed_dataset_layout
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.locks import job_lock
 from occnet_lib.types import ShapeKey
@@ -106,7 +106,7 @@ def repair_pack(
         logger.warning("%s is corrupt; packing it again", path)
         with _preserving_mtime(path):
             members = keys()
-            if foreign_layout(config.dataset_root):
+            if packed_dataset_layout(config.dataset_root):
                 import_shard(Path(config.dataset_root), members, path)
                 return
             pack_with_repair(path.stem, members, config, shapes_dir, path)

@@ -134,9 +134,9 @@ def shards(*splits):
 
 def is_packed_dataset():
     """Whether the dataset holds points and images already (docs/interop.md), so that there is nothing to preprocess."""
-    from occnet_lib.interop.conversion import foreign_layout
+    from occnet_lib.interop.conversion import packed_dataset_layout
 
-    return not CONFIG.is_demo and foreign_layout(ROOT) is not None
+    return not CONFIG.is_demo and packed_dataset_layout(ROOT) is not None
 
 
 IMPORTED = is_packed_dataset()

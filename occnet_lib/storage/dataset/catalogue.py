@@ -19,8 +19,8 @@ from occnet_lib.types import ShapeKey
 from . import layouts
 from .listing import Listing, ShapeLocation
 from .names import file_name
-from .split_tables import by_table, table_of
-from .splits import limited, split_shapes, with_shards
+from .split_tables import configured_table, select_by_table
+from .splits import apply_limit, assign_shards, assign_splits
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "path", "split", "shard")
@@ -46,7 +46,7 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     root = Path(root)
     if not root.is_dir():
         raise DataError("no such folder", path=root, hint="set dataset=… to the folder of raw meshes")
-    table = table_of(config, root)
+    table = configured_table(config, root)
     if listing is None:
         wanted = () if table else config.dataset.categories
         listing = layouts.find(root, wanted, named=table is not None, results=config.results)
@@ -54,22 +54,22 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     if listing.modelnet and config.dataset.up == "y":
         notes.append("the meshes of ModelNet have z up; if these do, too, set dataset.up: z")
     if table:
-        locations, more = by_table(table, locations)
+        locations, more = select_by_table(table, locations)
         notes += more
     if not locations:
         raise DataError("; ".join(["no shapes", *notes]), path=root, hint=f"supported: {layouts.LAYOUTS}")
     for note in notes:
         logger.warning("%s", note)
     by_name = _by_name(root, _wanted(root, locations, config.dataset.categories))
-    splits = split_shapes(config, root, by_name, bool(table and table.split))
+    splits = assign_splits(config, root, by_name, bool(table and table.split))
     by_category: dict[str, list[ShapeKey]] = defaultdict(list)
     for name, split in splits.items():
         category, id = name.split("/")
         by_category[category].append(ShapeKey(category, id, by_name[name].path, split))
-    keys = [key for category in by_category.values() for key in limited(config, category)]
+    keys = [key for category in by_category.values() for key in apply_limit(config, category)]
     if not keys:
         raise DataError("no shape is in a list", path=root, hint="see the warnings above")
-    return with_shards(config, sorted(keys, key=lambda key: key.name))
+    return assign_shards(config, sorted(keys, key=lambda key: key.name))
 
 
 def _wanted(root: Path, locations: list[ShapeLocation], categories: Iterable[str]) -> list[ShapeLocation]:

@@ -84,7 +84,7 @@ def _table(reader: Any, path: Path) -> SplitTable:
     return SplitTable(by_column["category"], by_column["split"], rows.keys())
 
 
-def table_of(config: Config, root: Path) -> SplitTable | None:
+def configured_table(config: Config, root: Path) -> SplitTable | None:
     """The table `dataset.table`, from the working directory or `dataset.root`; None if it is not set.
 
     Raises:
@@ -99,7 +99,9 @@ def table_of(config: Config, root: Path) -> SplitTable | None:
     return read_table(path if path.is_file() else root / path)
 
 
-def by_table(table: SplitTable, locations: Iterable[ShapeLocation]) -> tuple[list[ShapeLocation], list[str]]:
+def select_by_table(
+    table: SplitTable, locations: Iterable[ShapeLocation]
+) -> tuple[list[ShapeLocation], list[str]]:
     """The shapes that a table lists, with its categories and splits, and notes about the others.
 
     A row identifies a shape by its path, `<category>/<name>` or name, with or without the suffix of its file.

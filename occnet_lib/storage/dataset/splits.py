@@ -18,7 +18,7 @@ from .split_tables import read_lists
 logger = logging.getLogger(__name__)
 
 
-def split_shapes(
+def assign_splits(
     config: Config, root: Path, locations: Mapping[str, ShapeLocation], has_table_splits: bool
 ) -> dict[str, str]:
     """Split by name, `<category>/<id>`, of the shapes to use.
@@ -47,7 +47,7 @@ def split_shapes(
             own = {name: listed[id] for name in members if (id := name.split("/")[1]) in listed}
             has_validation = (root / folder / "val.lst").is_file()
         else:
-            own = {name: location.split or drawn_split(config, name) for name, location in members.items()}
+            own = {name: location.split or random_split(config, name) for name, location in members.items()}
             has_validation = any(location.split in ("", "val") for location in members.values())
         splits |= own if has_validation else {n: _maybe_validation(config, n, s) for n, s in own.items()}
     return splits
@@ -68,7 +68,7 @@ def _maybe_validation(config: Config, name: str, split: str) -> str:
     return "val" if drawn else split
 
 
-def drawn_split(config: Config, name: str) -> str:
+def random_split(config: Config, name: str) -> str:
     """A random split that depends on seed and name only, with the fractions of `dataset.split`."""
     fractions, drawn = config.dataset.split, unit_hash(config.seed, "split", name)
     if drawn < fractions.test:
@@ -76,14 +76,14 @@ def drawn_split(config: Config, name: str) -> str:
     return "val" if drawn < fractions.test + fractions.val else "train"
 
 
-def limited(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
+def apply_limit(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
     """At most `dataset.limit` shapes of a category, selected by a hash of their names: the first ones are often similar."""
     if not config.dataset.limit:
         return keys
     return sorted(keys, key=lambda key: unit_hash(config.seed, "limit", key.name))[: config.dataset.limit]
 
 
-def with_shards(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
+def assign_shards(config: Config, keys: list[ShapeKey]) -> list[ShapeKey]:
     """Assign shards, named `<split>-<number>`.
 
     A split has 2^k shards, and a hash of the name determines the shard of a shape. A new shape moves no other shape,

@@ -618,7 +618,7 @@ def test_broken_noisypixel_files(noisypixel_folder: Path, tmp_path: Path, caplog
         )
 
 
-def test_an_underscore_cannot_be_in_a_seed_category(tmp_path: Path) -> None:
+def test_an_underscore_cannot_be_in_a_noisypixel_category(tmp_path: Path) -> None:
     path = pack(tmp_path / "train-000.h5", range(1), category="office_chair")
     with pytest.raises(DataError, match="underscore"):
         export_packs([path], tmp_path / "noisypixel", "noisypixel")
@@ -651,6 +651,9 @@ def test_command_line_there_and_back(packs, tmp_path: Path, capsys, monkeypatch)
         other, j = last[name]
         np.testing.assert_array_equal(shard.points(i)[0], other.points(j)[0])
         np.testing.assert_array_equal(shard.points(i)[1], other.points(j)[1])
+    with pytest.raises(SystemExit):
+        run("export", packs[0], "--layout", "seed", "-o", tmp_path / "x")
+    assert "layout 'seed' is now called 'noisypixel'" in capsys.readouterr().err
     assert run("export", tmp_path / "back", "-o", tmp_path / "x") == 1
     assert "give its shards" in capsys.readouterr().err
 
