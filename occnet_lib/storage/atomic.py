@@ -73,7 +73,7 @@ def sweep(folder: str | Path, max_age: float = 86_400.0) -> list[Path]:
         for match in filter(None, map(_TEMPORARY.fullmatch, [*folders, *files])):
             host, pid, started = match.groups()
             path = Path(root, match.string)
-            with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed in the meantime
                 if _started(int(pid)) == started if host == _host() else _age(path) < max_age:
                     continue
                 if path.is_dir():

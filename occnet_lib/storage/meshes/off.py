@@ -35,7 +35,7 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     header = _HEADER.fullmatch(lines[0][0]) if lines else None
     if header is None:
         raise ValueError("it does not begin with OFF")
-    # "OFF8 12 0": some files, ModelNet's among them, lack the line break behind the word.
+    # "OFF8 12 0": some files, ModelNet's among them, have no line break after the word.
     lines[0] = ([header[4]] if header[4] else []) + lines[0][1:]
     lines = lines if lines[0] else lines[1:]
     if lines[0][:1] == ["BINARY"]:
@@ -90,7 +90,7 @@ def _by_numbers(words: list[str], vertex_count: int, face_count: int, width: int
     for _ in range(face_count):
         size = 1 + int(words[at]) if at < len(words) else 0
         if not size or at + size > len(words):
-            raise ValueError("the last faces are cut off")
+            raise ValueError("the last faces are truncated")
         faces.append(words[at : at + size])
         at += size
     return rows, faces
@@ -101,5 +101,5 @@ def _colors(words: Words) -> NDArray[np.float32] | None:
     if not words or any(len(row) != 3 for row in words):
         return None
     values = np.array(words, np.float64)
-    shares = any("." in word for row in words for word in row)
-    return np.clip(np.nan_to_num(values) / (1.0 if shares else 255.0), 0.0, 1.0).astype(np.float32)
+    fractions = any("." in word for row in words for word in row)
+    return np.clip(np.nan_to_num(values) / (1.0 if fractions else 255.0), 0.0, 1.0).astype(np.float32)

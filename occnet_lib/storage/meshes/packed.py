@@ -43,7 +43,7 @@ def _members(data: bytes) -> Iterator[bytes]:
         while not decoder.eof:
             piece = data[at : at + _CHUNK]
             if not piece:
-                raise ValueError("the compressed file is cut off")
+                raise ValueError("the compressed file is truncated")
             try:
                 part = decoder.decompress(piece, _FREE_BYTES)
             except zlib.error as error:

@@ -76,8 +76,8 @@ def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str], int]:
     tables = {element.name: source.read(element) for element in elements}
     if isinstance(source, _Text) and source.at != len(source.numbers):
         raise ValueError(f"{len(source.numbers) - source.at} more numbers than the header declares")
-    behind = len(data[source.at :].strip()) if isinstance(source, _Binary) else 0
-    return tables, comments, behind
+    trailing = len(data[source.at :].strip()) if isinstance(source, _Binary) else 0
+    return tables, comments, trailing
 
 
 def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:

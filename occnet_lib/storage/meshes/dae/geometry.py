@@ -120,7 +120,7 @@ def _corners(
     if primitive.find("ph") is not None:
         raise document.error("polygons with holes (<ph>) are not read")
     if any(len(indices) % stride for indices in lists):
-        raise ValueError(f"<p> of a <{primitive.tag}> is cut off")
+        raise ValueError(f"<p> of a <{primitive.tag}> is truncated")
     tables = [indices.reshape(-1, stride) for indices in lists]
     if primitive.tag in ("trifans", "tristrips"):
         tables = [_fan_or_strip(table, primitive.tag == "trifans") for table in tables]

@@ -74,7 +74,7 @@ class Document:
             data = self._buffer_data(index, declared.get("uri"))
             if len(data) < size:
                 raise self.error(
-                    f"buffer {index} has {len(data)} bytes instead of {size}", "the file is cut off"
+                    f"buffer {index} has {len(data)} bytes instead of {size}", "the file is truncated"
                 )
             self._buffers[index] = data[:size]
         return self._buffers[index]
@@ -130,7 +130,7 @@ class Document:
             if kind in (_JSON, _BIN) and at + 8 + length > len(data):
                 raise self.error(
                     f"a chunk declares {length} bytes, the file has {len(data) - at - 8}",
-                    "the file is cut off",
+                    "the file is truncated",
                 )
             chunks.setdefault(kind, data[at + 8 : at + 8 + length])
             at += 8 + length

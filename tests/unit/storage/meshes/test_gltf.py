@@ -460,7 +460,7 @@ def test_padding_and_foreign_bytes_in_a_container(tmp_path: Path) -> None:
         path.write_bytes(content)
         assert volume(load_mesh(path)) == pytest.approx(1)
     path.write_bytes(data[:-1])
-    with pytest.raises(MeshError, match="cut off"):
+    with pytest.raises(MeshError, match="truncated"):
         load_mesh(path)
     path.write_bytes(data[:json_end])
     with pytest.raises(MeshError, match="buffer 0 has no data"):

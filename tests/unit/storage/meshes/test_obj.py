@@ -254,7 +254,7 @@ def test_a_compressed_file_has_its_materials(tmp_path: Path) -> None:
     (tmp_path / "Mesh.OBJ.gz").write_bytes(data)
     assert colors(load_mesh(tmp_path / "Mesh.OBJ.gz")) == [(255, 0, 0)]
     for damaged, message in (
-        (data[:-30], "cut off"),
+        (data[:-30], "truncated"),
         (data[:9] + b"xxxx" + data[13:], "damaged"),
         (b"x" * 50, "damaged"),
     ):
