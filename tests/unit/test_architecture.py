@@ -154,3 +154,29 @@ def test_a_stage_process_starts_without_heavy_libraries():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
     assert done.stdout.strip() == "[]"
+
+
+# Tests of no single module: what they are about is in their first line.
+OF_NO_MODULE = {
+    "architecture",
+    "data_scaling",
+    "docs",
+    "envs",
+    "cli/frames",
+    "storage/meshes/fuzz",
+    "training/libraries",
+}
+
+
+def test_tests_lie_as_what_they_test():
+    """`tests/unit/<package>/test_<name>.py` is of the module or package `<name>`, or of the package as a whole."""
+    folder = Path(__file__).parent
+    lost = set()
+    for path in folder.rglob("test_*.py"):
+        place = path.relative_to(folder).parent
+        name = (place / path.stem.removeprefix("test_")).as_posix()
+        module = PACKAGE / name
+        there = module.with_suffix(".py").exists() or (module / "__init__.py").exists()
+        if not there and module.name != place.name:
+            lost.add(name)
+    assert lost == OF_NO_MODULE

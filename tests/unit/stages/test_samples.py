@@ -28,9 +28,9 @@ from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.types import Mesh, PointSet, Watertight
 from tests.support.geometry_solids import box_mesh, cup, rotation
+from tests.support.small_shapes import config as small_config
+from tests.support.small_shapes import key
 from tests.support.storage_shapes import OCTAHEDRON, records
-from tests.unit.stages.test_shard import config as small_config
-from tests.unit.stages.test_shard import key
 
 ALL = {"uniform": 300, "near": 400, "surface": 200, "curved": 150, "sharp": 100, "sharp_near": 120}
 
