@@ -391,7 +391,7 @@ def test_a_bad_shape_is_left_out_with_its_reason(
     rows = {row["id"]: row for row in read_rows(tmp_path / "back" / "shapes.csv")}
     if reason is None:  # then it is no shape at all, and the list says so
         assert total == 5
-        assert "listed but not there" in caplog.text
+        assert "are listed but missing" in caplog.text
     else:
         assert rows["shape1"]["status"] == "failed"
         assert reason in rows["shape1"]["reason"]
