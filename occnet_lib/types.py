@@ -112,7 +112,8 @@ class Mesh:
     @property
     def vertex_normals(self) -> NDArray[np.float64]:
         """(V, 3) float64 unit normals, means of those of the faces weighted by area; 0 where these cancel out."""
-        corners, vectors = self.faces.ravel(), np.repeat(self.area_vectors, 3, axis=0)
+        corners = self.faces.ravel()
+        vectors = np.repeat(self.area_vectors, 3, axis=0)
         sums = [np.bincount(corners, vectors[:, axis], len(self.vertices)) for axis in range(3)]
         return _unit(np.stack(sums, axis=1))
 
@@ -138,7 +139,8 @@ class Mesh:
 
     def flipped(self, which: NDArray[np.bool_] | slice = slice(None)) -> Mesh:
         """The mesh with the winding of faces reversed: of all, or of those chosen by a mask (F,)."""
-        faces, texturing = self.faces.copy(), self.texturing
+        faces = self.faces.copy()
+        texturing = self.texturing
         faces[which] = faces[which, ::-1]
         if texturing is not None:
             uv = texturing.uv.copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draw import CLOTHS, METALS, WOODS, Draw
-from .parts import Color, Part, block, box, chain, lathe, rod, sheet, turned
+from .parts import Color, Part, block, box, chain, lathe, rod, rotation, sheet
 
 
 def build(draw: Draw) -> list[Part]:
@@ -78,8 +78,8 @@ def _back(
                         cloth,
                     )
                 )
-    lean = turned("x", draw.between(2, 16))
-    return [part.moved((0, height, depth / 2 - 1.2 * half), turn=lean) for part in parts]
+    lean = rotation("x", draw.between(2, 16))
+    return [part.moved((0, height, depth / 2 - 1.2 * half), rotation=lean) for part in parts]
 
 
 def _under(draw: Draw, width: float, depth: float, top: float, color: Color) -> list[Part]:

@@ -1,4 +1,4 @@
-"""Random draws that the five categories share."""
+"""Random draws and palettes of the five categories."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ GLASS: Color = (0.12, 0.17, 0.24)
 
 
 class Draw:
-    """A random generator with the few draws that shapes are made of."""
+    """A random generator with the few kinds of draws that the shapes need."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -68,9 +68,9 @@ class Draw:
         """One of the choices."""
         return choices[int(self.rng.integers(len(choices)))]
 
-    def chance(self, share: float) -> bool:
-        """True in `share` of the cases."""
-        return bool(self.rng.random() < share)
+    def chance(self, probability: float) -> bool:
+        """True with the given probability."""
+        return bool(self.rng.random() < probability)
 
     def color(self, palette: Sequence[Color]) -> Color:
         """A colour near one of the palette's, rounded as in a material file."""

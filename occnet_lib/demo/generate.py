@@ -1,9 +1,9 @@
 """ShapeNet-like raw meshes whose exact occupancy is known.
 
-A shape is a union of convex solids (parts.py) and perhaps sheets without thickness. Its mesh is what one
-finds in ShapeNet: an unordered triangle soup of parts that run into each other, with interior faces,
-inconsistent winding, and for some shapes every triangle twice. As there, +y is up, the front looks
-towards -z, and the bounding box is centred with a diagonal of 1.
+A shape is a union of convex solids (parts.py) and perhaps sheets without thickness. Its mesh has
+the defects of ShapeNet's meshes: an unordered triangle soup of intersecting parts, with interior faces, inconsistent
+winding, and for some shapes duplicate triangles. As in ShapeNet, +y is up, the front faces -z, and the bounding box is
+centred with a diagonal of 1.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ BUILDERS: dict[str, Callable[[Draw], list[Part]]] = {
     "table": table.build,
 }
 
-_DOUBLED = 0.35  # share of shapes with every triangle in both windings (as SketchUp exports have)
-_TURNED_PART = 0.3  # share of parts wound inside out
-_TURNED_FACE = 0.04  # share of triangles turned besides
+_DOUBLED = 0.35  # fraction of shapes with every triangle in both windings, as in SketchUp exports
+_FLIPPED_PART = 0.3  # fraction of parts wound inward
+_FLIPPED_FACE = 0.04  # fraction of single flipped triangles
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DemoShape:
     Attributes:
         category, id: as in the catalogue; the id is `<category>_<index>` with four digits.
         mesh: the triangle soup, source frame, coloured by part.
-        parts: the closed convex solids and the sheets that it was made of, source frame.
+        parts: its closed convex solids and sheets, source frame.
     """
 
     category: str
@@ -57,7 +57,7 @@ class DemoShape:
 
     @property
     def sheets(self) -> bool:
-        """Whether some parts have no thickness (and so count as empty in `occupancy`)."""
+        """Whether some parts have no thickness and therefore no volume in `occupancy`."""
         return any(part.sheet for part in self.parts)
 
     def occupancy(self, points: NDArray[np.floating]) -> Bool:
@@ -76,7 +76,7 @@ def shape_id(category: str, index: int) -> str:
 
 
 def generate(category: str, index: int, seed: int) -> DemoShape:
-    """The index-th shape of a category; depends on nothing but the three arguments.
+    """The index-th shape of a category; it depends only on the three arguments.
 
     Raises:
         ConfigError: the generator has no such category.
@@ -95,7 +95,7 @@ def exact(category: str, index: int, seed: int) -> Callable[[NDArray[np.floating
 
 
 def write(root: Path, demo: DemoConfig, seed: int) -> list[Path]:
-    """Write the demo dataset as ShapeNet lies on disk: `<root>/<category>/<id>/model.obj` and `.mtl`.
+    """Write the demo dataset in the layout of ShapeNet: `<root>/<category>/<id>/model.obj` and `.mtl`.
 
     The same arguments give the same bytes; a larger `shapes_per_category` adds shapes and changes none.
 
@@ -120,12 +120,12 @@ def _normalised(parts: list[Part]) -> tuple[Part, ...]:
 
 
 def _soup(parts: tuple[Part, ...], random: np.random.Generator) -> Mesh:
-    """The parts' triangles in one mesh: parts share no vertices, some are inside out, some doubled."""
+    """The parts' triangles in one mesh: parts have no common vertices; some are wound inward, some doubled."""
     faces, colors, start = [], [], 0
     for part in parts:
-        turned = random.random(len(part.faces)) < _TURNED_FACE
-        turned ^= bool(random.random() < _TURNED_PART)
-        faces.append(np.where(turned[:, None], part.faces[:, ::-1], part.faces) + start)
+        flip = random.random(len(part.faces)) < _FLIPPED_FACE
+        flip ^= bool(random.random() < _FLIPPED_PART)
+        faces.append(np.where(flip[:, None], part.faces[:, ::-1], part.faces) + start)
         colors.append(np.tile(np.array(part.color, np.float32), (len(part.vertices), 1)))
         start += len(part.vertices)
     if random.random() < _DOUBLED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draw import METALS, SHADES, WOODS, Draw
-from .parts import Color, Part, box, chain, ellipsoid, hoop, lathe, rod, sheet, turned
+from .parts import Color, Part, box, chain, ellipsoid, hoop, lathe, rod, rotation, sheet
 
 
 def build(draw: Draw) -> list[Part]:
@@ -96,8 +96,8 @@ def _desk(draw: Draw, color: Color, shade: Color) -> list[Part]:
     parts += chain([(0, 0.03, 0), (*elbow, 0), (*head, 0)], r, color)
     parts.append(ellipsoid((*elbow, 0), (1.9 * r, 1.9 * r, 1.9 * r), color, sides=8))
     cone = lathe([(-0.16, draw.between(0.13, 0.19)), (0.02, 0.06), (0.1, 0.05)], shade)
-    tilt = turned("z", draw.between(-50, -15))
-    return parts + [part.moved((*head, 0), turn=tilt) for part in cone]
+    tilt = rotation("z", draw.between(-50, -15))
+    return parts + [part.moved((*head, 0), rotation=tilt) for part in cone]
 
 
 def _pendant(draw: Draw, color: Color, shade: Color) -> list[Part]:

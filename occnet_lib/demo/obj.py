@@ -11,17 +11,17 @@ from occnet_lib.types import Mesh
 
 from .parts import Part
 
-_VERTEX = "v %.8f %.8f %.8f"  # 1e-8 of the diagonal: far below any voxel, the same bytes on any machine
+_VERTEX = "v %.8f %.8f %.8f"  # 1e-8 of the diagonal: far below any voxel, and the same bytes on any machine
 _MATERIAL = "newmtl m%d\nKd %.3f %.3f %.3f\nKa 0.000 0.000 0.000\nd 1.0\nillum 1\n"
 
 
 def write_obj(path: Path, mesh: Mesh, parts: tuple[Part, ...]) -> None:
-    """Write `path` and, beside it, the .mtl of the same stem; always the same bytes for the same shape.
+    """Write `path` and the .mtl file of the same stem; the bytes are deterministic.
 
     Args:
-        path: the .obj file; missing folders are made.
-        mesh: soup whose vertices are those of `parts` one behind the other.
-        parts: where the groups' colours come from.
+        path: the .obj file; missing folders are created.
+        mesh: its vertices are those of `parts`, concatenated.
+        parts: the groups and their colours.
     """
     colors = list(dict.fromkeys(part.color for part in parts))
     material = path.with_suffix(".mtl")

@@ -1,7 +1,7 @@
-"""Convex building blocks: closed triangle meshes that carry their own exact inside test.
+"""Convex building blocks: closed triangle meshes with an exact inside test.
 
-Every solid part is a convex polyhedron, so the half-spaces of its own triangles decide exactly whether
-a point lies in the very solid that the triangles enclose; a shape's occupancy is the union over parts.
+Every solid part is a convex polyhedron, so the half-spaces of its triangles decide exactly whether a point lies inside
+the solid that they enclose; a shape's occupancy is the union over its parts.
 Units are those of the shape under construction, +y up, front towards -z.
 """
 
@@ -13,6 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from occnet_lib.types import Mesh
 
 Float = NDArray[np.float64]
 Color = tuple[float, float, float]
@@ -38,13 +40,11 @@ class Part:
 
     def half_spaces(self) -> tuple[Float, Float]:
         """Unit normals (F, 3) and offsets (F,): inside is where every `normal @ p <= offset`."""
-        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
-        normals = np.cross(b - a, c - a)
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        return normals, np.einsum("fi,fi->f", normals, a)
+        normals = Mesh(self.vertices, self.faces).face_normals
+        return normals, np.einsum("fi,fi->f", normals, self.vertices[self.faces[:, 0]])
 
     def contains(self, points: Float) -> NDArray[np.bool_]:
-        """Which of the points (N, 3) are inside; boundary counts as inside, a sheet holds none."""
+        """Which of the points (N, 3) are inside; the boundary counts as inside, a sheet contains no points."""
         inside = np.zeros(len(points), bool)
         if self.sheet:
             return inside
@@ -54,13 +54,13 @@ class Part:
         inside[near] = (points[near] @ normals.T <= offsets).all(1)
         return inside
 
-    def moved(self, shift: ArrayLike = (0, 0, 0), scale: float = 1.0, turn: Float | None = None) -> Part:
-        """The part at `scale * turn @ p + shift`."""
-        vertices = self.vertices if turn is None else self.vertices @ turn.T
+    def moved(self, shift: ArrayLike = (0, 0, 0), scale: float = 1.0, rotation: Float | None = None) -> Part:
+        """The part at `scale * rotation @ p + shift`."""
+        vertices = self.vertices if rotation is None else self.vertices @ rotation.T
         return Part(scale * vertices + np.asarray(shift, float), self.faces, self.color, self.sheet)
 
 
-def turned(axis: str, degrees: float) -> Float:
+def rotation(axis: str, degrees: float) -> Float:
     """(3, 3) right-handed rotation about "x", "y" or "z"."""
     i = "xyz".index(axis)
     j, k = (i + 1) % 3, (i + 2) % 3
@@ -71,7 +71,7 @@ def turned(axis: str, degrees: float) -> Float:
 
 
 def mirrored(part: Part) -> Part:
-    """The part on the other side of the plane x = 0."""
+    """The part mirrored at the plane x = 0."""
     return Part(part.vertices * [-1, 1, 1], part.faces[:, ::-1], part.color, part.sheet)
 
 
@@ -79,9 +79,9 @@ def loft(rings: ArrayLike, color: Color) -> Part:
     """The convex solid between planar convex polygons.
 
     Args:
-        rings: (K, n, 3), K >= 2 polygons of n corners, each corner joined to its like on the next;
-            they must bound a convex solid (the tests see to that). Where four joined corners are not
-            quite in a plane, the diagonal is laid so that the solid stays convex.
+        rings: (K, n, 3), K >= 2 polygons of n corners, each corner joined to the same corner of the next one; they
+            must bound a convex solid (verified by tests). Where four joined corners are not exactly coplanar, the
+            diagonal is chosen so that the solid stays convex.
         color: sRGB in [0, 1].
     """
     rings = np.asarray(rings, float)
@@ -111,10 +111,9 @@ def _split(quad: tuple[int, int, int, int], vertices: Float, centre: Float) -> l
 
 
 def _outward(faces: NDArray[np.int32], vertices: Float, centre: Float) -> NDArray[np.int32]:
-    """The faces wound so that their normals point away from the centre, without those of no area."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normals = np.cross(b - a, c - a)
-    inward = np.einsum("fi,fi->f", normals, a - centre) < 0
+    """The faces wound so that their normals point away from the centre, without degenerate ones."""
+    normals = Mesh(vertices, faces).area_vectors
+    inward = np.einsum("fi,fi->f", normals, vertices[faces[:, 0]] - centre) < 0
     faces = np.where(inward[:, None], faces[:, ::-1], faces)
     return faces[(normals**2).sum(1) > _FLAT].astype(np.int32)
 
@@ -140,7 +139,7 @@ def block(
         low, high: heights of the two ends.
         lower, upper: rectangles there: centre x and z, width along x, depth along z.
         color: sRGB in [0, 1].
-        bevel: share of the half width cut off at the four upright edges.
+        bevel: fraction of the half width cut off at the four upright edges.
     """
     b = 1.0 - bevel
     if bevel:
@@ -175,7 +174,7 @@ def rod(
 def lathe(
     profile: Sequence[tuple[float, float]], color: Color, x: float = 0.0, z: float = 0.0, sides: int = 16
 ) -> list[Part]:
-    """Frusta piled up along y through (height, radius) pairs."""
+    """Stacked frusta along y through (height, radius) pairs."""
     return [rod((x, y0, z), (x, y1, z), (r0, r1), color, sides) for (y0, r0), (y1, r1) in pairwise(profile)]
 
 

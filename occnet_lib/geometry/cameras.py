@@ -82,7 +82,8 @@ def intrinsics(image_size: int, focal: float) -> NDArray[np.float64]:
         image_size: pixels along the image's edge; the principal point is its centre.
         focal: focal length in pixels of an image of `CHOY_IMAGE_SIZE` pixels; it scales with the image.
     """
-    f, c = focal * image_size / CHOY_IMAGE_SIZE, image_size / 2.0
+    f = focal * image_size / CHOY_IMAGE_SIZE
+    c = image_size / 2.0
     return np.array([[f, 0.0, c], [0.0, f, c], [0.0, 0.0, 1.0]])
 
 
@@ -133,7 +134,8 @@ def everyday_cameras(
     Returns:
         camera_mat (n, 3, 3) and world_mat (n, 3, 4), float64, as in `types.Views`.
     """
-    azimuth, elevation = rng.uniform(0.0, 360.0, n), rng.uniform(*config.elevation, n)
+    azimuth = rng.uniform(0.0, 360.0, n)
+    elevation = rng.uniform(*config.elevation, n)
     roll = np.radians(rng.uniform(-config.roll, config.roll, n))
     lens = np.exp(rng.uniform(math.log(config.lens[0]), math.log(config.lens[1]), n))
     fill = rng.uniform(*config.fill, n)

@@ -102,7 +102,8 @@ def _split(closed: Mesh) -> tuple[_Parts | None, str]:
     if (np.abs(volume) < _FLAT).any():
         return None, "parts without a volume"
     if volume[np.argmax(np.abs(volume))] < 0:
-        closed, volume = closed.flipped(), -volume
+        closed = closed.flipped()
+        volume = -volume
     if count == 1:
         return _Parts([closed], volume, pairs), ""
     return _Parts(_meshes(closed, of_face, count), volume, np.unique(np.sort(pairs, axis=1), axis=0)), ""

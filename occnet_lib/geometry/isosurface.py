@@ -9,8 +9,8 @@ from occnet_lib.errors import MeshError
 from occnet_lib.geometry.grid import Grid
 from occnet_lib.types import Mesh
 
-# Values closer to the level than this share of the field's unit are moved away from it: vertices of marching
-# cubes would otherwise fall together at a sample, which makes edges with more than two faces.
+# Values closer to the level than this fraction of the field's unit are moved away from it. Otherwise vertices of
+# marching cubes would coincide at a sample, which makes edges with more than two faces.
 _CLEARANCE = 1e-3
 
 
@@ -24,7 +24,7 @@ def marching_cubes(field: NDArray[np.float32], *, unit: float = 1.0) -> Mesh:
     """Marching cubes (Lewiner et al. 2003) of a field that is negative inside.
 
     Args:
-        field: (X, Y, Z) float32. Its border is taken to be outside whatever it says.
+        field: (X, Y, Z) float32. Its border counts as outside regardless of its values.
         unit: size of a typical difference between neighbouring samples (1 for distances in voxels).
 
     Returns:

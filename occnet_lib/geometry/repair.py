@@ -49,7 +49,8 @@ def check_watertight(mesh: Mesh) -> WatertightCheck:
     """Count the defects that keep a mesh from being closed."""
     key, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     both = np.sort(2 * key + upwards)  # sorting values is several times faster than sorting indices
-    key, up = both >> 1, both & 1
+    key = both >> 1
+    up = both & 1
     first = np.flatnonzero(np.diff(key, prepend=-1))
     count = np.diff(first, append=len(key))
     ups = np.add.reduceat(up, first) if len(first) else np.zeros(0, dtype=np.int64)
@@ -145,7 +146,8 @@ def _part_double_edges(mesh: Mesh) -> Mesh:
             return Mesh(vertices, faces)
         kept = np.delete(faces, list(changed), axis=0)
         new = np.array([f for two in changed.values() for f in two], dtype=np.int32)
-        vertices, faces = np.concatenate([vertices, added]), np.concatenate([kept, new])
+        vertices = np.concatenate([vertices, added])
+        faces = np.concatenate([kept, new])
 
 
 def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -153,8 +155,8 @@ def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
     faces = without_collapsed(faces)
     corners = np.sort(faces, axis=1)
     even = (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3
-    turned = np.take_along_axis(faces, even, axis=1)
-    side = np.where(turned[:, 1] < turned[:, 2], 1, -1)
+    rotated = np.take_along_axis(faces, even, axis=1)
+    side = np.where(rotated[:, 1] < rotated[:, 2], 1, -1)
     _, group = np.unique(corners, axis=0, return_inverse=True)
     balance = np.bincount(group, weights=side)
     # Keep the surplus of one winding over the other in each group.

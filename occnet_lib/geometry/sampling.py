@@ -35,7 +35,8 @@ def sample_surface(
     # side="right" never picks a face without area; the largest deviate stays below the sum.
     face = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
     face = np.minimum(face, int(np.flatnonzero(weights)[-1]))
-    root, s = np.sqrt(rng.random(n)), rng.random(n)
+    root = np.sqrt(rng.random(n))
+    s = rng.random(n)
     drawn = Mesh(mesh.vertices, mesh.faces[face])
     points = np.einsum(
         "nk,nkd->nd", np.stack([1.0 - root, root * (1.0 - s), root * s], axis=1), drawn.triangles

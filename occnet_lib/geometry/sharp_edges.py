@@ -36,7 +36,8 @@ def edges_between_faces(mesh: Mesh) -> Edges:
     side, face = np.divmod(order[np.stack([pairs, pairs + 1], axis=1)], len(mesh.faces))
     corners = np.sort(3 * face + side, axis=1)  # the face of the lower number gives an edge its direction
     corners = corners[(mesh.face_areas[corners // 3] > 0).all(axis=1)]
-    faces, ends = corners // 3, mesh.faces[corners[:, :1] // 3, (corners[:, :1] + np.arange(2)) % 3]
+    faces = corners // 3
+    ends = mesh.faces[corners[:, :1] // 3, (corners[:, :1] + np.arange(2)) % 3]
     a, b = np.moveaxis(mesh.face_normals[faces], 1, 0)
     # atan2 is exact near 0 and near pi, where arccos of a rounded dot product is not.
     angle = np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.einsum("ek,ek->e", a, b))
@@ -66,8 +67,8 @@ def sharp_edges(mesh: Mesh, limit: float, scale: float) -> Edges:
     normals = mesh.face_normals
     sides = [closest_faces(mesh, middle + sign * scale * across) for sign in (1.0, -1.0)]
     a, b = normals[sides[0]], normals[sides[1]]
-    turned = np.einsum("ek,ek->e", a, b) < np.cos(np.radians(limit))
-    return _selected(edges, turned)
+    is_sharp = np.einsum("ek,ek->e", a, b) < np.cos(np.radians(limit))
+    return _selected(edges, is_sharp)
 
 
 def sample_edges(

@@ -92,7 +92,8 @@ def _to_count(mesh: Mesh, target: int) -> Mesh:
 def _to_error(mesh: Mesh, max_error: float) -> Mesh:
     import fast_simplification
 
-    points, faces = mesh.vertices + _noise(mesh) * min(_median_edge(mesh), max_error), mesh.faces
+    points = mesh.vertices + _noise(mesh) * min(_median_edge(mesh), max_error)
+    faces = mesh.faces
     for fraction in _ERROR_FRACTIONS:
         scale = _LOSSLESS**0.5 / (max_error * fraction)
         points, faces = fast_simplification.simplify(

@@ -47,7 +47,8 @@ def bake(mesh: Mesh) -> Mesh:
         )
     if mesh.colors is not None:
         corners *= srgb_to_linear(mesh.colors)[mesh.faces]
-    flat, count = mesh.faces.ravel(), np.bincount(mesh.faces.ravel(), minlength=len(mesh.vertices))
+    flat = mesh.faces.ravel()
+    count = np.bincount(mesh.faces.ravel(), minlength=len(mesh.vertices))
     sums = [np.bincount(flat, corners[..., c].ravel(), len(mesh.vertices)) for c in range(3)]
     means = np.stack(sums, axis=1) / np.maximum(count, 1)[:, None]
     return replace(mesh, colors=linear_to_srgb(means.astype(np.float32)), texturing=None)

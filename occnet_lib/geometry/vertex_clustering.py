@@ -36,7 +36,8 @@ def decimate(mesh: Mesh, cell: float, max_faces: int = MAX_FACES) -> Mesh:
     if faces_in > max_faces:
         mesh = bake(mesh)  # the vertices are finer than the visible detail of a texture
     while len(mesh.faces) > max_faces:
-        mesh, used = _merged(mesh, _cells(mesh.vertices, cell)), cell
+        mesh = _merged(mesh, _cells(mesh.vertices, cell))
+        used = cell
         cell *= GROWTH
     if len(mesh.faces) < faces_in:
         logger.info("%d faces decimated to %d, in cells of %.2g", faces_in, len(mesh.faces), used)

@@ -98,7 +98,8 @@ def _everyday_lights(rng: np.random.Generator) -> Lights:
     weights = np.where(np.arange(count) == 0, 1.0, rng.uniform(0.1, 0.6, count))
     directions = camera_centres(rng.uniform(0.0, 360.0, count), elevation, np.ones(count))
     brightness, ambient = rng.uniform(0.75, 1.1), rng.uniform(0.15, 0.45)
-    softness, headlight = rng.uniform(0.0, 1.0, count), rng.uniform(0.0, 0.5)
+    softness = rng.uniform(0.0, 1.0, count)
+    headlight = rng.uniform(0.0, 0.5)
     energy = (brightness - ambient) / weights.sum()
     return Lights(directions, weights, softness, float(energy), float(ambient), float(headlight))
 
@@ -118,6 +119,7 @@ def _materials(mesh: Mesh) -> NDArray[np.intp]:
 
 def _random_colors(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """(n, 3) sRGB of any hue, mostly of low saturation, neither black nor white (from HSV)."""
-    hue, saturation = rng.uniform(0.0, 6.0, (n, 1)), rng.uniform(0.0, 1.0, (n, 1)) ** 2
+    hue = rng.uniform(0.0, 6.0, (n, 1))
+    saturation = rng.uniform(0.0, 1.0, (n, 1)) ** 2
     k = (np.array([5.0, 3.0, 1.0]) + hue) % 6.0
     return rng.uniform(0.2, 0.95, (n, 1)) * (1.0 - saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0))

@@ -49,7 +49,9 @@ class Pyramid:
     def of(cls, texture: Texture) -> Pyramid:
         """Build the pyramid of a texture; it takes two thirds of the image's memory in addition."""
         image = frozen(texture.pixels, np.uint8)
-        levels, parts, offset = [(0, *image.shape[:2])], [np.zeros((0, 3), np.uint16)], 0
+        levels = [(0, *image.shape[:2])]
+        parts = [np.zeros((0, 3), np.uint16)]
+        offset = 0
         source: NDArray[np.uint8] | NDArray[np.uint16] = image
         while max(source.shape[:2]) > 1:
             rows, columns = (_halving_weights(length) for length in source.shape[:2])

@@ -78,12 +78,14 @@ class _Scene:
         directions = _lens_rays(camera_mat, rng) @ rotation
         distance, normals = self._cast(centre, directions)
         hit = np.isfinite(distance)
-        towards, normals = -directions[hit], normals[hit]
+        towards = -directions[hit]
+        normals = normals[hit]
         normals *= np.sign((normals * towards).sum(axis=1, keepdims=True))
         points = centre + directions[hit] * distance[hit, None] + _LIFT * normals
         light = self._light(points, normals, towards, paint, rotation, rng)
         count = _SAMPLES**2
-        linear, opacity = np.zeros((len(hit), 3)), hit.reshape(-1, count).mean(axis=1)
+        linear = np.zeros((len(hit), 3))
+        opacity = hit.reshape(-1, count).mean(axis=1)
         linear[hit] = light
         # The mean over the covered samples only; the background is added later.
         mean = linear.reshape(-1, count, 3).sum(axis=1) / np.maximum(opacity * count, 1.0)[:, None]
@@ -105,8 +107,10 @@ class _Scene:
         """(P, 3) linear light of surface points: a sky, a ground, and lamps that cast shadows (Blinn 1977)."""
         sky, ground = rng.uniform(0.25, 0.6), rng.uniform(0.05, 0.3)
         upper = 0.5 * (1.0 + normals[:, 1:2])
-        diffuse, shine = sky * upper + ground * (1.0 - upper), np.zeros((len(points), 1))
-        gloss, power = rng.uniform(0.0, 0.25), rng.uniform(8.0, 60.0)
+        diffuse = sky * upper + ground * (1.0 - upper)
+        shine = np.zeros((len(points), 1))
+        gloss = rng.uniform(0.0, 0.25)
+        power = rng.uniform(8.0, 60.0)
         for energy in (1.0, *rng.uniform(0.1, 0.5, int(rng.integers(0, 3)))):
             # From above, and from the camera's half of the room.
             lamp = rotation.T @ np.array([rng.uniform(-1.2, 1.2), 0.0, -1.0])
@@ -137,6 +141,7 @@ def _lens_rays(camera_mat: NDArray[np.float64], rng: np.random.Generator) -> NDA
 
 def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
     """(3,) linear colour of any hue, neither black nor white."""
-    grey, tint = rng.uniform(0.15, 0.8), rng.dirichlet(np.ones(3)) * 3.0
+    grey = rng.uniform(0.15, 0.8)
+    tint = rng.dirichlet(np.ones(3)) * 3.0
     mixed: NDArray[np.float64] = grey * (1.0 + rng.uniform(0.0, 0.8) * (tint - 1.0))
     return mixed.clip(0.03, 0.9)

@@ -36,9 +36,11 @@ class SurfaceColors:
         from .mipmaps import Pyramid, frozen  # numba takes half a second
 
         textures: tuple[Texture, ...] = ()
-        uv, texture = np.zeros((len(mesh.faces), 3, 2), np.float32), np.full(len(mesh.faces), -1, np.int32)
+        uv = np.zeros((len(mesh.faces), 3, 2), np.float32)
+        texture = np.full(len(mesh.faces), -1, np.int32)
         if mesh.texturing is not None:
-            textures, texture = mesh.texturing.textures, mesh.texturing.index
+            textures = mesh.texturing.textures
+            texture = mesh.texturing.index
             uv = np.clip(
                 np.nan_to_num(mesh.texturing.uv, posinf=0.0, neginf=0.0), -_MAX_COORDINATE, _MAX_COORDINATE
             )
@@ -78,13 +80,15 @@ class SurfaceColors:
         samples = np.flatnonzero(self._varies[flat])
         pyramid = self._pyramid[flat[samples]]
         order = np.argsort(pyramid, kind="stable")
-        samples, starts = samples[order], np.searchsorted(pyramid[order], np.arange(len(self._pyramids) + 1))
+        samples = samples[order]
+        starts = np.searchsorted(pyramid[order], np.arange(len(self._pyramids) + 1))
         rotation, translation = world_mat[:, :3], world_mat[:, 3]
         camera = (
             frozen(-rotation.T @ translation, np.float64),
             frozen(rotation.T @ np.linalg.inv(camera_mat), np.float64),
         )
-        lit, out = frozen(light, np.float64), image.reshape(-1, 3)
+        lit = frozen(light, np.float64)
+        out = image.reshape(-1, 3)
         for number, one in enumerate(self._pyramids):
             chosen = frozen(samples[starts[number] : starts[number + 1]], np.int64)
             if len(chosen):

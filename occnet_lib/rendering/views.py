@@ -49,7 +49,8 @@ def render_views(
     Raises:
         DependencyError: the configured renderer does not work on this machine.
     """
-    size, samples = config.image_size, config.supersampling
+    size = config.image_size
+    samples = config.supersampling
     renderer, face_ids = choose_renderer(config.renderer, samples * size)
     fine_mat = camera_mat * np.array([samples, samples, 1.0])[:, None]
     images = np.zeros((len(camera_mat), size, size, 3), np.uint8)

@@ -168,7 +168,8 @@ class _Attempt:
         self.entries[stage] = StageEntry(self.plan.stages[stage], section_of(self.config, stage), result)
 
     def _run_stage(self, stage: str, mesh: Mesh, rng: np.random.Generator) -> Result:
-        closed, sampled = self.results.get("watertight"), self.results.get("points")
+        closed = self.results.get("watertight")
+        sampled = self.results.get("points")
         if stage == "watertight":
             return watertight.run(mesh, self.config.watertight, rng)
         assert isinstance(closed, Watertight)

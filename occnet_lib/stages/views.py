@@ -45,7 +45,8 @@ def run(
     """
     mesh = vertex_clustering.decimate(mesh, 0.25 / config.image_size)  # well below a pixel
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    scale, loc = 1.0 / float(np.linalg.norm(high - low)), np.zeros(3)
+    scale = 1.0 / float(np.linalg.norm(high - low))
+    loc = np.zeros(3)
     in_view = mesh.transformed(loc, scale)
     if config.protocol == "everyday":
         ranges = config.everyday

@@ -148,7 +148,8 @@ class _Worker:
 
     def give(self, key: ShapeKey) -> None:
         """Send a shape."""
-        self.key, self.stage = key, "load"
+        self.key = key
+        self.stage = "load"
         self._start_clock()
         try:
             self.connection.send(key)
@@ -156,7 +157,8 @@ class _Worker:
             logger.debug("the worker is gone; `read` reports how it ended")
 
     def _start_clock(self) -> None:
-        self.started, self.cpu_before = time.monotonic(), _cpu_seconds(self.process.pid)
+        self.started = time.monotonic()
+        self.cpu_before = _cpu_seconds(self.process.pid)
 
     def read(self) -> Row | None:
         """Read one message; return a row when the shape is done or its worker has ended."""
@@ -190,7 +192,8 @@ class _Worker:
         if not self.ready:
             return None
         limit = self.job.config.preprocess.time_limit
-        elapsed, used = time.monotonic() - self.started, _cpu_seconds(self.process.pid)
+        elapsed = time.monotonic() - self.started
+        used = _cpu_seconds(self.process.pid)
         spent = elapsed if used is None or self.cpu_before is None else used - self.cpu_before
         if (spent <= limit and elapsed <= _IDLE_LIMITS * limit) or self.connection.poll():
             return None
@@ -226,7 +229,8 @@ class _Worker:
     def _give_up(self, reason: str) -> Row:
         """Record the shape as failed and start a new process."""
         self.stop()
-        key, self.key = self.key, None
+        key = self.key
+        self.key = None
         assert key is not None
         logger.warning("%s: %s", key.name, reason)
         out_path = shape_file.path_of(self.job.shapes_dir, key)
