@@ -88,6 +88,11 @@ class Mesh:
         return self.vertices[self.faces]
 
     @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper corner, (3,) float64 each, of the bounding box of all vertices."""
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+
+    @property
     def area_vectors(self) -> NDArray[np.float64]:
         """(F, 3) float64 normals of the faces, each as long as twice the area of its face."""
         a, b, c = (self.vertices[corner] for corner in self.faces.T)

@@ -63,7 +63,7 @@ def unit_mesh(path: Path, config: Config) -> UnitMesh:
     loc, scale = np.array(frame.loc), frame.scale
     if frame.frame == "source":
         mesh = mesh.to_unit(loc, scale)
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    low, high = mesh.bounds
     far = max(-low.min(), high.max()) > _MOST_EXTENT or (high - low).max() < _LEAST_EDGE
     if frame.frame != "camera" and far:
         hint = f"if it was changed, remove `{frame.text()}` from it to use its bounding box"
@@ -118,10 +118,7 @@ def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config) -> Mesh 
 
 def warn_if_frames_differ(name: str, predicted: Mesh, ground_truth_name: str, ground_truth: Mesh) -> None:
     """Warn if the bounding boxes of a prediction and a ground truth differ by more than those of one shape in two frames."""
-    one, two = (
-        np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in (predicted, ground_truth)
-    )
-    if np.abs(one - two).max() > FRAME_MISMATCH:
+    if np.abs(np.subtract(predicted.bounds, ground_truth.bounds)).max() > FRAME_MISMATCH:
         text = "%s and %s seem to be in different frames: their bounding boxes differ by more than half of their size "
         hint = "(`occnet watertight --frame unit` writes the frame of predictions)"
         logger.warning(text + hint, name, ground_truth_name)

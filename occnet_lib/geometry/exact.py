@@ -146,7 +146,7 @@ def _smallest_around(parts: _Parts, cavities: NDArray[np.intp]) -> NDArray[np.in
     around = np.full(len(cavities), -1, dtype=np.intp)
     if not len(cavities):
         return around
-    boxes = [(m.vertices.min(axis=0), m.vertices.max(axis=0)) for m in parts.meshes]
+    boxes = [part.bounds for part in parts.meshes]
     low, high = (np.array([boxes[cavity][end] for cavity in cavities]) for end in range(2))
     probes = np.array([_spread(parts.meshes[cavity].vertices) for cavity in cavities])
     size = np.abs(parts.volume)

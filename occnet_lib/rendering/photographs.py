@@ -38,7 +38,7 @@ def photograph(
     Returns:
         (count, SIZE, SIZE, 4) uint8 sRGB and opacity; (count, 3, 3) float64, unit frame to camera.
     """
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    low, high = mesh.bounds
     mesh = mesh.to_unit((low + high) / 2, float(np.linalg.norm(high - low)))
     ranges = EverydayConfig(elevation=_ELEVATION, fill=_FILL)
     camera_mat, world_mat = everyday_cameras(mesh.vertices, count, rng, ranges, SIZE)

@@ -20,7 +20,7 @@ def face_ids(
     scene = raycasting_scene(mesh)
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):
         ids = np.full((size, size), -1, np.int32)
-        rows, columns = _window(mesh.vertices, intrinsic, extrinsic, size)
+        rows, columns = _window(mesh, intrinsic, extrinsic, size)
         rays = _rays(intrinsic, extrinsic, rows, columns)
         hits = scene.cast_rays(Tensor.from_numpy(rays), nthreads=1)["primitive_ids"].numpy()
         ids[rows.start : rows.stop, columns.start : columns.stop] = hits.view(np.int32)  # no hit is 2³² - 1
@@ -28,11 +28,10 @@ def face_ids(
 
 
 def _window(
-    vertices: NDArray[np.float64], intrinsic: NDArray[np.float64], extrinsic: NDArray[np.float64], size: int
+    mesh: Mesh, intrinsic: NDArray[np.float64], extrinsic: NDArray[np.float64], size: int
 ) -> tuple[range, range]:
     """Rows and columns of the image outside which no ray can hit, from the corners of the bounding box."""
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+    corners = np.array(np.meshgrid(*zip(*mesh.bounds, strict=True))).reshape(3, -1).T
     image = (corners @ extrinsic[:, :3].T + extrinsic[:, 3]) @ intrinsic.T
     if image[:, 2].min() <= 1e-6:  # the camera is within the box
         return range(size), range(size)

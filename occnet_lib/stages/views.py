@@ -44,7 +44,7 @@ def run(
         DependencyError: the configured renderer does not work on this machine.
     """
     mesh = vertex_clustering.decimate(mesh, 0.25 / config.image_size)  # well below a pixel
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    low, high = mesh.bounds
     scale = 1.0 / float(np.linalg.norm(high - low))
     loc = np.zeros(3)
     in_view = mesh.transformed(loc, scale)

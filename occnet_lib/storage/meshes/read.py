@@ -186,17 +186,13 @@ def _checked(mesh: Mesh, path: Path) -> Mesh:
         faces = faces[finite]
         if texturing is not None:
             texturing = replace(texturing, uv=texturing.uv[finite], index=texturing.index[finite])
-    used = np.zeros(len(vertices), dtype=bool)
-    used[faces] = True
-    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    colors = None if mesh.colors is None else mesh.colors[used]
-    mesh = replace(mesh, vertices=vertices[used], faces=number[faces], colors=colors, texturing=texturing)
+    mesh = replace(mesh, faces=faces, texturing=texturing).compact()
     _check_extent(mesh, path)
     return mesh
 
 
 def _check_extent(mesh: Mesh, path: Path) -> None:
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    low, high = mesh.bounds
     with np.errstate(over="ignore"):
         extent = float((high - low).max())
     if not np.isfinite(extent):
