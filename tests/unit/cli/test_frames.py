@@ -195,7 +195,7 @@ def test_files_of_others_say_no_frame(tmp_path):
     path.write_text("# made with occnet, a source of meshes\n# occnet rocks\nv 0 0 0\n")
     assert read_frame(path) is None
     path.write_text("# occnet source w 0 0 0 1\n")
-    with pytest.raises(MeshError, match="cannot be read"):
+    with pytest.raises(MeshError, match="invalid frame in its header"):
         read_frame(path)
 
 
