@@ -73,7 +73,7 @@ def test_a_set_that_does_not_fit_the_device(tmp_path, monkeypatch):
         training_loader(items, train, 0, "cpu")
     one = ShapeSet(shards[:1], train)
     sizes = [make_shard(tmp_path / f"train-{i}.h5", 1, pixels=33 + i) for i in range(2, 4)]
-    with pytest.raises(ConfigError, match="size of these"):
+    with pytest.raises(ConfigError, match="image size"):
         training_loader(TrainingItems(ShapeSet(sizes, train), train, 0), train, 0, "cpu")
     for free, fits in ((2 * one.nbytes() - 1, False), (3 * one.nbytes(), True)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10 * free))
