@@ -1,4 +1,4 @@
-"""Progress of a run in shapes and steps: jobs tally what they did, the run's process adds it up."""
+"""Progress of a run in shapes and training steps: jobs write tallies, and the process of the run sums them up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .storage.tables import read_rows
 
 
 def tally_path(results: str | Path, shard: str) -> Path:
-    """Where the job of a shard keeps its tally: a letter a shape, o(k), w(arn) or f(ailed)."""
+    """File with the tally of a shard: one letter per shape, o(k), w(arn) or f(ailed)."""
     return Path(results) / "logs" / "preprocess" / f"{shard}.tally"
 
 
 def tally(path: Path) -> Callable[[int, int, dict[str, Any]], None]:
-    """A listener for `run_shard` that writes the tally anew."""
+    """A listener for `run_shard` that writes a new tally."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
 
@@ -33,14 +33,14 @@ def tally(path: Path) -> Callable[[int, int, dict[str, Any]], None]:
 
 
 class Progress(threading.Thread):
-    """Says how far shapes and trainings are: every ten seconds at first, ever less often in a run of hours.
+    """Prints the progress of shapes and trainings: every ten seconds at first, less often in a run of hours.
 
-    Reads the catalogue, the shards' tallies and the trainings' tables, so it works wherever on a shared file
-    system jobs run.
+    It reads the catalogue, the tallies of the shards and the tables of the trainings, so that jobs may run on any machine
+    of a shared file system.
 
     Args:
         results: folder of results.
-        out: where lines go.
+        out: stream for the lines.
         seconds: time to the first line.
     """
 
@@ -52,27 +52,27 @@ class Progress(threading.Thread):
         self.tables = self.results / "preprocess" / "shards"
         self.before = {path.stem for path in self.tables.glob("*.csv")}  # finished already
         self.seen: deque[tuple[float, int]] = deque(maxlen=20)
-        self._said, self._complete = "", False
+        self._last_line, self._complete = "", False
 
     def run(self) -> None:
-        """Say it until the process ends."""
+        """Print lines until the process ends."""
         while True:
             time.sleep(max(self.seconds, (time.monotonic() - self.started) / 30))
             try:
                 line = self.line(time.monotonic()) or self.training()
-            except (OSError, OccnetError):  # a folder that is being removed, a file system away: next time
+            except (OSError, ValueError, OccnetError):  # a file is being written or removed: next time
                 continue
-            if line and line != self._said:
+            if line and line != self._last_line:
                 self.out.write(line + "\n")
                 self.out.flush()
-                self._said = line
+                self._last_line = line
 
     def line(self, now: float) -> str:
-        """How far the shapes are at the time `now` (seconds); empty when none is to do or all are said done."""
+        """Progress of the shapes at the time `now` (seconds); empty if none remains or the last line had all."""
         if not self.sizes:
             self.sizes = self._catalogue()
         pending = {shard for shard in self.sizes if not (self.tables / f"{shard}.csv").exists()}
-        self.before -= pending  # a shard that is treated again loses its table first
+        self.before -= pending  # a shard that is processed again loses its table first
         todo = self.sizes.keys() - self.before
         if not todo or (self._complete and not pending):
             return ""
@@ -86,7 +86,7 @@ class Progress(threading.Thread):
         return f"preprocess: {done} of {total} shapes ({done / total:.0%}), {left}, {failed} failed"
 
     def training(self) -> str:
-        """How far the trainings of this run are; empty when none is under way."""
+        """Progress of the trainings of this run; empty if none is running."""
         config = self.results / "config.json"
         if not config.exists():
             return ""
@@ -98,7 +98,7 @@ class Progress(threading.Thread):
         return f"train: {', '.join(parts)}" if parts else ""
 
     def _rate(self, now: float, done: int) -> float:
-        """Shapes a second over the last lines."""
+        """Shapes per second over the last lines."""
         self.seen.append((now, done))
         before, first = self.seen[0]
         return max(done - first, 0) / (now - before) if now > before else 0.0

@@ -10,7 +10,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from .arguments import Checkpoint, Table
+from .arguments import Checkpoint, Out, Table
 from .inputs import pack_files
 
 Packs = Annotated[list[Path], "pack shards, or a folder of them"]
@@ -31,13 +31,7 @@ def analyse(
     return str(out)
 
 
-def statistics(
-    packs: Packs,
-    config: Config,
-    *,
-    table: Table = None,
-    out: Annotated[Path, "CSV file to write", "-o", "--out"],
-) -> str:
+def statistics(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
     """Statistics of packed shapes."""
     from occnet_lib.analysis.statistics import write_statistics
 
@@ -45,13 +39,7 @@ def statistics(
     return str(out)
 
 
-def projections(
-    packs: Packs,
-    config: Config,
-    *,
-    table: Table = None,
-    out: Annotated[Path, "folder to write", "-o", "--out"],
-) -> str:
+def projections(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
     """Points projected onto their images."""
     from occnet_lib.analysis.projections import write_projections
 
@@ -66,7 +54,7 @@ def embedding(
     checkpoint: Checkpoint,
     accelerator: Annotated[Literal["auto", "cpu"], "where the network runs"] = "auto",
     table: Table = None,
-    out: Annotated[Path, "CSV file to write", "-o", "--out"],
+    out: Out,
 ) -> str:
     """t-SNE of a network's embeddings."""
     from occnet_lib.analysis.embeddings import write_embedding

@@ -18,6 +18,9 @@ Verb = Callable[..., str]
 
 Mesh = Annotated[Path, "raw mesh (OBJ, OFF, PLY, STL, GLB, …)"]
 Checkpoint = Annotated[Path, "best.ckpt of a training run"]
+Pack = Annotated[Path, "pack shard"]
+Out = Annotated[Path, "file or folder to write", "-o", "--out"]
+Catalogue = Annotated[Path, "shapes.csv of the catalogue"]
 Table = Annotated[
     Path | None,
     "shapes.csv of the workflow's catalogue: of a folder only its shards are used, and a damaged shard is packed again",

@@ -13,7 +13,7 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import ShapeKey
 
-from .arguments import progress_bar
+from .arguments import Catalogue, Out, Pack, progress_bar
 from .inputs import shard_members
 
 # The last five are those of interop.vecset_formats.FORMATS, which is imported only when used.
@@ -102,10 +102,10 @@ def import_shard(
     folder: Annotated[Path, "as `occnet import`"],
     config: Config,
     *,
-    table: Annotated[Path, "shapes.csv of the catalogue"],
+    table: Catalogue,
     shard: Annotated[str, "name of the shard"],
-    pack: Annotated[Path, "pack shard to write"],
-    out: Annotated[Path, "CSV file to write: one row a shape", "-o", "--out"],
+    pack: Pack,
+    out: Out,
 ) -> str:
     """Pack the shapes of one shard of a dataset that holds points and images already."""
     from occnet_lib.interop.conversion import import_shard as write

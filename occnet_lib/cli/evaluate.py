@@ -12,7 +12,7 @@ from occnet_lib.api import models
 from occnet_lib.config import Config
 from occnet_lib.types import ShapeKey
 
-from .arguments import Checkpoint, Table
+from .arguments import Catalogue, Checkpoint, Out, Pack, Table
 from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Pack = Annotated[Path, "pack shard"]
 Model = Annotated[str, "name of the model or baseline, for the table"]
-OutTable = Annotated[Path, "CSV file to write", "-o", "--out"]
 
 
 def evaluate(
@@ -51,8 +49,8 @@ def evaluate_shard(
     *,
     model: Model,
     meshes: Annotated[Path, "folder of the model's meshes of the shard"],
-    table: Annotated[Path, "shapes.csv of the catalogue, which names the raw meshes"],
-    out: OutTable,
+    table: Catalogue,
+    out: Out,
 ) -> str:
     """Metrics of the meshes of a pack shard."""
     from occnet_lib.evaluation.evaluate import evaluate_shard
@@ -68,7 +66,7 @@ def evaluate_shard(
 
 
 def evaluate_views(
-    pack: Pack, config: Config, *, checkpoint: Checkpoint, model: Model, table: Table = None, out: OutTable
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, model: Model, table: Table = None, out: Out
 ) -> str:
     """IoU of a network's field for every view of the shapes of a pack shard."""
     from occnet_lib.evaluation.view_metrics import evaluate_views
@@ -81,13 +79,7 @@ def evaluate_views(
     return f"evaluate: {out}: {len(rows)} views"
 
 
-def photograph_shard(
-    pack: Pack,
-    config: Config,
-    *,
-    table: Table = None,
-    out: Annotated[Path, "folder to write", "-o", "--out"],
-) -> str:
+def photograph_shard(pack: Pack, config: Config, *, table: Table = None, out: Out) -> str:
     """Photos of the shapes of a pack shard, by another renderer than that of the views."""
     from occnet_lib.evaluation.photo_metrics import write_photos
     from occnet_lib.rendering.photographs import photograph
@@ -106,7 +98,7 @@ def evaluate_photos(
     model: Model,
     photos: Annotated[Path, "folder of `photograph_shard`"],
     table: Table = None,
-    out: OutTable,
+    out: Out,
 ) -> str:
     """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
     from occnet_lib.evaluation.photo_metrics import evaluate_photos
@@ -126,7 +118,7 @@ def evaluate_tables(
     folder: Annotated[Path, "folder with <model>/<shard>.csv, into which the tables go"],
     config: Config,
     *,
-    table: Annotated[Path, "shapes.csv of the catalogue"],
+    table: Catalogue,
 ) -> str:
     """Tables over shapes, classes, models and pairs of models."""
     from occnet_lib.evaluation.merged_summary import COLUMNS as MERGED

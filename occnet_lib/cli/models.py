@@ -8,12 +8,10 @@ from typing import Annotated
 from occnet_lib.api import models
 from occnet_lib.config import Config
 
-from .arguments import Checkpoint, Table
+from .arguments import Checkpoint, Out, Pack, Table
 from .inputs import count_statuses, pack_files, use_one_gpu_per_job
 
 Packs = Annotated[Path, "folder of pack shards"]
-Pack = Annotated[Path, "pack shard"]
-Out = Annotated[Path, "file to write", "-o", "--out"]
 
 
 def train(
@@ -48,12 +46,7 @@ def weights(
 
 
 def reconstruct_shard(
-    pack: Pack,
-    config: Config,
-    *,
-    checkpoint: Checkpoint,
-    table: Table = None,
-    out: Annotated[Path, "folder to write", "-o", "--out"],
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, table: Table = None, out: Out
 ) -> str:
     """Meshes of the shapes of a pack shard from their views."""
     from occnet_lib.reconstruction.shard import reconstruct_shard
@@ -71,7 +64,7 @@ def baseline_shard(
     kind: Annotated[str, "baseline, as in `evaluate.baselines`; retrieval and clustering with -<model>"],
     train: Packs,
     table: Table = None,
-    out: Annotated[Path, "folder to write", "-o", "--out"],
+    out: Out,
 ) -> str:
     """Meshes of the shapes of a pack shard by a baseline."""
     from occnet_lib.evaluation.baselines import baseline_shard

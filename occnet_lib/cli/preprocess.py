@@ -16,17 +16,12 @@ from occnet_lib.logs import echo
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import ShapeKey
 
+from .arguments import Catalogue, Out
 from .inputs import count_statuses, read_catalogue, shard_members
-
-Catalogue = Annotated[Path, "shapes.csv of the catalogue"]
 
 
 def shape(
-    config: Config,
-    *,
-    shape: Annotated[str, "<category>/<id>, or <id>"],
-    table: Catalogue,
-    out: Annotated[Path, "shape file to write", "-o", "--out"],
+    config: Config, *, shape: Annotated[str, "<category>/<id>, or <id>"], table: Catalogue, out: Out
 ) -> str:
     """Process one shape, whatever exists of it."""
     row = _reprocess(_named(table, shape)[:1], config, out.parents[1])[0]
@@ -40,7 +35,7 @@ def preprocess_shard(
     table: Catalogue,
     workers: Annotated[int, "processes"],
     shapes: Annotated[Path, "folder of the shape files"],
-    out: Annotated[Path, "CSV file to write: one row a shape", "-o", "--out"],
+    out: Out,
 ) -> str:
     """Process the shapes of one shard that are not up to date."""
     from occnet_lib.progress import tally, tally_path
@@ -53,11 +48,7 @@ def preprocess_shard(
 
 
 def preprocess_table(
-    shards: Annotated[Path, "folder of the shards' tables"],
-    config: Config,
-    *,
-    table: Catalogue,
-    out: Annotated[Path, "CSV file to write", "-o", "--out"],
+    shards: Annotated[Path, "folder of the shards' tables"], config: Config, *, table: Catalogue, out: Out
 ) -> str:
     """Concatenate the tables of the shards."""
     from occnet_lib.storage.tables import read_rows, write_rows
@@ -74,12 +65,7 @@ def preprocess_table(
     return f"preprocess: {count_statuses(row['status'] for row in rows)}; {seconds:.0f} CPU seconds of stages; see {out}"
 
 
-def check_failures(
-    table: Annotated[Path, "table of all shapes"],
-    config: Config,
-    *,
-    out: Annotated[Path, "JSON file to write", "-o", "--out"],
-) -> str:
+def check_failures(table: Annotated[Path, "table of all shapes"], config: Config, *, out: Out) -> str:
     """Stop before training when too many shapes failed."""
     from occnet_lib.storage.tables import read_rows
 

@@ -87,13 +87,15 @@ def scaled_mem(megabytes):
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
 
 
-@cache
 def dataset_state():
-    """The state of the dataset: which shapes it has, and names, sizes and times of the files of each."""
+    """The state of the dataset: which shapes it has, and names, sizes and times of the files of each.
+
+    The processes that a run starts on other machines do not need it: the job of the catalogue is local.
+    """
     from occnet_lib.interop.conversion import shapes_of
     from occnet_lib.storage.dataset.state import dataset_state
 
-    if CONFIG.is_demo:
+    if CONFIG.is_demo or not workflow.is_main_process:
         return "demo"  # made by the workflow itself; `:q` would leave out an empty argument
     if not Path(ROOT).is_dir():
         raise WorkflowError(

@@ -1,10 +1,10 @@
-# a dataset of points and pictures (docs/interop.md) -> pack shards: included instead of what makes them of meshes
+# a dataset of points and images (docs/interop.md) -> pack shards; replaces preprocessing of meshes
 ruleorder: import_shard > preprocess_shard
 ruleorder: import_shard > pack_shard
 
 
 rule import_shard:
-    """All shapes of one shard of a dataset that holds points and pictures already."""
+    """All shapes of one shard of a dataset that holds points and images already."""
     input:
         table=ancient(CATALOGUE),
         config=ancient(CONFIG_FILE),

@@ -49,7 +49,7 @@ checkpoint catalogue:
         root=ROOT,
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
-        state=lambda wildcards: dataset_state(),
+        state=dataset_state(),
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
@@ -121,7 +121,7 @@ rule preprocess_shard:
 
 
 rule preprocess_table:
-    """Table of what became of every shape."""
+    """Table of all shapes with their status."""
     input:
         per_shard(f"{RESULTS}/preprocess/shards/{{shard}}.csv"),
         config=ancient(CONFIG_FILE),
@@ -181,7 +181,7 @@ rule check_failures:
 
 
 rule rerun:
-    """One shape again (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
+    """Process one shape once more (`--config shape=<id>` or `shape=<category>/<id>`), or every failed one (`shape=failed`)."""
 
     # No benchmark: where its file is there already, Snakemake takes a rule without output for done.
     input:

@@ -1,6 +1,6 @@
-# everything -> one HTML file
+# all results -> one HTML file
 rule report:
-    """Everything, and one HTML page about it: results/report/report.html."""
+    """All results, and one HTML page about them: results/report/report.html."""
     input:
         preprocess=rules.preprocess_table.output.table,
         accepted=rules.check_failures.output.accepted,

@@ -1,8 +1,8 @@
 # pack shards -> networks
 rule train_model:
-    """One network; goes on where a stopped run left it."""
+    """One network; resumes a run that was stopped."""
     input:
-        # A gate, not data: a new table of the same shapes is no reason to train again.
+        # A gate, not data: a new table of the same shapes does not trigger a training.
         accepted=ancient(f"{RESULTS}/preprocess/accepted.json"),
         shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
         config=ancient(CONFIG_FILE),
