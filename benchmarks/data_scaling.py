@@ -106,6 +106,7 @@ def configuration_of(args: argparse.Namespace) -> Config:
         "results": str(args.out),
         "dataset": {"root": "demo"},
         "demo": {"shapes_per_category": (args.test + args.val + max(args.sizes)) // kinds},
+        "points": {"uniform": 20_000, "surface": 10_000},
         "evaluate": {"surface": 10_000},  # the tables hold IoU alone
     }
     values = configuration.merge(values, changes)

@@ -226,7 +226,64 @@ def demo() -> Any:
     return sheet
 
 
-FIGURES: dict[str, Callable[[], Any]] = {"fusion": fusion, "mise": mise, "metrics": metrics}
+def data_scaling() -> Any:
+    """IoU over the number of training shapes, from the table that `benchmarks/data_scaling.py` writes."""
+    import csv
+
+    with (OUT / "data_scaling.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    kinds = {
+        "network": ("network", BLUE, "o-"),
+        "baseline_retrieval-network": ("retrieval by its codes", ORANGE, "s-"),
+        "baseline_nearest_image": ("nearest training image", ORANGE, "^--"),
+        "baseline_class_mean": ("class mean", GREY, "v--"),
+        "baseline_oracle": ("oracle: best training shape", "black", "d:"),
+    }
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(1.3, 1))
+    for offset, (model, (title, color, style)) in enumerate(kinds.items()):
+        own = [row for row in rows if row["model"] == model]
+        shapes = np.array([float(row["shapes"]) for row in own]) * 1.03 ** (offset - 2)  # bars side by side
+        values, low, high = (
+            np.array([float(row[name]) for row in own]) for name in ("iou", "iou_low", "iou_high")
+        )
+        left.errorbar(
+            shapes,
+            values,
+            [values - low, high - values],
+            fmt=style,
+            color=color,
+            label=title,
+            ms=4,
+            lw=1.2,
+            capsize=2,
+        )
+    own = [row for row in rows if row["model"] == "baseline_retrieval-network"]
+    shapes = np.array([float(row["shapes"]) for row in own])
+    less, low, high = (
+        np.array([float(row[f"less_network{end}"]) for row in own]) for end in ("", "_low", "_high")
+    )
+    right.errorbar(shapes, less, [less - low, high - less], fmt="o-", color=BLUE, ms=4, lw=1.2, capsize=2)
+    right.axhline(0, color=GREY, lw=0.8)
+    for axis, label in ((left, "IoU"), (right, "IoU: network less retrieval")):
+        axis.set(
+            xscale="log",
+            xlabel="training shapes",
+            ylabel=label,
+            xticks=shapes,
+            xticklabels=shapes.astype(int),
+        )
+        axis.minorticks_off()
+    left.legend(fontsize=7, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+FIGURES: dict[str, Callable[[], Any]] = {
+    "fusion": fusion,
+    "mise": mise,
+    "metrics": metrics,
+    "data_scaling": data_scaling,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

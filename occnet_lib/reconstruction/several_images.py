@@ -14,7 +14,7 @@ from .reconstruct import CUBE_EDGE
 if TYPE_CHECKING:
     from occnet_lib.networks.folded import TorchField
 
-_POINTS = 2**14  # a power of two, for Sobol's sequence
+_POINTS = 2**13  # a power of two, for Sobol's sequence
 
 
 def agreement_of_fields(fields: Sequence[TorchField], level: float) -> Agreement:
