@@ -273,7 +273,7 @@ def data_scaling() -> Any:
             xticklabels=shapes.astype(int),
         )
         axis.minorticks_off()
-    left.legend(fontsize=7, frameon=False)
+    left.legend(fontsize=7, frameon=False, ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.tight_layout()
     return figure
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import occnet_lib as occnet
+from occnet_lib.storage.tables import read_rows
 from occnet_lib.cli import parser
 
 PROJECT = Path(__file__).parents[2]
@@ -85,6 +86,19 @@ def test_the_command_line_page_has_every_command_and_argument():
     assert "| `--simplify FACES\\|ERROR` |" in text
     assert "| `-o OUT`, `--out OUT` | closed mesh to write (OBJ, OFF, PLY, STL, GLB) (required) |" in text
     assert hooks.on_page_markdown("# Another page") == "# Another page"
+
+
+def test_the_table_of_data_scaling_is_what_was_measured():
+    page = (PROJECT / "docs/explanation/data.md").read_text(encoding="utf-8")
+    lines = {line.split("|")[1].strip().replace(",", ""): line for line in page.splitlines() if "|" in line}
+    rows = read_rows(PROJECT / "docs/images/data_scaling.csv")
+    assert len(rows) == 15
+    for row in rows:
+        value, low, high = (f"{float(row[name]):.3f}" for name in ("iou", "iou_low", "iou_high"))
+        assert f"{value} [{low}, {high}]" in lines[row["shapes"]]
+        if row["model"] == "baseline_retrieval-network":
+            less, low, high = (f"{float(row[f'less_network{end}']):+.3f}" for end in ("", "_low", "_high"))
+            assert f"{less} [{low}, {high}]" in lines[row["shapes"]]
 
 
 def test_every_image_of_the_explanations_is_made_by_the_script():
