@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import occnet_lib as occnet
-from occnet_lib.storage.tables import read_rows
 from occnet_lib.cli import parser
+from occnet_lib.storage.tables import read_rows
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
