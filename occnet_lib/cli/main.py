@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from occnet_lib import __version__, logs
 from occnet_lib.config import Config, digest, load
@@ -66,17 +67,22 @@ def parser(with_jobs: bool = True) -> argparse.ArgumentParser:
     job.add_argument("--digest", default="", help="of the text of the configuration file that the run wrote")
     jobs = job.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, verb in (VERBS | JOBS).items() if with_jobs else ():
-        _add_verb(jobs, name, verb)
+        _add_verb(jobs, name, verb, is_job=True)
     return top
 
 
-def _add_verb(parsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, verb: Verb) -> None:
+def _add_verb(
+    parsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, verb: Verb, is_job: bool = False
+) -> None:
     text = (verb.__doc__ or "").partition("\n")[0].rstrip(".")
     text = text[:1].lower() + text[1:] if text.split()[0][1:].islower() else text
     parser = parsers.add_parser(name, help=text, description=text)
-    parser.add_argument(
-        "--config", type=Path, action="append", default=[], help="YAML over the defaults (repeatable)"
-    )
+    settings: dict[str, Any] = {
+        "default": [],
+        "required": is_job,
+        "help": "YAML over the defaults (repeatable)",
+    }
+    parser.add_argument("--config", type=Path, action="append", **settings)
     parser.add_argument("--log", type=Path, help="file for the log")
     parser.add_argument("-v", "--verbose", action="store_true", help="more messages on the terminal")
     add_arguments(parser, verb)

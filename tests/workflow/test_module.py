@@ -70,8 +70,8 @@ def meshes(request, tmp_path) -> Path:
             (file for file in dev.rglob("*.*") if file.suffix in (".off", ".glb")),
             key=lambda file: file.stat().st_size,
         )
-        for file in files[:2]:
-            shutil.copy(file, folder / file.name)
+        for name, file in zip("ab", files, strict=False):
+            shutil.copy(file, folder / f"{name}{file.suffix}")
     return folder
 
 
