@@ -195,7 +195,7 @@ def demo() -> Any:
 
     from PIL import Image
 
-    from occnet_lib.report.examples import pictures
+    from occnet_lib.report.examples import mesh_images
     from occnet_lib.report.results import Results
     from occnet_lib.storage.reconstructions import read_mesh
 
@@ -214,8 +214,8 @@ def demo() -> Any:
         camera = shard.camera(i, view)
         meshes = [read_mesh(folder / "reconstruct" / model / shard.name, key) for model in models]
         drawn = [
-            pictures(mesh, camera, color)[0] for mesh, color in zip(meshes, colors, strict=True) if mesh
-        ] + [pictures(shard.mesh(i), camera, (0.62, 0.64, 0.66))[0]]
+            mesh_images(mesh, camera, color)[0] for mesh, color in zip(meshes, colors, strict=True) if mesh
+        ] + [mesh_images(shard.mesh(i), camera, (0.62, 0.64, 0.66))[0]]
         rows.append([shard.image_bytes(i, view), *drawn])
     sheet = Image.new("RGB", (edge * len(rows[0]), edge * len(rows)), "white")
     for y, row in enumerate(rows):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .html import Html, cell, figure, join, paragraph, picture, table, tag
+from .html import Html, cell, figure, image_tag, join, paragraph, table, tag
 from .results import Results, Row, label, number, shown
 
 _SHOWN_FAILURES = 100
@@ -38,7 +38,7 @@ def statistics(results: Results) -> Html:
         for row in rows
     ]
     note = paragraph(
-        "Occupied: share of the points, uniform in the padded unit cube, that lie inside. Extents: edges of "
+        "Occupied: fraction of the points, uniform in the padded unit cube, that lie inside. Extents: edges of "
         "the closed mesh's bounding box, where the longest edge of the raw mesh is 1.",
         note=True,
     )
@@ -57,7 +57,7 @@ def projections(results: Results) -> Html:
         if inside is not None and covered is not None:
             said += f": {_percent(inside)} of the surface points on the silhouette, "
             said += f"{_percent(covered)} of it covered"
-        figures.append(figure(picture(path.read_bytes(), f"projected points, {said}"), said, "plot"))
+        figures.append(figure(image_tag(path.read_bytes(), f"projected points, {said}"), said, "plot"))
     note = paragraph(
         "Stored points of a shape, brought through the stored cameras onto the photo; colour is depth, yellow the "
         "nearest. They cover the silhouette where photos, cameras and points belong together.",
@@ -87,7 +87,7 @@ def preprocessing(results: Results) -> Html:
 
 
 def failures(results: Results) -> Html:
-    """Every failed shape with its reason and the log that tells more."""
+    """Every failed shape with its reason and its log."""
     body = [
         (
             cell("preprocess" + (f", {row['stage']}" if row.get("stage") else ""), left=True),
@@ -141,8 +141,8 @@ def _status_table(results: Results, rows: Sequence[Row]) -> Html:
 
 def _spread(rows: Sequence[Row], name: str) -> tuple[Html | str | None, ...] | None:
     """Count, mean, median, 95th percentile and maximum of a column; true counts as 1, false as 0."""
-    truth = {"true": 1.0, "false": 0.0}
-    values = [truth.get((row.get(name) or "").lower(), number(row, name)) for row in rows]
+    flags = {"true": 1.0, "false": 0.0}
+    values = [flags.get((row.get(name) or "").lower(), number(row, name)) for row in rows]
     known = np.array([value for value in values if value is not None])
     if not len(known):
         return None

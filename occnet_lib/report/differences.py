@@ -21,20 +21,20 @@ def table_of_differences(results: Results, rows: Sequence[Row]) -> Html:
     best = best_of([row for row in rows if not is_baseline(row["model"])])
     name = best["model"] if best else ""
     others = [row["model"] for row in rows if row["model"] != FLOOR]
-    found = {
+    differing = {
         other: results.differences[name, other] for other in others if (name, other) in results.differences
     }
-    if not found:
+    if not differing:
         return join([])
     note = "Its mean less the other's, on the same shapes"
-    if any(signed(row, IOU)[1] for row in found.values()):
+    if any(signed(row, IOU)[1] for row in differing.values()):
         note += (
             ", with 95 % intervals of paired bootstrap samples; bold where the interval leaves out 0. It was chosen as the "
             "best on these shapes, which by itself makes some differences from models like it bold"
         )
     body = [
         (cell(label(other), left=True), *(_less(row, metric) for metric in MAIN))
-        for other, row in found.items()
+        for other, row in differing.items()
     ]
     heads = (f"{name} less", *(metric.title for metric in MAIN))
     return join(

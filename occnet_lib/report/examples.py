@@ -1,4 +1,4 @@
-"""Photo, predicted meshes and truth of some test shapes, seen by the photo's camera and from the side."""
+"""Input image, predicted meshes and ground truth of some test shapes, seen by the image's camera and from the side."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh
 from occnet_lib.types import Mesh
 
-from .html import Html, figure, join, paragraph, picture, tag, text
-from .results import Absent, Results, Row, is_baseline, label, number, shown
+from .html import Html, figure, image_tag, join, paragraph, tag, text
+from .results import MissingResult, Results, Row, is_baseline, label, number, shown
 
 LOG = logging.getLogger(__name__)
-_SIZE = 200  # pixels along a picture's edge
-_BESIDE = 9  # pictures in a row at the most
-_TURN = 125.0  # degrees about the upright axis between the two pictures of a mesh
-_TRUTH_COLOR = (0.62, 0.64, 0.66)
+_SIZE = 200  # pixels along an image's edge
+_BESIDE = 9  # at most this many images in a row
+_TURN = 125.0  # degrees about the upright axis between the two images of a mesh
+_GROUND_TRUTH_COLOR = (0.62, 0.64, 0.66)
 _COLORS = ((0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72), (0.85, 0.72, 0.35))
 
 Camera = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]
@@ -49,10 +49,10 @@ def choose(results: Results) -> dict[str, list[str]]:
     """Names of the shapes shown, by category: at even quantiles of the first evaluated model's IoU.
 
     Raises:
-        Absent: there are no packed test shapes.
+        MissingResult: there are no packed test shapes.
     """
     if not results.packed_test:
-        raise Absent("There are no examples: this run has no packed test shapes (pack/test-*.h5).")
+        raise MissingResult("There are no examples: this run has no packed test shapes (pack/test-*.h5).")
     rows = [row for row in results.rows_if_any("evaluate/shapes.csv") if not is_baseline(row["model"])]
     first = next((model for model in results.trained if any(row["model"] == model for row in rows)), "")
     score = {_name(row): number(row, "iou") or 0.0 for row in rows if row["model"] == first}
@@ -64,7 +64,7 @@ def choose(results: Results) -> dict[str, list[str]]:
     }
 
 
-def pictures(mesh: Mesh, camera: Camera, color: tuple[float, float, float]) -> list[bytes]:
+def mesh_images(mesh: Mesh, camera: Camera, color: tuple[float, float, float]) -> list[bytes]:
     """JPEG bytes of a mesh seen by a photo's camera and turned about the upright axis.
 
     Args:
@@ -99,15 +99,17 @@ def _example(results: Results, name: str) -> Html:
     camera = shard.camera(i, view)
     photo = shard.image_bytes(i, view)
     kind = "png" if photo.startswith(b"\x89PNG") else "jpeg"
-    cards = [figure(picture(photo, f"photo of {name}", kind), join(["photo", key.id], "<br>"))]
+    cards = [figure(image_tag(photo, f"photo of {name}", kind), join(["photo", key.id], "<br>"))]
     for k, model in enumerate(results.reconstructed):
         row = results.shape_rows.get((model, name), {})
         caption = join([label(model), _numbers(row)], "<br>")
         cards.append(_card(results, model, shard, name, camera, _COLORS[k % len(_COLORS)], caption))
     mesh = shard.mesh(i)
-    truth = pictures(mesh, camera, _TRUTH_COLOR) if len(mesh.faces) else []
-    shown_truth = join(picture(data, f"true mesh of {name}", "jpeg") for data in truth)
-    cards.append(figure(shown_truth if truth else tag("div", "no mesh in the pack", class_="none"), "truth"))
+    ground_truth = mesh_images(mesh, camera, _GROUND_TRUTH_COLOR) if len(mesh.faces) else []
+    shown = join(image_tag(data, f"ground-truth mesh of {name}", "jpeg") for data in ground_truth)
+    cards.append(
+        figure(shown if ground_truth else tag("div", "no mesh in the pack", class_="none"), "ground truth")
+    )
     rows = -(-len(cards) // _BESIDE)
     return tag("div", *cards, class_="shape", style=f"--columns:{-(-len(cards) // rows)}")
 
@@ -131,8 +133,8 @@ def _card(
     if mesh is None or not len(mesh.faces):
         why = row.get("reason") or "not reconstructed"
         return figure(tag("div", "no mesh: ", why, class_="none"), caption)
-    shots = pictures(mesh, camera, color)
-    return figure(join(picture(data, f"{label(model)} of {name}", "jpeg") for data in shots), caption)
+    shots = mesh_images(mesh, camera, color)
+    return figure(join(image_tag(data, f"{label(model)} of {name}", "jpeg") for data in shots), caption)
 
 
 def _numbers(row: Row) -> Html:

@@ -78,12 +78,12 @@ def table(
     return tag("div", tag("table", *parts, class_="sortable" if sortable else None), class_="scroll")
 
 
-def cell(value: Any, *, share: float | None = None, strong: bool = False, left: bool = False) -> Html:
-    """A table cell: shaded by `share` in [0, 1], bold when it is the best, to the left for words."""
+def cell(value: Any, *, shade: float | None = None, strong: bool = False, left: bool = False) -> Html:
+    """A table cell: shaded by `shade` in [0, 1], bold when it is the best, to the left for words."""
     classes = " ".join(
-        word for word, on in (("word", left), ("best", strong), ("heat", share is not None)) if on
+        word for word, on in (("word", left), ("best", strong), ("heat", shade is not None)) if on
     )
-    style = None if share is None else f"--share:{100 * min(max(share, 0.0), 1.0):.0f}%"
+    style = None if shade is None else f"--shade:{100 * min(max(shade, 0.0), 1.0):.0f}%"
     return tag("td", value, class_=classes or None, style=style)
 
 
@@ -95,7 +95,7 @@ def _as_cell(value: Any) -> Html:
     return value if isinstance(value, Html) and value.startswith("<td") else tag("td", value)
 
 
-def picture(data: bytes, alt: str, kind: str = "png", **attributes: Any) -> Html:
+def image_tag(data: bytes, alt: str, kind: str = "png", **attributes: Any) -> Html:
     """An image inside the page."""
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return tag("img", src=source, alt=alt, loading="lazy", **attributes)

@@ -26,8 +26,8 @@ F_SCORE = Metric("f_score_1", "F-score at 1 % ↑")
 MAIN = (IOU, CHAMFER, TIMES_TEN, NORMALS, F_SCORE)
 
 
-def rivals(rows: Sequence[Row]) -> list[Row]:
-    """The rows that compete: all but those that are told the truth."""
+def competitors(rows: Sequence[Row]) -> list[Row]:
+    """The rows that compete: all but those that are given the ground truth."""
     return [row for row in rows if row["model"] not in (FLOOR, ORACLE)]
 
 

@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 
 from . import plots, published
 from .differences import signed, table_of_differences
-from .html import Html, cell, figure, join, paragraph, picture, table, tag, text
-from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, rivals, scaled
+from .html import Html, cell, figure, image_tag, join, paragraph, table, tag, text
+from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, competitors, scaled
 from .merged import table_of_merged
 from .results import FLOOR, ORACLE, Results, Row, is_baseline, label, number, shown
 
 
-def verdict(results: Results) -> Html:
+def headline(results: Results) -> Html:
     """The run in a sentence and a few tiles; empty before anything was evaluated."""
     rows = results.rows_if_any("evaluate/models.csv")
     trained = [row for row in rows if not is_baseline(row["model"])]
-    best, rival = best_of(trained), best_of([row for row in rivals(rows) if is_baseline(row["model"])])
+    best, competitor = (
+        best_of(trained),
+        best_of([row for row in competitors(rows) if is_baseline(row["model"])]),
+    )
     if best is None:
         return paragraph("Nothing has been evaluated yet; what is there is shown below.", class_="lead")
     iou, low, high = (number(best, name) for name in ("iou", "iou_low", "iou_high"))
@@ -25,10 +28,10 @@ def verdict(results: Results) -> Html:
         f" (95 % interval {shown(low)} to {shown(high)})" if low is not None and high is not None else ""
     )
     against = ""
-    if rival:
-        name = label(rival["model"]).removeprefix("baseline: ")
-        against = f"; the best baseline, {name}, reaches {shown(number(rival, 'iou'))}"
-        less, ends = signed(results.differences.get((best["model"], rival["model"]), {}), IOU)
+    if competitor:
+        name = label(competitor["model"]).removeprefix("baseline: ")
+        against = f"; the best baseline, {name}, reaches {shown(number(competitor, 'iou'))}"
+        less, ends = signed(results.differences.get((best["model"], competitor["model"]), {}), IOU)
         against += f" (difference {less}, 95 % interval {' to '.join(ends)})" if ends else ""
     sentence = (
         f"{best['model']} reconstructs {best.get('shapes') or 'the'} test shapes from one photo each "
@@ -47,7 +50,7 @@ def verdict(results: Results) -> Html:
 def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
-    parts = [_model_table(rows), _explanation(rows), _diagrams(results, rivals(rows))]
+    parts = [_model_table(rows), _explanation(rows), _diagrams(results, competitors(rows))]
     parts.append(table_of_differences(results, rows))
     parts.append(table_of_merged(results))
     classes = results.rows_if_any("evaluate/classes.csv")
@@ -56,7 +59,7 @@ def section(results: Results) -> Html:
         parts.append(
             tag(
                 "div",
-                *(_class_table(results, classes, rivals(rows), m) for m in (IOU, TIMES_TEN, NORMALS)),
+                *(_class_table(results, classes, competitors(rows), m) for m in (IOU, TIMES_TEN, NORMALS)),
                 class_="tables",
             )
         )
@@ -66,7 +69,7 @@ def section(results: Results) -> Html:
 
 
 def _model_table(rows: Sequence[Row]) -> Html:
-    best = {metric: scaled(best_of(rivals(rows), metric) or {}, metric) for metric in MAIN}
+    best = {metric: scaled(best_of(competitors(rows), metric) or {}, metric) for metric in MAIN}
     columns = {
         "IoU of all views ↑": _over_views,
         "IoU of photos ↑": _over_photos,
@@ -115,9 +118,12 @@ def _explanation(rows: Sequence[Row]) -> Html:
         else "without intervals (a class has a single test shape, which does not tell how much others would differ, or "
         "evaluate.bootstrap is 0)"
     )
-    oracle = " Oracle: the training shape with the highest IoU, which knows the truth; what a perfect memory could reach."
+    oracle = (
+        " Oracle: the training shape with the highest IoU, which knows the ground truth: what perfect memorisation could "
+        "reach."
+    )
     views = (
-        " IoU of all views: of the network's field, asked at fewer points; mean over a shape's views ± their "
+        " IoU of all views: of the network's field, evaluated at fewer points; mean over a shape's views ± their "
         "standard deviation, averaged. The other columns are of the mesh of one view."
     )
     photos = (
@@ -153,7 +159,7 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
     if values:
         known = any(low is not None for _, _, low, _ in values)
         x_label = "mean IoU with 95 % interval" if known else "mean IoU"
-        image = picture(plots.intervals(values, x_label), "mean IoU of all models")
+        image = image_tag(plots.intervals(values, x_label), "mean IoU of all models")
         parts.append(figure(image, "Mean IoU of every model and baseline.", "plot"))
     samples: dict[str, list[float]] = defaultdict(list)
     for (model, _), row in results.shape_rows.items():
@@ -161,9 +167,9 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
             samples[model].append(iou)
     if samples:
         ordered = {label(row["model"]): samples[row["model"]] for row in rows if samples[row["model"]]}
-        image = picture(plots.distributions(ordered, "IoU of a shape"), "distribution of IoU over shapes")
+        image = image_tag(plots.distributions(ordered, "IoU of a shape"), "distribution of IoU over shapes")
         parts.append(
-            figure(image, "Share of test shapes whose IoU is at least x: further right is better.", "plot")
+            figure(image, "Fraction of test shapes whose IoU is at least x: further right is better.", "plot")
         )
     return tag("div", *parts, class_="side")
 
@@ -171,7 +177,7 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
 def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row], metric: Metric) -> Html:
     """Categories down, models across, the mean of classes below; cells shaded from worst to best."""
     names = [row["model"] for row in models]
-    values = {(row["category"], row["model"]): scaled(row, metric) for row in rivals(classes)}
+    values = {(row["category"], row["model"]): scaled(row, metric) for row in competitors(classes)}
     known = [value for value in values.values() if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     body = []
@@ -182,7 +188,7 @@ def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row]
         cells = [
             cell(
                 shown(value, metric.digits),
-                share=_share(value, low, high, metric.more),
+                shade=_shade(value, low, high, metric.more),
                 strong=value == top is not None,
             )
             for value in line
@@ -246,8 +252,8 @@ def _with_interval(row: Row, metric: Metric) -> Html:
     return join([value, tag("small", ends)])
 
 
-def _share(value: float | None, low: float, high: float, more: bool) -> float | None:
+def _shade(value: float | None, low: float, high: float, more: bool) -> float | None:
     if value is None:
         return None
-    share = (value - low) / (high - low) if high > low else 0.5
-    return share if more else 1.0 - share
+    shade = (value - low) / (high - low) if high > low else 0.5
+    return shade if more else 1.0 - shade

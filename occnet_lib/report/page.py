@@ -16,7 +16,7 @@ from occnet_lib.storage.atomic import replacing
 
 from . import data, examples, metrics, training
 from .html import Html, cell, join, paragraph, table, tag
-from .results import Absent, Results, number, shown
+from .results import MissingResult, Results, number, shown
 from .style import CSS, SCRIPT
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def build(results: Results) -> str:
     sections = [(slug, heading, _guarded(content, results)) for slug, heading, content in _SECTIONS]
     links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
     body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
-    header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.verdict, results)]
+    header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -69,7 +69,7 @@ def _guarded(content: Callable[[Results], Html], results: Results) -> Html:
     """The one boundary at which a missing or broken result becomes a sentence of the page."""
     try:
         return content(results)
-    except Absent as absent:
+    except MissingResult as absent:
         return paragraph(absent.message)
     except OccnetError as error:
         LOG.warning("%s", error)
@@ -86,12 +86,12 @@ def _subtitle(results: Results) -> str:
 
 def _run(results: Results) -> Html:
     """The run at a glance and what its stages cost."""
-    config, treated = results.config, results.rows_if_any("preprocess/shapes.csv")
+    config, processed = results.config, results.rows_if_any("preprocess/shapes.csv")
     reconstruct = config.reconstruct
     facts = {
         "Dataset": "bundled demo generator" if config.is_demo else config.dataset.root,
         "Shapes": _shapes(results),
-        "Preprocessing": data.status_counts(treated) if treated else None,
+        "Preprocessing": data.status_counts(processed) if processed else None,
         "Models": ", ".join(results.trained),
         "Baselines": ", ".join(name.replace("_", " ") for name in config.evaluate.baselines) or "none",
         "Watertight method": f"{config.watertight.method}, {config.watertight.resolution}³ voxels",
@@ -145,7 +145,7 @@ def _costs(results: Results) -> Html:
             wall, cpu, memory = (number(row, name) or 0.0 for name in ("s", "cpu_time", "max_rss"))
             jobs[stage].append((wall, cpu, memory))
     if not jobs:
-        return paragraph("There is no account of time: this run has no benchmarks folder.", note=True)
+        return paragraph("There are no times: this run has no benchmarks folder.", note=True)
     place = {stage: i for i, stage in enumerate(_STAGES)}
     body = []
     for stage in sorted(jobs, key=lambda stage: (place.get(stage, len(place)), stage)):

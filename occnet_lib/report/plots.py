@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours (2008), told apart by all kinds of colour vision; more classes walk around the hues.
+# Okabe and Ito's colours (2008), distinguishable by all kinds of colour vision; more classes walk around the hues.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5fb0", "#8c6d31")
 _MOST_POINTS = 1500  # of a curve: more are not seen
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
 def colors(count: int) -> list[str]:
-    """That many colours that are told apart."""
+    """That many distinguishable colours."""
     if count <= len(_COLORS):
         return list(_COLORS[:count])
     from matplotlib.colors import hsv_to_rgb, to_hex
@@ -55,9 +55,9 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                     {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
                 )
                 axes.plot(x[::step], y[::step], color=palette[model], **look)
-        found = {value for lines in panel.values() for _, y in lines.values() for value in y}
-        if len(found) == 1:  # as a constant rate: matplotlib would magnify nothing
-            axes.set_ylim(sorted([0.0, 1.25 * found.pop() or 1.0]))
+        values = {value for lines in panel.values() for _, y in lines.values() for value in y}
+        if len(values) == 1:  # as a constant rate: matplotlib would magnify nothing
+            axes.set_ylim(sorted([0.0, 1.25 * values.pop() or 1.0]))
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
         _tidy(axes, title, x_label)
     handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
@@ -83,13 +83,13 @@ def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x
 
 
 def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> bytes:
-    """Share of shapes that reach at least x, one step curve a model."""
+    """Fraction of shapes that reach at least x, one step curve a model."""
     figure = _figure(5.2, 3.0)
     axes = figure.subplots()
     for (name, sample), color in zip(values.items(), colors(len(values)), strict=True):
         x = np.sort(sample)
         axes.step(np.r_[0, x], np.r_[1, 1 - np.arange(len(x)) / len(x)], color=color, label=name, lw=1.6)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of shapes")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction of shapes")
     axes.yaxis.label.set_fontsize(8)
     axes.legend(fontsize=7, frameon=False)
     _tidy(axes, "", x_label)

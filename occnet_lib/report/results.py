@@ -1,4 +1,4 @@
-"""The result files of a run, read when they are asked for."""
+"""The result files of a run, read on demand."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from .published import NAMES
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, str]
 BASELINE = "baseline_"
-ORACLE = "baseline_oracle"  # told the truth: no rival either
-FLOOR = "baseline_floor"  # the true meshes measured like predictions: no rival, the best that can be read
+ORACLE = "baseline_oracle"  # given the ground truth: not a competitor either
+FLOOR = (
+    "baseline_floor"  # the true meshes measured like predictions: no competitor, the best that can be read
+)
 
 
-class Absent(DataError):  # noqa: N818
+class MissingResult(DataError):  # noqa: N818
     """A result that this run has not (yet); becomes a sentence of the page."""
 
 
@@ -41,23 +43,23 @@ class Results:
         """A file or folder of the results.
 
         Raises:
-            Absent: it is not there; `what` says what it would have told.
+            MissingResult: the file is missing; `what` says what it would hold.
         """
         path = self.root / name
         if not path.exists():
-            raise Absent(f"There is no {what}: this run has no {name}.")
+            raise MissingResult(f"There is no {what}: this run has no {name}.")
         return path
 
     def rows(self, name: str, what: str) -> list[Row]:
         """The rows of a table that has some.
 
         Raises:
-            Absent: the table is missing or has no rows.
+            MissingResult: the table is missing or has no rows.
             DataError: it cannot be read.
         """
         rows = read_rows(self.path(name, what))
         if not rows:
-            raise Absent(f"There is no {what}: {name} has no rows.")
+            raise MissingResult(f"There is no {what}: {name} has no rows.")
         return list(rows)
 
     def rows_if_any(self, name: str) -> list[Row]:
@@ -87,14 +89,14 @@ class Results:
     @cached_property
     def packed_test(self) -> dict[str, tuple[Shard, int, ShapeKey]]:
         """Test shapes by name: shard, index in it and key; shards that cannot be read are left out."""
-        found = {}
+        places = {}
         for path in sorted(self.root.glob("pack/test-*.h5")):
             shard = Shard(path)
             try:
-                found.update({key.name: (shard, i, key) for i, key in enumerate(shard.keys)})
+                places.update({key.name: (shard, i, key) for i, key in enumerate(shard.keys)})
             except DataError:
                 continue
-        return found
+        return places
 
     @cached_property
     def trained(self) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from occnet_lib.config import ModelConfig
 
 from . import plots
-from .html import Html, cell, figure, join, paragraph, picture, table, tag
-from .results import Absent, Results, Row, number, shown
+from .html import Html, cell, figure, image_tag, join, paragraph, table, tag
+from .results import MissingResult, Results, Row, number, shown
 
 _PANELS = {
     "Loss": {"train": "train_loss", "validation": "val_loss"},
@@ -23,12 +23,12 @@ def section(results: Results) -> Html:
     """Options and curves of every model.
 
     Raises:
-        Absent: no model was trained.
+        MissingResult: no model was trained.
     """
     tables = {model: results.rows_if_any(f"train/{model}/metrics.csv") for model in results.trained}
     tables = {model: rows for model, rows in tables.items() if rows}
     if not tables:
-        raise Absent("There are no training curves: this run has no train/<model>/metrics.csv.")
+        raise MissingResult("There are no training curves: this run has no train/<model>/metrics.csv.")
     panels = {}
     for title, kinds in _PANELS.items():
         panel = {model: _lines(rows, kinds) for model, rows in tables.items()}
@@ -37,7 +37,7 @@ def section(results: Results) -> Html:
             panels[title] = panel
     parts = [_options(results, list(tables))]
     if panels:
-        image = picture(plots.curves(panels, "step"), "training curves")
+        image = image_tag(plots.curves(panels, "step"), "training curves")
         caption = "Thin: training batches; with dots: validation, by whose IoU the checkpoint is chosen."
         parts.append(figure(image, caption, "plot"))
     return join(parts)
@@ -47,7 +47,7 @@ def embeddings(results: Results) -> Html:
     """t-SNE of the image codes, coloured by class.
 
     Raises:
-        Absent: there is no embedding.
+        MissingResult: there is no embedding.
     """
     parts = []
     for model in results.trained:
@@ -58,11 +58,11 @@ def embeddings(results: Results) -> Html:
             if x is not None and y is not None:
                 groups[results.category(row["category"])].append((x, y))
         if groups:
-            image = picture(plots.scatter(dict(sorted(groups.items())), model), f"t-SNE of {model}")
+            image = image_tag(plots.scatter(dict(sorted(groups.items())), model), f"t-SNE of {model}")
             count = sum(map(len, groups.values()))
             parts.append(figure(image, f"{model}: codes of {count} photos that were not trained on.", "plot"))
     if not parts:
-        raise Absent("There is no t-SNE: this run has no analyse/embedding_<model>.csv.")
+        raise MissingResult("There is no t-SNE: this run has no analyse/embedding_<model>.csv.")
     note = paragraph(
         "Each dot is the encoder's code of one photo; near dots are photos that it holds alike.", note=True
     )

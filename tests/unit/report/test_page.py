@@ -91,8 +91,8 @@ def copy(results: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages whose pictures are not drawn, for tests that look at words."""
-    monkeypatch.setattr(examples, "pictures", lambda *_: [b"", b""])
+    """Pages without rendered images, for tests that look at words."""
+    monkeypatch.setattr(examples, "mesh_images", lambda *_: [b"", b""])
     monkeypatch.setattr(plots, "_png", lambda _: b"")
 
 
@@ -235,7 +235,7 @@ class TestWholePage:
         assert "± 0.079" in said
         assert "0.0123" in said
         assert "baseline: retrieval by onet" in said
-        assert "what a perfect memory could reach" in said
+        assert "what perfect memorisation could reach" in said
         assert "nearest image, reaches" in rebuilt(copy).text[""]
         assert said.index("retrieval by onet") < said.index("baseline: oracle")
 
@@ -301,7 +301,7 @@ class TestMissingParts:
     def test_without_reconstructions_the_examples_are_photo_and_truth(self, copy) -> None:
         shutil.rmtree(copy / "reconstruct")
         said = rebuilt(copy).text["examples"]
-        assert "truth" in said
+        assert "ground truth" in said
         assert "small" not in said
 
     def test_a_run_without_failures_says_so(self, copy) -> None:
@@ -400,7 +400,7 @@ class TestExamples:
     def test_the_truth_seen_by_the_photos_camera_covers_the_photos_silhouette(self, results) -> None:
         shard = Shard(results / "pack" / "test-000.h5")
         for i in range(len(shard)):
-            first, turned = examples.pictures(shard.mesh(i), shard.camera(i, 0), (0.3, 0.3, 0.3))
+            first, turned = examples.mesh_images(shard.mesh(i), shard.camera(i, 0), (0.3, 0.3, 0.3))
             silhouettes = [self.silhouette(data) for data in (first, turned)]
             photo = (shard.image(i, 0) < 250).any(-1)
             agree = [(photo & s).sum() / (photo | s).sum() for s in silhouettes]
@@ -440,7 +440,7 @@ class TestExamples:
         alts = page.values("alt")
         assert alts.count("onet of car/car_0002") == 2
         assert alts.count("baseline: nearest image of car/car_0002") == 2
-        assert alts.count("true mesh of car/car_0002") == 2
+        assert alts.count("ground-truth mesh of car/car_0002") == 2
         assert alts.count("photo of car/car_0002") == 1
 
 
