@@ -25,7 +25,7 @@ def results(tmp_path):
     return tmp_path
 
 
-def treat(results, shard, *statuses):
+def process(results, shard, *statuses):
     listener = tally(tally_path(results, shard))
     for done, status in enumerate(statuses, 1):
         listener(done, 4, {"status": status})
@@ -34,10 +34,10 @@ def treat(results, shard, *statuses):
 def test_counts_shapes_of_running_and_of_finished_shards(results):
     progress = Progress(results)
     assert progress.line(0.0) == "preprocess: 0 of 8 shapes (0%), no rate yet, 0 failed"
-    treat(results, "train-000", "ok", "failed")
-    treat(results, "train-001", "warn")
+    process(results, "train-000", "ok", "failed")
+    process(results, "train-001", "warn")
     assert progress.line(6.0) == "preprocess: 3 of 8 shapes (38%), 0.5 a second, 10 s left, 1 failed"
-    treat(results, "train-000", "ok", "failed", "ok", "ok")
+    process(results, "train-000", "ok", "failed", "ok", "ok")
     table = results / "preprocess/shards/train-000.csv"
     table.parent.mkdir(parents=True)
     table.touch()
@@ -48,13 +48,13 @@ def test_finished_shards_are_not_work(results):
     table = results / "preprocess/shards/train-000.csv"
     table.parent.mkdir(parents=True)
     table.touch()
-    treat(results, "train-000", "ok", "ok", "ok", "ok")
+    process(results, "train-000", "ok", "ok", "ok", "ok")
     assert Progress(results).line(0.0).startswith("preprocess: 0 of 4 shapes")
     (table.parent / "train-001.csv").touch()
     assert Progress(results).line(0.0) == ""
 
 
-def test_the_end_is_said_once(results):
+def test_the_end_is_printed_once(results):
     progress = Progress(results)
     tables = results / "preprocess/shards"
     tables.mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_the_end_is_said_once(results):
     assert progress.line(20.0).startswith("preprocess: 4 of 8 shapes")
 
 
-def test_trainings_under_way_are_told_by_their_steps(results):
+def test_running_trainings_are_shown_with_their_steps(results):
     progress = Progress(results)
     assert progress.training() == ""
     (results / "config.json").write_text('{"train": {"steps": 700}}')
@@ -78,20 +78,20 @@ def test_trainings_under_way_are_told_by_their_steps(results):
     assert progress.training() == "train: b step 350 of 700"
 
 
-def test_nothing_to_say_before_there_is_a_catalogue(tmp_path):
+def test_no_line_without_a_catalogue(tmp_path):
     assert Progress(tmp_path).line(0.0) == ""
 
 
-def test_a_shard_treated_anew_does_not_make_a_negative_rate(results):
+def test_a_shard_processed_again_does_not_make_a_negative_rate(results):
     progress = Progress(results)
-    treat(results, "train-000", "ok", "ok")
+    process(results, "train-000", "ok", "ok")
     progress.line(0.0)
-    treat(results, "train-000")
+    process(results, "train-000")
     assert "0 of 8 shapes (0%), no rate yet" in progress.line(5.0)
 
 
 def test_lines_come_by_themselves_and_not_twice(results):
-    treat(results, "train-000", "ok", "ok")
+    process(results, "train-000", "ok", "ok")
     out = io.StringIO()
     Progress(results, out, seconds=0.01).start()
     until(lambda: "shapes" in out.getvalue(), "a line of progress")
@@ -124,7 +124,7 @@ def test_the_terminal_shows_errors_and_no_chatter(text, more, shown):
     assert JobMessageLimit().filter(record) is shown
 
 
-def test_a_dry_run_tells_of_the_first_jobs_of_each_rule():
+def test_a_dry_run_shows_the_first_jobs_of_each_rule():
     limit = JobMessageLimit(few=2)
     rules = ["preprocess_shard", "train_model", "preprocess_shard", "preprocess_shard", "train_model"]
     shown = []
@@ -141,3 +141,30 @@ def test_snakemake_still_has_these_events():
     import snakemake_logger_plugin_occnet as plugin
 
     assert {"job_info", *plugin._JOB_EVENTS} <= {event.value for event in LogEvent}
+
+
+def test_the_plugin_prints_progress_of_the_results_folder_of_a_job(results, capsys, monkeypatch):
+    import logging.handlers
+    from types import SimpleNamespace
+
+    import snakemake_logger_plugin_occnet as plugin
+
+    started = []
+    monkeypatch.setattr(
+        "occnet_lib.progress.Progress", lambda *args: started.append(args) or SimpleNamespace(start=list)
+    )
+    names = ("nocolor", "debug_dag", "verbose", "dryrun", "printshellcmds", "stdout", "show_failed_logs")
+    settings = SimpleNamespace(quiet=set(), **dict.fromkeys(names, False))
+    handler = plugin.LogHandler(settings, None)
+    for rule in ("occnet_preprocess_shard", "preprocess_shard", "catalogue"):
+        extra = {
+            "event": Event("job_info"),
+            "rule_name": rule,
+            "output": [str(results / "preprocess/shards/a.csv")],
+        }
+        handler.emit(
+            logging.makeLogRecord({"msg": "", "rule_msg": f"of {rule}", "jobid": 1, "reason": "", **extra})
+        )
+    handler.emit(logging.makeLogRecord({"msg": "an error", "levelno": logging.ERROR}))
+    assert [folder for folder, _ in started] == [results]
+    assert "an error" in capsys.readouterr().err
