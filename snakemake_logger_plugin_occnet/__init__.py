@@ -25,21 +25,22 @@ class LogHandler(LogHandlerBase):
 
     writes_to_stream = True
     writes_to_file = False
-    has_filter = True
-    has_formatter = True
+    has_filter = False  # Snakemake adds its own
+    has_formatter = False
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+        from snakemake.logging import ColorizingTextHandler
 
         settings: Any = self.common_settings
         self.stream = sys.stdout if settings.stdout else sys.stderr
         self.terminal = ColorizingTextHandler(nocolor=settings.nocolor, stream=self.stream)
-        self.terminal.setFormatter(DefaultFormatter(settings.quiet, settings.show_failed_logs))
-        names = ("quiet", "debug_dag", "verbose", "dryrun", "printshellcmds")
-        self.addFilter(DefaultFilter(*(getattr(settings, name) for name in names)))
         self.limit = JobMessageLimit(5 if settings.dryrun else None)
         self.progress: set[Path] = set()  # results folders
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802
+        """Give the terminal Snakemake's format."""
+        self.terminal.setFormatter(fmt)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record; start the progress lines of a results folder with its first long job."""

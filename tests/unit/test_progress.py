@@ -153,8 +153,7 @@ def test_the_plugin_prints_progress_of_the_results_folder_of_a_job(results, caps
     monkeypatch.setattr(
         "occnet_lib.progress.Progress", lambda *args: started.append(args) or SimpleNamespace(start=list)
     )
-    names = ("nocolor", "debug_dag", "verbose", "dryrun", "printshellcmds", "stdout", "show_failed_logs")
-    settings = SimpleNamespace(quiet=set(), **dict.fromkeys(names, False))
+    settings = SimpleNamespace(nocolor=True, dryrun=False, stdout=False)
     handler = plugin.LogHandler(settings, None)
     for rule in ("occnet_preprocess_shard", "preprocess_shard", "catalogue"):
         extra = {
