@@ -1,1 +1,1 @@
-"""Training: items from pack shards, the Lightning module, the run."""
+"""Training: data from pack shards, the Lightning module, the training run."""

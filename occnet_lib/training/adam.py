@@ -1,4 +1,4 @@
-"""Adam for weights in channels_last order."""
+"""Adam for weights in channels_last memory format."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing_extensions import override
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's, whose fused step on a CPU copies each gradient in channels_last order for nothing.
+    """PyTorch's Adam without the copies of channels_last gradients that its fused step makes on a CPU.
 
-    It goes over memory as it lies, so the same numbers seen as an array in the usual order give the same result,
-    without the copy: two thirds of the time of a step with ResNet-18.
+    The fused step is elementwise, so it may process tensors in memory order, which needs no copy. With ResNet-18 an update
+    takes 8 CPU ms instead of 20, a tenth of a step of the demo; the results are equal.
     """
 
     @override
     def _init_group(self, group: dict[str, Any], *lists: list[torch.Tensor]) -> bool:
         has_complex: bool = super()._init_group(group, *lists)
-        *values, _ = lists  # parameters, gradients and their means; the last holds counts of steps
+        *values, _ = lists  # parameters, gradients, moments; the last one holds step counts
         for tensors in values:
-            tensors[:] = [_as_it_lies(tensor) for tensor in tensors]
+            tensors[:] = [_in_memory_order(tensor) for tensor in tensors]
         return has_complex
 
 
-def _as_it_lies(tensor: torch.Tensor) -> torch.Tensor:
+def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.permute(0, 2, 3, 1) if tensor.is_cpu and tensor.dim() == 4 else tensor

@@ -1,4 +1,4 @@
-"""Items and the batches they make."""
+"""Training items and batches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ class Item:
         image: (H, W, 3) uint8 sRGB.
         points: (T, 3) float16, unit frame.
         occupancies: (T,) bool.
-        occupied_fraction: of the points among which these were chosen, how many are occupied; that of `occupancies` where
-            all were taken.
+        occupied_fraction: fraction of occupied points in the set from which these were chosen.
         rotation: (3, 3) float32, unit frame to the camera of the image.
-        window: (4,) or with a roll (5,) float32, what the encoder is to see of the image
+        window: (4,) or with a roll (5,) float32, the part of the image that the encoder sees
             (`networks.images.encoder_input`); None: all of it. The same for all items of a set.
         near: (K, 3) float16, points near the surface.
         near_occupancies: (K,) bool.
@@ -45,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """Items one behind the other.
+    """Items stacked along the first axis.
 
     Attributes:
         shapes: (B,) int64 indices into `ShapeSet.names`.
@@ -54,7 +53,7 @@ class Batch:
         occupancies: (B, T) bool.
         occupied_fractions: (B,) float32 (`Item.occupied_fraction`).
         rotations: (B, 3, 3) float32.
-        windows: (B, 4) or (B, 5) float32; (0, 4) where images are seen as a whole.
+        windows: (B, 4) or (B, 5) float32; (0, 4) for whole images.
         near: (B, K, 3) float16.
         near_occupancies: (B, K) bool.
         gammas: (B,) float32; (0,) where brightness stays as it is.
@@ -72,22 +71,22 @@ class Batch:
     gammas: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
+        """The batch on a device."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
 
     def pin_memory(self) -> Batch:
-        """The same in page-locked memory, which copies to a GPU faster."""
+        """The batch in page-locked memory, which copies to a GPU faster."""
         return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
 
     def weights(self) -> Tensor:
-        """(B, T) float32, mean 1: importance weights that make a balanced choice of points stand for all.
+        """(B, T) float32, mean 1: importance weights of a balanced choice of points.
 
         An occupied point has weight (occupied fraction) / (that among the chosen), a free one likewise, so that the expected
         weighted mean of any function of a point is its mean over uniform points.
         """
         chosen = self.occupancies.float().mean(1, keepdim=True)
         occupied_fractions = self.occupied_fractions[:, None]
-        # No point has the weight that divides by zero.
+        # The clamped denominators belong to weights that no point has.
         occupied, free = (
             occupied_fractions / chosen.clamp(min=1e-9),
             (1 - occupied_fractions) / (1 - chosen).clamp(min=1e-9),
@@ -99,7 +98,7 @@ class Batch:
 
 
 def collate(items: list[Item]) -> Batch:
-    """Stack items; images of different sizes are brought to the largest, points cut to the fewest."""
+    """Stack items; images are resized to the largest, points cut to the smallest number."""
     count = min(len(item.points) for item in items)
     edge = tuple(max(item.image.shape[axis] for item in items) for axis in (0, 1))
     images = [
@@ -120,7 +119,7 @@ def collate(items: list[Item]) -> Batch:
 
 
 def stack_windows(windows: list[NDArray[np.float32] | None]) -> Tensor:
-    """`Batch.windows` of those of items."""
+    """`Batch.windows` of the items' windows."""
     there = [window for window in windows if window is not None]
     return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
 
@@ -131,6 +130,6 @@ def powers(gammas: list[float | None]) -> Tensor:
 
 
 def resize_image(image: NDArray[np.uint8], edge: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An image at another height and width."""
+    """An image resized to (height, width)."""
     height, width = edge
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,4 +1,4 @@
-"""What is done after a step: validate, record, keep the best network, write the state to go on from."""
+"""Work between steps: validation, logging, the best network, and the state to resume from."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ CHECKPOINT_KEY = "Bookkeeping"
 
 
 class CheckpointCallback(Callback):
-    """Everything between two steps, in one order, so that a state is saved only when its step is done with.
+    """All work between two steps in a fixed order, so that a state is saved only after its step is complete.
 
-    The state that goes into last.ckpt holds all that a run needs to go on as if it had never stopped: beside
-    Lightning's own (weights, optimiser, schedule, position) the sums behind the next record, the rows of
-    metrics.csv and the best network; the last two files are made again from last.ckpt. What chance decides in a
-    step (dropped layers) follows from the seed, the step and the process, so that no generator's state is kept.
+    The state in last.ckpt holds everything a run needs to resume as if it had never stopped: besides Lightning's own
+    (weights, optimiser, schedule, position) the running sums of the next record, the rows of metrics.csv and the best
+    network; both files are restored from last.ckpt. Random numbers of a step (dropped layers) depend on the seed, the step
+    and the process, so no generator state is saved.
 
     Args:
         folder: of the run.
         train: section `train`.
-        options: plain values for the options of the best network.
-        validation: batches of the validation split; None where it has no shape: the last network is the best.
-        validation_images: of some of its shapes, for TensorBoard.
+        options: plain values, stored with the best network.
+        validation: batches of the validation split; None if it is empty, then the last network is the best.
+        validation_images: renders some of its shapes for TensorBoard.
         bf16: whether training computes in bfloat16.
-        digest: of everything that decides the result; stored.
+        digest: identifies everything that affects the result (`run_info.run_digest`); stored.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CheckpointCallback(Callback):
         self._validation, self._validation_images, self._bf16 = validation, validation_images, bf16
         self._best: dict[str, Any] | None = None
         self._rows: list[Row] = []
-        self._watch = ThroughputMeter()
+        self._throughput = ThroughputMeter()
         self._settings = ProcessSettings(train.hardware.devices)
 
     @property
@@ -81,49 +81,49 @@ class CheckpointCallback(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a state; metrics.csv and best.ckpt become what they were then."""
+        """Restore rows and the best network."""
         self._rows, self._best = state_dict["rows"], state_dict["best"]
 
     def restore_files(self) -> None:
-        """Write metrics.csv and best.ckpt as the state has them."""
+        """Write metrics.csv and best.ckpt of the restored state."""
         self._table = MetricsTable(self.folder / "metrics.csv", self._rows)
         if self._best is not None:
             save_network(self.folder / "best.ckpt", self._best)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the sums behind the next record, which are no weights."""
+        """Add the running sums of the next record, which are not part of the weights."""
         checkpoint["occnet_sums"] = pl_module.sums.cpu()
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Take the sums back; of several processes the first has them all."""
+        """Restore the sums; of several processes the first one holds them."""
         if trainer.is_global_zero:
             pl_module.sums = checkpoint["occnet_sums"].to(pl_module.device)
 
     @override
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """The beginning of a process."""
+        """Apply the parent's settings in a started process."""
         self._settings.restore(trainer.global_rank)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Put the files where the state left them."""
+        """Restore metrics.csv and best.ckpt."""
         if trainer.is_global_zero:
             self.restore_files()
-        self._watch.resume()
+        self._throughput.resume()
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """The batch is there."""
-        self._watch.begin()
+        """Seed the step's random numbers."""
+        self._throughput.begin()
         words = "train step", str(trainer.global_step), str(trainer.global_rank)
         torch.manual_seed(seeds.entropy(self._options["seed"], *words) % 2**63)
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, _: int) -> None:
-        """The end of a step."""
-        self._watch.end(len(batch.shapes) * trainer.world_size)
+        """Validate, log and save where the step's number calls for it."""
+        self._throughput.end(len(batch.shapes) * trainer.world_size)
         step, train = trainer.global_step, self._train
         pl_module.update_average(step)
         last = step == train.steps
@@ -133,13 +133,13 @@ class CheckpointCallback(Callback):
         if not (validating or saving or step % every.log_every == 0):
             return
         if pl_module.device.type == "cuda":
-            torch.cuda.synchronize()  # what it has still to do belongs to the steps' time
-        self._watch.pause()
+            torch.cuda.synchronize()  # pending GPU work belongs to the steps' time
+        self._throughput.pause()
         pl_module.check_losses()
         pl_module.sums = trainer.strategy.reduce(pl_module.sums, reduce_op="sum")
         if not trainer.is_global_zero:
             pl_module.sums = torch.zeros_like(pl_module.sums)
-            if saving:  # takes part, but the first process writes
+            if saving:  # all processes take part; the first one writes
                 trainer.save_checkpoint(self.folder / "last.ckpt")
             return
         scores = self._scores(pl_module) if validating else None
@@ -151,11 +151,11 @@ class CheckpointCallback(Callback):
             for board in trainer.loggers:
                 board.experiment.add_image("validation", drawn, step, dataformats="HWC")  # type: ignore[attr-defined]
         if self._is_best(scores, saving):
-            self._keep(pl_module, step, scores)
+            self._save_best(pl_module, step, scores)
         if saving:
             with replacing(self.folder / "last.ckpt") as temporary:
                 trainer.save_checkpoint(temporary)
-        self._watch.resume()
+        self._throughput.resume()
 
     def _scores(self, module: OccupancyModule) -> Scores:
         assert self._validation is not None
@@ -166,7 +166,7 @@ class CheckpointCallback(Callback):
         row: Row = {"train_loss": loss, "train_accuracy": accuracy, "train_iou": overlap}
         if scores is not None:
             row |= {f"val_{name}": value for name, value in scores._asdict().items()}
-        rate, wait = self._watch.read()
+        rate, wait = self._throughput.read()
         row |= {
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "samples_per_second": rate,
@@ -186,7 +186,7 @@ class CheckpointCallback(Callback):
             return False
         return self._best is None or scores.iou > self._best["options"]["val_iou"]
 
-    def _keep(self, module: OccupancyModule, step: int, scores: Scores | None) -> None:
+    def _save_best(self, module: OccupancyModule, step: int, scores: Scores | None) -> None:
         options = self._options | {
             "step": step,
             "val_iou": None if scores is None else scores.iou,

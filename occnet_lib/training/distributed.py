@@ -1,4 +1,4 @@
-"""Training by several processes, one a device, which see together what one would see of a larger batch."""
+"""Distributed training: one process per device; together they process one larger batch."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from occnet_lib.networks.hardware import exclusive_gpus
 from .lightning_imports import DDPStrategy, LightningEnvironment, MultiProcessingLauncher, SLURMEnvironment
 from .malloc import disable_heap_trimming
 
-# How long processes wait for the first, which validates alone.
+# How long processes wait for the first one, which validates alone.
 _BARRIER_TIMEOUT = timedelta(hours=4)
 
 
 def slurm_rank() -> int:
-    """Which of the processes this one is where Slurm started them all; 0 where there is one, or they are not yet."""
+    """This process's rank where Slurm started all processes; else 0."""
     return int(os.environ.get("SLURM_PROCID", "0"))
 
 
-class Place(NamedTuple):
-    """Where a training runs.
+class Devices(NamedTuple):
+    """Devices of a training run.
 
     Attributes:
         device: cuda or cpu.
-        devices: how many of this machine's, or which.
+        devices: their number on this machine, or their indices.
     """
 
     device: str
@@ -45,39 +45,39 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def place(train: TrainConfig, device: str) -> Iterator[Place]:
-    """The place of a training, whose GPUs are its own as long as it lasts."""
+def reserve_devices(train: TrainConfig, device: str) -> Iterator[Devices]:
+    """The devices of a training run; its GPUs are reserved until the block ends."""
     hardware = train.hardware
-    if device == "cpu" or hardware.nodes > 1:  # there Slurm's tasks have their own
-        yield Place(device, hardware.devices)
+    if device == "cpu" or hardware.nodes > 1:  # Slurm's tasks have GPUs of their own
+        yield Devices(device, hardware.devices)
     else:
-        with exclusive_gpus(hardware.devices) as found:
-            yield Place(device, found)
+        with exclusive_gpus(hardware.devices) as gpus:
+            yield Devices(device, gpus)
 
 
 def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, Any]:
     """Lightning's options for `train.hardware.devices` and `train.hardware.nodes`.
 
-    On one node the processes are started from here; on several Slurm has started one task a device.
+    On one node the processes are started here; on several nodes Slurm has started one task per device.
 
     Args:
         train: section `train`.
-        devices: `Place.devices`.
+        devices: `Devices.devices`.
 
     Raises:
-        ConfigError: there are to be several nodes and Slurm has not started as many tasks.
+        ConfigError: the number of Slurm tasks does not match `train.hardware`.
     """
-    # A job's time limit and requeueing are Snakemake's and Slurm's matter.
-    alone: dict[str, Any] = {"devices": devices, "plugins": [LightningEnvironment()]}
+    # Snakemake and Slurm handle time limits and requeueing.
+    single: dict[str, Any] = {"devices": devices, "plugins": [LightningEnvironment()]}
     hardware = train.hardware
     if hardware.devices * hardware.nodes == 1:
-        return alone
+        return single
     if hardware.nodes == 1:
-        return alone | {"strategy": _Processes(start_method="spawn", timeout=_BARRIER_TIMEOUT), **_OWN_ORDER}
-    wanted, found = hardware.devices * hardware.nodes, os.environ.get("SLURM_NTASKS", "none")
-    if found != str(wanted):
+        return single | {"strategy": _Processes(start_method="spawn", timeout=_BARRIER_TIMEOUT), **_OWN_ORDER}
+    expected, tasks = hardware.devices * hardware.nodes, os.environ.get("SLURM_NTASKS", "none")
+    if tasks != str(expected):
         raise ConfigError(
-            f"train.hardware.nodes is {hardware.nodes}: that takes {wanted} tasks of Slurm, and there are {found}",
+            f"train.hardware.nodes is {hardware.nodes}: expected {expected} Slurm tasks, got {tasks}",
             hint="`snakemake --profile slurm train`, or `srun --ntasks-per-node … occnet train …`",
         )
     return {
@@ -88,7 +88,7 @@ def trainer_options(train: TrainConfig, devices: int | list[int]) -> dict[str, A
 
 
 class _Launcher(MultiProcessingLauncher):
-    """Lightning's; found in this module, a started process imports torchvision's shim before Lightning."""
+    """Lightning's launcher, defined here so that a started process imports the torchvision shim before Lightning."""
 
 
 class _Processes(DDPStrategy):
@@ -99,12 +99,12 @@ class _Processes(DDPStrategy):
         self._launcher = _Launcher(self, start_method="spawn")
 
 
-# `BatchOrder` divides the batches.
+# `BatchOrder` distributes the batches.
 _OWN_ORDER = {"use_distributed_sampler": False}
 
 
 class ProcessSettings:
-    """What a process that was started for a device lacks of the one that started it: log, threads, torch's settings."""
+    """Settings that a started process does not inherit from its parent: log file, threads, matmul precision."""
 
     def __init__(self, devices: int) -> None:
         handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
@@ -113,7 +113,7 @@ class ProcessSettings:
         self._precision = torch.get_float32_matmul_precision()
 
     def restore(self, rank: int) -> None:
-        """Call in every process; where none was started it does nothing."""
+        """Apply the settings; does nothing in the parent process."""
         if multiprocessing.parent_process() is None:
             return
         disable_heap_trimming()
@@ -123,21 +123,21 @@ class ProcessSettings:
 
 
 @contextmanager
-def processes() -> Iterator[None]:
-    """What starting processes takes; faults that one of them explains in one line are so here, too.
+def started_processes() -> Iterator[None]:
+    """Context in which processes are started; errors of occnet in one of them are raised here as well.
 
     Raises:
-        OccnetError: with the message of the process's own.
+        OccnetError: with the message of the process's error.
     """
     sharing = torch.multiprocessing.get_sharing_strategy()
-    # The other way, by descriptors, fails where two of the network's tensors share one.
+    # The default, file descriptors, fails where two tensors of the network share storage.
     torch.multiprocessing.set_sharing_strategy("file_system")
     try:
         yield
     except torch.multiprocessing.ProcessRaisedException as error:
-        found = re.search(r"^occnet_lib\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
-        if found is None:
+        match = re.search(r"^occnet_lib\.errors\.\w+: (.+)$", str(error), re.MULTILINE)
+        if match is None:
             raise
-        raise OccnetError(found[1]) from error
+        raise OccnetError(match[1]) from error
     finally:
         torch.multiprocessing.set_sharing_strategy(sharing)

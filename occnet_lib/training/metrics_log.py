@@ -1,4 +1,4 @@
-"""The course of a training: metrics.csv, TensorBoard, the log and a progress bar."""
+"""Progress of a training run: metrics.csv, throughput and a progress bar."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Row = dict[str, float]
 
 
 class MetricsTable:
-    """metrics.csv: one row a record, values that were not measured are empty.
+    """metrics.csv: one row per record; values that were not measured are empty.
 
     Args:
-        path: the file; written anew, then appended to.
-        rows: of the steps before, when a training goes on.
+        path: the file; rewritten at the start, then appended to.
+        rows: of earlier steps, when a training resumes.
     """
 
     def __init__(self, path: Path, rows: list[Row]) -> None:
@@ -49,20 +49,20 @@ class MetricsTable:
 
 
 def describe(row: Row) -> str:
-    """A row for the log."""
+    """A row as a log message."""
     parts = [f"{name} {value:.4g}" for name, value in row.items() if name != "step"]
     return f"step {int(row['step'])}: {', '.join(parts)}"
 
 
 class ThroughputMeter:
-    """Samples a second of training, without the time that validation and writing take, and what data take of it."""
+    """Training throughput without validation and writing, and the fraction of it spent waiting for data."""
 
     def __init__(self) -> None:
         self._samples, self._waited, self._spent = 0, 0.0, 0.0
         self._since = self._ended = time.perf_counter()
 
     def begin(self) -> None:
-        """A step has its batch."""
+        """A step received its batch."""
         self._waited += time.perf_counter() - self._ended
 
     def end(self, samples: int) -> None:
@@ -75,19 +75,19 @@ class ThroughputMeter:
         self._spent += time.perf_counter() - self._since
 
     def resume(self) -> None:
-        """Count time again."""
+        """Continue counting time."""
         self._since = self._ended = time.perf_counter()
 
     def read(self) -> tuple[float, float]:
-        """Samples a second since the last call and the share of the time between steps; while paused."""
+        """Samples per second since the last call and the fraction of time between steps; call while paused."""
         spent = max(self._spent, 1e-9)
-        rate, share = self._samples / spent, self._waited / spent
+        rate, waiting = self._samples / spent, self._waited / spent
         self._samples, self._waited, self._spent = 0, 0.0, 0.0
-        return rate, share
+        return rate, waiting
 
 
 class ProgressBar(Callback):
-    """A bar on a terminal; nothing elsewhere."""
+    """A progress bar on terminals only."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps

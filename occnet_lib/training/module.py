@@ -1,4 +1,4 @@
-"""What one step of training does."""
+"""The Lightning module: loss, optimiser and weight averaging."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .adam import Adam
 from .batch import Batch
 from .lightning_imports import LightningModule
 
-# On a GPU, reading a loss waits for it; that is done for this many steps at a time.
+# Reading a loss synchronises with the GPU, so losses are checked in groups of this many steps.
 _CHECK_EVERY = 16
 
 
@@ -34,8 +34,8 @@ class OccupancyModule(LightningModule):
     Args:
         model: the network.
         train: section `train`.
-        names: of all training shapes, for the message about a loss that is not finite.
-        graphs: where `train.hardware.compile` is true, launch what is compiled as CUDA graphs.
+        names: of all training shapes, for the error message of a loss that is not finite.
+        graphs: where `train.hardware.compile` is true, launch compiled code as CUDA graphs.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class OccupancyModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """In the process that trains: what is compiled does not travel to another."""
+        """Compile in the training process: compiled code cannot be sent to another one."""
         if self._train.hardware.compile is True:
-            # In place, so that the names of the weights stay. Only its call is compiled, which training alone makes.
+            # In place, which keeps the weights' names. Only the module's call is compiled, which only training uses.
             self.network.compile(mode="reduce-overhead" if self._graphs else "default")
 
     @override
@@ -72,10 +72,10 @@ class OccupancyModule(LightningModule):
             near_loss = functional.binary_cross_entropy_with_logits(near, batch.near_occupancies.float())
             loss = loss + data.near_weight * near_loss
         with torch.no_grad():
-            found = logits > 0
-            right = (found == batch.occupancies).float()
-            accuracy = (right if weights is None else right * weights).mean()
-            overlap = iou(found, batch.occupancies, weights).mean()
+            predicted = logits > 0
+            correct = (predicted == batch.occupancies).float()
+            accuracy = (correct if weights is None else correct * weights).mean()
+            overlap = iou(predicted, batch.occupancies, weights).mean()
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
             self.sums = self.sums.to(row.device) + row
         self._unchecked.append((loss.detach(), batch.shapes))
@@ -84,10 +84,10 @@ class OccupancyModule(LightningModule):
         return loss
 
     def check_losses(self) -> None:
-        """Stop if a loss since the last call was not finite.
+        """Check that all losses since the last call are finite.
 
         Raises:
-            OccnetError: names the shapes of the first such batch.
+            OccnetError: a loss is not finite; names the shapes of the first such batch.
         """
         unchecked, self._unchecked = self._unchecked, []
         losses = torch.stack([loss for loss, _ in unchecked]).tolist() if unchecked else []  # one transfer
@@ -96,12 +96,12 @@ class OccupancyModule(LightningModule):
                 names = ", ".join(self._names[i] for i in shapes.tolist())
                 raise OccnetError(
                     f"the loss became {loss} in a batch of {names}",
-                    hint="look at these shapes, or lower train.optimizer.learning_rate or set train.optimizer.gradient_clip",
+                    hint="check these shapes, lower train.optimizer.learning_rate or set train.optimizer.gradient_clip",
                 )
 
     @property
     def result(self) -> OccupancyNetwork:
-        """The network that is validated and kept: the average of the weights where there is one."""
+        """The network that is validated and saved: the averaged one if weights are averaged."""
         return self.network if self.average is None else self.average
 
     def update_average(self, step: int) -> None:
@@ -153,7 +153,7 @@ class OccupancyModule(LightningModule):
 
 
 def learning_rate_factor(train: TrainConfig, step: int) -> float:
-    """Share of the learning rate at a step, counted from 0.
+    """Factor of the learning rate at a step, counted from 0.
 
     Linear warm-up, then constant or half a cosine down to 0 (Loshchilov & Hutter 2017, equation 5).
     """

@@ -1,4 +1,4 @@
-"""A finished run is never overwritten: what is to begin in its folder keeps it aside first."""
+"""A finished run is never overwritten: a new run in its folder moves it aside first."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .metrics_log import COLUMNS
 
 logger = logging.getLogger(__name__)
 
-# last.ckpt goes last: as long as it is there, a run that was killed while moving is still known to be another one.
+# last.ckpt is moved last: while it exists, an interrupted move is still recognised as another run.
 _FILES = ("tensorboard", "options.json", "metrics.csv", "best.ckpt", "last.ckpt")
 
 
 def move_aside(folder: Path, digest: str, steps: int) -> None:
-    """Move the run that is in a folder into its subfolder `kept-001` (or the next number) and log where it is.
+    """Move a folder's run into its subfolder `kept-001` (or the next number) and log the path.
 
-    Files that only its last.ckpt holds any more are made again. Nothing is moved where there is no network, where it is
-    kept already, or where the very run that begins was killed before its first last.ckpt.
+    Missing files are restored from its last.ckpt. Nothing is moved if the folder has no network, if the run was moved aside
+    before, or if it is the starting run itself, interrupted before its first last.ckpt.
 
     Args:
         folder: of the run.
-        digest, steps: of the run that begins.
+        digest, steps: of the starting run.
     """
     _restore(folder)
     there = [folder / name for name in _FILES if (folder / name).exists()]
@@ -41,18 +41,18 @@ def move_aside(folder: Path, digest: str, steps: int) -> None:
     kept = _new_folder(folder)
     for path in there:
         path.rename(kept / path.name)
-    logger.warning("the run that was in %s is kept in %s", folder, kept)
+    logger.warning("the previous run of %s is kept in %s", folder, kept)
 
 
 def copy_aside(folder: Path) -> None:
-    """Copy a finished run that is to be prolonged, which may replace its best network; its curves go on."""
+    """Copy a finished run before it is continued, which may replace its best network; its curves continue."""
     if _is_kept(folder):
         return
     kept = _new_folder(folder)
     for path in (folder / name for name in _FILES[1:]):
         if path.exists():
             shutil.copy2(path, kept / path.name)
-    logger.warning("the run in %s goes on; what it was is kept in %s", folder, kept)
+    logger.warning("the run in %s is continued; its previous state is kept in %s", folder, kept)
 
 
 def _new_folder(folder: Path) -> Path:
@@ -67,12 +67,12 @@ def _kept(folder: Path) -> list[Path]:
 
 
 def _is_kept(folder: Path) -> bool:
-    """Whether the network in the folder is the same as a kept one, and so is the state to go on from, if any."""
+    """Whether a kept run has the same network and the same state to resume from, if any."""
     return _same_in_a_kept(folder, [name for name in ("best.ckpt", "last.ckpt") if (folder / name).exists()])
 
 
 def _same_in_a_kept(folder: Path, names: list[str]) -> bool:
-    """Whether one kept run has all these files of the folder."""
+    """Whether one kept run has identical copies of these files."""
     return any(
         all(
             (folder / name).exists()
@@ -85,7 +85,7 @@ def _same_in_a_kept(folder: Path, names: list[str]) -> bool:
 
 
 def _is_beginning_of(folder: Path, digest: str, steps: int) -> bool:
-    """Whether the files are of a run with the same digest that did not come to its first last.ckpt."""
+    """Whether the files belong to a run with the same digest that was interrupted before its first last.ckpt."""
     if (folder / "last.ckpt").exists():
         return False
     try:
@@ -96,19 +96,18 @@ def _is_beginning_of(folder: Path, digest: str, steps: int) -> bool:
 
 
 def _digest_in(folder: Path) -> str | None:
-    """The digest of the run that options.json is of."""
+    """The digest in options.json."""
     try:
-        found = json.loads((folder / "options.json").read_text(encoding="utf-8"))["digest"]
+        return str(json.loads((folder / "options.json").read_text(encoding="utf-8"))["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found)
 
 
 def _restore(folder: Path) -> None:
-    """Make best.ckpt and metrics.csv from last.ckpt where they are missing or of another run.
+    """Restore best.ckpt and metrics.csv from last.ckpt where they are missing or belong to another run.
 
-    Snakemake removes the outputs of a rule, and puts those of the run before in place of a failed run's. That run is kept
-    already, and so are its options, which are removed.
+    Snakemake removes a rule's outputs, and after a failed run puts back those of the run before. That run was moved aside
+    before, together with its options, so these copies are removed.
     """
     try:
         state: dict[str, Any] = read_plain(folder / "last.ckpt")["callbacks"][CHECKPOINT_KEY]

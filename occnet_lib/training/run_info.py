@@ -1,4 +1,4 @@
-"""What a training is made of, written beside it."""
+"""Device, precision and identity of a training run, and the metadata stored with it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .dataset import ShapeSet
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORKERS = 8  # load as much as two of today's fastest GPUs train with
+_MAX_WORKERS = 8  # supply two of today's fastest GPUs
 _STEPS_TO_COMPILE = 10_000
 _LIBRARIES = ("torch", "torchvision", "lightning", "numpy", "h5py", "pillow")
-# Keys of `train` that say where and how often, not what: changing them does not begin a training anew.
+# Keys of `train` that do not affect the result: training resumes after they change.
 _RUNTIME_ONLY_KEYS = frozenset(
     {
         "log_every",
@@ -52,7 +52,7 @@ def select_device(train: TrainConfig) -> str:
     """cuda or cpu.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none, or fewer than are asked for.
+        ConfigError: more GPUs are requested than available.
     """
     hardware, available = train.hardware, torch.cuda.is_available()
     if hardware.accelerator == "gpu" and not available:
@@ -69,7 +69,7 @@ def select_device(train: TrainConfig) -> str:
 
 
 def uses_bf16(train: TrainConfig, device: str) -> bool:
-    """Whether to compute in bfloat16: `auto` does where the hardware multiplies it."""
+    """Whether to compute in bfloat16: with `auto` where the hardware supports it."""
     if train.hardware.precision != "auto":
         return train.hardware.precision == "bf16"
     return has_fast_bf16(device)
@@ -84,27 +84,27 @@ def resolve_auto(train: TrainConfig, device: str) -> TrainConfig:
     changes: dict[str, Any] = {}
     if hardware.workers == "auto":
         spare = torch.get_num_threads() // hardware.devices - 1
-        changes["workers"] = min(max(spare, 0), _MOST_WORKERS) if device == "cuda" else 0
+        changes["workers"] = min(max(spare, 0), _MAX_WORKERS) if device == "cuda" else 0
     if hardware.compile == "auto":
         alone = hardware.devices * hardware.nodes == 1  # not yet tested with several GPUs
-        pays = device == "cuda" and alone and train.steps >= _STEPS_TO_COMPILE
-        lacking = _lacking_to_compile() if pays else ""
-        if lacking:
-            logger.warning("training is slower than it could be, as it cannot be compiled: %s", lacking)
-        changes["compile"] = pays and not lacking
+        worthwhile = device == "cuda" and alone and train.steps >= _STEPS_TO_COMPILE
+        missing = _missing_for_compile() if worthwhile else ""
+        if missing:
+            logger.warning("training is slower because torch.compile is not available: %s", missing)
+        changes["compile"] = worthwhile and not missing
     return train.model_copy(update={"hardware": hardware.model_copy(update=changes)})
 
 
-def _lacking_to_compile() -> str:
-    """What `torch.compile` lacks for this GPU; empty: nothing. Its kernels are started through a module in C."""
+def _missing_for_compile() -> str:
+    """What `torch.compile` needs and does not find; empty if it can run. Triton compiles a C module to launch kernels."""
     if torch.cuda.get_device_capability() < (7, 0):
-        return "the GPU is older than Triton's oldest"
+        return "Triton does not support a GPU this old"
     if find_spec("triton") is None:
-        return "there is no triton (`pip install triton`)"
+        return "triton is not installed (`pip install triton`)"
     if "CC" not in os.environ and not any(shutil.which(name) for name in ("gcc", "clang")):
-        return "there is no C compiler (`apt-get install gcc`)"
+        return "no C compiler (`apt-get install gcc`)"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        return "there are no headers of Python (`apt-get install python3-dev`)"
+        return "no Python headers (`apt-get install python3-dev`)"
     return ""
 
 
@@ -116,10 +116,9 @@ def run_digest(
     training: ShapeSet,
     validation: ShapeSet,
 ) -> str:
-    """A name for all that decides the result; a training with another one is not continued.
+    """Digest of everything that affects the result; training resumes only from a run with the same one.
 
-    The number of steps belongs to it only where the learning rate depends on it, so that a training at
-    constant rate can be prolonged.
+    The number of steps enters only if the learning rate depends on it, so that a run at constant rate can be continued.
     """
     excluded = {*_RUNTIME_ONLY_KEYS, *(["steps"] if train.optimizer.schedule == "constant" else [])}
     # As one flat section without later keys at their defaults, so that digests of earlier runs stay valid.
@@ -132,7 +131,7 @@ def run_digest(
 
 
 def checkpoint_metadata(config: Config, model_name: str, view_size: int) -> dict[str, Any]:
-    """What goes into a network's file, so that it can be used alone; `view_size`: pixels along the images' edge."""
+    """Metadata of a network's file, which make it self-contained; `view_size`: edge of the training images in pixels."""
     return {
         "model_name": model_name,
         "model": config.models[model_name].model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""Training of one model, which can be stopped at any time and goes on where it was."""
+"""Training of one model; it can be interrupted at any time and resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import previous_runs, run_info
 from .checkpoint_callback import CHECKPOINT_KEY, CheckpointCallback
 from .data_loaders import DeviceLoader, TrainingLoader, training_loader, validation_loader
 from .dataset import ShapeSet, TrainingItems, ValidationItems
-from .distributed import Place, place, processes, slurm_rank, trainer_options
+from .distributed import Devices, reserve_devices, slurm_rank, started_processes, trainer_options
 from .lightning_imports import TensorBoardLogger, Trainer
 from .malloc import disable_heap_trimming
 from .metrics_log import ProgressBar
@@ -41,25 +41,25 @@ def train(
     """Train a model.
 
     Writes into `out_dir`: best.ckpt (the network with the highest validation IoU, see
-    `networks.checkpoint.load_network`), last.ckpt (the state to go on from, every `checkpoint_every`
-    steps), metrics.csv, options.json and tensorboard/. A run that was killed goes on from last.ckpt, on the
-    CPU to the very same weights (with the same kind of processor and number of threads, which matrix products depend
-    on); one with another configuration or other data begins anew, and what was there is kept in `out_dir`/kept-001
-    (`kept`). The process keeps from then on the memory that it frees (`memory`).
+    `networks.checkpoint.load_network`), last.ckpt (the state to resume from, every `checkpoint_every` steps), metrics.csv,
+    options.json and tensorboard/. An interrupted run resumes from last.ckpt; on a CPU it ends with identical weights (given
+    the same kind of processor and number of threads, on which matrix products depend). With another configuration or other
+    data training starts from the beginning, and the previous run is moved to `out_dir`/kept-001 (`previous_runs`). From
+    then on the process does not return freed memory to the system (`malloc`).
 
     Args:
-        config: `models[model_name]`, `train` and `seed` are used. With `train.hardware.devices` above 1 a script that
-            calls this needs `if __name__ == "__main__":`, since processes are started.
+        config: `models[model_name]`, `train` and `seed` are used. With `train.hardware.devices` above 1 a script
+            that calls this needs `if __name__ == "__main__":`, because processes are started.
         model_name: key of `models`.
         training_shards: pack files to train with.
-        validation_shards: pack files to choose the best network with; without shapes it is the last one.
+        validation_shards: pack files that select the best network; without shapes it is the last one.
         out_dir: folder of the run.
-        resume: whether to go on from a last.ckpt.
+        resume: whether to resume from an existing last.ckpt.
 
     Raises:
-        ConfigError: no such model, or a GPU is asked for and there is none.
-        DataError: a shard is missing or corrupt, or no shape is for training.
-        DependencyError: pretrained weights are asked for and not to be had.
+        ConfigError: unknown model, or a GPU is requested and none is available.
+        DataError: a shard is missing or corrupt, or the training split is empty.
+        DependencyError: pretrained weights are requested and not available.
         OccnetError: the loss is not finite.
     """
     if model_name not in config.models:
@@ -70,8 +70,8 @@ def train(
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     disable_heap_trimming()
-    with place(section, device) as where:
-        _train(config, section, model_name, (training, validation), folder, resume, where)
+    with reserve_devices(section, device) as devices:
+        _train(config, section, model_name, (training, validation), folder, resume, devices)
 
 
 def _train(
@@ -81,9 +81,9 @@ def _train(
     sets: tuple[ShapeSet, ShapeSet],
     folder: Path,
     resume: bool,
-    where: Place,
+    devices: Devices,
 ) -> None:
-    (training, validation), model, device = sets, config.models[model_name], where.device
+    (training, validation), model, device = sets, config.models[model_name], devices.device
     images = config.images_of(model_name)
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
@@ -112,7 +112,7 @@ def _train(
         run_info.write_options(
             folder / "options.json", config, about | facts | run_info.environment_info(device)
         )
-    # As the configuration has it: processes that are started for each validation would decode all of it each time.
+    # With the configured number of workers: processes started for each validation would decode all data each time.
     callback = _checkpoint_callback(
         folder, config.train, about, ValidationItems(validation, section, images), bf16, digest
     )
@@ -122,7 +122,7 @@ def _train(
         if first_process:
             callback.restore_files()
         return
-    del state  # Lightning reads the file again
+    del state  # Lightning reads the file itself
     items = TrainingItems(training, section, config.seed, images)
     loader = training_loader(items, section, config.seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
@@ -130,8 +130,8 @@ def _train(
     logger.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)
     if section.hardware.compile:
         logger.info("the first step compiles the network, which takes about a minute")
-    with _quiet_lightning(), processes():
-        trainer = _trainer(folder, section, callback, where, bf16, first)
+    with _quiet_lightning(), started_processes():
+        trainer = _trainer(folder, section, callback, devices, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
 
 
@@ -148,17 +148,17 @@ def _checkpoint_callback(
 
 
 def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:
-    """Where the data are."""
+    """Where the training data are kept."""
     if isinstance(loader, DeviceLoader):
         return "on the device"
     return "in memory" if training.cached else "on disk"
 
 
 def _trainer(
-    folder: Path, train: TrainConfig, callback: CheckpointCallback, where: Place, bf16: bool, first: int
+    folder: Path, train: TrainConfig, callback: CheckpointCallback, devices: Devices, bf16: bool, first: int
 ) -> Trainer:
     return Trainer(
-        accelerator=where.device,
+        accelerator=devices.device,
         precision="bf16-mixed" if bf16 else "32-true",
         max_steps=train.steps,
         max_epochs=-1,
@@ -168,30 +168,32 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
-        **trainer_options(train, where.devices),
+        **trainer_options(train, devices.devices),
     )
 
 
 def _state_to_resume(path: Path, digest: str) -> dict[str, Any] | None:
-    """The state in last.ckpt, or None, with a line in the log, where it cannot be gone on from."""
+    """The state in last.ckpt; None, with a log message, if training cannot resume from it."""
     if not path.exists():
         return None
     try:
         state = read_plain(path)
-        found = state["callbacks"][CHECKPOINT_KEY]["digest"]
+        stored = state["callbacks"][CHECKPOINT_KEY]["digest"]
         step = int(state["global_step"])
     except (DataError, KeyError, TypeError) as error:
-        logger.warning("training begins anew: last.ckpt cannot be used (%s)", error)
+        logger.warning("training starts from the beginning: last.ckpt cannot be used (%s)", error)
         return None
-    if found != digest:
-        logger.warning("training begins anew: last.ckpt is of another configuration or other data")
+    if stored != digest:
+        logger.warning(
+            "training starts from the beginning: last.ckpt was made with another configuration or other data"
+        )
         return None
     logger.info("training goes on from step %d", step)
     return state
 
 
 def _keep_old_run(folder: Path, state: dict[str, Any] | None, digest: str, steps: int) -> None:
-    """Keep aside the run in the folder unless it goes on, and a finished one that goes on to more steps."""
+    """Move the folder's run aside unless it resumes; copy a finished one that is continued to more steps."""
     if state is None:
         previous_runs.move_aside(folder, digest, steps)
         return
@@ -201,20 +203,20 @@ def _keep_old_run(folder: Path, state: dict[str, Any] | None, digest: str, steps
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what a killed run was writing."""
+    """Remove temporary files of an interrupted run."""
     for path in [*folder.glob(".last.*.ckpt"), *folder.glob(".best.*.ckpt")]:
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's advice on what is done here on purpose."""
+    """Suppress Lightning's warnings about deliberate choices."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # How many processes load is a choice (train.hardware.workers), and so is not to use srun on Slurm.
+            # The number of workers is configured (train.hardware.workers); not using srun is deliberate.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message="The `srun` command is available.*")
             # Lightning 2.6 uses a class that torch 2.13 is about to drop.

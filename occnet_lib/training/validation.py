@@ -1,4 +1,4 @@
-"""How good a network is on shapes it was not trained with."""
+"""Scores of a network on the validation split."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from .batch import Batch
 from .module import iou
 
-# Occupancy probabilities that are tried as the surface's threshold.
+# Candidate thresholds of the occupancy probability.
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
-_CHUNK = 100_000  # points in one call of the decoder
+_CHUNK = 100_000  # points per call of the decoder
 
 
 class Scores(NamedTuple):
     """Means over shapes.
 
     Attributes:
-        loss: binary cross-entropy a point.
-        accuracy: share of points on the right side of probability one half.
-        iou: at `threshold`; both empty counts 1.
-        threshold: of `THRESHOLDS`, the one with the highest mean IoU on these very shapes.
+        loss: binary cross-entropy per point.
+        accuracy: fraction of points classified correctly at probability 0.5.
+        iou: at `threshold`; 1 where both are empty.
+        threshold: the one of `THRESHOLDS` with the highest mean IoU on these shapes.
     """
 
     loss: float
@@ -39,13 +39,13 @@ class Scores(NamedTuple):
 def validate(
     network: OccupancyNetwork, batches: Iterable[Batch], image_size: int, *, bf16: bool = False
 ) -> Scores:
-    """Scores of a network; leaves its mode as it was.
+    """Scores of a network, whose mode is restored.
 
     Args:
-        network: on the device where to compute.
+        network: on the device to use.
         batches: at least one.
-        image_size: pixels along the encoder's input.
-        bf16: compute in bfloat16 where that is safe (autocast), as in training.
+        image_size: edge of the encoder's input in pixels.
+        bf16: autocast to bfloat16, as in training.
     """
     rows = torch.cat([_rows(logits_of(network, batch, image_size, bf16=bf16), batch) for batch in batches])
     means = rows.double().mean(0).tolist()
@@ -75,7 +75,7 @@ def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16:
 
 
 def _rows(logits: Tensor, batch: Batch) -> Tensor:
-    """(B, 2 + thresholds): loss, accuracy and the IoU at every threshold of each item."""
+    """(B, 2 + thresholds): loss, accuracy and IoU at every threshold, per item."""
     thresholds = torch.tensor(THRESHOLDS, device=logits.device).logit()[:, None]
     rows = []
     for row, occupied in zip(logits, batch.occupancies.to(logits.device), strict=True):

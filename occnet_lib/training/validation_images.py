@@ -1,4 +1,4 @@
-"""What a network makes of some validation shapes, as one picture for TensorBoard."""
+"""Images of some validation shapes and their predicted occupancy for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .validation import logits_of
 _SHAPES = 4
 _EDGE = 128  # pixels of a panel
 _CELLS = 32  # a panel of 100,000 points has about 100 in the column behind a cell
-_HALF = 0.55  # of the cube that the points are in
+_HALF = 0.55  # of the edge of the cube that holds the points
 
 
 class ValidationImages:
@@ -32,7 +32,7 @@ class ValidationImages:
     def draw(
         self, network: OccupancyNetwork, threshold: float, image_size: int, bf16: bool = False
     ) -> NDArray[np.uint8]:
-        """A row a shape: its picture, true and predicted occupancy from the front, both from the side.
+        """One row per shape: input image, ground truth and prediction from the front, then both from the side.
 
         Args:
             network: on the device where to compute.
@@ -47,11 +47,11 @@ class ValidationImages:
         rows = []
         for item in items:
             logits = logits_of(network, collate([item]), image_size, bf16=bf16)[0]
-            found = torch.sigmoid(logits).cpu().numpy() >= threshold
+            predicted = torch.sigmoid(logits).cpu().numpy() >= threshold
             panels = [
                 render_occupancy(item.points[inside], axis)
                 for axis in (2, 0)
-                for inside in (item.occupancies, found)
+                for inside in (item.occupancies, predicted)
             ]
             rows.append(np.hstack([resize_image(item.image, (_EDGE, _EDGE)), *panels]))
         return np.vstack(rows)

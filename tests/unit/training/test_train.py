@@ -32,7 +32,12 @@ from occnet_lib.training.batch import collate
 from occnet_lib.training.checkpoint_callback import CheckpointCallback
 from occnet_lib.training.data_loaders import BatchOrder
 from occnet_lib.training.dataset import ShapeSet, TrainingItems, ValidationItems
-from occnet_lib.training.distributed import ProcessSettings, place, processes, trainer_options
+from occnet_lib.training.distributed import (
+    ProcessSettings,
+    reserve_devices,
+    started_processes,
+    trainer_options,
+)
 from occnet_lib.training.metrics_log import COLUMNS, ThroughputMeter
 from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.train import train
@@ -369,24 +374,26 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
 )
 def test_what_is_auto_is_decided_by_the_device(device, threads, said, workers, compiled, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(run_info, "_lacking_to_compile", lambda: "")
+    monkeypatch.setattr(run_info, "_missing_for_compile", lambda: "")
     train, decided = train_config(**said), {"workers": workers, "compile": compiled}
     assert run_info.resolve_auto(train, device) == changed(train, **decided)
 
 
-@pytest.mark.parametrize("lacking", ["", "the GPU is older", "no triton", "no C compiler", "no headers"])
+@pytest.mark.parametrize(
+    "lacking", ["", "GPU this old", "triton is not", "no C compiler", "no Python headers"]
+)
 def test_what_cannot_be_compiled_trains_as_it_is(lacking, monkeypatch, caplog, tmp_path):
-    capability = (6, 1) if lacking == "the GPU is older" else (7, 0)
+    capability = (6, 1) if lacking == "GPU this old" else (7, 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    monkeypatch.setattr(run_info, "find_spec", lambda name: None if lacking == "no triton" else name)
+    monkeypatch.setattr(run_info, "find_spec", lambda name: None if lacking == "triton is not" else name)
     monkeypatch.setattr(shutil, "which", lambda name: None if lacking == "no C compiler" else name)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    if lacking != "no headers":
+    if lacking != "no Python headers":
         (tmp_path / "Python.h").touch()
     assert run_info.resolve_auto(train_config(steps=10_000), "cuda").hardware.compile is not bool(lacking)
     assert lacking in caplog.text
-    assert ("cannot be compiled" in caplog.text) == bool(lacking)
+    assert ("torch.compile is not available" in caplog.text) == bool(lacking)
 
 
 def test_the_network_is_compiled_in_the_process_that_trains(pack, tmp_path, monkeypatch):
@@ -637,7 +644,7 @@ def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
 
 def test_several_nodes_need_as_many_tasks_of_slurm(pack, tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_NTASKS", raising=False)
-    with pytest.raises(ConfigError, match=r"nodes is 2: that takes 4 tasks of Slurm, and there are none"):
+    with pytest.raises(ConfigError, match=r"nodes is 2: expected 4 Slurm tasks, got none"):
         train(configuration(nodes=2, devices=2), "small", *pack, tmp_path)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
@@ -671,17 +678,17 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 7)
     two = changed(TRAIN, devices=2)
-    with place(TRAIN, "cuda") as first, place(two, "cuda") as others:
+    with reserve_devices(TRAIN, "cuda") as first, reserve_devices(two, "cuda") as others:
         assert (first, others) == (("cuda", [0]), ("cuda", [1, 2]))
         assert trainer_options(two, others.devices)["devices"] == [1, 2]
-    with place(two, "cuda") as again:
+    with reserve_devices(two, "cuda") as again:
         assert again.devices == [0, 1]
     assert current == [0, 1, 7, 7, 0, 7]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a/1/0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with place(TRAIN, "cuda"):
+    with reserve_devices(TRAIN, "cuda"):
         assert [path.name for path in tmp_path.glob("*MIG*")] == [f"occnet-{os.getuid()}-MIG-a-1-0.lock"]
-    with place(two, "cpu") as plain, place(changed(two, nodes=2), "cuda") as slurm:
+    with reserve_devices(two, "cpu") as plain, reserve_devices(changed(two, nodes=2), "cuda") as slurm:
         assert (plain.devices, slurm.devices) == (2, 2)
 
 
@@ -699,10 +706,10 @@ def test_work_that_may_share_a_gpu_is_spread(monkeypatch):
 def test_faults_of_started_processes_are_one_line():
     text = "\n-- Process 1 terminated with the following error:\nTraceback …\noccnet_lib.errors.DataError: a.h5: gone\n"
     error = torch.multiprocessing.ProcessRaisedException(text, 1, 2)
-    with pytest.raises(OccnetError, match=r"^a\.h5: gone$"), processes():
+    with pytest.raises(OccnetError, match=r"^a\.h5: gone$"), started_processes():
         raise error
     error = torch.multiprocessing.ProcessRaisedException("ValueError: x", 1, 2)
-    with pytest.raises(torch.multiprocessing.ProcessRaisedException), processes():
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException), started_processes():
         raise error
 
 
