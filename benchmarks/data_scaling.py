@@ -170,7 +170,7 @@ def _trained(
     """Rows of a training's network, and of retrieval by its codes, for every test shape."""
     import torch
 
-    from occnet_lib.reconstruction.reconstructor import encoder_features
+    from occnet_lib.reconstruction.inference import encoder_features
     from occnet_lib.reconstruction.shard import reconstruct_shard
     from occnet_lib.training.train import train
 

@@ -30,9 +30,9 @@ from occnet_lib.networks.decoders import CbnDecoder
 from occnet_lib.networks.encoders import Encoder
 from occnet_lib.networks.folded import FoldedDecoder
 from occnet_lib.reconstruction.extract import surface, threshold_logit
+from occnet_lib.reconstruction.inference import batched_decoder
 from occnet_lib.reconstruction.mise import mise_batch
 from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, reconstruct
-from occnet_lib.reconstruction.reconstructor import batched_decoder
 from occnet_lib.types import Mesh
 
 CELLS, STEPS, FACES, BATCH = 32, 2, 5000, 100_000

@@ -58,7 +58,7 @@ def embedding(
 ) -> str:
     """t-SNE of a network's embeddings."""
     from occnet_lib.analysis.embeddings import write_embedding
-    from occnet_lib.reconstruction.reconstructor import encoder_features
+    from occnet_lib.reconstruction.inference import encoder_features
 
     features = encoder_features(checkpoint, accelerator)
     files = pack_files(packs, config, table, ("val", "test"))

@@ -70,7 +70,7 @@ def evaluate_views(
 ) -> str:
     """IoU of a network's field for every view of the shapes of a pack shard."""
     from occnet_lib.evaluation.view_metrics import evaluate_views
-    from occnet_lib.reconstruction.reconstructor import one_thread
+    from occnet_lib.reconstruction.inference import one_thread
 
     network, level = _network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)
@@ -102,8 +102,8 @@ def evaluate_photos(
 ) -> str:
     """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
     from occnet_lib.evaluation.photo_metrics import evaluate_photos
+    from occnet_lib.reconstruction.inference import one_thread
     from occnet_lib.reconstruction.photo import photo_logits
-    from occnet_lib.reconstruction.reconstructor import one_thread
 
     network, level = _network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)

@@ -91,7 +91,7 @@ def index_codes(
 ) -> str:
     """Codes of training images and test images by a network's encoder, for its baselines."""
     from occnet_lib.evaluation.lookup_index import write_index
-    from occnet_lib.reconstruction.reconstructor import encoder_features
+    from occnet_lib.reconstruction.inference import encoder_features
 
     use_one_gpu_per_job(config)
     codes = encoder_features(checkpoint, config.reconstruct.accelerator)

@@ -1,4 +1,4 @@
-"""The plain background of a photo: its colour at every pixel, and soft shadows on it."""
+"""The plain background of an image: its colour at every pixel, and soft shadows on it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import ImageError
 
+from .masks import connected
+
 FAINT, SHARP = 12.0, 30.0
 """Largest channel difference from the background, of 255: below the first a pixel shows the background, above the
 second the object."""
 
 _PLAIN_FRACTION = 0.9  # of the border that must show the background
-_WHITE_FRACTION = 0.75  # of it where the background is exactly white, so that what is not is the object
-_MANY_CROSSINGS = 4  # pieces of the border that do not: lines or clutter, not one object
-_SAMPLES = 8000  # pixels by which the colour is fitted
-_LIGHT = 40.0  # background colour below which no shadow could be seen
-_SAME_HUE = 0.08  # spread over the channels of a shadow's brightness relative to the background
-_DEEPEST = 0.15  # relative brightness of a shadow
+_WHITE_FRACTION = 0.75  # of the border that is exactly 255 if the background is exact white
+_MANY_CROSSINGS = 4  # components of the border that show something else: lines or clutter, not one object
+_SAMPLES = 8000  # pixels used to fit the colour
+_LIGHT = 40.0  # background colour below which shadows are not visible
+_SAME_HUE = 0.08  # maximum channel spread of a shadow's brightness relative to the background
+_DEEPEST = 0.15  # minimum relative brightness of a shadow
 _GENTLE, _GENTLE_RATE = 4.0, 0.8  # see `_soft`
-_SMALL = 200  # pixels along the edge of an image on exact white below which shadows are not looked for
+_SMALL = 200  # edge in pixels of images on exact white below which shadows are not detected
 _LEAST_SHADOW = 0.001  # of the image
-# Fractions above which a cut-out is refused; right ones had at most 0.22, 0.25 and 0.27, wrong ones more.
+# Fractions above which a cut-out is rejected; correct ones had at most 0.22, 0.25 and 0.27, wrong ones more.
 _MOST_SEAM, _MOST_VAGUE, _MOST_BLURRED = 0.25, 0.5, 0.4
 
 
 @dataclass(frozen=True)
 class Background:
-    """What the background of a photo would look like without the object.
+    """The background of an image without the object.
 
     Attributes:
         colour: (H, W, 3) float32, sRGB of 255; in a shadow, that of the shadow.
-        difference: (H, W) float32, largest channel difference between the photo and `colour`.
-        shadow: (H, W), where there is a shadow with a soft edge.
+        difference: (H, W) float32, largest channel difference between the image and `colour`.
+        shadow: (H, W), pixels of soft shadows.
         is_white: whether nearly all of the border is exactly white.
     """
 
@@ -45,10 +47,10 @@ class Background:
 
 
 def estimate_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Background:
-    """Estimate a plain background from the border of a photo.
+    """Estimate a plain background from the border of an image.
 
-    The colour may vary as a polynomial of the position (a gradient, a vignette): one of degree 2 is fitted to the
-    border, robustly, then one of degree 4 to all pixels around that fit it.
+    The colour may vary as a polynomial of the position (a gradient, a vignette): one of degree 2 is fitted robustly to the
+    border, then one of degree 4 to all connected pixels that match it.
 
     Args:
         colour: (H, W, 3) uint8 sRGB.
@@ -72,7 +74,7 @@ def estimate_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> 
         model = model if is_white else _fit(pixels, around, degree=4)
         around = connected(border & ~unlike, valid & (_difference(smooth, model) < FAINT))
     shadow = np.zeros_like(valid)
-    # In a small image on exact white, which a rendering is, the edge of a pale face is as wide as a penumbra.
+    # In a small image on exact white (a rendering) the edge of a pale face is as wide as a penumbra.
     if not is_white or max(valid.shape) > _SMALL:
         shadow = _shadow(smooth, model, around, valid)
     if shadow.any():
@@ -81,7 +83,7 @@ def estimate_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> 
 
 
 def _is_cluttered(unlike: NDArray[np.bool_], border: NDArray[np.bool_]) -> bool:
-    """Whether too much of the border, or too many pieces of it, are not like its colour."""
+    """Whether too much of the border, or too many components of it, differ from its colour."""
     from scipy import ndimage
 
     pieces = np.bincount(ndimage.label(unlike, np.ones((3, 3)))[0].ravel())[1:]
@@ -89,7 +91,7 @@ def _is_cluttered(unlike: NDArray[np.bool_], border: NDArray[np.bool_]) -> bool:
 
 
 def rejection_reason(colour: NDArray[np.uint8], background: Background, object_: NDArray[np.bool_]) -> str:
-    """Why an object that was cut out is probably not what is there, or an empty string.
+    """Why a cut-out is probably wrong; empty if it is plausible.
 
     Args:
         colour: (H, W, 3) uint8 sRGB.
@@ -101,7 +103,7 @@ def rejection_reason(colour: NDArray[np.uint8], background: Background, object_:
     reach = _reach(object_)
     smooth = _smoothed(colour.astype(np.float32))
     if background.shadow.any():
-        # Where a shadow's flood has entered the object, what is left of it are lines between the two.
+        # If the shadow region has spread into the object, only thin lines are left between the two.
         around = ~object_ & ~background.shadow
         seam = object_ & _near(around, reach) & _near(background.shadow, reach)
         if seam.sum() > _MOST_SEAM * object_.sum():
@@ -134,12 +136,12 @@ def _sigma(plane: NDArray[np.generic]) -> float:
 
 
 def _reach(plane: NDArray[np.generic]) -> int:
-    """Pixels to which smoothing carries an edge."""
+    """Distance in pixels over which smoothing spreads an edge."""
     return int(np.ceil(4 * _sigma(plane))) + 1
 
 
 def _near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Where a mask is at most so many pixels away."""
+    """Pixels at most `reach` away from a mask."""
     from scipy import ndimage
 
     near: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask) <= reach
@@ -147,7 +149,7 @@ def _near(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 
 
 def _gradient(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of 255 per hundredth of the image's longer edge."""
+    """Gradient magnitude, in levels of 255 per hundredth of the image's longer edge."""
     from scipy import ndimage
 
     gradient: NDArray[np.float32] = np.hypot(ndimage.sobel(plane, axis=0), ndimage.sobel(plane, axis=1))
@@ -162,7 +164,7 @@ def _difference(pixels: NDArray[np.float32], model: NDArray[np.float32]) -> NDAr
 def _fit(
     pixels: NDArray[np.float32], where: NDArray[np.bool_], degree: int, robust: bool = False
 ) -> NDArray[np.float32]:
-    """(H, W, 3) polynomial of the position, fitted to some pixels; `robust`: by least absolute differences."""
+    """(H, W, 3) polynomial of the position, fitted to the given pixels; `robust`: by least absolute deviations."""
     height, width = where.shape
     y, x = np.linspace(-1.0, 1.0, height), np.linspace(-1.0, 1.0, width)
     powers = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
@@ -184,39 +186,27 @@ def _fit(
     return np.stack(planes, axis=-1).clip(0.0, 255.0).astype(np.float32)
 
 
-def connected(seeds: NDArray[np.bool_], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The parts of a region that hold a seed."""
-    from scipy import ndimage
-
-    parts, count = ndimage.label(region)
-    kept = np.zeros(count + 1, bool)
-    kept[parts[seeds]] = True
-    kept[0] = False
-    whole: NDArray[np.bool_] = kept[parts]
-    return whole
-
-
 def _shadow(
     smooth: NDArray[np.float32],
     model: NDArray[np.float32],
     around: NDArray[np.bool_],
     valid: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """Where the background is darker, of its own hue, and goes over into the rest without an edge."""
+    """Where the background is darker, of the same hue, and joins the rest without an edge."""
     if np.median(model[around].min(axis=-1)) < _LIGHT:
         return np.zeros_like(around)
     relative = smooth / np.maximum(model, 1.0)
     same_hue = relative.max(axis=-1) - relative.min(axis=-1) < _SAME_HUE
     shade = relative.mean(axis=-1)
-    like = valid & same_hue & (shade > _DEEPEST) & (shade < 1.02) & _soft(smooth, model, around)
-    shadow: NDArray[np.bool_] = connected(around, around | like) & ~around
+    candidates = valid & same_hue & (shade > _DEEPEST) & (shade < 1.02) & _soft(smooth, model, around)
+    shadow: NDArray[np.bool_] = connected(around, around | candidates) & ~around
     return shadow if shadow.mean() >= _LEAST_SHADOW else np.zeros_like(shadow)
 
 
 def _soft(
     smooth: NDArray[np.float32], model: NDArray[np.float32], around: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Where brightness changes so slowly that it may be a penumbra.
+    """Where brightness changes slowly enough for a penumbra.
 
     One of contrast C and width w (10 % to 90 %, in per cent of the image's edge) has its largest gradient, about
     C / w, where it is C / 2 dark. With w = 4 that is half of the darkness there; at the edge of an object in focus
@@ -250,7 +240,7 @@ def _with_shadow(
     shadow: NDArray[np.bool_],
     around: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """The background's colour with the shadow in it, also between the shadow and the object's edge."""
+    """The background's colour with the shadow, extended to the object's edge."""
     from scipy import ndimage
 
     shaded = np.where(shadow[..., None], smooth, model)

@@ -11,7 +11,7 @@ from occnet_lib.types import Mesh
 
 
 def empty_mesh() -> Mesh:
-    """A mesh of nothing."""
+    """A mesh without vertices and faces."""
     return Mesh.empty()
 
 
@@ -21,7 +21,7 @@ def threshold_logit(threshold: float) -> float:
 
 
 def surface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh:
-    """The closed surface of a grid as `mise` gives it; without faces where nothing is inside.
+    """The closed surface of a grid as `mise` gives it; without faces if no point is inside.
 
     Args:
         logits: (n+1, n+1, n+1) float32; inside is above `level`.
@@ -29,8 +29,8 @@ def surface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh
         box: edge of the cube that the grid spans.
 
     Returns:
-        Mesh of the unit frame, faces outward. Where the inside reaches the border of the box the surface
-        is closed less than a cell beyond it.
+        Mesh of the unit frame, faces outward. Where the inside reaches the border of the box, the
+        surface is closed less than one cell outside it.
     """
     if not (logits > level).any():
         return empty_mesh()

@@ -1,4 +1,4 @@
-"""Image files to pixels: orientation, HEIC, deep grey, and large photos in little memory."""
+"""Image files to pixels: orientation, HEIC, 16-bit grey, and large images in little memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     else:
         top = 0.0
     if image.mode in ("P", "PA", "1") or "transparency" in image.info:
-        image = image.convert("RGBA")  # mixing indices, or a transparent colour with others, means nothing
+        image = image.convert("RGBA")  # palette indices and transparent colours cannot be interpolated
     # A JPEG is decoded at a fraction of its size.
     image.thumbnail((WORKING_EDGE, WORKING_EDGE), Image.Resampling.BOX, reducing_gap=2.0)
     image = ImageOps.exif_transpose(image)
@@ -64,7 +64,7 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _from_deep_grey(grey: NDArray[np.float64], top: float) -> NDArray[np.uint8]:
-    """(H, W, 4) of grey values that Pillow would clip at 255; `top` is white, 0: the least usual one that fits."""
+    """(H, W, 4) of grey values that Pillow would clip at 255; `top`: white level; 0: the smallest usual one that fits."""
     grey = np.nan_to_num(grey, posinf=0.0, neginf=0.0)
     largest = float(grey.max())
     top = top or next((white for white in (1.0, 255.0, 65535.0) if largest <= white), largest)
@@ -73,7 +73,7 @@ def _from_deep_grey(grey: NDArray[np.float64], top: float) -> NDArray[np.uint8]:
 
 
 def _prepare_heif(path: Path) -> None:
-    """Let Pillow read HEIC if the file is one."""
+    """Register the HEIC reader with Pillow if the file is HEIC."""
     with path.open("rb") as file:
         head = file.read(12)
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:

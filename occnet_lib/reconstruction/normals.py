@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def field_normals(field: FieldWithGradient, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
     """(V, 3) float32 unit normals: against the gradient of the logits (Mescheder et al. 2019, section 3.3).
 
-    A field of ReLUs has a gradient for every little region: where it points into the mesh, or there is none, the
-    mean of the faces around the vertex, weighted by area, is taken.
+    The gradient of a ReLU network is piecewise constant. Where it vanishes or points into the mesh, the area-weighted mean
+    normal of the vertex's faces is used instead.
 
     Args:
-        field: the logits and their derivative.
+        field: logits and their gradient.
         mesh: its surface.
         device: torch device of the field.
     """

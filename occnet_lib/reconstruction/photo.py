@@ -1,4 +1,4 @@
-"""A user's photo as the networks know pictures: the object alone, on white, of the usual size."""
+"""A user's image as the networks expect it: the object alone, on white, of the usual size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OBJECT_FRACTION = 0.64
-"""Longer edge of the object's bounding box, as a share of the picture's edge: the median over 1,152 views
+"""Longer edge of the object's bounding box as a fraction of the image's edge: the median over 1,152 views
 of 48 shapes under the cameras of Choy et al. (5 % to 95 %: 0.45 to 0.85)."""
 
 _VIEW_FRACTIONS, _VIEW_OFFSET = (
@@ -38,7 +38,7 @@ _VIEW_FRACTIONS, _VIEW_OFFSET = (
 
 
 def load_photo(path: str | Path, mask: MaskSource = "auto", view_size: int = 0) -> Cutout:
-    """Read a photo and put its object on white (`cutout.cut_out`); says in a log how, and warns of one cut off.
+    """Read a photo and put its object on white (`cutout.cut_out`); logs the method and warns if the object is cut off.
 
     Args:
         path: any image that Pillow reads, HEIC with pillow-heif; its EXIF orientation is followed.
@@ -79,8 +79,8 @@ def mesh_of_photo(
         drop_outliers: leave out photos that disagree with the others (`geometry.agreement`).
 
     Returns:
-        The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` where the network
-        sees no surface.
+        The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` if
+        the field has no surface.
 
     Raises:
         ImageError: a photo shows no object.

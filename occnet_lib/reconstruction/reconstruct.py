@@ -30,25 +30,25 @@ if TYPE_CHECKING:
     from .refine import FieldWithGradient
 
 logger = logging.getLogger(__name__)
-CUBE_EDGE = 1.1  # edge of the cube that MISE looks at, where training points lie (ONet: 1 + padding)
+CUBE_EDGE = 1.1  # edge of MISE's cube, which holds the training points (ONet: 1 + padding)
 _MANY_FACES = 1.25  # times `simplify.faces`, above which a mesh becomes `warn`
-ROTATED_CUBE_EDGE = CUBE_EDGE * 3**0.5  # edge of that which holds the same cube however it is turned
+ROTATED_CUBE_EDGE = CUBE_EDGE * 3**0.5  # edge of the cube that holds the same cube in any rotation
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What came of a field.
+    """The reconstructed mesh of a field.
 
     Attributes:
         mesh: closed, outward, in `frame`; without faces where the field has no surface.
         frame: unit; or camera (x right, y up, z towards the camera), of a `frame: camera` model whose camera is unknown.
         status: ok; warn where the mesh has many more faces than `simplify.faces`; failed where there is no surface.
-        reason: why it is not ok.
+        reason: why the status is not ok.
         seconds: CPU seconds by step.
-        points: number of points at which the field was asked by MISE.
-        loss_before, loss_after: of the refinement; not a number where there was none.
-        refined: whether the refinement lowered its loss and was kept.
-        normals: (V, 3) float32 unit vertex normals of the field, where they were asked for.
+        points: number of points at which MISE evaluated the field.
+        loss_before, loss_after: of the refinement; NaN without refinement.
+        refined: whether the refinement lowered its loss; else its result is discarded.
+        normals: (V, 3) float32 unit vertex normals of the field, if requested.
         agreement: how far the fields of several images agree; None for one image.
     """
 
@@ -68,7 +68,7 @@ class Reconstruction:
         """Write the mesh with its normals and its frame as OBJ, PLY, GLB, STL or OFF, by its suffix (storage.meshes).
 
         Raises:
-            MeshError: there is no mesh, or the suffix cannot be written.
+            MeshError: the mesh is empty, or the format cannot be written.
             DataError: the disk is full.
         """
         if len(self.mesh.faces) == 0:
@@ -94,19 +94,19 @@ def reconstruct(
         field: points (N, 3) float32 of the unit frame to logits (N,); or the result of MISE.
         config: the section `reconstruct`.
         threshold: occupancy probability of the surface; by default that of the configuration.
-        refine_field: the same field for tensors, with its derivative; without it there is no refinement.
-        low_precision: about the same, for most steps of the refinement.
+        refine_field: the same field for tensors, with its gradient; None: no refinement.
+        low_precision: an approximation of `refine_field` for most refinement steps.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
-        normals: whether to take vertex normals from `refine_field`.
-        box: edge of the cube around the origin in which the surface is looked for.
+        normals: whether to compute vertex normals from `refine_field`.
+        box: edge of the cube around the origin that MISE covers.
 
     Returns:
-        A field without a surface gives an empty mesh with status `failed` instead of an error.
+        The mesh; for a field without a surface an empty one with status `failed`.
 
     Raises:
-        ConfigError: the threshold is to come from validation and none is given.
-        DataError: the field gives values that are not numbers.
+        ConfigError: the threshold is `validation` and none is given.
+        DataError: the field returns NaN.
     """
     threshold = _number(config) if threshold is None else threshold
     seconds: dict[str, float] = {}
@@ -177,7 +177,7 @@ def _number(config: ReconstructConfig) -> float:
 
 @contextmanager
 def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Note the CPU seconds of the body under a name."""
+    """Record the CPU seconds of the block under a name."""
     start = process_time()
     yield
     seconds[step] = process_time() - start

@@ -1,4 +1,4 @@
-"""Moving a mesh's vertices towards the field's surface (Mescheder et al. 2019, section 3.3)."""
+"""Refinement: move vertices towards the field's surface (Mescheder et al. 2019, section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     FieldWithGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Points (N, 3) float32 of the unit frame to logits (N,) and their derivative (N, 3).
+"""Points (N, 3) float32 of the unit frame to logits (N,) and their gradient (N, 3).
 
-Where points require a gradient and the derivative varies around them, it is differentiable again.
+For points that require a gradient the gradient itself is differentiable, unless it is piecewise constant.
 """
 
-EXACT_STEPS_FRACTION = 0.25  # share of the steps, the last ones, that take the field itself
-OVER_RELAXATION = 1.5  # steps go further than Newton's at first and less far in the end
+EXACT_STEPS_FRACTION = 0.25  # the last fraction of the steps uses the exact field
+OVER_RELAXATION = 1.5  # factor of Newton's step; the step limit shrinks it in the end
 R2_SEQUENCE = np.array([0.7548776662466927, 0.5698402909980532])
-"""1/g and 1/g², g³ = g + 1: turns by which points fill the square most evenly, however many there are (Roberts 2018)."""
+"""(1/g, 1/g²) with g³ = g + 1: the R2 low-discrepancy sequence (Roberts 2018)."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Refined:
     """A refined mesh.
 
     Attributes:
-        mesh: the faces of the mesh given, with moved vertices; the mesh given where `improved` is False.
+        mesh: the input's faces with moved vertices; the input mesh if `improved` is False.
         loss_before, loss_after: the loss on the same fixed points before and after.
-        improved: whether the loss fell.
+        improved: whether the loss decreased.
         rejected_moves: how often a vertex was kept in place by a step that would have turned one of its faces over.
     """
 
@@ -46,9 +46,9 @@ class Refined:
 
 class _Loss(NamedTuple):
     value: float
-    at_points: Tensor  # derivative by the face points, (F, 3)
-    at_normals: Tensor  # derivative by the unit face normals, (F, 3)
-    curvature: Tensor  # second derivative along the normal of the first term by the face points, (F,)
+    grad_points: Tensor  # gradient with respect to the face points, (F, 3)
+    grad_normals: Tensor  # gradient with respect to the unit face normals, (F, 3)
+    curvature: Tensor  # Gauss-Newton second derivative of the first term along the field's gradient, (F,)
 
 
 def refine(
@@ -65,29 +65,27 @@ def refine(
 ) -> Refined:
     """Minimise mean (f(p) - τ)² + λ mean ‖n + ∇f/‖∇f‖‖² over the vertices (Mescheder et al. 2019, 3.3).
 
-    f is the probability of occupancy, p one point a face and step with barycentric weights distributed as
-    Dirichlet(½, ½, ½), n the face's unit normal. A face's points of successive steps are spread evenly over it,
-    so that they tell more than as many random ones.
+    f is the probability of occupancy, p one point per face and step with barycentric weights
+    distributed as Dirichlet(½, ½, ½), n the face's unit normal. A face's points of successive steps follow a low-discrepancy
+    sequence, which samples the face more evenly than random points.
 
-    A vertex goes against its derivative, over the curvature that Gauss and Newton's approximation has along it,
-    which needs no rate that would suit one network and not another. No step is longer than a share of the
-    shortest edge at the vertex, or steps that repair slivers of one mesh would crumple another; both fall to
-    nothing. All but the last quarter of the steps may ask a cheap approximation of the field: what is off after
-    them is what it was off, and that is little. On a fitted network it ends below the loss of ONet's 30 steps
-    (benchmarks/refine.py).
+    A vertex moves against its gradient divided by the Gauss-Newton curvature, which needs no learning rate that depends on
+    the network. A step is at most a fraction of the shortest edge at the vertex, which prevents crumpled meshes, and this
+    limit decreases linearly to 0. All but the last quarter of the steps may use a low-precision approximation of the field.
+    On a fitted network the final loss is below that of ONet's 30 steps (benchmarks/refine.py).
 
-    The result is never worse than the mesh given: no step turns a face over (its normal by more than a right
-    angle), and where the loss on fixed points did not fall, the mesh given is returned.
+    The result is never worse than the input: no step flips a face (turns its normal by more than a right angle), and if the
+    loss on fixed points does not decrease, the input mesh is returned.
 
     Args:
-        field: the logits and their derivative (`networks.folded.TorchField.with_gradient`).
+        field: logits and their gradient (`networks.folded.TorchField.with_gradient`).
         mesh: closed, unit frame.
         threshold: occupancy probability τ of the surface, in (0, 1).
-        low_precision: about the same as `field`, for the first steps.
+        low_precision: an approximation of `field` for the first steps.
         steps: number of steps.
-        rate: longest step, as a share of the shortest edge at a vertex; it falls linearly to 0.
+        rate: longest step as a fraction of the shortest edge at a vertex; it decreases linearly to 0.
         normal_weight: λ.
-        rng: where the barycentric weights come from.
+        rng: draws the barycentric weights.
         device: torch device of the field.
     """
     import torch
@@ -104,16 +102,19 @@ def refine(
     vertices, rejected_moves = start, 0
     for step in range(steps):
         weights = _weights((first + step * R2_SEQUENCE) % 1.0).to(device)
-        asked = (
-            low_precision
-            if low_precision is not None and step < int((1.0 - EXACT_STEPS_FRACTION) * steps)
-            else field
+        coarse = low_precision is not None and step < int((1.0 - EXACT_STEPS_FRACTION) * steps)
+        loss = _loss(
+            low_precision if coarse and low_precision else field,
+            vertices,
+            faces,
+            weights,
+            threshold,
+            normal_weight,
         )
-        loss = _loss(asked, vertices, faces, weights, threshold, normal_weight)
         curvature = _curvature(loss, vertices, faces, weights, normal_weight).clamp_min(1e-20)
         move = _to_vertices(loss, vertices, faces, weights) * (-OVER_RELAXATION / curvature)[:, None]
         short = (reach / move.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)
-        vertices, count = _moved(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
+        vertices, count = _apply(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
         rejected_moves += count
     after = _loss(field, vertices, faces, fixed, threshold, normal_weight).value
     if not after < before:
@@ -142,39 +143,39 @@ def _cross(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _loss(
-    asked: FieldWithGradient,
+    field: FieldWithGradient,
     vertices: Tensor,
     faces: Tensor,
     weights: Tensor,
     threshold: float,
     normal_weight: float,
 ) -> _Loss:
-    """The loss at one point a face with barycentric weights (F, 3)."""
+    """The loss at one point per face with barycentric weights (F, 3)."""
     import torch
 
     points = (vertices[faces] * weights[:, :, None]).sum(1).requires_grad_(True)
     normals = torch.nn.functional.normalize(_cross(vertices, faces), dim=1)
     with torch.enable_grad():
-        logits, gradient = asked(points)
+        logits, gradient = field(points)
         tilt = normals + torch.nn.functional.normalize(gradient, dim=1)
         bend = normal_weight * tilt.square().sum(1).mean()
-    at_points = torch.zeros_like(points)
+    grad_points = torch.zeros_like(points)
     if bend.requires_grad:
-        (at_points,) = torch.autograd.grad(bend, points, materialize_grads=True)
+        (grad_points,) = torch.autograd.grad(bend, points, materialize_grads=True)
     gradient, tilt = gradient.detach(), tilt.detach()
     value = torch.sigmoid(logits.detach())
-    gap, slope = value - threshold, value * (1.0 - value)
-    at_points += gradient * (2.0 / len(faces) * gap * slope)[:, None]
+    gap, sigmoid_grad = value - threshold, value * (1.0 - value)
+    grad_points += gradient * (2.0 / len(faces) * gap * sigmoid_grad)[:, None]
     return _Loss(
         value=float(gap.square().mean() + bend.detach()),
-        at_points=at_points,
-        at_normals=tilt * (2.0 * normal_weight / len(faces)),
-        curvature=2.0 / len(faces) * slope.square() * gradient.square().sum(1),
+        grad_points=grad_points,
+        grad_normals=tilt * (2.0 * normal_weight / len(faces)),
+        curvature=2.0 / len(faces) * sigmoid_grad.square() * gradient.square().sum(1),
     )
 
 
 def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) -> Tensor:
-    """(V, 3) derivative by the vertices, through the face points and the face normals."""
+    """(V, 3) gradient with respect to the vertices, through the face points and the face normals."""
     import torch
 
     a, b, c = (vertices[faces[:, k]] for k in range(3))
@@ -182,18 +183,18 @@ def _to_vertices(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor) 
     length = cross.norm(dim=1, keepdim=True).clamp_min(1e-12)
     normal = cross / length
     # d(n)/d(cross) = (1 - n nᵀ) / |cross|; d(cross)/d(corner) is the opposite edge's cross product.
-    turn = (loss.at_normals - normal * (normal * loss.at_normals).sum(1, keepdim=True)) / length
+    turn = (loss.grad_normals - normal * (normal * loss.grad_normals).sum(1, keepdim=True)) / length
     corners = torch.stack(
         [(b - c).cross(turn, dim=1), (c - a).cross(turn, dim=1), (a - b).cross(turn, dim=1)], dim=1
     )
-    corners += weights[:, :, None] * loss.at_points[:, None, :]
+    corners += weights[:, :, None] * loss.grad_points[:, None, :]
     return torch.zeros_like(vertices).index_add_(0, faces.reshape(-1), corners.reshape(-1, 3))
 
 
 def _curvature(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor, normal_weight: float) -> Tensor:
-    """(V,) second derivative by moves of the vertices along their normals, as Gauss and Newton approximate it.
+    """(V,) Gauss-Newton approximation of the second derivative for moves of the vertices along their normals.
 
-    A vertex moves its faces' points by their weights, and turns a face by its way over the face's height.
+    A vertex moves its faces' points by their weights and rotates a face by its distance over the face's height.
     """
     import torch
 
@@ -201,8 +202,8 @@ def _curvature(loss: _Loss, vertices: Tensor, faces: Tensor, weights: Tensor, no
     edges = torch.stack([(b - c).square().sum(1), (c - a).square().sum(1), (a - b).square().sum(1)], dim=1)
     areas = _cross(vertices, faces).square().sum(1).clamp_min(1e-20)
     turns = 2.0 * normal_weight / len(faces) * edges / areas[:, None]
-    at_corners = weights.square() * loss.curvature[:, None] + turns
-    return torch.zeros_like(vertices[:, 0]).index_add_(0, faces.reshape(-1), at_corners.reshape(-1))
+    per_corner = weights.square() * loss.curvature[:, None] + turns
+    return torch.zeros_like(vertices[:, 0]).index_add_(0, faces.reshape(-1), per_corner.reshape(-1))
 
 
 def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -211,13 +212,13 @@ def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:
 
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     shortest = torch.stack([(b - a).norm(dim=1), (c - b).norm(dim=1), (a - c).norm(dim=1)]).amin(0)
-    at_corners = shortest.repeat_interleave(3)
+    per_corner = shortest.repeat_interleave(3)
     return torch.zeros_like(vertices[:, 0]).scatter_reduce(
-        0, faces.reshape(-1), at_corners, "amin", include_self=False
+        0, faces.reshape(-1), per_corner, "amin", include_self=False
     )
 
 
-def _moved(vertices: Tensor, move: Tensor, faces: Tensor) -> tuple[Tensor, int]:
+def _apply(vertices: Tensor, move: Tensor, faces: Tensor) -> tuple[Tensor, int]:
     """Vertices after a step, without moves that would turn a face over, and their number."""
     import torch
 

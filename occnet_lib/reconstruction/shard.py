@@ -15,8 +15,9 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import writing
 
+from .inference import one_thread
 from .reconstruct import Reconstruction
-from .reconstructor import Reconstructor, one_thread
+from .reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ def reconstruct_shard(
     out_dir: str | Path,
     seed: int = 0,
 ) -> None:
-    """Reconstruct the photo of every shape of a shard into a folder (storage.reconstructions).
+    """Reconstruct one view of every shape of a shard into a folder (storage.reconstructions).
 
-    `shapes.csv` has a row a shape: category, id, status, reason, threshold, points, faces, refined,
+    `shapes.csv` has one row per shape: category, id, status, reason, threshold, points, faces, refined,
     loss_before, loss_after, seconds_<step> and seconds (CPU seconds, encoder included).
 
     Raises:
         DataError: the checkpoint or the shard is missing or broken.
-        ConfigError: the shapes have no view of the configured number.
+        ConfigError: the configured view does not exist.
     """
     shard = Shard(shard_path)
     if len(shard) and config.view >= shard.views:
@@ -43,22 +44,22 @@ def reconstruct_shard(
     reconstructor = Reconstructor(checkpoint, config)
     with one_thread(), writing(out_dir) as folder:
         for first in range(0, len(shard), config.batch):
-            some = range(first, min(first + config.batch, len(shard)))
+            indices = range(first, min(first + config.batch, len(shard)))
             start = process_time()
-            images = [shard.image(i, config.view) for i in some]
-            turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in some])
-            rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in some]
-            if len(some) > 1:
+            images = [shard.image(i, config.view) for i in indices]
+            turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in indices])
+            rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in indices]
+            if len(indices) > 1:
                 results = reconstructor.reconstruct_batch(images, rngs, turns)
             else:
                 results = [reconstructor(images[0], rngs[0], turns[0])]
-            share = (process_time() - start) / len(some)
-            for i, result in zip(some, results, strict=True):
-                key, values = shard.keys[i], _values(result, reconstructor.threshold, share)
+            seconds = (process_time() - start) / len(indices)
+            for i, result in zip(indices, results, strict=True):
+                key, values = shard.keys[i], _values(result, reconstructor.threshold, seconds)
                 folder.add(key, result.mesh, result.status, result.reason, **values)
                 if result.status == "warn":
                     logger.warning("%s: %s", key.name, result.reason)
-                logger.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], share)
+                logger.info("%s: %s %d faces, %.1f CPU s", key.name, result.status, values["faces"], seconds)
 
 
 def _values(result: Reconstruction, threshold: float, total: float) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_a_constant_field_costs_the_first_grid_only(value):
 
 
 def test_values_that_are_no_numbers_are_an_error():
-    with pytest.raises(DataError, match="not numbers"):
+    with pytest.raises(DataError, match="returned NaN"):
         mise(lambda points: np.full(len(points), np.nan, np.float32), 4, 1, 0.0)
 
 

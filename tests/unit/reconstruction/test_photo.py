@@ -210,7 +210,7 @@ def test_an_opaque_rectangle_is_the_object_or_the_user_is_asked(tmp_path):
     assert extent(cutout.image) == (100, 60, 300, 240)
     face[100:200, 150:250] = 255
     path = save(tmp_path, with_alpha(face, alpha))
-    with pytest.raises(ImageError, match=r"rectangle with something in it.*--mask alpha"):
+    with pytest.raises(ImageError, match=r"rectangle with contents.*--mask alpha"):
         photo_module.load_photo(path)
     assert extent(photo_module.load_photo(path, "alpha").image) == (100, 60, 300, 240)
     with pytest.raises(ImageError, match="no transparent background"):
@@ -256,7 +256,7 @@ def test_a_thin_frame_is_cropped_and_a_wide_one_refused(tmp_path):
         thin = np.pad(before(255), ((8, 8), (8, 8), (0, 0)), constant_values=colour)
         assert method_of(save(tmp_path, thin)) == "plain background, frame cropped"
         wide = np.pad(before(255), ((70, 70), (70, 70), (0, 0)), constant_values=colour)
-        with pytest.raises(ImageError, match=r"framed picture.*crop the frame"):
+        with pytest.raises(ImageError, match=r"framed image.*crop the frame"):
             photo_module.load_photo(save(tmp_path, wide))
     line = before(250)
     line[20:280, 60:340][[0, 1, -2, -1]] = line[20:280, 60:340][:, [0, 1, -2, -1]] = 30
@@ -314,7 +314,7 @@ def test_a_white_object_is_darkened_so_that_framing_sees_all_of_it(tmp_path, bac
         image[200:225, 145:165] = 80
     path = save(tmp_path, image if background else with_alpha(image, 255 * chair()))
     cutout = photo_module.load_photo(path)
-    assert "darkened as it is nearly white" in cutout.method
+    assert "darkened because it is nearly white" in cutout.method
     assert np.abs(np.array(object_box(cutout.image)) - (140, 40, 260, 260)).max() <= 1
     levels = cutout.image[210, [141, 150]].max(axis=-1)
     assert 0.8 * 240 < levels[0] <= OBJECT_LEVEL
