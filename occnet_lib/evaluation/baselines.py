@@ -1,6 +1,6 @@
-"""What a network must beat: methods that reconstruct nothing (Tatarchenko et al., CVPR 2019).
+"""Baselines that retrieve or average training shapes (Tatarchenko et al., CVPR 2019).
 
-They write the same folders as `reconstruct`, so that they are measured in the same way.
+They write the same folders as `reconstruct` and are therefore measured in the same way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .metrics import iou
 from .voxel_grids import Grids, class_mean, mean_surface
 
 CANDIDATES = 5
-"""Training shapes, the first by IoU of their voxels, among which the oracle compares the occupancy of points."""
+"""Number of training shapes with the highest voxel IoU among which the oracle compares point occupancies."""
 
 
 class _Work(NamedTuple):
@@ -34,7 +34,7 @@ class _Work(NamedTuple):
     model: str
 
     def training(self) -> dict[str, tuple[Shard, int]]:
-        """Where every training shape is, by name."""
+        """Shard and index of every training shape, by name."""
         return {key.name: (shard, i) for shard in self.train for i, key in enumerate(shard.keys)}
 
 
@@ -47,22 +47,22 @@ def baseline_shard(
 ) -> None:
     """Write a baseline's meshes for the shapes of a test shard (storage.reconstructions).
 
-    * class_mean: mean occupancy of the training shapes of the test shape's true class, which it is told;
-    * nearest_image: the closed mesh of the training shape of which some view looks most like the photo;
-    * retrieval-<model>: that of the shape of which some view has the code nearest to the photo's, by the
-      encoder of a trained model;
-    * clustering-<model>: mean occupancy of a cluster of training shapes (k-means of their voxels): the one
-      whose pictures' mean code is nearest to the photo's;
-    * oracle: that of the training shape with the highest IoU with the true shape, on the true shape's points;
-      these are asked of the 5 shapes with the highest IoU of voxels;
-    * floor: the true mesh itself, which shows how far two samplings of one surface seem to be apart.
+    * class_mean: mean occupancy of the training shapes of the test shape's class; it is given the class label;
+    * nearest_image: the closed mesh of the training shape with the view most similar to the image;
+    * retrieval-<model>: that of the shape with the view whose code is nearest to the image's, by the encoder of a
+      trained model;
+    * clustering-<model>: mean occupancy of a cluster of training shapes (k-means of their voxels): the one whose views'
+      mean code is nearest to the image's;
+    * oracle: the mesh of the training shape with the highest IoU with the ground truth, at the ground truth's points,
+      among the 5 shapes with the highest voxel IoU;
+    * floor: the ground-truth mesh itself, which shows the distance between two samplings of one surface.
 
     Args:
         kind: which baseline.
         train_shards: pack files of the training shapes; not used by `floor`.
         test_shard: pack file of the shapes to reconstruct.
-        config: in `<results>/index` are images.h5, codes_<model>.h5 and clusters.h5 of evaluation.lookup_index, for
-            those baselines that look something up.
+        config: `<results>/index` holds images.h5, codes_<model>.h5 and clusters.h5 of evaluation.lookup_index for the
+            baselines that need them.
         out_dir: folder to write.
 
     Raises:
@@ -77,12 +77,12 @@ def baseline_shard(
         _WRITERS[name](_Work(folder, train, Shard(test_shard), Path(config.results) / "index", model))
 
 
-def _true_meshes(work: _Work) -> None:
+def _floor(work: _Work) -> None:
     for i, key in enumerate(work.test.keys):
-        _add_true(work.folder, key, work.test, i)
+        _add_ground_truth(work.folder, key, work.test, i)
 
 
-def _add_true(folder: FolderWriter, key: ShapeKey, shard: Shard, i: int, **values: Any) -> None:
+def _add_ground_truth(folder: FolderWriter, key: ShapeKey, shard: Shard, i: int, **values: Any) -> None:
     """The closed mesh of shape `i` for `key`; imported shapes have none."""
     mesh = shard.mesh(i)
     if len(mesh.faces):
@@ -114,7 +114,7 @@ def _nearest_images(work: _Work) -> None:
         if key.name in nearest:
             name, view, distance = nearest[key.name]
             shard, i = training[name]
-            _add_true(work.folder, key, shard, i, nearest=name, nearest_view=view, distance=distance)
+            _add_ground_truth(work.folder, key, shard, i, nearest=name, nearest_view=view, distance=distance)
         else:
             work.folder.add(key, None, status="failed", reason="no training image")
 
@@ -137,15 +137,15 @@ def _oracles(work: _Work) -> None:
     for i, key in enumerate(work.test.keys):
         voxels, (points, occupied) = work.test.voxels(i), work.test.points(i)
         best, score = "", -1.0
-        likeness = grids.iou(voxels) if names and voxels.any() else np.zeros(0)
-        for k in np.argsort(-likeness, kind="stable")[:CANDIDATES]:
+        similarity = grids.iou(voxels) if names and voxels.any() else np.zeros(0)
+        for k in np.argsort(-similarity, kind="stable")[:CANDIDATES]:
             shard, j = training[names[k]]
             mesh = shard.mesh(j)
-            found = iou(contains(mesh, points), occupied) if len(mesh.faces) else 0.0
-            if found > score:
-                best, score = names[k], found
+            overlap = iou(contains(mesh, points), occupied) if len(mesh.faces) else 0.0
+            if overlap > score:
+                best, score = names[k], overlap
         if best:
-            _add_true(work.folder, key, *training[best], nearest=best, iou=score)
+            _add_ground_truth(work.folder, key, *training[best], nearest=best, iou=score)
         else:
             reason = "the shape has no voxels" if names else "no training shape has voxels"
             work.folder.add(key, None, status="failed", reason=reason)
@@ -157,5 +157,5 @@ _WRITERS: dict[str, Callable[[_Work], None]] = {
     "retrieval": _nearest_images,
     "clustering": _cluster_means,
     "oracle": _oracles,
-    "floor": _true_meshes,
+    "floor": _floor,
 }

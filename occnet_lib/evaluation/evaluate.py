@@ -1,4 +1,4 @@
-"""The meshes of a shard against the true shapes: one row of metrics a shape."""
+"""Reconstructed meshes of a shard against the ground truth: one row of metrics per shape."""
 
 from __future__ import annotations
 
@@ -37,42 +37,45 @@ def evaluate_shard(
     out_csv: str | Path,
     originals: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure the meshes of a folder against the true shapes of a shard; one row a shape of the shard.
+    """Measure the meshes of a folder against the ground truth of a shard; one row per shape of the shard.
 
-    A shape whose mesh is missing or empty has status `failed` and the worst value of every metric; one whose mesh is
-    open, or was wound inward, has status `warn` with that as the reason.
+    A shape whose mesh is missing or empty has status `failed` and the worst value of every metric; an open mesh, or
+    one with inward winding, has status `warn` and a reason.
 
     Args:
         reconstruct_dir: folder of storage.reconstructions.
-        shard_path: pack shard with the true shapes.
+        shard_path: pack shard with the ground truth.
         config: `evaluate.surface` and `seed` are used; the samples drawn do not depend on the model.
-        model: name of what made the meshes, for the column `model`.
+        model: name of the model or baseline, for the column `model`.
         out_csv: table to write.
-        originals: files of the raw meshes by shape name, for `ORIGINAL_METRICS`; where there is none, or it
-            cannot be read, these stay empty.
+        originals: files of the raw meshes by shape name, for `ORIGINAL_METRICS`; without a readable file
+            these stay empty.
 
     Returns:
         The table's rows.
 
     Raises:
-        DataError: the folder or the shard is missing or broken, or they have no shape in common.
+        DataError: the folder or the shard is missing or broken, or the two have no shape in common.
     """
     shard, made = Shard(shard_path), read_status(reconstruct_dir)
     if len(shard) and not made.keys() & {key.name for key in shard.keys}:
-        raise DataError(f"no shape of {Path(shard_path).name} is there", path=reconstruct_dir)
+        raise DataError(f"holds no shape of {Path(shard_path).name}", path=reconstruct_dir)
     rows = []
     for i, key in enumerate(shard.keys):
         mesh = read_mesh(reconstruct_dir, key)
-        said = dict(made.get(key.name, _NOT_MADE))
+        record = dict(made.get(key.name, _NOT_MADE))
         drawing = seeds.rng(config.seed, "evaluate", key.name)
         samples = *shard.points(i), *shard.surface(i)
         values, note = measure(mesh, *samples, config.evaluate.surface, drawing)
-        if note and said["status"] != "failed":
+        if note and record["status"] != "failed":
             status = "failed" if note == NO_SURFACE else "warn"
-            said = {"status": status, "reason": "; ".join(filter(None, (said["reason"], f"the mesh {note}")))}
+            record = {
+                "status": status,
+                "reason": "; ".join(filter(None, (record["reason"], f"the mesh {note}"))),
+            }
             logger.warning("%s of %s: the mesh %s", key.name, model, note)
         row = {"model": model, "category": key.category, "id": key.id}
-        row |= {name: said[name] for name in ("status", "reason")}
+        row |= {name: record[name] for name in ("status", "reason")}
         original = _original(key, shard.frame(i), originals or {}, config)
         if original is not None:
             drawing = seeds.rng(config.seed, "original", key.name)
@@ -85,7 +88,7 @@ def evaluate_shard(
 def _original(
     key: ShapeKey, frame: tuple[NDArray[np.float64], float], files: Mapping[str, Path], config: Config
 ) -> Mesh | None:
-    """A shape's raw mesh in the unit frame; None where it is not to be had."""
+    """A shape's raw mesh in the unit frame; None if it is not available."""
     path = files.get(key.name)
     if path is None or not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What pictures are compared by where no network says it."""
+"""Image features without a network: silhouette and darkness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WHITE = 250  # a pixel with a channel below this shows the object
 
 
 def image_features(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(B, 2 · 32²) uint8: silhouette and darkness of every picture.
+    """(B, 2 · 32²) uint8: silhouette and darkness of every image.
 
     The object is cropped to the square around its silhouette, since the cameras' distance varies; both
     layers are averaged over areas. Grey values are darkness, so that the background is 0 in both.

@@ -1,4 +1,4 @@
-"""What baselines look up, made once a run: features of all training pictures, clusters of training shapes."""
+"""Lookup tables of the baselines, made once per run: features of all training images, clusters of training shapes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from occnet_lib.storage.packs import Shard
 from .voxel_grids import Grids, class_mean, cluster
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
-"""Pictures (B, H, W, 3) uint8 sRGB on white to features (B, D)."""
+"""Images (B, H, W, 3) uint8 sRGB on white to features (B, D)."""
 
 _SCHEMA = 1
-_IMAGES_PER_BLOCK = 2048  # whose features are looked at together
+_IMAGES_PER_BLOCK = 2048  # whose features are compared at once
 
 
 def write_index(
@@ -33,20 +33,20 @@ def write_index(
     views: int,
     out: str | Path,
 ) -> None:
-    """Write the features of training pictures and of the test shapes' photos.
+    """Write the features of training images and of the test shapes' input images.
 
     Datasets: `features` (n, V, D), `names` (n,); `photos` (m, D), `photo_names` (m,). One shape is in
-    memory at a time, and its pictures are treated together, so that features do not depend on neighbours.
+    memory at a time, and its images are processed together, so that features do not depend on other shapes.
 
     Args:
-        features: what to write of a picture.
+        features: feature function of images.
         train, test: pack files.
-        view: which view of a test shape is its photo.
-        views: how many views of a training shape are looked at, the first ones; 0: as many as all shapes have.
+        view: view of a test shape that is the input image.
+        views: number of views of a training shape that are used, the first ones; 0: as many as all shapes have.
         out: HDF5 file.
 
     Raises:
-        ConfigError: a test shape has no view of that number.
+        ConfigError: a test shape does not have that view.
         DataError: a shard is missing or broken.
     """
     shards, photos = _by_name(train), _by_name(test)
@@ -61,15 +61,15 @@ def write_index(
         names = 0
         for shard in shards:
             for i in range(len(shard)):
-                found = features(np.stack([shard.image(i, v) for v in range(count)]))
+                values = features(np.stack([shard.image(i, v) for v in range(count)]))
                 if names == 0:
                     file.create_dataset(
                         "features",
-                        (sum(map(len, shards)), *found.shape),
-                        found.dtype,
-                        chunks=(1, *found.shape),
+                        (sum(map(len, shards)), *values.shape),
+                        values.dtype,
+                        chunks=(1, *values.shape),
                     )
-                file["features"][names] = found
+                file["features"][names] = values
                 names += 1
         _write_names(file, "photo_names", photos)
         rows = [features(s.image(i, view)[None])[0] for s in photos for i in range(len(s))]
@@ -79,7 +79,7 @@ def write_index(
 
 
 class Nearest(NamedTuple):
-    """The training picture that is most like a photo."""
+    """The training image nearest to an input image."""
 
     name: str
     view: int
@@ -87,22 +87,22 @@ class Nearest(NamedTuple):
 
 
 def nearest_images(index: str | Path, names: Sequence[str]) -> dict[str, Nearest]:
-    """For test shapes, the training picture whose features are nearest to their photo's (squared Euclidean).
+    """For test shapes, the training image whose features are nearest to those of their input image (squared Euclidean).
 
     Args:
         index: file of `write_index`.
         names: of test shapes.
 
     Returns:
-        By name; nothing where there are no training pictures.
+        By name; empty without training images.
 
     Raises:
-        DataError: the file is missing or broken, or lacks a photo.
+        DataError: the file is missing or broken, or lacks an input image.
     """
     if not names:
         return {}
     best = np.full(len(names), np.inf)
-    found = np.zeros((len(names), 2), np.int64)
+    nearest = np.zeros((len(names), 2), np.int64)
     with _opened(index) as file:
         photos = _photos(file, names)
         training = file["names"].asstr()[()]
@@ -114,10 +114,10 @@ def nearest_images(index: str | Path, names: Sequence[str]) -> dict[str, Nearest
             least = gap[np.arange(len(names)), at]
             better = least < best
             best[better] = least[better]
-            found[better] = np.stack([first + at // views, at % views], axis=1)[better]
+            nearest[better] = np.stack([first + at // views, at % views], axis=1)[better]
     return {
         name: Nearest(str(training[i]), int(view), float(gap))
-        for name, (i, view), gap in zip(names, found, best, strict=True)
+        for name, (i, view), gap in zip(names, nearest, best, strict=True)
         if np.isfinite(gap)
     }
 
@@ -125,13 +125,13 @@ def nearest_images(index: str | Path, names: Sequence[str]) -> dict[str, Nearest
 def write_clusters(
     train: Sequence[str | Path], count: int, rng: np.random.Generator, out: str | Path
 ) -> None:
-    """Write clusters of the training shapes' voxels and each one's mean shape.
+    """Write clusters of the training shapes' voxels and their mean shapes.
 
     Datasets: `names`, `labels` (n,) of the shapes that have voxels; `means` (k, R, R, R), `thresholds` (k,).
 
     Args:
         train: pack files.
-        count: how many clusters; a quarter of the number of shapes if that is less.
+        count: number of clusters; at most a quarter of the number of shapes.
         rng: draws the first centres.
         out: HDF5 file.
 
@@ -160,7 +160,7 @@ class Cluster(NamedTuple):
 
 
 def predicted_clusters(index: str | Path, clusters: str | Path, names: Sequence[str]) -> dict[str, Cluster]:
-    """For test shapes, the cluster whose training pictures' mean feature is nearest to their photo's.
+    """For test shapes, the cluster whose training images' mean feature is nearest to that of their input image.
 
     Args:
         index: file of `write_index`.
@@ -168,10 +168,10 @@ def predicted_clusters(index: str | Path, clusters: str | Path, names: Sequence[
         names: of test shapes.
 
     Returns:
-        By name; nothing where there are no clusters.
+        By name; empty without clusters.
 
     Raises:
-        DataError: a file is missing or broken, or lacks a photo.
+        DataError: a file is missing or broken, or lacks an input image.
     """
     with _opened(clusters) as file, reading(clusters):
         label_of = dict(zip(file["names"].asstr()[()], file["labels"][()], strict=True))
@@ -207,13 +207,13 @@ def _opened(path: str | Path) -> Iterator[h5py.File]:
 
 
 def _photos(file: h5py.File, names: Sequence[str]) -> NDArray[np.float64]:
-    """(m, D) features of test shapes' photos."""
+    """(m, D) features of the test shapes' input images."""
     with reading(file.filename):
         row = {name: i for i, name in enumerate(file["photo_names"].asstr()[()])}
         missing = [name for name in names if name not in row]
         if missing:
             raise DataError(
-                f"has no photo of {missing[0]}", path=file.filename, hint="delete it and run again"
+                f"has no image of {missing[0]}", path=file.filename, hint="delete it and run again"
             )
         photos = file["photos"][()]
     return np.asarray(photos[[row[name] for name in names]], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How far a mesh is from the true shape, by the definitions of Mescheder et al. 2019 (their eval.py)."""
+"""Metrics of a mesh against the ground truth, as defined by Mescheder et al. 2019 (their eval.py)."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def surface_metrics(
 ) -> dict[str, float]:
     """Distances between two sampled surfaces, in units of the unit cube's edge.
 
-    * accuracy: mean distance of a predicted point to the nearest true point;
-    * completeness: mean distance of a true point to the nearest predicted point;
+    * accuracy: mean distance of a predicted point to the nearest ground-truth point;
+    * completeness: mean distance of a ground-truth point to the nearest predicted point;
     * chamfer_l1: ½ (accuracy + completeness), Euclidean distances all the same; `chamfer_l1_paper` is
       that times 10, the unit of the paper's tables (a tenth of the longest edge is 1);
     * chamfer_l2: half the sum of both mean squared distances;
     * normal_consistency: mean |n · n'| with the nearest point's normal, both ways averaged;
-    * f_score_<p>: harmonic mean of the shares of predicted and of true points nearer than p % of the
-      unit cube's edge to the other surface.
+    * f_score_<p>: harmonic mean of precision and recall: the fractions of predicted and of ground-truth points within p %
+      of the unit cube's edge of the other surface.
 
     Args:
         predicted, true: (N, 3) and (M, 3) points.
@@ -104,14 +104,13 @@ def measure(
 
     Args:
         mesh: unit frame. None, or one without area, counts as `worst`.
-        points, occupancies: (N, 3) and (N,) bool, of the true shape.
-        surface, normals: (M, 3) samples of the true surface.
-        samples: how many points to draw on the predicted surface.
+        points, occupancies: (N, 3) and (N,) bool, of the ground truth.
+        surface, normals: (M, 3) samples of the ground-truth surface.
+        samples: number of points to draw on the predicted surface.
         rng: draws them.
 
     Returns:
-        values of `METRICS`, and why they mean less than they seem to (the mesh is empty, open or was wound inward);
-        empty where all is well.
+        values of `METRICS`, and a note if they are not reliable (the mesh is empty, open or has inward winding).
     """
     from occnet_lib.geometry.orientation import orient_outward
 
@@ -122,7 +121,7 @@ def measure(
     overlap = iou(contains(solid.mesh, points), occupancies)
     values = surface_metrics(drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64))
     note = (
-        f"{solid.note}: an open mesh has no inside, so that its IoU means little"
+        f"{solid.note}: an open mesh has no inside, so its IoU is not meaningful"
         if solid.defect
         else solid.note
     )
@@ -132,13 +131,12 @@ def measure(
 def original_metrics(mesh: Mesh, original: Mesh, samples: int, rng: np.random.Generator) -> dict[str, float]:
     """Distances to the surface that a shape had before it was closed: `ORIGINAL_METRICS`.
 
-    Raw meshes have faces inside, which closing removes: these count in the completeness. Accuracy hardly
-    depends on them.
+    Raw meshes have interior faces, which closing removes; they affect the completeness and hardly the accuracy.
 
     Args:
-        mesh: unit frame; without area it counts as `worst`.
+        mesh: unit frame; without area it scores `worst`.
         original: raw mesh, unit frame.
-        samples: how many points to draw on either surface.
+        samples: number of points to draw on each surface.
         rng: draws them.
 
     Raises:
@@ -156,9 +154,9 @@ class Comparison(NamedTuple):
 
     Attributes:
         values: means of all `METRICS` over `DRAWS` independent draws of points and samples.
-        intervals: 95 % intervals of these means by Student's t, which say how far they may be off because points are
-            drawn. Distances to a sampled surface are too long by about half of the samples' spacing in every draw.
-        note: as of `measure`.
+        intervals: 95 % intervals of these means by Student's t, for random draws. Distances to a sampled
+            surface are too long by about half the samples' spacing in every draw.
+        note: as in `measure`.
     """
 
     values: dict[str, float]
@@ -173,13 +171,13 @@ def compare(
 
     Args:
         predicted: as in `measure`.
-        true: what it is measured against, closed.
-        points: the section `points`: number and padding of the IoU's points, number of true surface samples.
+        true: ground-truth mesh, closed.
+        points: the section `points`: number and padding of the IoU's points, number of ground-truth surface samples.
         config: the section `evaluate`: number of predicted surface samples.
         rng: draws all of them.
 
     Raises:
-        MeshError: the true mesh has no area.
+        MeshError: the ground-truth mesh has no area.
     """
     if predicted is None or not has_area(predicted):
         return Comparison(worst(), {name: (value, value) for name, value in worst().items()}, NO_SURFACE)
@@ -195,16 +193,16 @@ def compare(
     bounds = worst()
     values, intervals = {}, {}
     for name, value, half in zip(METRICS, mean.tolist(), (_STUDENT_T * error).tolist(), strict=True):
-        most = bounds[name] or 1.0  # what is not a distance is a share
+        most = bounds[name] or 1.0  # metrics other than distances are bounded by 1
         values[name], intervals[name] = value, (max(value - half, 0.0), min(value + half, most))
     return Comparison(values, intervals, note)
 
 
 def worst() -> dict[str, float]:
-    """What a missing or empty mesh counts as: the bound of every metric.
+    """Scores of a missing or empty mesh: the bound of every metric.
 
-    Distances are √3, the diagonal of the unit cube, as in ONet. Unlike there every metric has its value, so
-    a failed shape is never left out of a mean, and normal consistency is 0, the least its definition allows.
+    Distances are √3, the diagonal of the unit cube, as in ONet. Unlike there, every metric has a value, so a
+    failed shape is never left out of a mean, and normal consistency is 0, the minimum of its definition.
     """
     distances = {
         "accuracy": _WORST_DISTANCE,
@@ -217,7 +215,7 @@ def worst() -> dict[str, float]:
 
 
 def has_area(mesh: Mesh) -> bool:
-    """Whether the mesh has a face of which a point can be drawn."""
+    """Whether points can be drawn on the mesh."""
     if len(mesh.faces) == 0 or not np.isfinite(mesh.vertices).all():
         return False
     return bool(mesh.area_vectors.any())

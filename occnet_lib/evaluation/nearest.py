@@ -1,8 +1,7 @@
 """Nearest neighbours between two sampled surfaces.
 
-A k-d tree's cells are as deep as they are wide, so that from a point far off a surface many of them seem near
-enough to be looked into. Boxes drawn tightly around neighbouring points are flat where the surface is: between
-surfaces that lie apart this is ten times as fast (benchmarks/metrics.py).
+A k-d tree's cells are as deep as wide, so a query far from the surface must search many of them. Tight boxes around
+neighbouring points are flat like the surface: between distant surfaces this is ten times as fast (benchmarks/metrics.py).
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_LEAF = 16  # points a box of the lowest level at most
-_BLOCK = 16  # queries that go down the tree together
+_LEAF = 16  # maximum points per box of the lowest level
+_BLOCK = 16  # queries that descend the tree together
 _BITS = 21  # of a cell's number along each axis, in a 63 bit code
 
 
 def along_curve(points: NDArray[np.float64]) -> NDArray[np.intp]:
-    """(N,) the order of points (N, 3) along Morton's curve, in which neighbours follow each other (Morton 1966)."""
+    """(N,) order of points (N, 3) along the Morton curve, which keeps neighbours together (Morton 1966)."""
     low = points.min(axis=0)
     edge = max(float((points.max(axis=0) - low).max()), 1e-300)
     return np.argsort(_codes(points, low, (2**_BITS - 1) / edge), kind="stable")
@@ -28,7 +27,7 @@ def nearest(
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """The point of `reference` nearest to each of `query`, exactly.
 
-    Both should be in the order of `along_curve`: any order is right, that one is fast.
+    Both should be in the order of `along_curve`: any order is correct, this one is fast.
 
     Args:
         reference: (N, 3) float64, at least one point.
@@ -94,7 +93,7 @@ def _square(a, b):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _search(points, box, leaves, query):  # type: ignore[no-untyped-def]
-    """Depth first, the nearer child first; a block of queries begins with what its predecessor has found."""
+    """Depth first, the nearer child first; a block of queries starts with the result of its predecessor."""
     last = 0
     squares, index = np.zeros(len(query)), np.zeros(len(query), np.intp)
     stack, gaps = np.zeros(64, np.int64), np.zeros(64)
@@ -132,7 +131,7 @@ def _search(points, box, leaves, query):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _leaf(points, box, leaves, here, query, start, end, squares, index):  # type: ignore[no-untyped-def]
-    """Ask the points of a lowest box for queries start to end; the largest distance that is left."""
+    """Compare the points of a leaf box with queries start to end; returns the largest remaining distance."""
     n, worst = len(points), 0.0
     leaf = here - (leaves - 1)
     first, behind = leaf * n // leaves, (leaf + 1) * n // leaves

@@ -1,7 +1,7 @@
-"""How much a reconstruction depends on the picture: IoU of a network's field for every view of a shape.
+"""Dependence on the view: IoU of a network's field for every view of a shape.
 
-ONet reconstructs view 0 alone. Meshes of all views would cost 24 times as much; the field itself, asked at the true
-shape's points, says the same of the IoU without them.
+ONet reconstructs view 0 alone. Meshes of all views would cost 24 times as much; the field evaluated at the ground truth's
+points gives the same IoU without them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .merged import merged_columns
 from .metrics import iou
 
 Logits = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
-"""Pictures (V, H, W, 3), their cameras' rotations (V, 3, 3) and points (N, 3) of the unit frame to logits (V, N)."""
+"""Images (V, H, W, 3), their cameras' rotations (V, 3, 3) and points (N, 3) of the unit frame to logits (V, N)."""
 
 COLUMNS = ("model", "category", "id", "view", "iou")
 VIEW_METRICS = ("iou_views", "iou_views_sd")
@@ -42,13 +42,12 @@ def evaluate_views(
 ) -> list[dict[str, Any]]:
     """Measure the field of every view of every shape of a shard, and of several views merged; one row a view.
 
-    All views of a shape are asked at the same points, so that what the points' choice does to the IoU is common
-    to them and hardly enters the spread.
+    All views of a shape are evaluated at the same points, so that the choice of points hardly affects the spread.
 
     Args:
         logits: the network.
         level: logit above which a point is inside.
-        shard_path: pack shard with the true shapes.
+        shard_path: pack shard with the ground truth.
         config: `evaluate.views`, `evaluate.view_points` and `seed` are used.
         model: its name, for the column `model`.
         out_csv: table to write.
@@ -95,7 +94,7 @@ def spread(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], dict
         for row in rows:
             values[row["model"], row["category"], row["id"]].append(float(row["iou"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"a row is none of a view: {error}", hint="run evaluate again") from None
+        raise DataError(f"not a row of view metrics: {error}", hint="run evaluate again") from None
     return {
         shape: dict(zip(VIEW_METRICS, (float(np.mean(ious)), float(np.std(ious))), strict=True))
         for shape, ious in values.items()

@@ -1,4 +1,4 @@
-"""Occupancy grids of many shapes, a bit a voxel: groups of them, their means, the likest one."""
+"""Occupancy grids of many shapes, one bit per voxel: means, clusters and IoU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Mesh
 
 _THRESHOLDS = np.linspace(0.05, 0.95, 19)
-_BLOCK = 512  # grids that are unpacked at a time
-_SEEDING = 2048  # shapes among which the first centres are looked for
+_BLOCK = 512  # grids unpacked at a time
+_SEEDING = 2048  # shapes from which the initial centres are drawn
 _ROUNDS = 30
 
 
@@ -32,7 +32,7 @@ class Grids(Sequence[NDArray[np.bool_]]):
 
     @classmethod
     def of(cls, shards: Sequence[Shard], categories: Collection[str] = ()) -> tuple[Grids, list[str]]:
-        """The grids that are not empty, and the shapes' names, of shards; of some categories only if given."""
+        """The non-empty grids and their shapes' names of shards, optionally of some categories only."""
         bits, names, resolution = [], [], 0
         for shard in shards:
             for i, key in enumerate(shard.keys):
@@ -77,7 +77,7 @@ class ClassMean(NamedTuple):
 
     Attributes:
         mean: (R, R, R) float64.
-        threshold: share of shapes above which the mean shape is full.
+        threshold: occupied fraction of shapes above which the mean shape is occupied.
         mesh: its closed surface.
     """
 
@@ -87,11 +87,11 @@ class ClassMean(NamedTuple):
 
 
 def class_mean(voxels: Sequence[NDArray[np.bool_]]) -> ClassMean:
-    """The mean of occupancy grids, cut where its mean IoU with them is the highest.
+    """The mean of occupancy grids, thresholded where its mean IoU with them is highest.
 
     Args:
-        voxels: (R, R, R) bool grids of the unit cube, voxel i centred at (i + .5) / R - .5; at least one of
-            them with an occupied voxel. Gone through twice, one by one.
+        voxels: (R, R, R) bool grids of the unit cube, voxel i centred at (i + 0.5) / R - 0.5; at least one of
+            them with an occupied voxel. Iterated twice.
     """
     total = np.zeros(voxels[0].shape)
     for shape in voxels:
@@ -107,7 +107,7 @@ def class_mean(voxels: Sequence[NDArray[np.bool_]]) -> ClassMean:
         union = size + np.count_nonzero(occupied) - common
         score += common / np.maximum(union, 1)
     threshold = float(_THRESHOLDS[np.argmax(np.where(size > 0, score, -1.0))])
-    if mean.max() <= threshold:  # thin shapes that share no voxel
+    if mean.max() <= threshold:  # thin shapes without a common voxel
         threshold = float(mean.max() / 2.0)
     return ClassMean(mean, threshold, mean_surface(mean, threshold))
 
@@ -122,11 +122,12 @@ def mean_surface(mean: NDArray[np.floating], threshold: float) -> Mesh:
 def cluster(grids: Grids, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """(n,) numbers of clusters by k-means on the occupancies (Lloyd 1982, seeded by Arthur and Vassilvitskii 2007).
 
-    Grids are unpacked some hundred at a time. Ends when nothing changes, or after 30 rounds.
+    Grids are unpacked in blocks, so memory does not grow with their number (scikit-learn's would hold them all as floats).
+    Ends when no label changes, or after 30 rounds.
 
     Args:
         grids: n of them.
-        count: how many clusters, at most n; clusters may come out empty.
+        count: number of clusters, at most n; clusters may be empty.
         rng: draws the first centres.
     """
     centres = _first_centres(grids, count, rng)
@@ -135,10 +136,10 @@ def cluster(grids: Grids, count: int, rng: np.random.Generator) -> NDArray[np.in
         sums, sizes, changed = np.zeros_like(centres), np.zeros(len(centres)), 0
         norms = (centres**2).sum(axis=1)
         for part, values in grids.blocks():
-            found = (norms - 2.0 * (values @ centres.T)).argmin(axis=1)
-            changed += int(np.count_nonzero(found != labels[part]))
-            labels[part] = found
-            member = (found == np.arange(len(centres))[:, None]).astype(np.float32)
+            nearest = (norms - 2.0 * (values @ centres.T)).argmin(axis=1)
+            changed += int(np.count_nonzero(nearest != labels[part]))
+            labels[part] = nearest
+            member = (nearest == np.arange(len(centres))[:, None]).astype(np.float32)
             sums += member @ values
             sizes += member.sum(axis=1)
         if not changed:

@@ -51,7 +51,7 @@ def test_an_open_prediction_is_warned_of(evaluate):
     save_mesh(Mesh(BALL.vertices, FACES[kept]), "open.ply")
     _, said = evaluate("open.ply")
     assert "open.ply is not closed" in said
-    assert "IoU means little" in said
+    assert "IoU is not meaningful" in said
     code, said = evaluate("true.ply", "open.ply")
     assert code == 1
     assert "edges of one face" in said

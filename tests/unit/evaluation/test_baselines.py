@@ -275,7 +275,7 @@ def test_the_nearest_picture_is_that_of_brute_force_in_blocks_of_any_size(shards
 def test_an_index_without_the_photo_is_an_error(shards, tmp_path):
     train, test = shards
     config = made(tmp_path / "results", train, test)
-    with pytest.raises(DataError, match="has no photo of disc/z"):
+    with pytest.raises(DataError, match="has no image of disc/z"):
         nearest_images(Path(config.results) / "index" / "images.h5", ["disc/z"])
     with pytest.raises(DataError, match="no such file"):
         nearest_images(tmp_path / "absent.h5", ["disc/x"])

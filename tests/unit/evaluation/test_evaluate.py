@@ -161,7 +161,7 @@ def test_every_view_is_measured_and_the_spread_is_over_them(tmp_path):
         )
         == 2
     )
-    with pytest.raises(DataError, match="none of a view"):
+    with pytest.raises(DataError, match="not a row of view metrics"):
         spread([{"model": "net", "category": "chair", "id": "a"}])
 
 
@@ -298,7 +298,7 @@ def test_open_and_inward_meshes_are_warned_of(shard, tmp_path, caplog):
     a, b, c = evaluate_shard(tmp_path / "made", shard, CONFIG, "net", tmp_path / "net.csv")
     assert [row["status"] for row in (a, b, c)] == ["warn", "ok", "warn"]
     assert "not closed" in a["reason"]
-    assert "IoU means little" in a["reason"]
+    assert "IoU is not meaningful" in a["reason"]
     assert "point inward" in c["reason"]
     assert c["iou"] > 0.97
     assert "chair/a" in caplog.text

@@ -184,7 +184,7 @@ def test_what_an_open_or_inward_mesh_is_measured_as():
     assert "point inward" in turned_note
     _, open_note = measure(lid, *true, 2000, np.random.default_rng(1))
     assert "is not closed" in open_note
-    assert "IoU means little" in open_note
+    assert "IoU is not meaningful" in open_note
 
 
 @given(st.integers(1, 400), st.integers(1, 200), st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 50.0]))
