@@ -260,7 +260,7 @@ def test_a_thin_frame_is_cropped_and_a_wide_one_refused(tmp_path):
             photo_module.load_photo(save(tmp_path, wide))
     line = before(250)
     line[20:280, 60:340][[0, 1, -2, -1]] = line[20:280, 60:340][:, [0, 1, -2, -1]] = 30
-    with pytest.raises(ImageError, match="framed picture"):
+    with pytest.raises(ImageError, match="framed image"):
         photo_module.load_photo(save(tmp_path, line))
 
 
