@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
 from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verified_shapes, write_shard
@@ -247,7 +247,7 @@ def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
     """Lists and metadata.yaml. ONet splits a list at line ends, so the last line has none."""
     for category, splits in sorted(lists.items()):
         for split, ids in splits.items():
-            _write_text(folder / category / f"{split}.lst", "\n".join(sorted(ids)))
+            write_text(folder / category / f"{split}.lst", "\n".join(sorted(ids)))
     empty = [
         f"{category}/{split}.lst"
         for category, splits in lists.items()
@@ -259,15 +259,10 @@ def _write_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
         hint = "name the categories that have shapes in the split under data.classes of its configuration"
         logger.warning(text, len(empty), min(empty), hint)
     metadata = {category: {"id": category, "name": category} for category in sorted(lists)}
-    _write_text(folder / "metadata.yaml", json.dumps(metadata, indent=4))
+    write_text(folder / "metadata.yaml", json.dumps(metadata, indent=4))
 
 
 def _write_noisypixel_lists(folder: Path, lists: dict[str, dict[str, list[str]]]) -> None:
     for split in SPLITS:
         names = [f"{category}_{id}.h5" for category in lists for id in lists[category][split]]
-        _write_text(folder / f"{split}.lst", "\n".join(sorted(names)))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        write_text(folder / f"{split}.lst", "\n".join(sorted(names)))

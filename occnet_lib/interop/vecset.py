@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.packs import verified_shapes
 
 from .vecset_formats import FORMATS, Frame, PackedSamples, Splits
@@ -56,8 +56,7 @@ def export_samples(
         splits[shard.split].append(key)
     target.write_lists(folder, splits)
     description = {"format": layout, "edge": frame.edge, "up": up, "x_file": "edge * R * x_unit, R: +y to up"}
-    with replacing(folder / "frame.json") as temporary:
-        temporary.write_text(json.dumps(description, indent=1))
+    write_text(folder / "frame.json", json.dumps(description, indent=1))
     return sum(map(len, splits.values()))
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import replacing, write_text
 from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Samples, ShapeKey, Watertight
 
@@ -212,7 +212,7 @@ def _vecset_lists(folder: Path, splits: Splits) -> None:
         # The loader takes an empty line as a shape, so the last line has no line end.
         for category in {key.category for keys in splits.values() for key in keys}:
             text = "\n".join(sorted(by_category[category]))
-            _write(folder / "ShapeNetV2_point" / category / f"{split}.lst", text)
+            write_text(folder / "ShapeNetV2_point" / category / f"{split}.lst", text)
 
 
 def _vecsetx_lists(folder: Path, splits: Splits) -> None:
@@ -221,32 +221,27 @@ def _vecsetx_lists(folder: Path, splits: Splits) -> None:
         text = io.StringIO()
         rows = [(key.category, key.id, categories.index(key.category)) for key in keys]
         csv.writer(text, lineterminator="\n").writerows(rows)
-        _write(folder / f"objaverse_{split}.csv", text.getvalue())
+        write_text(folder / f"objaverse_{split}.csv", text.getvalue())
 
 
 def _dora_lists(folder: Path, splits: Splits) -> None:
     for split, keys in splits.items():
         paths = [str(folder.resolve() / key.category / f"{key.id}.npz") for key in keys]
-        _write(folder / f"{split}.json", json.dumps(paths, indent=1))
+        write_text(folder / f"{split}.json", json.dumps(paths, indent=1))
 
 
 def _hunyuan_lists(folder: Path, splits: Splits) -> None:
     for split, keys in splits.items():
         paths = [str(folder.resolve() / split / _uid(key)) for key in keys]
-        _write(folder / f"{split}.json", json.dumps(paths, indent=1))
+        write_text(folder / f"{split}.json", json.dumps(paths, indent=1))
 
 
 def _ultrashape_lists(folder: Path, splits: Splits) -> None:
     for split, keys in splits.items():
-        _write(folder / f"{split}.json", json.dumps([_uid(key) for key in keys], indent=1))
+        write_text(folder / f"{split}.json", json.dumps([_uid(key) for key in keys], indent=1))
     every = [key for keys in splits.values() for key in keys]
     renders = {_uid(key): str(folder.resolve() / "renders" / _uid(key)) for key in every}
-    _write(folder / "render.json", json.dumps(renders, indent=1))
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(folder / "render.json", json.dumps(renders, indent=1))
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file (UTF-8), atomically; raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def temporary_beside(path: Path, stem: str, suffix: str) -> Path:
     """A hidden name beside `path`, `.<stem>.<process><suffix>`, by which `sweep` identifies the writer."""
     return path.with_name(f".{stem}.{_host()}-{os.getpid()}-{_started(os.getpid())}{suffix}")

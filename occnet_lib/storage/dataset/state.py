@@ -7,7 +7,7 @@ from pathlib import Path
 
 from occnet_lib.config import Config, digest
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import ShapeKey
 
 from . import sources
@@ -40,8 +40,7 @@ def write_state(config: Config, keys: Sequence[ShapeKey], state: str) -> tuple[i
     counts = sources.update(
         folder / "sources.csv", root, keys, lambda: processed_digests(config), config.results
     )
-    with replacing(folder / "state") as temporary:
-        temporary.write_text(state + "\n", encoding="utf-8")
+    write_text(folder / "state", state + "\n")
     return counts
 
 
