@@ -357,6 +357,7 @@ def test_a_shape_that_stands_at_an_angle_to_the_camera_is_not_cut_off(tmp_path):
     assert 0.5 < np.abs(known.vertices).max() < 0.65
 
 
+@pytest.mark.real_encoder
 @pytest.mark.parametrize("frame", ["unit", "camera"])
 def test_logits_of_several_pictures_are_their_fields(tmp_path, frame):
     torch.manual_seed(1)
@@ -415,6 +416,7 @@ def test_a_shard_becomes_a_folder_that_is_the_same_each_time(checkpoint, tmp_pat
     assert (tmp_path / "alone/chair/a.ply").read_bytes() == (tmp_path / "one/chair/a.ply").read_bytes()
 
 
+@pytest.mark.real_encoder
 def test_shapes_of_a_shard_asked_together_are_those_asked_alone(tmp_path):
     torch.manual_seed(1)
     checkpoint = tmp_path / "varied.ckpt"

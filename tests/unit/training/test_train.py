@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -70,13 +69,6 @@ TRAIN = train_config(
 COMPILES = pytest.mark.skipif(
     not (shutil.which("g++") and shutil.which("gcc")), reason="torch.compile needs a C++ compiler"
 )
-
-
-@pytest.fixture(autouse=True)
-def _small_encoder(request):
-    """Runs are of a small encoder but where other processes build it too, or where it is what is tested."""
-    with nullcontext() if request.node.get_closest_marker("real_encoder") else small_encoder():
-        yield
 
 
 def configuration(**changes) -> Config:
