@@ -208,7 +208,7 @@ def test_an_empty_reconstruction_has_the_worst_values(config, folder):
 def test_a_reconstruction_in_the_camera_frame_is_warned_of(config, folder, caplog):
     cube = occnet.load_mesh("cube.obj")
     occnet.evaluate(occnet.Reconstruction(cube, frame="camera"), cube, config)
-    assert "camera's frame" in caplog.text
+    assert "in the camera frame" in caplog.text
 
 
 def test_a_pack_holds_the_sets_of_its_shapes(folder, config):

@@ -91,4 +91,4 @@ def test_meshes_that_say_their_frames_are_compared_in_one(evaluate):
     assert not said
     save_mesh(unit, "camera.ply", frame=MeshFrame("camera"))
     _, said = evaluate("camera.ply", "unit.ply")
-    assert "camera's frame" in said
+    assert "is in the camera frame" in said
