@@ -1,4 +1,4 @@
-"""The encoder's image codes laid out in the plane by t-SNE (van der Maaten and Hinton 2008)."""
+"""t-SNE layouts of the encoder's image codes (van der Maaten and Hinton 2008)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ _BATCH = 32
 
 
 def tsne(features: NDArray[np.floating], perplexity: float, seed: int) -> Float:
-    """Lay out feature vectors in the plane, near ones near each other.
+    """Lay out feature vectors in the plane by t-SNE.
 
     Args:
         features: (N, D) finite numbers.
-        perplexity: effective number of neighbours; taken down to (N - 1) / 3 where there are few.
+        perplexity: effective number of neighbours, at most (N - 1) / 3.
         seed: the result depends on it, not on the number of threads.
 
     Returns:
-        (N, 2) float64. Up to three points, and points that are all the same, have no neighbourhoods to keep;
-        theirs are the first two principal components.
+        (N, 2) float64. For up to three points, and for identical points, the first two principal components.
 
     Raises:
-        DataError: features that are not finite or not of two dimensions.
+        DataError: features are not finite or not two-dimensional.
     """
     x = np.asarray(features, np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
@@ -53,7 +52,7 @@ def tsne(features: NDArray[np.floating], perplexity: float, seed: int) -> Float:
         learning_rate="auto",
         random_state=entropy(seed, "tsne") % 2**32,
     )
-    with threadpool_limits(1):  # sums over threads would depend on how many there are
+    with threadpool_limits(1):  # sums over threads depend on their number
         return np.asarray(layout.fit_transform(x), np.float64)
 
 

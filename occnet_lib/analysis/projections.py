@@ -1,4 +1,4 @@
-"""Do points and photos belong together? Stored points projected through the stored cameras onto them."""
+"""Consistency of points and images: stored points projected onto the images through the stored cameras."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
 _DRAWN = 2500  # points in a figure
-_WINDOW = 50_000  # uniform points that are looked through for occupied ones
-_BACKGROUND = 250  # channels above are the views' white background
+_WINDOW = 50_000  # uniform points searched for occupied ones
+_BACKGROUND = 250  # channels above belong to the white background
 COLUMNS = ("category", "id", "split", "view", "file", "surface_inside", "occupied_inside", "covered")
 
 
@@ -45,26 +45,26 @@ class Projection:
 
     @property
     def silhouette(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels that are not of the background."""
+        """(H, W) bool: pixels that do not show the background."""
         return np.asarray((self.image < _BACKGROUND).any(-1))
 
     def audit(self) -> dict[str, float]:
-        """How well points and image agree.
+        """Agreement of points and image.
 
         Returns:
-            `surface_inside`, `occupied_inside`: shares of the points that fall on the silhouette (widened
-            by a pixel, as its rim is drawn over white); `covered`: share of the silhouette's pixels with a
-            surface point within two pixels. All near 1 when cameras, frames and images fit together.
+            `surface_inside`, `occupied_inside`: fractions of the points that project onto the silhouette (dilated
+            by a pixel because its rim is blended with white); `covered`: fraction of the silhouette's pixels with a
+            surface point within two pixels. All are near 1 if cameras, frames and images are consistent.
         """
         silhouette = self.silhouette
-        wide = _widened(silhouette, 1)
+        wide = _dilated(silhouette, 1)
         hit = np.zeros(silhouette.shape, bool)
         v, u = _pixels(self.surface_uv, silhouette.shape)
         hit[v, u] = True
-        covered = _widened(hit, 2)[silhouette]
+        covered = _dilated(hit, 2)[silhouette]
         return {
-            "surface_inside": _share_on(wide, self.surface_uv),
-            "occupied_inside": _share_on(wide, self.occupied_uv),
+            "surface_inside": _fraction_on(wide, self.surface_uv),
+            "occupied_inside": _fraction_on(wide, self.occupied_uv),
             "covered": float(covered.mean()) if covered.size else 0.0,
         }
 
@@ -87,7 +87,7 @@ def projection(shard: Shard, i: int, view: int = 0, count: int = _DRAWN) -> Proj
 def chosen(packs: Sequence[Path], count: int) -> Iterator[tuple[Shard, int, int]]:
     """Shard, index and view of the first `count` shapes of each category in the order of their names.
 
-    The view is 0 for a category's first shape, 1 for its second and so on, as far as there are views.
+    The view is 0 for a category's first shape, 1 for its second and so on, modulo the number of views.
     """
     shards = [Shard(path) for path in packs]
     places = [(key.name, shard, i, key.category) for shard in shards for i, key in enumerate(shard.keys)]
@@ -156,15 +156,15 @@ def _pixels(uv: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np
     return row[on].astype(np.intp), column[on].astype(np.intp)
 
 
-def _share_on(mask: NDArray[np.bool_], uv: NDArray[np.float64]) -> float:
+def _fraction_on(mask: NDArray[np.bool_], uv: NDArray[np.float64]) -> float:
     if not len(uv):
         return 0.0
     return float(mask[_pixels(uv, mask.shape)].sum() / len(uv))
 
 
-def _widened(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """The mask grown by a square of that many pixels to each side."""
-    padded = np.pad(mask, pixels)
-    height, width = mask.shape
-    edge = range(2 * pixels + 1)
-    return np.any([padded[r : r + height, c : c + width] for r in edge for c in edge], axis=0)
+def _dilated(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """The mask dilated by a square of `pixels` to each side."""
+    from scipy.ndimage import binary_dilation
+
+    dilated: NDArray[np.bool_] = binary_dilation(mask, np.ones((2 * pixels + 1,) * 2))
+    return dilated

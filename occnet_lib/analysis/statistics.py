@@ -1,4 +1,4 @@
-"""What is in the dataset: one row of numbers for each category and split, from the pack shards."""
+"""Dataset statistics from pack shards: one row per category and split."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SPLITS = ("train", "val", "test")
 
 
 def shape_numbers(shard: Shard, i: int) -> dict[str, float]:
-    """Numbers about one shape.
+    """Statistics of one shape.
 
     Returns:
-        `images`, `points`: how many; `occupied`: share of the uniform points (padded cube) inside the shape;
+        `images`, `points`: their numbers; `occupied`: fraction of the uniform points (padded cube) inside the shape;
         `faces`: of the closed mesh; `extent_x`, `extent_y`, `extent_z`: edges of its bounding box, unit
-        frame, not a number where there is no mesh; `scale`: longest edge of the source's bounding box, source units.
+        frame, NaN without a mesh; `scale`: longest edge of the source's bounding box, source units.
     """
     _, occupied = shard.points(i)
     mesh = shard.mesh(i)

@@ -1,4 +1,4 @@
-"""numpy arrays as tensors."""
+"""Conversion of NumPy arrays to tensors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 def tensor_of(
     array: ArrayLike, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> Tensor:
-    """A tensor of an array, without a copy where it can be.
+    """An array as a tensor, without a copy where possible.
 
-    Read-only arrays, as those of Pillow's images, are copied: torch warns of them because a tensor can be written to.
+    Read-only arrays, such as Pillow's images, are copied: torch warns about them because tensors are writable.
     """
     plain: Any = np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE"))
     return torch.as_tensor(plain, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Networks on disk: tensors and plain values only, so that reading one runs no code of the file's."""
+"""Network files: tensors and plain values only, so that loading one executes no code from the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def network_file(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str,
     """The content of a network's file.
 
     Args:
-        state: of `OccupancyNetwork.state_dict`, copied here.
+        state: from `OccupancyNetwork.state_dict`; copied here.
         options: plain values; `options["model"]` is the model's configuration.
     """
     tensors = {name: value.detach().cpu().clone() for name, value in state.items()}
@@ -31,7 +31,7 @@ def network_file(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str,
 
 
 def save_network(path: Path, content: dict[str, Any]) -> None:
-    """Write what `network_file` made."""
+    """Write the content made by `network_file`."""
     with replacing(path) as temporary:
         torch.save(content, temporary)
 
@@ -39,10 +39,10 @@ def save_network(path: Path, content: dict[str, Any]) -> None:
 def load_network(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[OccupancyNetwork, dict[str, Any]]:
-    """The network of a file, in evaluation mode, and the options it was trained with.
+    """The network of a file, in evaluation mode, and its training options.
 
     Raises:
-        DataError: the file is missing, broken, of another kind or version, or does not fit its own options.
+        DataError: the file is missing, broken, of another kind or version, or its weights do not match its options.
     """
     content = read_plain(Path(path))
     if content.get("format") != FORMAT:
@@ -54,21 +54,21 @@ def load_network(
         network.load_state_dict(content["state_dict"])
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:
         first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(f"its weights do not fit its options: {first_line}", path=path) from error
+        raise DataError(f"weights do not match the options: {first_line}", path=path) from error
     return network.to(device).eval(), content["options"]
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch's, of tensors and plain values only.
+    """The dictionary in a file of torch.save, restricted to tensors and plain values.
 
     Raises:
-        DataError: the file is missing, broken or holds something else.
+        DataError: the file is missing, broken or holds other objects.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError("no such file", path=path, hint="train the model first") from error
-    except Exception as error:  # a broken zip or pickle raises anything
+    except Exception as error:  # a broken zip or pickle raises arbitrary errors
         raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
     if not isinstance(content, dict):
         raise DataError("not a checkpoint of occnet", path=path)

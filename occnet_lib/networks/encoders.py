@@ -16,7 +16,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module):
-    """A photo to its code (Mescheder et al. 2019, section 4; there ResNet-18 with c_dim 256).
+    """Image to code (Mescheder et al. 2019, section 4; there ResNet-18 with c_dim 256).
 
     Args:
         name: torchvision's name of the classifier: resnet18, resnet50, efficientnet_b0, _b1, _b5 or _b7; or resnet10, a
@@ -26,7 +26,7 @@ class Encoder(nn.Module):
         image: rgb, or silhouette: see `silhouettes`.
 
     Raises:
-        DependencyError: the weights are neither on disk nor to be had from the network.
+        DependencyError: the weights are neither on disk nor downloadable.
         ConfigError: there are no pretrained weights of that name.
     """
 
@@ -51,9 +51,9 @@ class Encoder(nn.Module):
 
 
 def silhouettes(images: Tensor) -> Tensor:
-    """Outline and darkness of what stands on a white background, without its colour.
+    """Outline and darkness of an object on a white background, without its colour.
 
-    A network that sees colours learns training shapes by their paint, which tells nothing of a new shape.
+    A network that sees colours memorises training shapes by their paint, which does not generalise to new shapes.
 
     Args:
         images: (B, 3, H, W), float in [0, 1].
@@ -100,18 +100,18 @@ def _load_imagenet_weights(network: nn.Module, name: str) -> None:
         state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
-    except (URLError, OSError) as error:  # URLError is what it says when there is no network
+    except (URLError, OSError) as error:  # URLError: no network connection
         raise DependencyError(
             f"the ImageNet weights of {name} cannot be downloaded ({error})",
             hint=f"place the file of {url} at {file}, or set `pretrained: false`",
         ) from error
-    except Exception as error:  # whatever unpickling a broken file raises
+    except Exception as error:  # unpickling a broken file raises arbitrary errors
         raise DependencyError(
             f"not readable as weights of {name}: {type(error).__name__}", path=file, hint="delete the file"
         ) from error
     try:
         network.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:  # of another network, or no state at all
+    except (RuntimeError, TypeError) as error:  # another network's state, or not a state
         raise DependencyError(
             f"does not hold the weights of {name}", path=file, hint="delete the file"
         ) from error

@@ -1,4 +1,4 @@
-"""A decoder folded for one image: what depends on the code alone is computed once, not for every point."""
+"""A decoder folded for one image: everything that depends on the code alone is computed once, not per point."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .hardware import has_fast_bf16
 from .positional_encoding import encode
 
 _PROBES = 1024
-_GRADIENT_CHUNK = 8192  # points: a derivative keeps two features a block of each
+_GRADIENT_CHUNK = 8192  # points per call: the gradient keeps two feature arrays per block
 _SAFETY = 3.0
 """A field's largest error in bfloat16 is at most 1.7 times that at its probes, in trained and in random networks."""
 
 
 class TorchField(ABC):
-    """A field of tensors and arrays, which may be asked roughly: in bfloat16 where that is faster.
+    """A field of tensors and arrays that can be evaluated in low precision: in bfloat16 where that is faster.
 
-    Points are float32, in the unit frame; they and what comes of them are on its device.
+    Points are float32, in the unit frame; points and results are on the field's device.
     """
 
     device: torch.device
@@ -34,18 +34,18 @@ class TorchField(ABC):
     @property
     @abstractmethod
     def margin(self) -> float | None:
-        """A bound on the error of low-precision logits; None: bfloat16 is not faster."""
+        """A bound on the error of low-precision logits; None if bfloat16 is not faster."""
 
     @abstractmethod
     def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
-        """Logits (N,) float32 of points (N, 3); gradients do not go through."""
+        """Logits (N,) float32 of points (N, 3); without autograd."""
 
     @abstractmethod
     def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
-        """Logits (N,) and their derivative (N, 3) by the points, both float32.
+        """Logits (N,) and their gradient (N, 3) with respect to the points, both float32.
 
-        Where gradients are on, the derivative is differentiable in points that require one if it varies around them,
-        which it does with positional encoding.
+        With positional encoding, where it is not piecewise constant, the gradient is itself differentiable for points that
+        require a gradient.
         """
 
     def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
@@ -53,8 +53,8 @@ class TorchField(ABC):
 
         Args:
             points: unit frame.
-            level: the surface's logit. Only logits near it need then be exact: those off by more than `margin` come
-                from bfloat16 where that is faster, so that signs are those of float32.
+            level: the surface's logit. Then only logits near it are exact: those farther away than `margin` come from
+                bfloat16 where that is faster, so that signs equal those of float32.
         """
         at = tensor_of(np.asarray(points, dtype=np.float32), self.device)
         with torch.no_grad():
@@ -62,7 +62,7 @@ class TorchField(ABC):
                 logits = self(at)
             else:
                 logits = self(at, low_precision=True)
-                far = (logits - level).abs() >= self.margin  # what is no number is not
+                far = (logits - level).abs() >= self.margin  # false for NaN
                 near = torch.nonzero(~far).squeeze(1)
                 logits[near] = self(at[near])
         array: NDArray[np.float32] = logits.cpu().numpy()
@@ -87,8 +87,8 @@ class MeanField(TorchField):
 
     def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
         """The mean of both over the fields."""
-        found = [field.with_gradient(points, low_precision=low_precision) for field in self._fields]
-        logits, gradients = zip(*found, strict=True)
+        results = [field.with_gradient(points, low_precision=low_precision) for field in self._fields]
+        logits, gradients = zip(*results, strict=True)
         return self._mean(logits), self._mean(gradients)
 
     def _mean(self, values: Sequence[Tensor]) -> Tensor:
@@ -99,12 +99,12 @@ class MeanField(TorchField):
 class FoldedDecoder(TorchField):
     """Occupancy logits of points for one fixed code, `f(points (N, 3)) -> (N,)`.
 
-    No parameter is tracked, so a gradient with respect to the points costs no gradient of the weights.
+    Parameters do not require gradients, so a gradient with respect to the points does not compute those of the weights.
 
     Args:
         decoder: its running statistics are used; later changes of its weights do not enter.
-        code: (c_dim,) float32, on the device where points are to be treated.
-        chunk: points treated at a time, which bounds the memory.
+        code: (c_dim,) float32, on the device to use.
+        chunk: points per call, which bounds the memory.
         rotation: (3, 3) that turns points before they are decoded, or None.
     """
 
@@ -131,7 +131,7 @@ class FoldedDecoder(TorchField):
     def margin(self) -> float | None:
         """A bound on the error of low-precision logits: three times that at random points of the cube.
 
-        In the larger cube that `frame: camera` asks for it is larger, but within the factor.
+        In the larger cube of `frame: camera` the error is larger, but within the safety factor.
         """
         if self._low_precision is self._exact:
             return None
@@ -140,25 +140,25 @@ class FoldedDecoder(TorchField):
         return _SAFETY * float((self(probes, low_precision=True) - self(probes)).abs().max())
 
     def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
-        """Logits (N,) float32 of points (N, 3), as `TorchField` has it."""
+        """Logits (N,) float32 of points (N, 3), see `TorchField`."""
         blocks = self._low_precision if low_precision else self._exact
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return torch.cat([blocks(self._first(part)) for part in points.split(self.chunk)])
 
     def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
-        """Logits (N,) and their derivative (N, 3) by the points, as `TorchField` has it."""
+        """Logits (N,) and their gradient (N, 3) with respect to the points; see `TorchField`."""
         blocks = self._low_precision if low_precision else self._exact
         parts = points.split(min(self.chunk, _GRADIENT_CHUNK))
         logits, gradients = zip(*(self._differentiate(blocks, part) for part in parts), strict=True)
         return torch.cat(logits), torch.cat(gradients)
 
     def _differentiate(self, blocks: _Blocks, points: Tensor) -> tuple[Tensor, Tensor]:
-        again = points.requires_grad
+        differentiable = points.requires_grad
         with torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
-            at = points if again else points.detach().requires_grad_(True)
+            at = points if differentiable else points.detach().requires_grad_(True)
             features = self._first(at)
-            logits, slope = blocks.with_gradient(features.detach())
-            (gradient,) = torch.autograd.grad(features, at, slope, create_graph=again)
+            logits, grad_features = blocks.with_gradient(features.detach())
+            (gradient,) = torch.autograd.grad(features, at, grad_features, create_graph=differentiable)
         return logits, gradient
 
     def _first(self, points: Tensor) -> Tensor:
@@ -169,10 +169,10 @@ class FoldedDecoder(TorchField):
 
 
 class _Blocks:
-    """The blocks of a folded decoder in a type, features (N, hidden) float32 to logits (N,) float32.
+    """The blocks of a folded decoder in one dtype, features (N, hidden) float32 to logits (N,) float32.
 
-    What a block adds to all points alike is added to what is added next, in place of a pass over the features.
-    Derivatives are written down, as the sign of what went into each ReLU is all that they need.
+    A block's output bias is merged into the next shift, which saves a pass over the features. Gradients are computed
+    explicitly: they only need the sign of each ReLU's input.
     """
 
     def __init__(self, decoder: AffineDecoder, dtype: torch.dtype) -> None:
@@ -196,18 +196,20 @@ class _Blocks:
         return self._last(net) @ self._weight + self._bias
 
     def with_gradient(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N,) and their derivative (N, hidden) by the features, both float32."""
+        """Logits (N,) and their gradient (N, hidden) with respect to the features, both float32."""
         net = features.to(self._dtype, copy=True)
-        kept = [self._add(net, block) for block in self._forward]
+        activations = [self._add(net, block) for block in self._forward]
         last = self._last(net)
-        slope = ((last > 0) * (self._scale * self._weight)).to(self._dtype)
-        for (weight_1, weight_0), (first, second) in zip(self._backward[::-1], kept[::-1], strict=True):
-            slope += _where_positive(_where_positive(slope @ weight_1, second) @ weight_0, first)
-        return last @ self._weight + self._bias, slope.float()
+        grad = ((last > 0) * (self._scale * self._weight)).to(self._dtype)
+        for (weight_1, weight_0), (first, second) in zip(
+            self._backward[::-1], activations[::-1], strict=True
+        ):
+            grad += _where_positive(_where_positive(grad @ weight_1, second) @ weight_0, first)
+        return last @ self._weight + self._bias, grad.float()
 
     @staticmethod
     def _add(net: Tensor, block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Add to `net` what the block gives; the features after its two ReLUs."""
+        """Add the block's output to `net`; returns the features after its two ReLUs."""
         scale, shift, weight_0, bias_0, weight_1 = block
         first = torch.addcmul(shift, net, scale).relu_()
         second = torch.addmm(bias_0, first, weight_0).relu_()
@@ -219,5 +221,5 @@ class _Blocks:
 
 
 def _where_positive(values: Tensor, features: Tensor) -> Tensor:
-    """The derivative of ReLU, in place and without a mask in memory."""
+    """`values` where `features` are positive, else 0: the backward pass of ReLU, in place and without a mask."""
     return torch.ops.aten.threshold_backward.grad_input(values, features, 0, grad_input=values)

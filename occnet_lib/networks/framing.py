@@ -1,4 +1,4 @@
-"""Where in an image the encoder looks: one rule for training, validation, evaluation and photos."""
+"""Framing: which part of an image the encoder sees, in training, validation, evaluation and for photos alike."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from .arrays import tensor_of
 from .images import encoder_input
 
 OBJECT_LEVEL = 204
-"""Darkest channel, of 255, of a pixel that counts as the object: what is lighter may be noise or
-colour bleeding of a JPEG."""
+"""Maximum value, of 255, of the darkest channel of an object pixel; lighter pixels may be noise or JPEG colour bleeding."""
 
 
 def object_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what is darker than the white background, in pixels.
+    """Bounding box (left, top, right, bottom) in pixels of everything darker than the white background.
 
-    The box is that of all pixels whose darkest channel is at most `OBJECT_LEVEL`; where there are none it is the
-    whole image. Masks that a pack may hold beside its images are not used, as photos have none.
+    The box is that of all pixels whose darkest channel is at most `OBJECT_LEVEL`; without any it is the
+    whole image. Masks stored in a pack are not used because photos have none.
 
     Args:
         image: (H, W, 3) uint8 sRGB on white.
     """
     height, width, _ = image.shape
-    # Minima over contiguous axes take a tenth of the time of one over the channels first.
+    # Minima over contiguous axes are ten times as fast as one over the channels first.
     rows = np.flatnonzero(image.reshape(height, -1).min(axis=1) <= OBJECT_LEVEL)
     columns = np.flatnonzero(image.min(axis=0).min(axis=1) <= OBJECT_LEVEL)
     if len(rows) == 0:
@@ -36,7 +35,7 @@ def object_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 
 
 def object_window(image: NDArray[np.uint8], fill: float) -> NDArray[np.float32]:
-    """The square window in whose middle the object is, its box's longer edge `fill` of the window's.
+    """The square window centred on the object; its box's longer edge is `fill` of the window's.
 
     Args:
         image: (H, W, 3) uint8 sRGB on white.
@@ -56,13 +55,13 @@ def object_window(image: NDArray[np.uint8], fill: float) -> NDArray[np.float32]:
 def moved(
     window: NDArray[np.float32], shift: NDArray[np.floating], scale: float, roll: float | None
 ) -> NDArray[np.float32]:
-    """A window in which the object appears moved.
+    """A window in which the object appears shifted, scaled and rotated.
 
     Args:
-        window: (4,) of an object in its middle.
+        window: (4,) centred on the object.
         shift: (2,) to the right and down, as fractions of the window.
-        scale: by which the object is larger.
-        roll: by which it is turned clockwise, in radians; None where none is turned.
+        scale: enlargement of the object.
+        roll: clockwise rotation in radians; None if no image is rotated.
 
     Returns:
         (5,) float32, the window and the roll, or (4,).
@@ -74,13 +73,13 @@ def moved(
 
 
 def within(window: NDArray[np.float32], crop: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The part of a window that a crop (edge, left and top as fractions of it) takes."""
+    """The part of a window selected by a crop (edge, left and top as fractions of the window)."""
     corner, extent = window[:2] + crop[1:] * window[2:4], crop[0] * window[2:4]
     return np.concatenate([corner, extent, window[4:]]).astype(np.float32)
 
 
 def framing_of(options: dict[str, Any]) -> tuple[str, float]:
-    """Framing and fill of a network by the options in its file; files without them are of `camera`."""
+    """Framing and fill of a network by the options in its file; files without them use `camera`."""
     images = options.get("images", {})
     return images.get("framing", "camera"), images.get("fill", 1.0)
 
@@ -92,12 +91,12 @@ def image_size_of(options: dict[str, Any]) -> int:
 
 
 def network_input(images: NDArray[np.uint8], options: dict[str, Any], device: str) -> Tensor:
-    """Images as a network was trained to see them.
+    """Encoder input of images with the framing that a network was trained with.
 
     Args:
         images: (B, H, W, 3) uint8 sRGB on white.
         options: in the network's file.
-        device: where the input is wanted.
+        device: of the result.
 
     Returns:
         (B, 3, size, size) float32, as `images.encoder_input`.

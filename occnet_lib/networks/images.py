@@ -1,4 +1,4 @@
-"""From stored images to the encoder's input, the same for training and for inference but for rounding."""
+"""From stored images to the encoder's input; training and inference differ in rounding only."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LARGE = 112  # pixels along the encoder's input above which stored images are enlarged more than shrunk
+_LARGE = 112  # edge of the encoder's input in pixels above which stored images are mostly enlarged
 
 
 def encoder_input(images: Tensor, size: int, windows: Tensor | None = None) -> Tensor:
     """Resize images, or windows of them, to the size the network was trained with.
 
-    Bilinear with anti-aliasing, as ONet's `transforms.Resize` of a PIL image. On a CPU it rounds to 8 bits as Pillow
-    does, ten times as fast as in floats: up to a level of 255 from what a GPU gives.
+    Bilinear with anti-aliasing, as ONet's `transforms.Resize` of a PIL image. On a CPU it rounds to 8 bits like
+    Pillow, which is ten times as fast as in floats; results differ from a GPU's by up to 1/255.
 
     Args:
-        images: (B, H, W, 3) uint8 sRGB, on the device where the resizing is to happen.
-        size: pixels along the edge of the result.
-        windows: (B, 4) left, top, width and height of what is taken of each image, as fractions of its width and
-            height, rounded to whole pixels here; what lies outside of an image is white. (B, 5): with an angle in
-            radians, by which the window's content is turned clockwise about its middle. None or (0, …): all of it.
+        images: (B, H, W, 3) uint8 sRGB, on the device to use.
+        size: edge of the result in pixels.
+        windows: (B, 4) left, top, width and height of the part of each image to use, as fractions of its width and height,
+            rounded to whole pixels here; pixels outside of an image are white. (B, 5): with an angle in radians, by which
+            the window's content is rotated clockwise about its centre. None or (0, …): the whole image.
 
     Returns:
         (B, 3, size, size) float32 in [0, 1], channels last in memory.
     """
     if windows is not None and len(windows):
-        # In the precision of floats also where the network around computes in less.
+        # In float32 also under autocast.
         device = images.device.type if images.device.type in ("cpu", "cuda") else "cpu"
         with torch.autocast(device, enabled=False):
             seen = _windows(images, size, windows)
@@ -36,7 +36,7 @@ def encoder_input(images: Tensor, size: int, windows: Tensor | None = None) -> T
 
 
 def _in_8_bits(pixels: Tensor) -> bool:
-    """Whether images are resized without becoming floats first, of which CUDA knows nothing."""
+    """Whether images are resized as uint8, which CUDA does not support."""
     return pixels.device.type == "cpu"
 
 
@@ -46,7 +46,7 @@ def _whole(pixels: Tensor, size: int) -> Tensor:
         pixels = _rounded(pixels, size)
     floats = pixels.to(torch.float32).div_(255.0)
     if floats.shape[-2:] != (size, size):
-        shrinks = size < max(floats.shape[-2:])  # enlarging, anti-aliasing changes nothing but the time
+        shrinks = size < max(floats.shape[-2:])  # anti-aliasing has no effect when enlarging and costs time
         floats = functional.interpolate(floats, (size, size), mode="bilinear", antialias=shrinks)
     return floats
 
@@ -67,7 +67,7 @@ def _windows(images: Tensor, size: int, windows: Tensor) -> Tensor:
     resize = _cut if _in_8_bits(images) else _filtered
     if windows.shape[1] < 5:
         return resize(images, size, boxes)
-    # Where images shrink, turning them at their last size would blur them.
+    # Shrunk images are rotated at twice the final size, which avoids blur.
     finer = 2 if size < _LARGE else 1
     return _turned(resize(images, finer * size, boxes), windows[:, 4], finer)
 
@@ -77,7 +77,7 @@ def _cut(images: Tensor, size: int, boxes: Tensor) -> Tensor:
     resized = images.new_zeros((len(images), size, size, 3))
     for image, place, (left, top, across, down) in zip(images, resized, boxes.int().tolist(), strict=True):
         part = image[max(top, 0) : max(top + down, 0), max(left, 0) : max(left + across, 0)]
-        if part.shape[:2] != (down, across):  # beyond the image it is white
+        if part.shape[:2] != (down, across):  # white outside of the image
             white = part.new_full((down, across, 3), 255)
             y, x = max(-top, 0), max(-left, 0)
             white[y : y + part.shape[0], x : x + part.shape[1]] = part
@@ -87,7 +87,7 @@ def _cut(images: Tensor, size: int, boxes: Tensor) -> Tensor:
 
 
 def _filtered(images: Tensor, size: int, boxes: Tensor) -> Tensor:
-    """The same of all images at once, in floats: the filter is a matrix for the rows and one for the columns."""
+    """The same for all images at once, in floats: one filter matrix for the rows and one for the columns."""
     batch, height, width, channels = images.shape
     left, top, across, down = boxes.unbind(1)
     darkness = images.reshape(batch, height, width * channels).to(torch.float32).div_(-255.0).add_(1.0)
@@ -98,10 +98,10 @@ def _filtered(images: Tensor, size: int, boxes: Tensor) -> Tensor:
 
 
 def _filter(start: Tensor, extent: Tensor, length: int, size: int) -> Tensor:
-    """(B, size, length) weights by which pixels of an axis become those of boxes (B,).
+    """(B, size, length) weights that resample the pixels of an axis to those of boxes (B,).
 
-    Triangles as wide as a pixel of the result, or of the image if that is larger, within the box. Weights of pixels
-    outside of the image are missing: what is darkness 0 there need not be summed.
+    Triangle filters as wide as a pixel of the result, or of the image if that is larger, within the box. Pixels outside of
+    the image have darkness 0 and are omitted.
     """
     step = (extent / size)[:, None, None]
     steps = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
@@ -114,29 +114,29 @@ def _filter(start: Tensor, extent: Tensor, length: int, size: int) -> Tensor:
 
 
 def _sums(centres: Tensor, support: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(B, size, 1) sums of the weights over all pixels of a box, also those outside of the image.
+    """(B, size, 1) sums of the weights over all pixels of a box, including those outside of the image.
 
-    On either side of a centre they are an arithmetic series; a loop would have to wait for the device's numbers.
+    On either side of a centre the weights are an arithmetic series; a loop would synchronise with the device.
     """
     middle = (centres - 0.5).floor()
     first = (torch.maximum(centres - support, low) - 0.5).ceil()
     last = (torch.minimum(centres + support, high) - 0.5).floor()
-    before, behind = (middle - first + 1).clamp(min=0.0), (last - middle).clamp(min=0.0)
-    mean_before, mean_behind = (first + middle + 1) / 2 - centres, (middle + last + 2) / 2 - centres
-    return before * (1.0 + mean_before / support) + behind * (1.0 - mean_behind / support)
+    before, after = (middle - first + 1).clamp(min=0.0), (last - middle).clamp(min=0.0)
+    mean_before, mean_after = (first + middle + 1) / 2 - centres, (middle + last + 2) / 2 - centres
+    return before * (1.0 + mean_before / support) + after * (1.0 - mean_after / support)
 
 
 def _turned(images: Tensor, angles: Tensor, finer: int) -> Tensor:
-    """(B, 3, S / finer, S / finer) of (B, 3, S, S), turned clockwise by (B,) radians; white from outside."""
+    """(B, 3, S / finer, S / finer) of (B, 3, S, S), rotated clockwise by (B,) radians; white outside."""
     edge = images.shape[-1]
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
-    # Where a pixel of the result comes from; y points down.
+    # Maps result pixels to source pixels; y points down.
     matrices = torch.stack([cos, sin, zero, -sin, cos, zero], dim=1).view(-1, 2, 3)
     grid = functional.affine_grid(
         matrices, [len(images), 3, edge // finer, edge // finer], align_corners=False
     )
     darkness = 1.0 - images.contiguous()
-    if finer == 2:  # means of neighbours, which lie within a square that is smaller by a pixel
+    if finer == 2:  # means of neighbours span a square smaller by one pixel
         darkness = darkness[:, :, :-1] + darkness[:, :, 1:]
         darkness = (darkness[..., :-1] + darkness[..., 1:]) / 4.0
         grid = grid * (edge / (edge - 1))

@@ -16,12 +16,12 @@ class OccupancyNetwork(nn.Module):
     """f(p, x): the occupancy logit of point p given image x (Mescheder et al. 2019, equation 2).
 
     Args:
-        model: the row of the table of variants.
-        pretrained: whether to fetch ImageNet weights; by default what the row says. Inference passes False,
-            since a checkpoint brings all weights.
+        model: configuration of the network.
+        pretrained: whether to load ImageNet weights; by default `model.pretrained`. Inference passes False because a
+            checkpoint has all weights.
 
     Raises:
-        DependencyError: pretrained weights are asked for and not to be had.
+        DependencyError: pretrained weights are requested and not available.
     """
 
     def __init__(self, model: ModelConfig, pretrained: bool | None = None) -> None:
@@ -43,10 +43,10 @@ class OccupancyNetwork(nn.Module):
         Args:
             points: of `frame: camera` models without `rotations` in the camera's frame.
             code: from `encode`.
-            rotations: (B, 3, 3), unit frame to camera (of world_mat); only `frame: camera` models look at them.
+            rotations: (B, 3, 3), unit frame to camera (of world_mat); only used by `frame: camera` models.
         """
         if self.model.frame == "camera" and rotations is not None:
-            # No matrix product, which autocast would round the points for.
+            # Not a matrix product, for which autocast would round the points.
             points = (rotations.unsqueeze(1) * points.unsqueeze(2)).sum(-1)
         logits: Tensor = self.decoder(points, code)
         return logits
@@ -60,7 +60,7 @@ class OccupancyNetwork(nn.Module):
 
         Args:
             code: (c_dim,) or (1, c_dim), from `encode` in evaluation mode.
-            chunk: points treated at a time.
+            chunk: points per call.
             rotation: (3, 3), as `rotations` in `decode`.
         """
         flat = code.detach().reshape(self.model.c_dim).to(torch.float32)
@@ -68,5 +68,5 @@ class OccupancyNetwork(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers training changes."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())

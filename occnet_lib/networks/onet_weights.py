@@ -1,8 +1,8 @@
-"""ONet's checkpoints (github.com/autonomousvision/occupancy_networks, `model.pt`) as networks of ours, and back.
+"""ONet's checkpoints (github.com/autonomousvision/occupancy_networks, `model.pt`) converted to networks of occnet, and back.
 
-The networks are the same. ONet's decoder is made of convolutions of kernel size 1, whose weights have an axis of
-length 1 more, and its blocks are called block0, block1 and so on. Older files (`onet_img2mesh-0c7780d1.pt`) call
-conv_gamma and conv_beta fc_gamma and fc_beta; these are linear.
+The networks are equal. ONet's decoder consists of convolutions of kernel size 1, whose weights have an additional axis of
+length 1, and its blocks are named block0, block1 and so on. Older files (`onet_img2mesh-0c7780d1.pt`) name conv_gamma and
+conv_beta fc_gamma and fc_beta; these are linear layers.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from .occupancy_network import OccupancyNetwork
 logger = logging.getLogger(__name__)
 BLOCKS = 5  # of ONet's decoder `cbatchnorm`, whatever its width
 ONET_THRESHOLD = 0.2  # test.threshold of ONet's configuration for images
-_SHOWN = 8  # names in a message
-# An encoder is known by a weight that it alone has.
+_MAX_NAMES = 8  # names in a message
+# A weight that only ResNet-50 has.
 _BOTTLENECK = "encoder.features.layer1.0.conv3.weight"
 
 
 def load_onet(path: str | Path) -> tuple[OccupancyNetwork, dict[str, Any]]:
     """The network of an ONet checkpoint, in evaluation mode, and the file's numbers (it, epoch_it, loss_val_best).
 
-    The file is read without running code of its own, also where it holds numpy's scalars, as ONet's do.
+    Loading executes no code from the file, even if it holds NumPy scalars, as ONet's files do.
 
     Raises:
-        DataError: the file is missing, broken or no checkpoint, or its weights are not those of ONet's network
-            for images: the names of missing and left-over weights are in the message.
+        DataError: the file is missing, broken or not a checkpoint, or its weights are not those of ONet's network for
+            images; the message names missing and unexpected weights.
     """
     content = _read(Path(path))
     state = content.get("model")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError("holds no weights of ONet's under `model`", path=path)
+        raise DataError("has no ONet weights under `model`", path=path)
     try:
         network = from_onet(state)
     except DataError as error:
@@ -58,25 +58,27 @@ def load_onet(path: str | Path) -> tuple[OccupancyNetwork, dict[str, Any]]:
 
 
 def from_onet(state: dict[str, Tensor]) -> OccupancyNetwork:
-    """A network with the weights of an ONet state, in evaluation mode; its widths are told by the weights.
+    """A network with the weights of an ONet state, in evaluation mode; its widths are derived from the weights.
 
     Raises:
-        DataError: weights are missing, left over or of another shape; the message names them.
+        DataError: weights are missing, unexpected or of another shape; the message names them.
     """
     network = OccupancyNetwork(_model_of(state), pretrained=False)
     expected = network.state_dict()
     ours = {_our_name(name): name for name in state}
     if len(ours) < len(state):
         twice = set(state) - set(ours.values())
-        raise DataError(f"is not ONet's network for images: {_listed('there under two names', list(twice))}")
-    missing, left_over = expected.keys() - ours.keys(), ours.keys() - expected.keys()
-    if missing or left_over:
+        raise DataError(
+            f"is not ONet's network for images: {_listed('present under two names', list(twice))}"
+        )
+    missing, unexpected = expected.keys() - ours.keys(), ours.keys() - expected.keys()
+    if missing or unexpected:
         legacy = any(".fc_gamma." in name for name in state)
-        complaints = [
+        problems = [
             _listed("missing", [_onet_name(name, legacy) for name in missing]),
-            _listed("left over", [ours[name] for name in left_over]),
+            _listed("unexpected", [ours[name] for name in unexpected]),
         ]
-        raise DataError(f"is not ONet's network for images: {'; '.join(filter(None, complaints))}")
+        raise DataError(f"is not ONet's network for images: {'; '.join(filter(None, problems))}")
     weights = {name: _fitting(state[ours[name]], value, ours[name]) for name, value in expected.items()}
     network.load_state_dict(weights)
     return network.eval()
@@ -86,7 +88,7 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
     """The state of a network with ONet's names (conv_gamma) and shapes.
 
     Raises:
-        DataError: ONet has no such network.
+        DataError: ONet has no corresponding network.
     """
     model = network.model
     sizes = {"encoder": model.encoder, "hidden": model.hidden, "c_dim": model.c_dim, "blocks": BLOCKS}
@@ -100,7 +102,7 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
     if other:
         raise DataError(
             f"ONet has no network with {', '.join(f'{key}: {getattr(model, key)}' for key in other)}",
-            hint="it has ResNet encoders, the cbn decoder of five blocks, and none of our switches",
+            hint="ONet has ResNet encoders and the cbn decoder of five blocks, without the other options",
         )
     state = {}
     for name, value in network.state_dict().items():
@@ -110,13 +112,13 @@ def to_onet(network: OccupancyNetwork) -> dict[str, Tensor]:
 
 
 def convert(source: str | Path, target: str | Path) -> str:
-    """Write an ONet checkpoint as a network file of ours, or one of ours as an ONet checkpoint.
+    """Convert an ONet checkpoint to a network file of occnet, or the reverse.
 
     Returns:
-        "ours" or "onet": what was written.
+        "ours" or "onet": the format written.
 
     Raises:
-        DataError: the source is neither of them, or has no counterpart; a full disk.
+        DataError: the source has neither format or no counterpart, or the disk is full.
     """
     if _read(Path(source)).get("format") != FORMAT:
         network, numbers = load_onet(source)
@@ -134,7 +136,7 @@ def convert(source: str | Path, target: str | Path) -> str:
     content: dict[str, Any] = {"model": to_onet(network)}
     if framing_of(options)[0] == "object":
         logger.warning(
-            "%s was trained with objects in the middle of their images, which ONet's code does not put there",
+            "%s was trained with centred objects; ONet's code does not centre them",
             source,
         )
     if options.get("step") is not None:
@@ -145,7 +147,7 @@ def convert(source: str | Path, target: str | Path) -> str:
 
 
 def _model_of(state: dict[str, Tensor]) -> ModelConfig:
-    """The widths that the weights tell; ONet's for those that are not there."""
+    """The widths of the weights; ONet's where weights are missing."""
     encoder = "resnet50" if _BOTTLENECK in state else "resnet18"
     sizes: dict[str, Any] = {"encoder": encoder}
     for size, name in (("c_dim", "encoder.fc.bias"), ("hidden", "decoder.fc_p.bias")):
@@ -167,12 +169,12 @@ def _onet_name(name: str, legacy: bool = False) -> str:
 def _listed(what: str, names: list[str]) -> str:
     if not names:
         return ""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{what}: {', '.join(sorted(names)[:_SHOWN])}{more}"
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{what}: {', '.join(sorted(names)[:_MAX_NAMES])}{more}"
 
 
 def _fitting(value: Tensor, expected: Tensor, name: str) -> Tensor:
-    """The weight without a convolution's last axis."""
+    """The weight without a convolution's kernel axis."""
     if value.ndim == expected.ndim + 1 and value.shape[-1] == 1:
         value = value.squeeze(-1)
     if value.shape != expected.shape:
@@ -181,8 +183,8 @@ def _fitting(value: Tensor, expected: Tensor, name: str) -> Tensor:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch's, of tensors, plain values and numpy's numbers only."""
-    # What numpy pickles its numbers by, under its old and its new name.
+    """The dictionary in a file of torch.save, restricted to tensors, plain values and NumPy scalars."""
+    # NumPy's scalar constructor under its old and its new module name.
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     allowed += [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8"))]
@@ -191,8 +193,8 @@ def _read(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError("no such file", path=path) from error
-    except Exception as error:  # a broken zip or pickle raises anything
+    except Exception as error:  # a broken zip or pickle raises arbitrary errors
         raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
     if not isinstance(content, dict):
-        raise DataError("holds no weights of ONet's under `model`", path=path)
+        raise DataError("has no ONet weights under `model`", path=path)
     return content

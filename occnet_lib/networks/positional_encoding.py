@@ -1,4 +1,4 @@
-"""Positional encoding of points: fine detail for decoders that are smooth in their input."""
+"""Positional encoding of points, which lets smooth decoders represent fine detail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def encoded_dim(frequencies: int) -> int:
-    """Numbers a point has after `encode`."""
+    """Number of channels of a point after `encode`."""
     return 3 + 6 * frequencies
 
 
@@ -18,7 +18,7 @@ def encode(points: Tensor, frequencies: int) -> Tensor:
 
     Args:
         points: (..., 3), unit frame.
-        frequencies: how many; 0 gives the points as they are.
+        frequencies: number of frequencies; 0 returns the points unchanged.
 
     Returns:
         (..., 3 + 6 * frequencies).

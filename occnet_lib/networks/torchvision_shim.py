@@ -3,8 +3,8 @@
 Package registries offer torchvision built for CUDA; its compiled operators do not load beside a CPU-only
 torch, and `import torchvision` then fails with "operator torchvision::nms does not exist", and with it every
 library that imports torchvision when present (torchmetrics, lightning). The networks need none of these
-operators, so declaring the two names that torchvision registers shape functions for is enough. With a
-fitting pair nothing is changed.
+operators, so it is enough to declare the two names for which torchvision registers shape functions. A matching pair is
+left unchanged.
 
 Import this module before lightning or torchmetrics.
 """
@@ -25,10 +25,10 @@ _declared: list[torch.library.Library] = []
 
 
 def import_torchvision() -> ModuleType:
-    """The torchvision module, made importable if need be.
+    """The torchvision module, made importable if necessary.
 
     Raises:
-        DependencyError: torchvision is missing or does not fit the installed torch in some other way.
+        DependencyError: torchvision is missing or incompatible with the installed torch in another way.
     """
     try:
         return import_module("torchvision")
@@ -37,7 +37,8 @@ def import_torchvision() -> ModuleType:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise DependencyError(
-                f"torchvision does not fit torch {torch.__version__}: {error}", hint="install a matching pair"
+                f"torchvision is incompatible with torch {torch.__version__}: {error}",
+                hint="install a matching pair",
             ) from error
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]

@@ -46,9 +46,9 @@ def test_broken_network_files_are_one_line_errors(tmp_path):
     with pytest.raises(DataError, match="version 99"):
         load_network(path)
     torch.save(content | {"options": {"model": SMALL.model_dump() | {"hidden": 17}}}, path)
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         load_network(path)
     del content["state_dict"]["decoder.fc_p.bias"]
     torch.save(content, path)
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         load_network(path)

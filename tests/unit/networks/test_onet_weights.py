@@ -157,7 +157,7 @@ def test_missing_and_left_over_weights_are_named() -> None:
     state = onet_state()
     del state["decoder.block2.bn_1.conv_beta.bias"]
     state["decoder.fc_z.weight"] = torch.zeros(24, 8)
-    message = "missing: decoder.block2.bn_1.conv_beta.bias; left over: decoder.fc_z.weight"
+    message = "missing: decoder.block2.bn_1.conv_beta.bias; unexpected: decoder.fc_z.weight"
     with pytest.raises(DataError, match=re.escape(message)):
         from_onet(state)
     legacy = onet_state(legacy=True)
@@ -239,7 +239,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_onet(tmp_path / "text.pt")
     for content in ([1], {"it": 3}, {"model": {"a": 1}}):
         torch.save(content, tmp_path / "other.pt")
-        with pytest.raises(DataError, match="holds no weights of ONet's"):
+        with pytest.raises(DataError, match="has no ONet weights"):
             convert(tmp_path / "other.pt", tmp_path / "out.pt")
 
 
