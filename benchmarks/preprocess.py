@@ -1,6 +1,7 @@
 """Preprocessing: CPU seconds by stage over meshes, bytes a shape, exactness, start-up, and a naive dense twin.
 
 usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--data FOLDER] [--limit N] [--quick] [--huge]
+           [--resolutions 256 512 1024 [--against REVISION]]
 
 FOLDER is that of the real meshes (default: OCCNET_REAL_DATA, else ../shared/data); its `dev/manifest.csv` names them.
 --limit takes N of them, evenly spaced; --quick is short for a limit of 8 and leaves out the solids of known inside.
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
+from benchmarks.resolutions import compare
 from benchmarks.watertight import exactness, time_twin
 from occnet_lib.config import Config
 from occnet_lib.stages import process_shape
@@ -46,6 +48,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--huge", action="store_true")
+    parser.add_argument("--resolutions", type=int, nargs="+", help="only close the meshes, at each of these")
+    parser.add_argument("--against", help="with --resolutions: a git revision to compare with")
     parser.add_argument("--twin-views", type=int, default=2)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -58,6 +62,9 @@ def main() -> None:
             huge(Path(place))
             return
         paths = meshes(args.data / "dev", args.limit or (8 if args.quick else None), Path(place))
+        if args.resolutions:
+            compare(paths, args.resolutions, args.against)
+            return
         start_up(paths[0])
         rows = [treat(path, Path(place)) for path in paths[:1] + paths][1:]  # the first one loads libraries
     spent = seconds(rows)

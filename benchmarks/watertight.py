@@ -27,7 +27,7 @@ import numpy as np
 from occnet_lib import seeds
 from occnet_lib.config import WatertightConfig
 from occnet_lib.geometry import components, repair, simplify, untangle
-from occnet_lib.geometry.fusion import depth_maps, surfaces, tsdf
+from occnet_lib.geometry.fusion import depth_maps, flood_fill, surfaces, tsdf
 from occnet_lib.geometry.fusion.carving import view_axes
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
@@ -43,13 +43,13 @@ from tests.support import geometry_solids as solids
 STEPS = {
     "depth maps": (depth_maps, "render_depth"),
     "carve": (surfaces, "carve"),
-    "distances": (surfaces, "distance_band"),
-    "cut edges": (surfaces, "cut_edges"),
+    "distances": (flood_fill, "stored_distance"),
+    "cut edges": (flood_fill, "stored_cuts"),
     "signs": (surfaces, "resolve_near"),
     "sheets": (surfaces, "thicken"),
-    "outside": (surfaces, "find_outside"),
+    "basins (with distances, cuts)": (surfaces, "find_basins"),
     "mean field": (surfaces, "tsdf_field"),
-    "marching cubes": (surfaces, "marching_cubes"),
+    "marching cubes": (surfaces, "surface"),
     "features": (surfaces, "sharpen"),
     "remove small components": (components, "remove_small_components"),
     "simplify": (simplify, "simplify"),
@@ -133,7 +133,7 @@ def time_steps(method: str, folder: Path | None, limit: int) -> float:
         if any(values):
             print(f"  {step:16s} {np.median(values):7.3f} {np.quantile(values, 0.95):7.3f}")
     print(f"  peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
-    fused = ("depth maps", "carve", "distances", "cut edges", "signs", "sheets", "outside", "mean field")
+    fused = ("depth maps", "carve", "signs", "sheets", "basins (with distances, cuts)", "mean field")
     return float(np.median([sum(r[step] for step in fused) for r in rows]))
 
 

@@ -115,6 +115,9 @@ def _rebuild(
     result, voxel = fuse(_with_area(unit), config, rng)
     fused, removed, filled = components.remove_small_components(result.mesh, config.min_component)
     repaired = not repair.check_watertight(fused).closed
+    if repaired:  # mostly an edge of four faces
+        fused = repair.make_manifold(fused)
+        repaired = not repair.check_watertight(fused).closed
     if repaired:
         logger.warning("the fused surface is not closed; repairing it")
         fused = repair.repair(fused)

@@ -1,6 +1,7 @@
 """Exact distances near a surface, and which grid edges the surface cuts.
 
-Both are made from the triangles themselves, so that a field built of them has none of the bias of depth maps.
+Both are made from the triangles themselves, so that a field built of them has none of the bias of depth maps. They are
+stored in bricks (`bricks`); `distance_band` and `cut_edges` give whole arrays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from occnet_lib.geometry.fusion.bricks import SIDE, Bricks, address, brick_counts, store
 from occnet_lib.geometry.fusion.depth_maps import row_span
+
+
+def near_bricks(
+    triangles: NDArray[np.float64], shape: tuple[int, int, int], width: float
+) -> NDArray[np.bool_]:
+    """(bx, by, bz) which bricks of a grid may have a sample within `width` voxels of a triangle (arguments: below)."""
+    half = (SIDE - 1) / 2.0
+    reach = (width + half * math.sqrt(3.0)) / SIDE  # from the middle of a brick, in bricks
+    return distance_band((triangles - half) / SIDE, brick_counts(shape), reach)[1] >= 0
+
+
+def stored_distance(
+    triangles: NDArray[np.float64], bricks: Bricks, width: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """`distance_band` at the stored samples, both flat (bricks.samples,)."""
+    distance = np.full(bricks.samples, width, dtype=np.float32)
+    nearest = np.full(bricks.samples, -1, dtype=np.int32)
+    size = SIDE * np.array(bricks.slot.shape)
+    soup = np.ascontiguousarray(triangles, dtype=np.float64)
+    _splat(soup, float(width), size, bricks.slot, distance, nearest)
+    return distance, nearest
 
 
 def distance_band(
@@ -27,10 +50,19 @@ def distance_band(
     Returns:
         distance (shape) float32 in voxels, `width` beyond the band; nearest triangle (shape) int32, -1 there.
     """
-    distance = np.full(shape, width, dtype=np.float32)
-    nearest = np.full(shape, -1, dtype=np.int32)
-    _splat(np.ascontiguousarray(triangles, dtype=np.float64), float(width), distance, nearest)
-    return distance, nearest
+    bricks = store(shape, np.ones(brick_counts(shape), dtype=bool))
+    distance, nearest = stored_distance(triangles, bricks, width)
+    return bricks.to_dense(distance, width), bricks.to_dense(nearest, -1)
+
+
+def stored_cuts(triangles: NDArray[np.float64], bricks: Bricks) -> NDArray[np.uint8]:
+    """`cut_edges` of the stored samples, flat (bricks.samples,)."""
+    cut = np.zeros(bricks.samples, dtype=np.uint8)
+    for axis in range(3):
+        order = np.array([(axis + 1) % 3, (axis + 2) % 3, axis])
+        turned = np.ascontiguousarray(triangles[:, :, order])
+        _mark_cuts(turned, order, SIDE * np.array(bricks.slot.shape), bricks.slot, cut)
+    return cut
 
 
 def cut_edges(triangles: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -39,18 +71,16 @@ def cut_edges(triangles: NDArray[np.float64], shape: tuple[int, int, int]) -> ND
     Returns:
         (shape) uint8; bit a of [i, j, k] is set if the edge from there to the next sample along axis a is cut.
     """
-    cut = np.zeros(shape, dtype=np.uint8)
-    for axis in range(3):
-        # A view of the array whose last axis is the one along which edges are tested.
-        order = [(axis + 1) % 3, (axis + 2) % 3, axis]
-        _mark_cuts(np.ascontiguousarray(triangles[:, :, order]), cut.transpose(order), np.uint8(1 << axis))
-    return cut
+    bricks = store(shape, np.ones(brick_counts(shape), dtype=bool))
+    return bricks.to_dense(stored_cuts(triangles, bricks), 0)
 
 
 @njit(cache=True)
-def _mark_cuts(triangles, cut, bit):  # type: ignore[no-untyped-def]
-    """Mark where lines parallel to the last axis through grid samples cross triangles."""
-    rows, columns, layers = cut.shape
+def _mark_cuts(triangles, order, size, slot, cut):  # type: ignore[no-untyped-def]
+    """Mark where lines through grid samples cross triangles; order: the axes of their coordinates, the lines' last."""
+    rows, columns, layers = size[order[0]], size[order[1]], size[order[2]]
+    bit = np.uint8(1 << order[2])
+    cell = np.zeros(3, dtype=np.int64)
     for f in range(len(triangles)):
         t = triangles[f]
         y0, x0, z0 = t[0, 0], t[0, 1], t[0, 2]
@@ -72,13 +102,15 @@ def _mark_cuts(triangles, cut, bit):  # type: ignore[no-untyped-def]
                 z = min(max(z0 + gx * (column - x0) + gy * (row - y0), low), high)
                 layer = math.floor(z)
                 if 0 <= layer < layers:
-                    cut[row, column, layer] |= bit
+                    cell[order[0]], cell[order[1]], cell[order[2]] = row, column, layer
+                    n = address(slot, cell[0], cell[1], cell[2])
+                    if n >= 0:
+                        cut[n] |= bit
 
 
 @njit(cache=True)
-def _splat(triangles, width, distance, nearest):  # type: ignore[no-untyped-def]
+def _splat(triangles, width, shape, slot, distance, nearest):  # type: ignore[no-untyped-def]
     """For every triangle visit the samples within `width` of its plane and of its shadow along its main axis."""
-    shape = np.array(distance.shape)
     normal, corner = np.zeros(3), np.zeros((3, 3))
     cell = np.zeros(3, dtype=np.int64)
     for f in range(len(triangles)):
@@ -113,11 +145,14 @@ def _splat(triangles, width, distance, nearest):  # type: ignore[no-untyped-def]
                 for k in range(bottom, top + 1):
                     cell[a], cell[b], cell[main] = i, j, k
                     x, y, z = cell[0], cell[1], cell[2]
+                    n = address(slot, x, y, z)
+                    if n < 0:
+                        continue
                     cx, cy, cz = closest_point(t, float(x), float(y), float(z))
                     d = np.float32(math.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2))
-                    if d < distance[x, y, z]:
-                        distance[x, y, z] = d
-                        nearest[x, y, z] = f
+                    if d < distance[n]:
+                        distance[n] = d
+                        nearest[n] = f
 
 
 @njit(cache=True)

@@ -5,121 +5,210 @@ builds the merge tree of the distance (Carr, Snoeyink & Axen 2003): two basins m
 and the distance there is half the width of the gap. A basin that meets the outside through a gap too narrow for its size
 stays apart, so that the gap closes at its narrowest place. A slot with nothing wider behind it is open, however narrow,
 and so is a basin that is seen from all around, like a cage.
+
+The grid is refined from `BASE` samples on by factors of two. The coarsest level decides about gaps; on the finer ones
+only samples next to the surface are new, and all others have the label of a coarser sample that they can be joined to.
+What only a fine grid resolves, like a narrow slot, is decided there by the same rule. All levels are stored in bricks.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.fusion.visibility import visible_fraction
-
-OUTSIDE = 1  # label of the basin that holds the border of the grid
-WIDER = 2.0  # a basin smaller than the ball is a chamber if it is so many times as wide as its gap, otherwise a slot
-COARSENESS = (
-    0.9  # voxels; along a slot of constant width the distances at samples differ by up to sqrt(3) / 2
+from occnet_lib.geometry.fusion.bricks import SIDE, Bricks, address, brick_counts, store
+from occnet_lib.geometry.fusion.distance_band import near_bricks, stored_cuts, stored_distance
+from occnet_lib.geometry.fusion.merge_tree import (
+    OUTSIDE,
+    falling_order,
+    join_basins,
+    meetings,
+    merge_basins,
+    replace_labels,
+    roots,
 )
+
 # Fraction of all directions, averaged over a basin, that lead out of it: at most 0.02 behind the slits of drawers, doors and
 # cushions, 0.3 and more behind bars and slats.
 SEEN = 0.1
 PLACES = 64  # samples of a basin from which that is measured
-_BUCKETS = 1024
+BASE = 192  # samples along the longest edge that the coarsest level has at least (at most twice as many)
+# Voxels within which a refined level is stored. A sample farther than sqrt(3) has the label of the coarser one in its
+# cell, and all its neighbours have to be stored for those nearer than that.
+REACH = 2.75
+
+Seen = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Basins:
-    """Free space in pieces.
+    """Pieces of free space, on one level of the grid.
 
     Attributes:
-        labels: (X, Y, Z) int32 basin of every sample; `OUTSIDE` is what is joined to the border.
+        bricks: which samples are stored.
+        distance, nearest: of `distance_band.stored_distance`, in voxels.
+        cut: of `distance_band.stored_cuts`.
+        label: (bricks.samples,) int32 basin of every stored sample; `OUTSIDE` is what is joined to the border.
+        far: (bx, by, bz) int32 basin of all samples of a brick that is not stored.
+        depth: (n,) float64 voxels, greatest distance to the surface in a basin, at most that stored.
         gap: (n,) float64 half-width in voxels of the widest gap between a basin and the outside; 0 without a gap.
     """
 
-    labels: NDArray[np.int32]
+    bricks: Bricks
+    distance: NDArray[np.float32]
+    nearest: NDArray[np.int32]
+    cut: NDArray[np.uint8]
+    label: NDArray[np.int32]
+    far: NDArray[np.int32]
+    depth: NDArray[np.float64]
     gap: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Outside:
-    """The outside of a triangle soup.
-
-    Attributes:
-        free: (X, Y, Z) bool, the samples outside.
-        gaps_closed: number of basins that a closed gap keeps apart from the outside.
-        widest_gap: voxels, width of the widest of these gaps; 0 without any.
-    """
-
-    free: NDArray[np.bool_]
-    gaps_closed: int
-    widest_gap: float
+def levels_of(shape: tuple[int, int, int]) -> int:
+    """How often a grid is halved for the coarsest level."""
+    return max(0, math.floor(math.log2(max(shape) / BASE)))
 
 
-def find_outside(
-    triangles: NDArray[np.float64],
-    distance: NDArray[np.float32],
-    cut: NDArray[np.uint8],
-    radius: float,
-    directions: NDArray[np.float64],
-) -> Outside:
-    """Decide which samples of a grid are outside.
+def find_basins(
+    triangles: NDArray[np.float64], shape: tuple[int, int, int], radius: float, least: float, seen: Seen
+) -> Basins:
+    """Divide the samples of a grid into the outside and the basins apart from it.
 
     Args:
         triangles: (F, 3, 3) in voxels from sample (0, 0, 0).
-        distance: of `distance_band.distance_band` in voxels, right up to `radius` + 1.
-        cut: of `distance_band.cut_edges`.
+        shape: samples along x, y, z.
         radius: half-width in voxels below which gaps close; 0: none does.
-        directions: (n, 3) in which the view out of a basin is tested.
+        least: voxels up to which distances are needed.
+        seen: fraction of the open that is visible from places (n, 3), in voxels.
     """
-    basins = find_basins(distance, cut, radius)
+    halvings = levels_of(shape)
+    scale = 2.0**-halvings
+    basins = _coarsest(triangles * scale, _halved(shape, halvings), radius * scale, least)
+    _open_visible(basins, lambda places: seen(places / scale))
+    for level in range(halvings - 1, -1, -1):
+        scale = 2.0**-level
+        basins = _refined(basins, triangles * scale, _halved(shape, level), radius * scale, least)
+        _open_visible(basins, lambda places: seen(places / scale))  # noqa: B023 (called at once)
+    return basins
+
+
+def _halved(shape: tuple[int, int, int], times: int) -> tuple[int, int, int]:
+    """Samples of a grid of which every second one is left out, so many times."""
+    x, y, z = ((n - 1 >> times) + 1 for n in shape)
+    return x, y, z
+
+
+def _coarsest(
+    triangles: NDArray[np.float64], shape: tuple[int, int, int], radius: float, least: float
+) -> Basins:
+    """Basins from the distance alone."""
+    from scipy.ndimage import label as label_pieces
+
+    width = max(least, radius + 1.0)
+    near = near_bricks(triangles, shape, width + 1.0)
+    bricks = store(shape, near)
+    distance, nearest = stored_distance(triangles, bricks, width)
+    cut = stored_cuts(triangles, bricks)
+    # Whole bricks beyond the distances are free; beyond the grid there is one more layer of them.
+    pieces, count = label_pieces(np.pad(~near, 1, constant_values=True))
+    number = np.arange(count + 1, dtype=np.int32)
+    number[[OUTSIDE, pieces[0, 0, 0]]] = number[[pieces[0, 0, 0], OUTSIDE]]
+    far: NDArray[np.int32] = number[pieces[1:-1, 1:-1, 1:-1]]
+    label = np.zeros(bricks.samples, dtype=np.int32)
+    parent = np.arange(count + 1 + 1024)
+    depth, gap = np.full(len(parent), width), np.zeros(len(parent))
+    order = falling_order(distance, label, width)
+    links = bricks.links(far)
+    parent, depth, gap = merge_basins(
+        distance, cut, links, label, order, parent, depth, gap, count + 1, radius, width
+    )
+    return _settled(Basins(bricks, distance, nearest, cut, label, far, depth, gap), parent)
+
+
+def _refined(
+    coarse: Basins,
+    triangles: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    radius: float,
+    least: float,
+) -> Basins:
+    """Basins on a grid of half the spacing."""
+    width = max(least, REACH - 1.0)
+    counts = brick_counts(shape)
+    chosen = near_bricks(triangles, shape, max(width, REACH))
+    far = np.zeros(counts, dtype=np.int32)
+    _inherit_bricks(coarse.bricks.slot, coarse.label, coarse.far, chosen, far)
+    far[chosen] = 0
+    bricks = store(shape, chosen)
+    distance, nearest = stored_distance(triangles, bricks, width)
+    cut = stored_cuts(triangles, bricks)
+    label = np.zeros(bricks.samples, dtype=np.int32)
+    _inherit(coarse.bricks.slot, coarse.label, coarse.far, bricks.corner, distance, label)
+    n = len(coarse.gap)
+    parent = np.arange(n + 1024)
+    depth, gap = np.full(len(parent), width), np.zeros(len(parent))
+    depth[:n], gap[:n] = 2.0 * coarse.depth, 2.0 * coarse.gap
+    links = bricks.links(far)
+    for here, a, b in sorted(meetings(distance, cut, links, label, width), reverse=True):
+        join_basins(parent, depth, gap, int(a), int(b), here, radius)
+    order = falling_order(distance, label, width)
+    parent, depth, gap = merge_basins(
+        distance, cut, links, label, order, parent, depth, gap, n, radius, width
+    )
+    return _settled(Basins(bricks, distance, nearest, cut, label, far, depth, gap), parent)
+
+
+def _settled(basins: Basins, parent: NDArray[np.int64]) -> Basins:
+    """The basins with the labels of what they were joined to."""
+    root = roots(parent)
+    basins.gap[root != np.arange(len(root))] = 0.0
+    basins.gap[OUTSIDE] = 0.0
+    if (root != np.arange(len(root))).any():
+        replace_labels(basins.label, root)
+        basins.far = root[basins.far]
+    return basins
+
+
+def _open_visible(basins: Basins, seen: Seen) -> None:
+    """Join to the outside what a closed gap keeps apart from it but the open is seen from."""
     apart = np.flatnonzero(basins.gap > 0)
-    is_outside = np.zeros(len(basins.gap), dtype=bool)
-    is_outside[OUTSIDE] = True
-    if len(apart):
-        places, of = _places(basins.labels, apart, len(basins.gap))
-        seen = np.bincount(of, visible_fraction(triangles, places, directions)) / np.bincount(of)
-        is_outside[apart] = seen >= SEEN
-        apart = apart[~is_outside[apart]]
-    widest = 2.0 * float(basins.gap[apart].max(initial=0.0))
-    return Outside(is_outside[basins.labels], len(apart), widest)
-
-
-def find_basins(distance: NDArray[np.float32], cut: NDArray[np.uint8], radius: float) -> Basins:
-    """Divide the samples of a grid into the outside and the basins apart from it (arguments: see `find_outside`)."""
-    labels = np.zeros(distance.shape, dtype=np.int32)
-    width = distance.max()  # that of the band
-    greatest = _label_far(distance, width, labels)
-    order = _falling(distance, labels, width)
-    parent, gap = _merge(distance, cut, labels, order, greatest, float(radius), width)
-    _resolve(labels, parent)
-    return Basins(labels, gap)
-
-
-def _places(
-    labels: NDArray[np.int32], chosen: NDArray[np.intp], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """At most `PLACES` samples (n, 3) of each chosen basin, evenly spaced in memory, and the basin's place in `chosen`."""
-    rank = np.full(count, -1, dtype=np.int64)
-    rank[chosen] = np.arange(len(chosen))
-    index = _pick(labels, rank, np.zeros(len(chosen), dtype=np.int64))
-    places = np.stack(np.unravel_index(index, labels.shape), axis=1)
-    return places.astype(np.float64), rank[labels.ravel()[index]]
+    if not len(apart):
+        return
+    rank = np.full(len(basins.gap), -1, dtype=np.int64)
+    rank[apart] = np.arange(len(apart))
+    index = _pick(basins.label, rank, np.zeros(len(apart), dtype=np.int64))
+    whole = _pick(basins.far.reshape(-1), rank, np.zeros(len(apart), dtype=np.int64))
+    middle = np.stack(np.unravel_index(whole, basins.far.shape), axis=1) * SIDE + (SIDE - 1) / 2.0
+    places = np.concatenate([basins.bricks.positions(index).astype(np.float64), middle])
+    of = np.concatenate([rank[basins.label[index]], rank[basins.far.reshape(-1)[whole]]])
+    # A brick counts for all of its samples.
+    weight = np.concatenate([np.ones(len(index)), np.full(len(whole), float(SIDE**3))])
+    n = len(apart)
+    fraction = np.bincount(of, weight * seen(places), n) / np.maximum(np.bincount(of, weight, n), 1.0)
+    opened = apart[fraction >= SEEN]
+    if len(opened):
+        parent = np.arange(len(basins.gap))
+        parent[opened] = OUTSIDE
+        _settled(basins, parent)
 
 
 @njit(cache=True)
-def _pick(labels, rank, size):  # type: ignore[no-untyped-def]
-    flat = labels.reshape(-1)
-    for n in range(len(flat)):
-        if rank[flat[n]] >= 0:
-            size[rank[flat[n]]] += 1
-    stride = (size + PLACES - 1) // PLACES
+def _pick(label, rank, size):  # type: ignore[no-untyped-def]
+    """At most `PLACES` entries of each label that has a rank, evenly spaced in memory."""
+    for n in range(len(label)):
+        if rank[label[n]] >= 0:
+            size[rank[label[n]]] += 1
+    stride = np.maximum((size + PLACES - 1) // PLACES, 1)
     met = np.zeros(len(size), dtype=np.int64)
     out = np.zeros(PLACES * len(size), dtype=np.int64)
     n_out = 0
-    for n in range(len(flat)):
-        which = rank[flat[n]]
+    for n in range(len(label)):
+        which = rank[label[n]]
         if which < 0:
             continue
         if met[which] % stride[which] == stride[which] // 2:
@@ -129,161 +218,38 @@ def _pick(labels, rank, size):  # type: ignore[no-untyped-def]
     return out[:n_out]
 
 
-@njit(cache=True)
-def _label_far(distance, width, labels):  # type: ignore[no-untyped-def]
-    """Label the connected pieces beyond the band of distances; those at the border are `OUTSIDE`.
-
-    Returns:
-        the greatest label.
-    """
-    nx, ny, nz = labels.shape
-    stack = np.zeros((1024, 3), dtype=np.int32)
-    greatest = OUTSIDE
-    for border in (True, False):
-        for i in range(nx):
-            for j in range(ny):
-                whole = not border or i == 0 or j == 0 or i == nx - 1 or j == ny - 1
-                for k in range(0, nz, 1 if whole else max(1, nz - 1)):
-                    if labels[i, j, k] != 0:
-                        continue
-                    if distance[i, j, k] < width:
-                        if border:
-                            labels[i, j, k] = OUTSIDE
-                        continue
-                    label = OUTSIDE
-                    if not border:
-                        greatest += 1
-                        label = greatest
-                    stack[0, 0], stack[0, 1], stack[0, 2] = i, j, k
-                    stack = _fill(distance, width, labels, label, stack)
-    return greatest
+@njit(cache=True, inline="always")
+def _coarse_label(slot, label, far, x, y, z):  # type: ignore[no-untyped-def]
+    n = address(slot, x, y, z)
+    return label[n] if n >= 0 else far[x >> 3, y >> 3, z >> 3]
 
 
 @njit(cache=True)
-def _fill(distance, width, labels, label, stack):  # type: ignore[no-untyped-def]
-    """Label one piece, by whole runs along the last axis; the stack holds one sample of each run still to fill."""
-    nx, ny, nz = labels.shape
-    top = 1
-    while top > 0:
-        top -= 1
-        x, y, z = stack[top]
-        if labels[x, y, z] != 0:
-            continue
-        first = z
-        while first > 0 and labels[x, y, first - 1] == 0 and distance[x, y, first - 1] >= width:
-            first -= 1
-        last = z
-        while last < nz - 1 and labels[x, y, last + 1] == 0 and distance[x, y, last + 1] >= width:
-            last += 1
-        labels[x, y, first : last + 1] = label
-        for side in range(4):
-            u = x + (side == 0) - (side == 1)
-            v = y + (side == 2) - (side == 3)
-            if u < 0 or v < 0 or u >= nx or v >= ny:
-                continue
-            in_run = False
-            for w in range(first, last + 1):
-                wanted = labels[u, v, w] == 0 and distance[u, v, w] >= width
-                if wanted and not in_run:
-                    if top == len(stack):
-                        stack = np.concatenate((stack, np.zeros_like(stack)))
-                    stack[top, 0], stack[top, 1], stack[top, 2] = u, v, w
-                    top += 1
-                in_run = wanted
-    return stack
-
-
-@njit(cache=True)
-def _falling(distance, labels, width):  # type: ignore[no-untyped-def]
-    """Flat indices of the samples without a label, by falling distance (to a bucket's width)."""
-    flat, label = distance.reshape(-1), labels.reshape(-1)
-    count = np.zeros(_BUCKETS + 1, dtype=np.int64)
-    scale = np.float32((_BUCKETS - 1) / width)
-    for n in range(len(flat)):
-        if label[n] == 0:
-            count[_BUCKETS - 1 - np.int64(flat[n] * scale) + 1] += 1
-    start = np.cumsum(count)
-    order = np.zeros(start[-1], dtype=np.int64)
-    for n in range(len(flat)):
-        if label[n] == 0:
-            bucket = _BUCKETS - 1 - np.int64(flat[n] * scale)
-            order[start[bucket]] = n
-            start[bucket] += 1
-    return order
-
-
-@njit(cache=True)
-def _root(parent, n):  # type: ignore[no-untyped-def]
-    while parent[n] != n:
-        parent[n] = parent[parent[n]]
-        n = parent[n]
-    return n
-
-
-@njit(cache=True)
-def _merge(distance, cut, labels, order, greatest, radius, width):  # type: ignore[no-untyped-def]
-    """Give every sample of `order` the label of its widest neighbour, and join basins that meet there.
-
-    Returns:
-        parent of every label, half-width of the widest gap between it and the outside.
-    """
-    _, ny, nz = distance.shape
-    stride = (ny * nz, nz, 1)
-    flat, walls, label = distance.reshape(-1), cut.reshape(-1), labels.reshape(-1)
-    size = greatest + 1 + 1024
-    parent = np.arange(size)
-    depth = np.full(size, np.float32(width))
-    gap = np.zeros(size)
-    n_labels = greatest + 1
-    near = np.zeros(6, dtype=np.int64)
-    for n in order:
-        here = flat[n]
-        found, widest = 0, -1.0
-        for axis in range(3):
-            for forth in range(2):
-                step = stride[axis]
-                m = n + step if forth else n - step
-                wall = walls[n] if forth else walls[m]
-                if (wall >> axis) & 1 or label[m] == 0:
+def _inherit_bricks(slot, label, far, chosen, fine_far):  # type: ignore[no-untyped-def]
+    """Choose the bricks in which, or next to which, coarse labels differ; the others get the label."""
+    shape = chosen.shape
+    size = (8 * slot.shape[0], 8 * slot.shape[1], 8 * slot.shape[2])
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                first = _coarse_label(slot, label, far, 4 * i, 4 * j, 4 * k)
+                fine_far[i, j, k] = first
+                if chosen[i, j, k] or slot[i >> 1, j >> 1, k >> 1] < 0:
                     continue
-                root = _root(parent, np.int64(label[m]))
-                near[found] = root
-                if flat[m] > widest:
-                    widest = flat[m]
-                    near[found] = near[0]
-                    near[0] = root
-                found += 1
-        if found == 0:
-            if n_labels == len(parent):
-                parent = np.concatenate((parent, np.arange(n_labels, 2 * n_labels)))
-                depth = np.concatenate((depth, np.zeros_like(depth)))
-                gap = np.concatenate((gap, np.zeros_like(gap)))
-            label[n] = n_labels
-            depth[n_labels] = here
-            n_labels += 1
-            continue
-        label[n] = near[0]
-        for other in range(1, found):
-            a, b = _root(parent, near[0]), _root(parent, near[other])
-            if a == b:
-                continue
-            a, b = min(a, b), max(a, b)
-            chamber = depth[b] >= max(here + COARSENESS, min(radius, WIDER * here))
-            if a == OUTSIDE and here < radius and chamber:
-                gap[b] = max(gap[b], here)
-                continue
-            parent[b] = a
-            depth[a] = max(depth[a], depth[b])
-            gap[a] = max(gap[a], gap[b])
-    gap[OUTSIDE] = 0.0
-    for n in range(n_labels):
-        if parent[n] != n:
-            gap[n] = 0.0
-    return parent[:n_labels], gap[:n_labels]
+                for x in range(max(0, 4 * i - 1), min(size[0], 4 * i + 5)):
+                    for y in range(max(0, 4 * j - 1), min(size[1], 4 * j + 5)):
+                        for z in range(max(0, 4 * k - 1), min(size[2], 4 * k + 5)):
+                            if _coarse_label(slot, label, far, x, y, z) != first:
+                                chosen[i, j, k] = True
 
 
 @njit(cache=True)
-def _resolve(labels, parent):  # type: ignore[no-untyped-def]
-    label = labels.reshape(-1)
-    for n in range(len(label)):
-        label[n] = _root(parent, np.int64(label[n]))
+def _inherit(slot, label, far, corner, distance, fine):  # type: ignore[no-untyped-def]
+    """Label the samples whose distance to the surface is larger than that to the coarse sample in their cell."""
+    for n in range(len(fine)):
+        x = corner[n >> 9, 0] + ((n >> 6) & 7)
+        y = corner[n >> 9, 1] + ((n >> 3) & 7)
+        z = corner[n >> 9, 2] + (n & 7)
+        away = (x & 1) + (y & 1) + (z & 1)
+        if away == 0 or distance[n] * distance[n] > away + 0.01:
+            fine[n] = _coarse_label(slot, label, far, x >> 1, y >> 1, z >> 1)

@@ -8,9 +8,12 @@ that these vertices are joined to one another.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import triangle_scene
+from occnet_lib.geometry.fusion.bricks import Bricks, neighbour
+from occnet_lib.geometry.fusion.marching import GridSurface
+from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.topology import connected_components, edge_keys
 from occnet_lib.types import Mesh
 
@@ -20,94 +23,123 @@ SHARP = (
 RANK = (
     0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
 )
+RAYS = 1_000_000  # cast at a time
 CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
 OUTSIDE = 0.5  # voxels by which a feature may lie outside of the cell that makes it
 RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
 
 
 def sharpen(
-    mesh: Mesh, field: NDArray[np.float32], triangles: NDArray[np.float64], lowered: NDArray[np.bool_]
+    surface: GridSurface,
+    field: NDArray[np.float32],
+    bricks: Bricks,
+    scene: Scene,
+    nearest: NDArray[np.int32],
+    lowered: NDArray[np.bool_],
 ) -> Mesh:
     """Put the features of the input back into a surface of marching cubes.
 
     Args:
-        mesh: closed, of marching cubes, in voxels from sample (0, 0, 0).
-        field: (X, Y, Z) what it is the surface of, negative inside.
-        triangles: (F, 3, 3) the input, in the same frame.
-        lowered: (X, Y, Z) bool, samples at which the field is not the distance to the input (thickened sheets);
-            the surface there stays as it is.
+        surface: of `field`, in voxels from sample (0, 0, 0).
+        field: (bricks.samples,) negative inside.
+        bricks: which samples are stored.
+        scene: the input, in the same frame.
+        nearest: (bricks.samples,) triangle closest to each sample, -1 far away.
+        lowered: (bricks.samples,) bool, samples at which the field is not the distance to the input (thickened
+            sheets); the surface there stays as it is.
 
     Returns:
         closed mesh of the same connectivity but for the cells with features.
     """
-    start, end, on_edge = _grid_edges(mesh.vertices)
-    on_edge &= ~(lowered[tuple(start.T)] | lowered[tuple(end.T)])
-    outside_first = field[tuple(start.T)] >= 0
-    origin = np.where(outside_first[:, None], start, end)
-    points, normals, exact = _crossings(mesh.vertices, triangles, origin, start + end - origin, on_edge)
-    cell = np.floor(mesh.triangles.mean(axis=1)).astype(np.int64)
-    n_f = normals[mesh.faces]
-    turn = np.einsum("fki,fki->fk", n_f, np.roll(n_f, -1, axis=1)).min(axis=1)
-    sharp = exact[mesh.faces].all(axis=1) & (turn < SHARP)
-    moved = Mesh(points, mesh.faces)
+    mesh = surface.mesh
+    normals, exact = _cross(surface, field, bricks, scene, nearest, lowered)
+    sharp = _sharp(mesh.faces, normals, exact)
     if not sharp.any():
-        return moved
-    shape = cell.max(axis=0) + 1
-    key = np.ravel_multi_index(cell.T, shape)
-    wanted = np.zeros(int(np.prod(shape)), dtype=bool)
-    wanted[key[sharp]] = True
-    patch_faces = np.flatnonzero(wanted[key])
-    patch = _label_patches(mesh.faces[patch_faces], key[patch_faces], len(points))
-    return _insert(moved, normals, exact, cell, patch_faces, patch)
+        return mesh
+    wanted = np.zeros(bricks.samples, dtype=bool)
+    wanted[surface.cell[sharp]] = True
+    patch_faces = np.flatnonzero(wanted[surface.cell])
+    cell = surface.cell[patch_faces].astype(np.int64)
+    patch = _label_patches(mesh.faces[patch_faces], cell, len(mesh.vertices))
+    return _insert(mesh, normals, exact, bricks.positions(cell), patch_faces, patch)
 
 
-def _grid_edges(
-    vertices: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """The samples (V, 3) at either end of the grid edge of each vertex, and whether it is on one."""
-    nearest = np.rint(vertices)
-    off = np.abs(vertices - nearest)
-    axis = np.argmax(off, axis=1)
-    rows = np.arange(len(vertices))
-    start = nearest.astype(np.int64)
-    start[rows, axis] = np.floor(vertices[rows, axis]).astype(np.int64)
-    end = start.copy()
-    end[rows, axis] += 1
-    off[rows, axis] = 0.0
-    return start, end, off.max(axis=1) == 0.0
-
-
-def _crossings(
-    vertices: NDArray[np.float64],
-    triangles: NDArray[np.float64],
-    outside: NDArray[np.int64],
-    inside: NDArray[np.int64],
-    wanted: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Where the input first crosses the grid edges from the samples `outside` to the samples `inside`, (V, 3).
+def _cross(
+    surface: GridSurface,
+    field: NDArray[np.float32],
+    bricks: Bricks,
+    scene: Scene,
+    nearest: NDArray[np.int32],
+    lowered: NDArray[np.bool_],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Move the vertices to where the input first crosses their grid edges, seen from outside.
 
     Returns:
-        points (V, 3) float64, the vertices themselves where nothing is crossed; outward unit normals (V, 3);
-        whether a crossing was found (V,) bool.
+        outward unit normals (V, 3), 0 where nothing is crossed; whether a crossing was found (V,) bool.
     """
-    import open3d as o3d
+    points = surface.mesh.vertices
+    normals, exact = np.zeros(points.shape, dtype=np.float32), np.zeros(len(points), dtype=bool)
+    links = bricks.links(np.ones(bricks.slot.shape, dtype=np.int32))
+    edges = (surface.owner, surface.axis)
+    wanted = _on_input(links, *edges, nearest, lowered)
+    for start in range(0, len(wanted), RAYS):
+        some = wanted[start : start + RAYS]
+        origin, direction = _edges(bricks.corner, *edges, field, some)
+        t, normal = scene.cast(origin, direction)
+        facing = -np.einsum("vi,vi->v", normal, direction)
+        hit = (t <= 1.0) & (np.abs(facing) > 1e-3)
+        good = some[hit]
+        points[good] = origin[hit] + np.clip(t[hit], CLEARANCE, 1.0 - CLEARANCE)[:, None] * direction[hit]
+        normals[good] = normal[hit] * np.sign(facing[hit])[:, None]
+        exact[good] = True
+    return normals, exact
 
-    points, normals = vertices.copy(), np.zeros(vertices.shape)
-    exact = np.zeros(len(points), dtype=bool)
-    which = np.flatnonzero(wanted)
-    origin = outside[which].astype(np.float64)
-    direction = inside[which] - origin
-    rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
-    hit = triangle_scene(triangles).cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
-    t = hit["t_hit"].numpy().astype(np.float64)
-    normal = hit["primitive_normals"].numpy().astype(np.float64)
-    facing = -np.einsum("vi,vi->v", normal, direction)
-    found = (t <= 1.0) & (np.abs(facing) > 1e-3)
-    good = which[found]
-    points[good] = origin[found] + np.clip(t[found], CLEARANCE, 1.0 - CLEARANCE)[:, None] * direction[found]
-    normals[good] = normal[found] * np.sign(facing[found])[:, None]
-    exact[good] = True
-    return points, normals, exact
+
+@njit(cache=True)
+def _on_input(links, owner, axis, nearest, lowered):  # type: ignore[no-untyped-def]
+    """The vertices whose grid edges lie next to the input, where the field is the distance to it."""
+    out = np.zeros(len(owner), dtype=np.int64)
+    count = 0
+    for v in range(len(owner)):
+        n = np.int64(owner[v])
+        m = neighbour(links, n, np.int64(axis[v]), 1)
+        if m >= 0 and nearest[n] >= 0 and nearest[m] >= 0 and not (lowered[n] or lowered[m]):
+            out[count] = v
+            count += 1
+    return out[:count]
+
+
+@njit(cache=True)
+def _edges(corner, owner, axis, field, some):  # type: ignore[no-untyped-def]
+    """Outside ends (n, 3) of the grid edges of some vertices and the steps to their inside ends."""
+    origin, direction = np.zeros((len(some), 3)), np.zeros((len(some), 3))
+    for i in range(len(some)):
+        n, a = np.int64(owner[some[i]]), np.int64(axis[some[i]])
+        origin[i, 0] = corner[n >> 9, 0] + (n >> 6 & 7)
+        origin[i, 1] = corner[n >> 9, 1] + (n >> 3 & 7)
+        origin[i, 2] = corner[n >> 9, 2] + (n & 7)
+        direction[i, a] = 1.0
+        if field[n] < 0:
+            origin[i, a] += 1.0
+            direction[i, a] = -1.0
+    return origin, direction
+
+
+@njit(cache=True)
+def _sharp(faces, normals, exact):  # type: ignore[no-untyped-def]
+    """(F,) bool: faces whose corners' normals differ much."""
+    out = np.zeros(len(faces), dtype=np.bool_)
+    for f in range(len(faces)):
+        a, b, c = faces[f]
+        if not (exact[a] and exact[b] and exact[c]):
+            continue
+        ab, bc, ca = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for k in range(3):
+            ab += normals[a, k] * normals[b, k]
+            bc += normals[b, k] * normals[c, k]
+            ca += normals[c, k] * normals[a, k]
+        out[f] = min(ab, bc, ca) < SHARP
+    return out
 
 
 def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices: int) -> NDArray[np.int64]:
@@ -122,7 +154,7 @@ def _label_patches(faces: NDArray[np.int32], key: NDArray[np.int64], n_vertices:
 
 def _insert(
     mesh: Mesh,
-    normals: NDArray[np.float64],
+    normals: NDArray[np.floating],
     exact: NDArray[np.bool_],
     cell: NDArray[np.int64],
     patch_faces: NDArray[np.intp],
@@ -134,7 +166,7 @@ def _insert(
     corner = _distinct(np.repeat(patch, 3) * n_v + faces.ravel())
     of, vertex = corner // n_v, corner % n_v
     low = np.zeros((count, 3))
-    low[patch] = cell[patch_faces]
+    low[patch] = cell
     place, good = _meeting_points(mesh.vertices[vertex], normals[vertex], exact[vertex], of, count, low)
     # Only discs are replaced: V - E + F = 1, where inner edges count for two half-edges.
     edge, _ = edge_keys(faces, n_v)
@@ -159,7 +191,7 @@ def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _meeting_points(
     points: NDArray[np.float64],
-    normals: NDArray[np.float64],
+    normals: NDArray[np.floating],
     exact: NDArray[np.bool_],
     of: NDArray[np.int64],
     count: int,
@@ -215,7 +247,10 @@ def _fans(
 
 
 def _flip(
-    fans: NDArray[np.int64], rim: NDArray[np.int64], normals: NDArray[np.float64], features: NDArray[np.int64]
+    fans: NDArray[np.int64],
+    rim: NDArray[np.int64],
+    normals: NDArray[np.floating],
+    features: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Join the features of neighbouring cells: flip the rim edge between them where it crosses the feature line."""
     order = np.argsort(rim, kind="stable")

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib.geometry.fusion.bricks import SIDE, Bricks, brick_counts, store
 from occnet_lib.geometry.fusion.carving import carve
 from occnet_lib.geometry.fusion.depth_maps import DepthMaps, nearest_of_four
-from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
-from occnet_lib.geometry.fusion.flood_fill import find_outside
+from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band, near_bricks
+from occnet_lib.geometry.fusion.flood_fill import OUTSIDE, find_basins
+from occnet_lib.geometry.fusion.marching import surface
+from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.fusion.sharp_features import sharpen
 from occnet_lib.geometry.fusion.sign_refinement import resolve_near
 from occnet_lib.geometry.fusion.thin_sheets import thicken
 from occnet_lib.geometry.fusion.tsdf import tsdf_field
 from occnet_lib.geometry.grid import Grid
-from occnet_lib.geometry.isosurface import isosurface, marching_cubes
+from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.types import Mesh
 
 
@@ -42,7 +45,7 @@ def flood_fill_surface(
     gap_width: float,
     directions: NDArray[np.float64],
 ) -> Fused:
-    """Sign by a flood of the outside that stops at narrow gaps (`flood_fill.find_outside`), magnitude by the exact distance.
+    """Sign by a flood of the outside that stops at narrow gaps (`flood_fill.find_basins`), magnitude by the exact distance.
 
     A cavity is open to its ground or solid throughout: what lies behind a gap narrower than `gap_width`, and what
     nothing joins to the outside, is inside.
@@ -57,12 +60,20 @@ def flood_fill_surface(
     Raises:
         MeshError: nothing is inside.
     """
-    soup = grid.to_index(triangles)
+    scene = Scene(grid.to_index(triangles))
     radius = gap_width / 2.0 / grid.step
-    distance, nearest = distance_band(soup, grid.shape, max(_band_width(sheet_thickness), radius + 1.0))
-    outside = find_outside(soup, distance, cut_edges(soup, grid.shape), radius, directions)
-    mesh = _exact_surface(soup, grid, outside.free, distance, nearest, sheet_thickness)
-    return Fused(mesh, outside.gaps_closed, outside.widest_gap * grid.step)
+
+    def seen(places: NDArray[np.float64]) -> NDArray[np.float64]:
+        return scene.visible_fraction(places, directions)
+
+    basins = find_basins(scene.triangles, grid.shape, radius, _band_width(sheet_thickness), seen)
+    bricks, closed = basins.bricks, basins.gap[basins.gap > 0]
+    free, far_free = basins.label == OUTSIDE, basins.far == OUTSIDE
+    distance, nearest = basins.distance, basins.nearest
+    del basins  # before the surface, which needs as much
+    mesh = _exact_surface(scene, bricks, free, far_free, distance, nearest, sheet_thickness)
+    mesh = Mesh(grid.to_unit(mesh.vertices), mesh.faces)
+    return Fused(mesh, len(closed), 2.0 * float(closed.max(initial=0.0)) * grid.step)
 
 
 def carving_surface(
@@ -86,10 +97,35 @@ def carving_surface(
     """
     free = carve(nearest_of_four(maps), grid)
     del maps  # the largest array of all; the caller should keep none either
-    soup = grid.to_index(triangles)
-    distance, nearest = distance_band(soup, grid.shape, _band_width(sheet_thickness))
-    free = resolve_near(free, distance, cut_edges(soup, grid.shape))
-    return Fused(_exact_surface(soup, grid, free, distance, nearest, sheet_thickness))
+    scene = Scene(grid.to_index(triangles))
+    width = _band_width(sheet_thickness)
+    distance, nearest = distance_band(scene.triangles, grid.shape, width)
+    free = resolve_near(free, distance, cut_edges(scene.triangles, grid.shape))
+    bricks, far_free = _bricks_of(scene.triangles, free, width)
+    free, distance, nearest = (
+        bricks.from_dense(free),
+        bricks.from_dense(distance),
+        bricks.from_dense(nearest),
+    )
+    mesh = _exact_surface(scene, bricks, free, far_free, distance, nearest, sheet_thickness)
+    return Fused(Mesh(grid.to_unit(mesh.vertices), mesh.faces))
+
+
+def _bricks_of(
+    triangles: NDArray[np.float64], free: NDArray[np.bool_], width: float
+) -> tuple[Bricks, NDArray[np.bool_]]:
+    """Bricks that hold the samples within `width` of a triangle and those of either sign, and the sign of the others."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    counts = brick_counts(free.shape)
+    everything = store(free.shape, np.ones(counts, dtype=bool))
+    blocks = everything.from_dense(free).reshape(-1, SIDE**3)
+    some, every = (
+        np.asarray(blocks.any(axis=1))[everything.slot],
+        np.asarray(blocks.all(axis=1))[everything.slot],
+    )
+    uniform = maximum_filter(some, size=3) == minimum_filter(every, size=3)
+    return store(free.shape, near_bricks(triangles, free.shape, width + 1.0) | ~uniform), every
 
 
 def tsdf_surface(maps: DepthMaps, grid: Grid) -> Fused:
@@ -103,21 +139,23 @@ def _band_width(sheet_thickness: float) -> float:
 
 
 def _exact_surface(
-    soup: NDArray[np.float64],
-    grid: Grid,
+    scene: Scene,
+    bricks: Bricks,
     free: NDArray[np.bool_],
+    far_free: NDArray[np.bool_],
     distance: NDArray[np.float32],
     nearest: NDArray[np.int32],
     sheet_thickness: float,
 ) -> Mesh:
-    """Sign and distance to one field, with sheets thickened, and its surface with features.
+    """Sign and distance to one field, with sheets thickened, and its surface with features, in voxels.
 
     Args:
-        soup: (F, 3, 3) triangles in voxels from sample (0, 0, 0).
-        free: (grid.shape) which samples are outside.
-        distance, nearest: of `distance_band.distance_band`; `distance` is overwritten.
+        scene: the triangles, in voxels from sample (0, 0, 0).
+        bricks: which samples are stored.
+        free: (bricks.samples,) which of these are outside.
+        far_free: (bx, by, bz) which of the other bricks are.
+        distance, nearest: of `distance_band.stored_distance`; `distance` is overwritten.
     """
     field = np.negative(distance, out=distance, where=~free)
-    lowered = thicken(soup, field, nearest, sheet_thickness)
-    mesh = sharpen(marching_cubes(field), field, soup, lowered)
-    return Mesh(grid.to_unit(mesh.vertices), mesh.faces)
+    lowered = thicken(scene, field, nearest, bricks, far_free, sheet_thickness)
+    return sharpen(surface(field, bricks, far_free), field, bricks, scene, nearest, lowered)

@@ -11,10 +11,10 @@ from scipy.sparse.csgraph import connected_components
 
 from occnet_lib.config import AuditConfig
 from occnet_lib.config import WatertightConfig as Config
-from occnet_lib.geometry.fusion import visibility
-from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
-from occnet_lib.geometry.fusion.flood_fill import OUTSIDE, find_basins
-from occnet_lib.geometry.fusion.visibility import visible_fraction
+from occnet_lib.geometry.fusion import flood_fill, rays
+from occnet_lib.geometry.fusion.bricks import SIDE
+from occnet_lib.geometry.fusion.distance_band import cut_edges
+from occnet_lib.geometry.fusion.flood_fill import OUTSIDE, Basins, find_basins, levels_of
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains
@@ -67,9 +67,13 @@ def box_with_a_hole(edge: float) -> Mesh:
     return Mesh(vertices, np.concatenate([walls.faces[~top], rim]).astype(np.int32))
 
 
-def banded(soup: np.ndarray, grid: Grid, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    distance, _ = distance_band(grid.to_index(soup), grid.shape, max(1.8, radius + 1.0))
-    return distance, cut_edges(grid.to_index(soup), grid.shape)
+def basins_of(soup: np.ndarray, grid: Grid, radius: float) -> tuple[Basins, np.ndarray]:
+    """Basins none of which is seen from outside, and the label of every sample."""
+    basins = find_basins(grid.to_index(soup), grid.shape, radius, 1.8, lambda places: np.zeros(len(places)))
+    whole = np.kron(basins.far, np.ones((SIDE, SIDE, SIDE), dtype=np.int32))
+    whole = whole[tuple(slice(n) for n in grid.shape)]
+    stored = basins.bricks.to_dense(basins.label, 0)
+    return basins, np.where(stored > 0, stored, whole)
 
 
 def reached_along_uncut_edges(cut: np.ndarray) -> np.ndarray:
@@ -92,10 +96,9 @@ def test_without_a_gap_width_the_outside_is_all_that_uncut_edges_reach(make: Cal
     solid = make().rotated(rotation(2))
     grid = grid_around(solid.mesh.vertices.min(0), solid.mesh.vertices.max(0), 48, 3)
     soup = solid.mesh.triangles[5:]  # with a hole
-    distance, cut = banded(soup, grid, 0.0)
-    basins = find_basins(distance, cut, 0.0)
-    expected = reached_along_uncut_edges(cut)
-    assert np.array_equal(basins.labels == OUTSIDE, expected)
+    basins, labels = basins_of(soup, grid, 0.0)
+    expected = reached_along_uncut_edges(cut_edges(grid.to_index(soup), grid.shape))
+    assert np.array_equal(labels == OUTSIDE, expected)
     assert not basins.gap.any()
     assert 0.001 < 1 - expected.mean() < 0.6
 
@@ -104,16 +107,68 @@ def test_a_gap_closes_at_its_narrowest_place() -> None:
     mesh = box_with_a_hole(0.1)
     grid = grid_around(np.full(3, -0.5), np.full(3, 0.5), 61, 5)
     radius = 0.06 / grid.step
-    distance, cut = banded(mesh.triangles, grid, radius)
-    basins = find_basins(distance, cut, radius)
+    basins, labels = basins_of(mesh.triangles, grid, radius)
     (apart,) = np.flatnonzero(basins.gap)
     assert basins.gap[apart] * grid.step == pytest.approx(0.05, abs=0.9 * grid.step)
     index = np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3)
     height = grid.to_unit(index)[:, 1].reshape(grid.shape)
     # Beyond a voxel from the plane of the top, what is below it is apart and what is above it outside.
     within = (np.abs(grid.to_unit(index)) < 0.5 - grid.step).all(axis=1).reshape(grid.shape)
-    assert (basins.labels[within] == apart).all()
-    assert (basins.labels[height > 0.5 + grid.step] == OUTSIDE).all()
+    assert (labels[within] == apart).all()
+    assert (labels[height > 0.5 + grid.step] == OUTSIDE).all()
+
+
+@pytest.mark.parametrize("radius", [0.0, 2.5])
+@pytest.mark.parametrize("make", [chair, cage, drawers])
+def test_levels_decide_like_one_fine_grid(
+    make: Callable[[], Solid], radius: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solid = make().rotated(rotation(2))
+    grid = grid_around(solid.mesh.vertices.min(0), solid.mesh.vertices.max(0), 101, 5)
+    soup = solid.mesh.triangles
+    assert levels_of(grid.shape) == 0
+    one, label = basins_of(soup, grid, radius)
+    monkeypatch.setattr(flood_fill, "BASE", 45)
+    assert levels_of(grid.shape) == 1
+    two, refined = basins_of(soup, grid, radius)
+    assert two.bricks.shape == one.bricks.shape
+    near = two.bricks.to_dense(two.distance, np.inf) < 1.5
+    wide = one.bricks.to_dense(one.distance, np.inf)
+    np.testing.assert_array_equal(two.bricks.to_dense(two.distance, 9.0)[near], wide[near])
+    differs = (label == OUTSIDE) != (refined == OUTSIDE)
+    # Where gaps close, the coarse level decides.
+    assert differs.mean() <= (0.0 if radius == 0.0 else 0.002)
+
+
+def test_a_slot_that_the_coarse_level_closes_is_open_on_the_fine_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    gap = 1.5 / 88  # of a voxel of the coarse level three quarters
+    boards = [box_mesh((0, s * (0.1 + gap) / 2, 0), (1, 0.1, 0.6)) for s in (-1, 1)]
+    mesh = join(boards)
+    turned = mesh.vertices @ rotation(3).T
+    grid = grid_around(turned.min(0), turned.max(0), 150, 5)
+    monkeypatch.setattr(flood_fill, "BASE", 70)
+    assert levels_of(grid.shape) == 1
+    _, label = basins_of(turned[mesh.faces], grid, 0.015 / grid.step)
+    within = np.random.default_rng(0).uniform([-0.45, -0.2 * gap, -0.27], [0.45, 0.2 * gap, 0.27], (500, 3))
+    index = np.rint(grid.to_index(within @ rotation(3).T)).astype(int)
+    exact = np.abs(grid.to_unit(index) @ rotation(3))[:, 1] < 0.45 * gap  # still between the boards
+    assert exact.sum() > 50
+    assert (label[tuple(index[exact].T)] == OUTSIDE).all()
+
+
+def test_the_stage_on_a_refined_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    solid = cage().rotated(rotation(4))
+    mesh = shapenet_like(solid.mesh, np.random.default_rng(0))
+    config = COARSE.model_copy(update={"resolution": 128})
+    one = close(mesh, config)
+    monkeypatch.setattr(flood_fill, "BASE", 30)  # two levels more
+    two = close(mesh, config)
+    for result in (one, two):
+        assert check_watertight(result.mesh).closed
+        assert not result.audit["repaired"]
+        assert result.audit["self_intersecting"] == 0
+    assert overlap(solid, two) >= overlap(solid, one) - 0.002
+    assert two.audit["surface_error_max"] <= one.audit["surface_error_max"] + 0.1 * two.audit["voxel"]
 
 
 @pytest.mark.parametrize("resolution", [64, 96, 160])
@@ -150,11 +205,12 @@ def test_a_slot_is_open_however_narrow() -> None:
 def test_visible_fraction_of_a_half_space(monkeypatch: pytest.MonkeyPatch) -> None:
     floor = box_mesh((0, -0.5, 0), (1000, 1, 1000))
     turn = np.random.default_rng(0).normal(size=(4000, 3))
-    seen = visible_fraction(floor.triangles, np.array([[0, 0.01, 0], [0, -0.5, 0], [0, 2000, 0]]), turn)
+    scene = rays.Scene(floor.triangles)
+    seen = scene.visible_fraction(np.array([[0, 0.01, 0], [0, -0.5, 0], [0, 2000, 0]]), turn)
     np.testing.assert_allclose(seen, [0.5, 0.0, 0.95], atol=0.05)
-    monkeypatch.setattr(visibility, "RAYS", 5000)  # one place at a time
+    monkeypatch.setattr(rays, "RAYS", 5000)  # one place at a time
     places = np.array([[0, 0.01, 0], [0, -0.5, 0], [0, 2000, 0]])
-    assert np.array_equal(visible_fraction(floor.triangles, places, turn), seen)
+    assert np.array_equal(scene.visible_fraction(places, turn), seen)
 
 
 @pytest.mark.slow

@@ -1,0 +1,59 @@
+"""Rays through a triangle soup: one acceleration structure for all that fusion asks of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.geometry.occupancy import triangle_scene
+
+RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
+
+
+class Scene:
+    """Triangles and the open3d scene of them.
+
+    Attributes:
+        triangles: (F, 3, 3) float64.
+    """
+
+    def __init__(self, triangles: NDArray[np.float64]) -> None:
+        """Build the acceleration structure of triangles (F, 3, 3)."""
+        self.triangles = np.ascontiguousarray(triangles, dtype=np.float64)
+        self._scene = triangle_scene(self.triangles)
+
+    def cast(
+        self, origin: NDArray[np.float64], direction: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """First hits of rays (n, 3).
+
+        Returns:
+            (n,) float64 distance in lengths of `direction`, inf without a hit; (n, 3) float64 unit normals of the
+            triangles, of either side.
+        """
+        import open3d as o3d
+
+        rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
+        hit = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
+        normal = hit["primitive_normals"].numpy().astype(np.float64)
+        return hit["t_hit"].numpy().astype(np.float64), normal
+
+    def visible_fraction(
+        self, places: NDArray[np.float64], directions: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Fraction of the directions (n, 3) in which a ray from each place (N, 3) meets no triangle.
+
+        Returns:
+            (N,) float64 in [0, 1].
+        """
+        import open3d as o3d
+
+        seen = np.zeros(len(places))
+        step = max(1, RAYS // len(directions))
+        for start in range(0, len(places), step):
+            some = places[start : start + step]
+            ends = (np.repeat(some, len(directions), axis=0), np.tile(directions, (len(some), 1)))
+            rays = o3d.core.Tensor.from_numpy(np.concatenate(ends, axis=1).astype(np.float32))
+            hit = self._scene.test_occlusions(rays, nthreads=1).numpy()
+            seen[start : start + step] = 1.0 - hit.reshape(len(some), len(directions)).mean(axis=1)
+        return seen
