@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from select import select
 
-LIMIT = 900.0  # seconds of a run
+LIMIT = 3600.0  # seconds of a run
 
 
 def serve() -> None:

@@ -6,7 +6,6 @@ import doctest
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,7 +64,8 @@ def folder(tmp_path, monkeypatch, config):
         write_cube(tmp_path / path)
     photo = np.full((60, 60, 3), 255, np.uint8)
     photo[20:40, 15:45] = 90
-    Image.fromarray(photo).save("photo.png")
+    for name in ("photo", "front", "side", "left", "right"):
+        Image.fromarray(photo).save(f"{name}.png")
     options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.35}
     for path in ("best.ckpt", "results/demo/train/resnet10-cbn/best.ckpt"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -112,8 +112,6 @@ def test_readme_snippets_run(project, folder, config):
 def test_readme_commands_run(project, folder, capsys):
     """Every `occnet` command of README, line by line, on files of the names it uses."""
     occnet.save_mesh(occnet.load_mesh("chair.obj"), "raw.stl")
-    for name in ("left.png", "right.png"):
-        shutil.copy("photo.png", name)
     (folder / "z.yaml").write_text(yaml.safe_dump(SMALL | {"dataset": {"up": "z"}}))
     page = (project / "README.md").read_text()
     text = "\n".join(re.findall(r"^```\n(.*?)^```", page, re.S | re.M))

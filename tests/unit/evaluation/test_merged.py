@@ -15,9 +15,9 @@ from occnet_lib.rendering.photographs import photograph
 from occnet_lib.storage.packs import Shard, write_shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from occnet_lib.types import Views
+from tests.unit.evaluation.test_photo_metrics import pack
 
 from .test_evaluate import PackedShape, packed
-from .test_photos import pack
 
 POINTS = np.random.default_rng(0).uniform(-0.55, 0.55, (20_000, 3))
 OCCUPIED = np.linalg.norm(POINTS, axis=1) < 0.3

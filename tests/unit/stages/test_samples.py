@@ -276,7 +276,7 @@ def test_dora_files_are_read_by_its_rules(
     """Seed3D/Dora, sharp_edge_sampling/sharp_sample.py (writer) and its data module's _load_shape."""
     out = tmp_path / "out"
     export_samples(packs, out, "dora")
-    assert "expects 400000 points of samples.near; there are 400" in caplog.text
+    assert "expects 400000 points of samples.near, got 400" in caplog.text
     data = np.load(json.loads((out / "val.json").read_text())[0])
     coarse, sharp = data["fps_coarse_surface"][:, 0, :], data["fps_sharp_surface"][:, 0, :]
     assert (coarse.shape, sharp.shape) == ((200, 6), (100, 6))
