@@ -1,4 +1,4 @@
-"""Class means of the metrics, means of class means with intervals, and how much these differ between models."""
+"""Class means of the metrics, means over classes with intervals, and paired differences between models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PHOTO_METRICS = ("iou_photos", "iou_photos_sd")
 """Mean and standard deviation of the IoU over the photos of a shape (evaluation.photo_metrics)."""
 
 EXTRAS = (*VIEW_METRICS, *PHOTO_METRICS, *ORIGINAL_METRICS)
-"""Columns that not every row has a number in; their means are over those that have."""
+"""Columns that may be empty; their means are over the rows with a number."""
 
 
 def summarise(
@@ -40,17 +40,17 @@ def summarise(
     views: Iterable[Mapping[str, Any]] = (),
     photos: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Rows]:
-    """Gather the rows of `evaluate_shard` and `evaluate_views`, as they are or as read from their tables.
+    """Summarise the rows of `evaluate_shard` and `evaluate_views`, as returned or as read from their tables.
 
     * shapes: all the rows, with the mean and the spread over a shape's views and over its photos;
     * classes: mean of every metric over the shapes of a class, with numbers of shapes and failed ones;
     * models: mean of the class means, as the paper reports it, with `<metric>_low` and `<metric>_high`,
       the 2.5 % and 97.5 % quantiles of that number over bootstrap samples of the shapes within each class
-      (Efron 1979); empty without resampling, and where a class has a single shape, which does not tell how much
-      others would differ. Every model sees the same samples;
+      (Efron 1979); empty without resampling, and where a class has a single shape, which gives no
+      estimate of the variance. All models use the same samples;
     * differences: for every two models that were measured on the same shapes, the first's mean less the other's,
-      with the same quantiles of the differences over the samples. As what is hard for one model is mostly hard for
-      others, this tells more than two intervals that do or do not overlap.
+      with the same quantiles of the differences over the samples. Paired
+      differences are more precise than a comparison of two intervals because difficult shapes are difficult for most models.
 
     Args:
         rows: of all models and shards.
@@ -59,7 +59,7 @@ def summarise(
         photos: rows of the models whose fields were measured for photos.
 
     Raises:
-        DataError: a row lacks a column or has something that is no number.
+        DataError: a row lacks a column or has a value that is not a number.
     """
     by_views = spread(views)
     for shape, of_photos in spread(photos).items():
@@ -86,7 +86,7 @@ def summarise(
             | _extras([row for row in classes if row["model"] == model])
         )
     if len({row["shapes"] for row in models}) > 1:
-        logger.warning("models were evaluated on different numbers of shapes: their means do not compare")
+        logger.warning("models were evaluated on different numbers of shapes: their means are not comparable")
     return {"shapes": shapes, "classes": classes, "models": models, "differences": _differences(means_of)}
 
 
@@ -95,8 +95,8 @@ def bootstrap_means(
 ) -> Any:
     """(count, K) means of class means of resampled shapes.
 
-    Of n shapes n − 1 are drawn: as many as n make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988). Of few shapes
-    they still hold the truth less often than they say: .88 instead of .95 with five classes of two, .94 from seven on.
+    Of n shapes n − 1 are drawn; n would make intervals too narrow by √(1 − 1 / n) (Rao & Wu 1988). With few shapes their
+    coverage is still below nominal: 0.88 instead of 0.95 with five classes of two shapes, 0.94 from seven on.
 
     Args:
         values: one (n_c, K) array a class, a row a shape, at least two.
@@ -106,7 +106,9 @@ def bootstrap_means(
     total = np.zeros((count, values[0].shape[1]))
     for matrix, rng in zip(values, rngs, strict=True):
         n = len(matrix)
-        drawn = rng.multinomial(n - 1, np.full(n, 1.0 / n), size=count)  # how often each shape is drawn
+        drawn = rng.multinomial(
+            n - 1, np.full(n, 1.0 / n), size=count
+        )  # number of times that each shape is drawn
         total += drawn @ matrix / (n - 1)
     return total / len(values)
 
@@ -186,4 +188,4 @@ def _checked(
             | {name: float(extras[name]) if extras.get(name, "") != "" else "" for name in EXTRAS}
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"a row is none of evaluate's: {error}", hint="run evaluate again") from None
+        raise DataError(f"not a row of evaluate: {error}", hint="run evaluate again") from None

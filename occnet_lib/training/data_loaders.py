@@ -1,4 +1,4 @@
-"""Batches in an order that depends on the seed and the step alone."""
+"""Data loaders whose order depends only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from .device_set import DeviceSet
 
 
 class BatchOrder(Sampler[list[tuple[int, int]]]):
-    """Which items make up the batch of a step: endless epochs, each a permutation of the shapes.
+    """The items of each step's batch: endless epochs, each a permutation of the shapes.
 
-    Epochs follow one another without a gap, so every batch is full, also where there are fewer shapes than
-    a batch holds.
+    Epochs follow each other without a gap, so every batch is full, even with fewer shapes than the batch size.
 
     Args:
-        shapes: how many there are, at least one.
-        batch_size: items a batch.
+        shapes: their number, at least one.
+        batch_size: items per batch.
         seed: of the configuration.
 
     Attributes:
-        first: the step to begin with.
-        rank, processes: of several processes each has its part of a batch that is as many times as large.
+        first: the step to start with.
+        rank, processes: of several processes each one has its part of a batch that is larger by their number.
     """
 
     def __init__(self, shapes: int, batch_size: int, seed: int) -> None:
@@ -63,28 +62,28 @@ class BatchOrder(Sampler[list[tuple[int, int]]]):
 
 
 class _Positioned:
-    """A position in a `BatchOrder`, which goes into checkpoints."""
+    """A position in a `BatchOrder`, stored in checkpoints."""
 
     _order: BatchOrder
 
     def state_dict(self) -> dict[str, int]:
-        """The position: how many batches were handed out."""
+        """The position: the number of batches delivered."""
         return {"batches": self._order.first}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind a position."""
+        """Continue after a position."""
         self._order.first = state["batches"]
 
 
 class TrainingLoader(_Positioned, DataLoader[Item]):
-    """The batches of `BatchOrder`, with a position that goes into checkpoints.
+    """The batches of `BatchOrder`, with a position stored in checkpoints.
 
     Args:
         items: at least one.
-        batch_size: items a batch.
+        batch_size: items per batch.
         seed: of the configuration.
-        workers: loading processes; the batches do not depend on it.
-        pin: whether to load into page-locked memory.
+        workers: loading processes; batches do not depend on them.
+        pin: load into page-locked memory.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class TrainingLoader(_Positioned, DataLoader[Item]):
             num_workers=workers,
             collate_fn=collate,
             pin_memory=pin,
-            # The loader draws a seed that nothing uses; it must not come from the global generator.
+            # The loader draws an unused seed, which must not come from the global generator.
             generator=torch.Generator(),
         )
 
@@ -108,13 +107,13 @@ class TrainingLoader(_Positioned, DataLoader[Item]):
 
 
 class DeviceLoader(_Positioned):
-    """The same batches as those of `TrainingLoader`, gathered from a set that is on the device as a whole.
+    """The same batches as `TrainingLoader`, gathered from data kept on the device.
 
     Args:
         items: at least one.
-        batch_size: items a batch.
+        batch_size: items per batch.
         seed: of the configuration.
-        device: cpu or cuda; the set is brought there when the first batch is asked for.
+        device: cpu or cuda; data are copied there with the first batch.
     """
 
     def __init__(self, items: TrainingItems, batch_size: int, seed: int, device: str) -> None:
@@ -139,10 +138,10 @@ class DeviceLoader(_Positioned):
 def training_loader(
     items: TrainingItems, train: TrainConfig, seed: int, device: str
 ) -> TrainingLoader | DeviceLoader:
-    """The loader that `train.hardware.cache` asks for.
+    """The loader for `train.hardware.cache`.
 
     Raises:
-        ConfigError: the set is to be on the device as a whole and does not fit.
+        ConfigError: `cache` is gpu and the data do not fit.
     """
     cache, batch_size = train.hardware.cache, train.data.batch_size
     wanted = cache == "gpu" or (cache == "auto" and device == "cuda")
@@ -158,6 +157,6 @@ def training_loader(
 
 
 def validation_loader(items: ValidationItems, workers: int = 0) -> DataLoader[Item]:
-    """All items once, in their order, in batches (`Batch`)."""
+    """All items once, in order, in batches (`Batch`)."""
     generator = torch.Generator()  # as in `TrainingLoader`
     return DataLoader(items, batch_size=16, num_workers=workers, collate_fn=collate, generator=generator)

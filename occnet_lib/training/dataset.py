@@ -1,4 +1,4 @@
-"""Items of pack shards: an image and a sample of points with their occupancies."""
+"""Items from pack shards: an image and a sample of points with their occupancies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from occnet_lib.storage.packs import Shard
 
 from .batch import Item
 
-# `cache: auto` keeps data in memory up to this many bytes over all loading processes.
+# Limit of `cache: auto` in bytes, over all loading processes.
 CACHE_BYTES = 2 * 10**9
 
 
@@ -27,7 +27,7 @@ Window = tuple[NDArray[np.float16], NDArray[np.bool_]]
 
 
 class ShapeSet:
-    """The shapes of some shards, one behind the other, kept in memory once read where they are few.
+    """The shapes of several shards, concatenated; small sets are kept in memory once read.
 
     Args:
         shards: files of the pack.
@@ -48,19 +48,19 @@ class ShapeSet:
         return len(self._places)
 
     def views(self, shape: int) -> int:
-        """How many images there are of a shape."""
+        """Number of images of a shape."""
         shard, _ = self._places[shape]
         return shard.views
 
     def points_of(self, shape: int) -> int:
-        """How many points there are of a shape."""
+        """Number of points of a shape."""
         shard, _ = self._places[shape]
         return shard.points_per_shape
 
     def image(self, shape: int, view: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB."""
-        if (found := self._images.get((shape, view))) is not None:
-            return found
+        if (cached := self._images.get((shape, view))) is not None:
+            return cached
         shard, i = self._places[shape]
         image = shard.image(i, view)
         if self.cached:
@@ -68,7 +68,7 @@ class ShapeSet:
         return image
 
     def image_sizes(self) -> set[tuple[int, int]]:
-        """Widths and heights that occur."""
+        """All occurring image sizes (width, height)."""
         return {
             shard.image_size(i, view)
             for shard in self._shards
@@ -83,12 +83,12 @@ class ShapeSet:
         return world_mat[:, :3].astype(np.float32)
 
     def near_of(self, shape: int) -> int:
-        """How many points near the surface there are of a shape, beside the uniform ones."""
+        """Number of points near the surface of a shape, in addition to the uniform ones."""
         shard, _ = self._places[shape]
         return shard.near_per_shape
 
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """(count, 3) float16 and (count,) bool from `start` on; from the beginning again where they end."""
+        """(count, 3) float16 and (count,) bool from `start` on, wrapping around at the end."""
         shard, i = self._places[shape]
         return self._window(
             self._points, shape, start, count, partial(shard.points, i), self.points_of(shape)
@@ -122,7 +122,7 @@ class ShapeSet:
         return points, occupancies
 
     def fingerprint(self) -> list[Any]:
-        """Plain values that change when the shapes or their data do; reads two shapes a shard."""
+        """Plain values that change with the shapes or their data; reads two shapes per shard."""
         values: list[Any] = list(self.names)
         for shard in self._shards:
             values += [shard.views, shard.points_per_shape, shard.path.stat().st_size]
@@ -132,7 +132,7 @@ class ShapeSet:
         return values
 
     def nbytes(self) -> int:
-        """Memory that all data takes when decoded."""
+        """Memory in bytes of all decoded data."""
         return sum(
             len(shard)
             * (7 * (shard.points_per_shape + shard.near_per_shape) + shard.views * shard.image(0, 0).nbytes)
@@ -142,7 +142,7 @@ class ShapeSet:
 
 
 class Jitter(NamedTuple):
-    """How an object is moved in its image: see `networks.framing.moved`."""
+    """Shift, scale and roll of an object in its image (`networks.framing.moved`)."""
 
     shift: NDArray[np.float64]
     scale: float
@@ -170,14 +170,13 @@ UNFRAMED = ImagesConfig(framing="camera")
 
 
 class TrainingItems(Dataset[Item]):
-    """A random view and a random window of the points, which are stored in random order.
+    """A random view and a random window of the points, whose stored order is random.
 
-    An item is asked for by (epoch, shape); it depends on the seed and these two alone, not on who loads it
-    when. The window begins at a multiple of 8, where a byte of packed occupancies does. With `train.data.balance`
-    the window is that many times as long, and `balanced_choice` takes `train.data.points` of it. With `train.data.crop`
-    the picture is cropped to a square of at least that fraction of its area, at any place. With
-    `train.data.near_points` a window of so many points near the surface comes with it. With `images.framing` object
-    the window of the image is that around the object, moved at random.
+    An item is indexed by (epoch, shape) and depends only on the seed and these two, not on the loading process. The window
+    of points starts at a multiple of 8, where a byte of packed occupancies does. Section `train.data`: with `balance` the
+    window is that many times as long, and `balanced_choice` selects `points` of it; with `crop` the image is cropped to a
+    random square of at least that fraction of its area; with `near_points` a window of points near the surface is added.
+    With `images.framing: object` the image's window is that of the object, jittered; see `images` for gamma and mirror.
 
     Raises:
         DataError: `train.data.near_points` and a shard without points near the surface.
@@ -223,7 +222,7 @@ class TrainingItems(Dataset[Item]):
         return object_window(image, self._images.fill) if self._images.framing == "object" else None
 
     def window_of(self, draw: SampleIndices, frame: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        """What the encoder is to see of an image: its frame moved, and of that the crop."""
+        """The part of an image that the encoder sees: the jittered frame, then the crop."""
         if draw.jitter is not None and frame is not None:
             frame = moved(frame, *draw.jitter)
         if draw.crop is None:
@@ -231,11 +230,11 @@ class TrainingItems(Dataset[Item]):
         return within(np.array([0.0, 0.0, 1.0, 1.0], np.float32) if frame is None else frame, draw.crop)
 
     def window(self, shape: int) -> int:
-        """Points that are read: at least what is asked for, repeated where a shape has fewer."""
+        """Number of points to read: at least the requested number, repeated if a shape has fewer."""
         return max(self.count, min(self.count * self._balance, self.shapes.points_of(shape)))
 
     def draw(self, epoch: int, shape: int) -> SampleIndices:
-        """The random choices of an item."""
+        """The random indices of an item."""
         rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
         view = int(rng.integers(self.shapes.views(shape)))
         room = max(0, self.shapes.points_of(shape) - self.window(shape))
@@ -262,14 +261,14 @@ class TrainingItems(Dataset[Item]):
 
 
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
-    """Indices (count,) of the first points of which half are occupied, or as many as there are.
+    """Indices (count,) of the first points of which half, or all available ones, are occupied.
 
-    Of points in random order these are a random sample of the occupied and one of the free points. Occupied
-    points are a few per cent of uniform ones, so that a uniform sample says little about them.
+    For points in random order these are random samples of the occupied and of the free points. Occupied points are a few
+    per cent of uniform ones, so a uniform sample contains few of them.
 
     Args:
         occupancies: (T,) bool, T at least `count`.
-        count: how many to choose.
+        count: number of points to choose.
     """
     occupied, free = np.flatnonzero(occupancies), np.flatnonzero(~occupancies)
     taken = min(len(occupied), max(count // 2, count - len(free)))

@@ -1,4 +1,4 @@
-"""A whole set on the device where it is trained on: a batch costs a gather instead of loading and copying."""
+"""Training data kept on the training device: a batch costs a gather instead of loading and copying."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from .batch import Batch, powers, stack_windows
 from .dataset import MIRROR, ShapeSet, TrainingItems
 
-# Of the device's free memory, what data may take; the rest is for weights and activations.
-_SHARE = 0.5
+# Fraction of the free GPU memory for data; the rest is for weights and activations.
+_MEMORY_FRACTION = 0.5
 
 
 class DeviceSet:
     """Images, cameras, points and occupancies of all shapes as tensors on a device.
 
     Args:
-        items: what a batch is made of; their shapes have equal numbers of points and views, of one size.
-        device: where.
+        items: training items; shapes have equal numbers of points and views, and images one size.
+        device: cpu or cuda.
     """
 
     def __init__(self, items: TrainingItems, device: str | torch.device) -> None:
@@ -54,16 +54,16 @@ class DeviceSet:
 
     @staticmethod
     def fits(shapes: ShapeSet, device: str) -> bool:
-        """Whether a set can be on a device: shapes have equal numbers and sizes, and memory is free for them."""
+        """Whether data fit on a device: shapes have equal numbers and sizes, and enough memory is free."""
         numbers = {(shapes.views(i), shapes.points_of(i), shapes.near_of(i)) for i in range(len(shapes))}
         if len(numbers) > 1:
             return False
-        if device != "cpu" and shapes.nbytes() >= _SHARE * torch.cuda.mem_get_info()[0]:
+        if device != "cpu" and shapes.nbytes() >= _MEMORY_FRACTION * torch.cuda.mem_get_info()[0]:
             return False
-        return len(shapes.image_sizes()) == 1  # last, as it looks at every picture
+        return len(shapes.image_sizes()) == 1  # last because it reads every image
 
     def batch(self, pairs: Sequence[tuple[int, int]]) -> Batch:
-        """The items of (epoch, shape) pairs; without waiting for the device."""
+        """The items of (epoch, shape) pairs, without synchronising with the device."""
         draws = [self._items.draw(epoch, shape) for epoch, shape in pairs]
         index = np.array(
             [(shape, draw.view, draw.start, draw.near) for (_, shape), draw in zip(pairs, draws, strict=True)]
@@ -116,9 +116,9 @@ class DeviceSet:
 
 
 def balanced_choice_batch(occupancies: Tensor, count: int) -> Tensor:
-    """`dataset.balanced_choice` of every row: (B, T) bool to (B, count) indices, on the device of the rows.
+    """`dataset.balanced_choice` for every row: (B, T) bool to (B, count) indices, on the rows' device.
 
-    Every point's place in the result follows from how many of its kind are before it.
+    Every point's position in the result follows from the number of points of its class before it.
     """
     rows, points = occupancies.shape
     before, free_before = occupancies.cumsum(1), (~occupancies).cumsum(1)
@@ -126,7 +126,7 @@ def balanced_choice_batch(occupancies: Tensor, count: int) -> Tensor:
     taken = torch.minimum(occupied, (count - points + occupied).clamp(min=count // 2))
     place = torch.where(occupancies, before - 1, taken + free_before - 1)
     kept = torch.where(occupancies, before <= taken, free_before <= count - taken)
-    # Points that are not chosen all go to one more column.
+    # Points that are not chosen are written to an extra column.
     result = torch.empty(rows, count + 1, dtype=torch.int64, device=occupancies.device)
     index = torch.arange(points, device=occupancies.device).expand(rows, points)
     return result.scatter_(1, place.where(kept, count), index)[:, :count]
