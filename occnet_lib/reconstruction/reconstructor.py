@@ -138,7 +138,7 @@ class Reconstructor:
             drop_outliers: leave out the images that disagree with the others (`Reconstruction.agreement`).
 
         Raises:
-            ConfigError: several pictures for a model of the camera's frame, but no rotations.
+            ConfigError: several images for a model of the camera's frame, but no rotations.
         """
         from occnet_lib.networks.folded import MeanField
 
