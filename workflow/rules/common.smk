@@ -59,7 +59,7 @@ def occnet(wildcards, input):
 
 def start_run():
     """Lock the results folder and remove temporary files of a killed run; one that is still at work keeps its files."""
-    from occnet_lib.storage.atomic import replacing, sweep
+    from occnet_lib.storage.atomic import sweep
     from occnet_lib.storage.locks import run_lock
 
     global RUN_LOCK  # held until this process ends
@@ -68,11 +68,26 @@ def start_run():
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
     sweep(RESULTS)
-    # Snakemake does not notice a change of a file that it has no record of (.snakemake was removed).
+    refresh_config()
+
+
+def refresh_config():
+    """Replace the configuration of an earlier run; rule `config` writes the file only if there is none."""
+    from occnet_lib.storage.atomic import replacing
+
     path = Path(CONFIG_FILE)
     if path.exists() and path.read_text() != CONFIG_TEXT:
         with replacing(path) as temporary:
             temporary.write_text(CONFIG_TEXT)
+
+
+# A workflow that imports this one does not run its `onstart`.
+if (
+    not workflow.modifier.is_main_snakefile()
+    and workflow.is_main_process
+    and not workflow.dryrun
+):
+    refresh_config()
 
 
 def versions(*stages):

@@ -12,7 +12,9 @@ rule config:
         mem_mb=100,
         runtime=30,
     params:
-        text=lambda wildcards: CONFIG_TEXT,
+        # Of `output`, so that another text does not trigger this job: Snakemake would not look for changes in its
+        # dependents then. `refresh_config` replaces an outdated file.
+        text=lambda wildcards, output: CONFIG_TEXT,
     message:
         "config: {output.config}"
     shell:
