@@ -118,12 +118,12 @@ class _Means(NamedTuple):
 
     Attributes:
         shapes: category and id of what they are over, sorted.
-        found: (K,).
+        mean: (K,).
         sampled: (count, K) of bootstrap samples; (0, K) where there are no intervals.
     """
 
     shapes: tuple[tuple[str, str], ...]
-    found: NDArray[np.float64]
+    mean: NDArray[np.float64]
     sampled: NDArray[np.float64]
 
 
@@ -144,7 +144,7 @@ def _with_intervals(means: _Means) -> dict[str, Any]:
     if len(means.sampled):
         ends = np.quantile(means.sampled, [0.025, 0.975], axis=0).T.tolist()
     row: dict[str, Any] = {}
-    for name, mean, (low, high) in zip(METRICS, means.found.tolist(), ends, strict=True):
+    for name, mean, (low, high) in zip(METRICS, means.mean.tolist(), ends, strict=True):
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return row
 
@@ -154,7 +154,7 @@ def _differences(means_of: Mapping[str, _Means]) -> Rows:
     rows: Rows = []
     for (model, one), (other, two) in permutations(means_of.items(), 2):
         if one.shapes == two.shapes:
-            row = _with_intervals(_Means(one.shapes, one.found - two.found, one.sampled - two.sampled))
+            row = _with_intervals(_Means(one.shapes, one.mean - two.mean, one.sampled - two.sampled))
             rows.append({"model": model, "other": other, "shapes": len(one.shapes)} | row)
     return rows
 
