@@ -49,7 +49,7 @@ format: setup  ## lay out the code as `make lint` wants it, and regenerate what 
 	$(BIN)/snakefmt workflow
 	$(BIN)/occnet config --write
 
-bench: setup  ## measure every stage against its naive twin (benchmarks/data_scaling.py, an hour or two, is left out)
+bench: setup  ## measure every stage against a naive implementation (benchmarks/data_scaling.py, an hour or two, is left out)
 	@for script in $(filter-out benchmarks/data_scaling.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove results and what was built (the environment stays)

@@ -1,8 +1,8 @@
-"""Time and memory of the workflow's bookkeeping for many shapes, and its share of a real small run.
+"""Time and memory of the workflow's bookkeeping for many shapes, and its fraction of a real small run.
 
 Makes a tree of tiny meshes in ShapeNet's layout, catalogues it, asks `snakemake -n preprocess` what it would do, runs
 all of it with jobs that only touch their output (so that what is measured is scheduling), and asks again. The real
-run treats bundled shapes at full resolution, beside what starting a job's processes with all imports costs.
+run processes bundled shapes at full resolution, beside what starting a job's processes with all imports costs.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ for word; do
 done
 """
 
-# Snakemake in this very process, so that its own CPU time can be told from its jobs'; `sys.executable` runs the jobs.
+# Snakemake in this very process, so that its own CPU time is apart from its jobs'; `sys.executable` runs the jobs.
 OWN = """
 import atexit, resource, sys
 out, sys.executable = sys.argv[1:3]
 del sys.argv[1:3]
-def tell():
+def report():
     used = resource.getrusage(resource.RUSAGE_SELF)
     open(out, "w").write(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss / 1024}")
-atexit.register(tell)
+atexit.register(report)
 from snakemake.cli import main
 main()
 """
@@ -172,7 +172,7 @@ def start_costs(folder: Path) -> dict[str, float]:
 
 
 def job_cost(folder: Path, job: tuple[str, ...]) -> float:
-    """CPU seconds of a job, done anew."""
+    """CPU seconds of a job, done again."""
     if job[0] == "shard":
         shutil.rmtree(folder / "results/preprocess", ignore_errors=True)
     name, *rest = job
@@ -225,12 +225,12 @@ def print_real_run(shapes: int, shard_size: int) -> None:
     ):
         print(f"  {what:<30} {seconds:>7.1f} {seconds / whole:>6.1%} {seconds / shapes:>7.3f} a shape")
     for size in (16, 64, 256):
-        share = [
+        fraction = [
             (start[f"shard, {workers}"] + start["pack"]) / (size * stages / shapes)
             for workers in ("1 worker", "4 workers")
         ]
         print(
-            f"  starts against stages at {size} shapes a shard: {share[0]:.1%} with 1 worker, {share[1]:.1%} with 4"
+            f"  starts against stages at {size} shapes a shard: {fraction[0]:.1%} with 1 worker, {fraction[1]:.1%} with 4"
         )
 
 

@@ -1,6 +1,6 @@
-"""Samples a second of training on a GPU: ours against a plain twin of ONet's network, and where the time goes.
+"""Samples a second of training on a GPU: ours against a plain implementation of ONet's network, and where the time goes.
 
-The twin (benchmarks/step.py) computes in float32 as PyTorch comes, on inputs that lie on the GPU. Ours are the steps of
+The reference (benchmarks/step.py) computes in float32 as PyTorch comes, on inputs that lie on the GPU. Ours are the steps of
 the Lightning module, with resizing, on batches that lie there, too. The peak is that of a product of two square
 matrices in bfloat16, found in the same run. Then come what a training as a whole attains, by where its data are, and what
 takes most of the GPU's time in our step. Without a GPU there is nothing to measure; `--device cpu` with small sizes
@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
-from step import twin_step
+from step import reference_step
 from torch.utils.flop_counter import FlopCounterMode
 
 from occnet_lib.config import Config, ModelConfig, TrainConfig
@@ -35,7 +35,7 @@ _SHOWN = 16  # kernels of the profile
 
 
 def random_batch(args: argparse.Namespace) -> Batch:
-    """Pictures of 137 px and points with occupancies, on the device."""
+    """Images of 137 px and points with occupancies, on the device."""
     points = torch.rand(args.batch, args.points, 3, device=args.device) - 0.5
     inside = points.norm(dim=2) < 0.4
     images = torch.randint(0, 256, (args.batch, 137, 137, 3), dtype=torch.uint8, device=args.device)
@@ -65,7 +65,7 @@ def our_step(section: TrainConfig, batch: Batch, device: str) -> Callable[[], No
 
 
 def wait(device: str) -> None:
-    """Until the device has done all it was told to."""
+    """Until the device has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -74,15 +74,15 @@ def seconds(work: Callable[[], Any], device: str, times: int, repeats: int) -> f
     """Of one call: median over repeats of a number of calls, after three."""
     for _ in range(3):
         work()
-    found = []
+    result = []
     for _ in range(repeats):
         wait(device)
         start = time.perf_counter()
         for _ in range(times):
             work()
         wait(device)
-        found.append((time.perf_counter() - start) / times)
-    return statistics.median(found)
+        result.append((time.perf_counter() - start) / times)
+    return statistics.median(result)
 
 
 def peak(device: str, edge: int) -> float:
@@ -94,18 +94,18 @@ def peak(device: str, edge: int) -> float:
 def compare(args: argparse.Namespace) -> Callable[[], None]:
     """Print what the steps attain; the last of them."""
     batch = random_batch(args)
-    pictures = torch.rand(args.batch, 3, args.pixels, args.pixels, device=args.device)
-    twin = twin_step(ModelConfig(), (pictures, batch.points.float(), batch.occupancies.float()))
+    rendered = torch.rand(args.batch, 3, args.pixels, args.pixels, device=args.device)
+    plain = reference_step(ModelConfig(), (rendered, batch.points.float(), batch.occupancies.float()))
     with FlopCounterMode(display=False) as counter:
-        twin()
+        plain()
     operations, most = counter.get_total_flops(), peak(args.device, args.edge)
     print(f"batch {args.batch}, {args.pixels} px, {args.points} points: {operations / 1e12:.3g} TFLOP a step")
     print(f"peak of bfloat16: {most / 1e12:.4g} TFLOP/s")
     columns = ("ms a step", "samples/s", "times faster", "of the peak", "GB")
     print(f"{'':<26}" + "".join(f"{column:>14}" for column in columns))
-    reference = show("ONet's layout, fp32", twin, args, operations / most)
+    reference = show("ONet's layout, fp32", plain, args, operations / most)
     section = train_config(points=args.points, image_size=args.pixels, batch_size=args.batch)
-    del twin  # and what memory its weights take
+    del plain  # and what memory its weights take
     torch.set_float32_matmul_precision("high")  # TF32, as training does
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
         options = {"precision": precision, "compile": compiled}
@@ -126,11 +126,11 @@ def show(
     if args.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    found = seconds(step, args.device, args.steps, args.repeats)
+    result = seconds(step, args.device, args.steps, args.repeats)
     memory = torch.cuda.max_memory_allocated() / 1e9 if args.device == "cuda" else float("nan")
-    values = f"{1e3 * found:14.2f}{args.batch / found:14.0f}{(reference or found) / found:14.2f}"
-    print(f"{name:<26}{values}{least / found:14.1%}{memory:14.2f}")
-    return found
+    values = f"{1e3 * result:14.2f}{args.batch / result:14.0f}{(reference or result) / result:14.2f}"
+    print(f"{name:<26}{values}{least / result:14.1%}{memory:14.2f}")
+    return result
 
 
 def profile(step: Callable[[], None], device: str, steps: int = 3) -> None:
@@ -153,7 +153,7 @@ def profile(step: Callable[[], None], device: str, steps: int = 3) -> None:
 
 
 def whole(args: argparse.Namespace) -> None:
-    """Print samples a second and what share of the time is waiting for data, at the end of trainings."""
+    """Print samples a second and what fraction of the time is waiting for data, at the end of trainings."""
     print(f"\n{'a training, data':<26}{'samples/s':>14}{'waiting':>14}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=20, help="timed together")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--edge", type=int, default=8192, help="of the matrices that tell the peak")
+    parser.add_argument("--edge", type=int, default=8192, help="of the matrices that measure the peak")
     parser.add_argument(
         "--packs", type=Path, help="folder of train-*.h5 for the trainings; without, it is made"
     )

@@ -1,10 +1,10 @@
-"""CPU milliseconds an item takes to load: ours against a twin of ONet's loader, in one process on one thread.
+"""CPU milliseconds an item takes to load: ours against a reference of ONet's loader, in one process on one thread.
 
-The twin reads ONet's files (points.npz with packed bits and float16, one JPEG a view) as its code does:
+The reference reads ONet's files (points.npz with packed bits and float16, one JPEG a view) as its code does:
 all points are read, unpacked and jittered, then 2048 of them are drawn with replacement. Ours reads a
 window of the pack; with the cache it is in memory, as it is after the first epochs; by `images.framing` the encoder
 sees the whole image, as in ONet, or the window around the object. Both end with the image
-as a float tensor of 224 pixels and 2048 points; the files are in the page cache. Pictures are views of the bundled
+as a float tensor of 224 pixels and 2048 points; the files are in the page cache. Images are views of the bundled
 shapes.
 """
 
@@ -73,7 +73,7 @@ def rendered(number: int) -> np.ndarray:
     return render(mesh, config, np.random.default_rng(number)).images
 
 
-def twin_item(folder: Path, number: int, rng: np.random.Generator) -> Any:
+def reference_item(folder: Path, number: int, rng: np.random.Generator) -> Any:
     """An item as ONet loads it."""
     place = folder / "onet" / str(number)
     content = np.load(place / "points.npz")
@@ -109,7 +109,7 @@ def main() -> None:
         make(folder, args.shapes)
         rng = np.random.default_rng(0)
         loads: dict[str, Callable[[int], Any]] = {
-            "ONet's files and steps": lambda i: twin_item(folder, i % args.shapes, rng)
+            "ONet's files and steps": lambda i: reference_item(folder, i % args.shapes, rng)
         }
         camera, framed = ImagesConfig(framing="camera"), ImagesConfig(roll=0.0)
         for cache, seen in (("none", camera), ("ram", camera), ("ram", framed), ("ram", ImagesConfig())):

@@ -1,6 +1,6 @@
-"""Metrics: CPU seconds of one mesh at 100,000 samples, step by step, against a twin written plainly.
+"""Metrics: CPU seconds of one mesh at 100,000 samples, step by step, against a reference written plainly.
 
-The twin asks scipy's trees and tests for inside with trimesh. The true surface is a bumpy ball of radius 0.4; trees
+The reference asks scipy's trees and tests for inside with trimesh. The true surface is a bumpy ball of radius 0.4; trees
 are slow where the predicted one lies far from it.
 
 usage: python benchmarks/metrics.py [--repeats 5] [--samples 100000] [--cells 48 160] [--radii 0.38 0.25]
@@ -47,7 +47,7 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
     return median(taken)
 
 
-def twin(mesh: Mesh, points: Any, surface_points: Any, samples: int, rng: np.random.Generator) -> None:
+def reference(mesh: Mesh, points: Any, surface_points: Any, samples: int, rng: np.random.Generator) -> None:
     """The same quantities with nothing chosen for speed."""
     import trimesh
 
@@ -73,7 +73,7 @@ def main() -> None:
     on, normals, _ = sample_surface(true, n, rng)
     on, normals = on.astype(np.float16), normals.astype(np.float16)
     surface_metrics(on[:9], normals[:9], on[:9], normals[:9])  # compiles
-    print("radius | faces | inside test | sampling | neighbours | all | twin | twin / all")
+    print("radius | faces | inside test | sampling | neighbours | all | reference | reference / all")
     for radius, cells in product(args.radii, args.cells):
         mesh = blob(radius, cells)
         drawn, drawn_normals, _ = sample_surface(mesh, n, rng)
@@ -82,7 +82,7 @@ def main() -> None:
             seconds(lambda mesh=mesh: sample_surface(mesh, n, rng), args.repeats),
             seconds(lambda d=drawn, m=drawn_normals: surface_metrics(d, m, on, normals), args.repeats),
             seconds(lambda m=mesh: measure(m, points, occupancies, on, normals, n, rng), args.repeats),
-            seconds(lambda m=mesh: twin(m, points, on.astype(float), n, rng), args.repeats),
+            seconds(lambda m=mesh: reference(m, points, on.astype(float), n, rng), args.repeats),
         ]
         print(
             f"{radius} | {len(mesh.faces)} | "

@@ -68,13 +68,13 @@ def main() -> None:
             inside.append(field.seconds)
         dense = Timed()
         n = resolution0 * 2**steps
-        truth = mise(dense, n, 0, 0.0)
-        assert np.array_equal(truth.logits > 0, grid.logits > 0), "signs differ from the dense grid's"
+        ground_truth = mise(dense, n, 0, 0.0)
+        assert np.array_equal(ground_truth.logits > 0, grid.logits > 0), "signs differ from the dense grid's"
         ratio = dense.seconds / (median(own) + median(inside))
         points, bookkeeping = _ONET.get((resolution0, steps), (0, 0.0))
         onet = f"{grid.evaluated / points:.2f}, {median(own) / bookkeeping:.2f}" if points else "-"
         print(
-            f"{resolution0}, {steps} | {grid.evaluated} | {grid.evaluated / truth.evaluated:.1%} | "
+            f"{resolution0}, {steps} | {grid.evaluated} | {grid.evaluated / ground_truth.evaluated:.1%} | "
             f"{median(own):.3f} | {median(inside):.3f} | {dense.seconds:.2f} | {ratio:.1f} | {onet}"
         )
 

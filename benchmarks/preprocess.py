@@ -1,11 +1,11 @@
-"""Preprocessing: CPU seconds by stage over meshes, bytes a shape, exactness, start-up, and a naive dense twin.
+"""Preprocessing: CPU seconds by stage over meshes, bytes a shape, exactness, start-up, and a naive dense implementation.
 
 usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--data FOLDER] [--limit N] [--quick] [--huge]
            [--resolutions 256 512 1024 [--against REVISION]]
 
 FOLDER is that of the real meshes (default: OCCNET_REAL_DATA, else ../shared/data); its `dev/manifest.csv` names them.
 --limit takes N of them, evenly spaced; --quick is short for a limit of 8 and leaves out the solids of known inside.
---huge treats a mesh of five million faces, as PLY and as OBJ, each in a process of its own.
+--huge processes a mesh of five million faces, as PLY and as OBJ, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from benchmarks.resolutions import compare
-from benchmarks.watertight import exactness, time_twin
+from benchmarks.watertight import exactness, time_reference
 from occnet_lib.config import Config
 from occnet_lib.stages import process_shape
 from occnet_lib.storage.meshes import save_mesh
@@ -39,7 +39,7 @@ HUGE = 1582  # vertices along either way around a torus: 2 · 1582² faces
 
 
 def main() -> None:
-    """Print everything that is asked for."""
+    """Print every measurement that was requested."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--resolutions", type=int, nargs="+", help="only close the meshes, at each of these")
     parser.add_argument("--against", help="with --resolutions: a git revision to compare with")
-    parser.add_argument("--twin-views", type=int, default=2)
+    parser.add_argument("--reference-views", type=int, default=2)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        row = treat(args.child, args.child.parent)
+        row = process_shapes(args.child, args.child.parent)
         print(f"{peak_memory():.2f} GB at the most; {row['status']} {row['reason']}")
         return
     with tempfile.TemporaryDirectory() as place:
@@ -66,13 +66,15 @@ def main() -> None:
             compare(paths, args.resolutions, args.against)
             return
         start_up(paths[0])
-        rows = [treat(path, Path(place)) for path in paths[:1] + paths][1:]  # the first one loads libraries
+        rows = [process_shapes(path, Path(place)) for path in paths[:1] + paths][
+            1:
+        ]  # the first one loads libraries
     spent = seconds(rows)
     stored(rows)
     accuracy(rows)
-    twin = time_twin(args.twin_views)
+    reference = time_reference(args.reference_views)
     print(
-        f"  ratio to the stage watertight {twin / spent['watertight']:.0f}, to all {twin / spent['all']:.0f}"
+        f"  ratio to the stage watertight {reference / spent['watertight']:.0f}, to all {reference / spent['all']:.0f}"
     )
     if not args.quick:
         exactness(["flood_fill"])
@@ -93,7 +95,7 @@ def meshes(folder: Path, limit: int | None, place: Path) -> list[Path]:
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, limit or len(paths)).astype(int))]
 
 
-def treat(path: Path, place: Path) -> dict[str, Any]:
+def process_shapes(path: Path, place: Path) -> dict[str, Any]:
     """The row of one shape, made as a worker does it, and the size of its file."""
     key = ShapeKey("benchmark", path.parent.name, path.name)
     out = place / "shape.h5"
@@ -141,10 +143,10 @@ def start_up(path: Path) -> None:
     """Print what a process costs before its first shape, and what the first shape costs on top (libraries)."""
     bare = child("-c", "import occnet_lib.stages.workers")[0]
     script = (
-        "from pathlib import Path; from benchmarks.preprocess import treat\n"
+        "from pathlib import Path; from benchmarks.preprocess import process\n"
         "import tempfile\n"
         "with tempfile.TemporaryDirectory() as place:\n"
-        f"    first, second = (treat(Path({str(path)!r}), Path(place))['seconds'] for _ in range(2))\n"
+        f"    first, second = (process(Path({str(path)!r}), Path(place))['seconds'] for _ in range(2))\n"
         "print(first - second)"
     )
     libraries = float(child("-c", script)[1].split()[-1])
@@ -192,8 +194,8 @@ def huge(place: Path) -> None:
     for suffix in ("ply", "obj"):
         path = place / f"huge.{suffix}"
         save_mesh(Mesh(vertices, faces), path)
-        spent, told = child(__file__, "--child", str(path))
-        print(f"{len(faces)} faces, {suffix}: {spent:.1f} CPU s, {told.strip()}", flush=True)
+        spent, reported = child(__file__, "--child", str(path))
+        print(f"{len(faces)} faces, {suffix}: {spent:.1f} CPU s, {reported.strip()}", flush=True)
 
 
 if __name__ == "__main__":

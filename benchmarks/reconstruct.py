@@ -1,8 +1,8 @@
-"""Photo to closed mesh at 128³: CPU seconds against a twin that does it ONet's way, with the same network.
+"""Photo to closed mesh at 128³: CPU seconds against a reference that does it ONet's way, with the same network.
 
-The twin asks the decoder as it was trained (nothing folded, float32, 100,000 points a call), finds the grid by ONet's
+The reference asks the decoder as it was trained (nothing folded, float32, 100,000 points a call), finds the grid by ONet's
 rule (a coarse grid; every cell whose known corners differ is halved; again until none is), keeps its book in arrays of
-the full grid, and simplifies to as many faces. Without refinement, which has a benchmark of its own, unless asked for.
+the full grid, and simplifies to as many faces. Without refinement, which has a benchmark of its own, unless requested.
 A decoder of ONet's size is fitted to a chair of boxes first.
 
 usage: python benchmarks/reconstruct.py [--repeats 3] [--fit 250] [--device cpu|cuda] [--refine] [--first 16]
@@ -67,7 +67,7 @@ def onet_grid(ask: Callable[[NDArray[np.float32]], NDArray[np.float32]], level: 
 
 
 def _filled(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """What was not asked takes the value of the last point known before it, along z, y, x."""
+    """What was not evaluated takes the value of the last point known before it, along z, y, x."""
     for axis in (2, 1, 0):
         at = np.where(
             known, np.arange(known.shape[axis]).reshape([-1 if k == axis else 1 for k in range(3)]), 0
@@ -109,16 +109,16 @@ def ours(
     field = FoldedDecoder(decoder, code[0], chunk)
     rng, device = np.random.default_rng(0), code.device.type
     ask = partial(field.on_array, level=threshold_logit(THRESHOLD))
-    rough = partial(field.with_gradient, low_precision=True)
+    approximate = partial(field.with_gradient, low_precision=True)
     return reconstruct(
-        ask, config, refine_field=field.with_gradient, low_precision=rough, rng=rng, device=device
+        ask, config, refine_field=field.with_gradient, low_precision=approximate, rng=rng, device=device
     ).mesh
 
 
 def ours_together(decoder: CbnDecoder, code: Tensor, config: ReconstructConfig, count: int) -> Mesh:
     """As many meshes, whose points go into the same calls; the last of them."""
-    asked, level = batched_decoder(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
-    grids = mise_batch(asked, count, config.resolution0, config.upsampling_steps, level)
+    queried, level = batched_decoder(decoder, code.expand(count, -1)), threshold_logit(THRESHOLD)
+    grids = mise_batch(queried, count, config.resolution0, config.upsampling_steps, level)
     return [simplify(surface(grid.logits, level), FACES) for grid in grids][-1]
 
 

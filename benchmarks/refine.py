@@ -1,6 +1,6 @@
 """Refinement against ONet's way: CPU seconds and the loss that is reached, on the same mesh and network.
 
-A decoder of ONet's size is fitted to a chair of boxes first. The twin is written as ONet's generator does
+A decoder of ONet's size is fitted to a chair of boxes first. The reference is written as ONet's generator does
 it: 30 steps at a constant rate, the decoder as it was trained (nothing folded), weights that gather
 gradients too, and a backward pass through the gradient of the field.
 
@@ -84,19 +84,19 @@ def main() -> None:
     mesh = simplify(surface(mise(field.on_array, 32, 2, level).logits, level), args.faces)
 
     start = process_time()
-    rough = partial(field.with_gradient, low_precision=True)
+    approximate = partial(field.with_gradient, low_precision=True)
     result = ours.refine(
         field.with_gradient,
         mesh,
         THRESHOLD,
-        low_precision=rough,
+        low_precision=approximate,
         normal_weight=WEIGHT,
         rng=np.random.default_rng(1),
     )
     own = process_time() - start
     start = process_time()
     theirs = onet_refine(decoder, code, mesh, np.random.default_rng(1))
-    twin = process_time() - start
+    reference = process_time() - start
 
     faces = torch.as_tensor(mesh.faces, dtype=torch.int64)
     held_out = torch.as_tensor(np.random.default_rng(9).dirichlet([0.5] * 3, len(faces)), dtype=torch.float32)
@@ -104,11 +104,11 @@ def main() -> None:
     for name, vertices, seconds in (
         ("before", torch.as_tensor(mesh.vertices, dtype=torch.float32), 0.0),
         ("ours", torch.as_tensor(result.mesh.vertices, dtype=torch.float32), own),
-        ("ONet's way", theirs, twin),
+        ("ONet's way", theirs, reference),
     ):
         loss = ours._loss(field.with_gradient, vertices, faces, held_out, THRESHOLD, WEIGHT).value
         print(f"{name:>10}: loss {loss:.3e}, {seconds:.2f} CPU s")
-    print(f"ratio {twin / own:.1f}")
+    print(f"ratio {reference / own:.1f}")
 
 
 if __name__ == "__main__":

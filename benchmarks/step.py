@@ -1,7 +1,7 @@
-"""CPU seconds of a training step: ours against a plain twin of ONet's network.
+"""CPU seconds of a training step: ours against a plain implementation of ONet's network.
 
-The twin is built as ONet's code is: points as (batch, channels, points) through convolutions of kernel size
-1, float32, unfused Adam, images contiguous. Both see the same inputs, in this one process, on one thread: the twin
+The reference is built as ONet's code is: points as (batch, channels, points) through convolutions of kernel size
+1, float32, unfused Adam, images contiguous. Both see the same inputs, in this one process, on one thread: the reference
 with the memory's settings as they come, then again with those that our training makes, then ours, at last with norm,
 ReLU and linear layer one after the other (`networks.blocks`). What the decoder keeps for its derivative comes last.
 """
@@ -34,7 +34,7 @@ from occnet_lib.training.run_info import uses_bf16
 from tests.support.train_config import train_config
 
 
-class TwinNorm(nn.Module):
+class ReferenceNorm(nn.Module):
     """Conditional batch norm over (batch, channels, points)."""
 
     def __init__(self, c_dim: int, channels: int) -> None:
@@ -47,12 +47,12 @@ class TwinNorm(nn.Module):
         return self.gamma(c) * self.bn(x) + self.beta(c)
 
 
-class TwinBlock(nn.Module):
+class ReferenceBlock(nn.Module):
     """ResNet block of two norms and two convolutions."""
 
     def __init__(self, c_dim: int, hidden: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(TwinNorm(c_dim, hidden) for _ in range(2))
+        self.norms = nn.ModuleList(ReferenceNorm(c_dim, hidden) for _ in range(2))
         self.convolutions = nn.ModuleList(nn.Conv1d(hidden, hidden, 1) for _ in range(2))
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
@@ -63,15 +63,15 @@ class TwinBlock(nn.Module):
         return x + net
 
 
-class Twin(nn.Module):
+class Reference(nn.Module):
     """ONet's single-view network in its own layout."""
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.encoder = Encoder("resnet18", model.c_dim)
         self.fc_p = nn.Conv1d(3, model.hidden, 1)
-        self.blocks = nn.ModuleList(TwinBlock(model.c_dim, model.hidden) for _ in range(model.blocks))
-        self.norm, self.fc_out = TwinNorm(model.c_dim, model.hidden), nn.Conv1d(model.hidden, 1, 1)
+        self.blocks = nn.ModuleList(ReferenceBlock(model.c_dim, model.hidden) for _ in range(model.blocks))
+        self.norm, self.fc_out = ReferenceNorm(model.c_dim, model.hidden), nn.Conv1d(model.hidden, 1, 1)
 
     def forward(self, images: Tensor, points: Tensor) -> Tensor:
         """Logits (B, T)."""
@@ -83,10 +83,10 @@ class Twin(nn.Module):
         return logits
 
 
-def twin_step(model: ModelConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
-    """A function that trains the twin for a step."""
+def reference_step(model: ModelConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> Callable[[], None]:
+    """A function that trains the reference for a step."""
     images, points, occupancies = inputs
-    network = Twin(model).to(images.device)
+    network = Reference(model).to(images.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, foreach=False)
 
     def step() -> None:
@@ -172,8 +172,8 @@ def main() -> None:
     points = torch.rand(args.batch, args.points, 3) - 0.5
     inputs = (images, points, (points.norm(dim=2) < 0.4).float())
     model = ModelConfig()
-    twin = twin_step(model, inputs)
-    steps = {"ONet's layout, fp32": twin, "the same, memory kept": twin}
+    plain = reference_step(model, inputs)
+    steps = {"ONet's layout, fp32": plain, "the same, memory kept": plain}
     variants: dict[str, dict[str, Any]] = {
         "fp32": {"precision": "fp32"},
         "auto": {"precision": "auto"},

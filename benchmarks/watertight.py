@@ -1,10 +1,10 @@
-"""Watertight: CPU seconds by step over meshes, against a dense numpy twin, and exactness on solids of known inside.
+"""Watertight: CPU seconds by step over meshes, against dense numpy code, and exactness on known solids.
 
-usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--twin-views 5]
+usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--reference-views 5]
            [--methods flood_fill carving tsdf]
 
 FOLDER holds `manifest.csv` with a column `file`, as OCCNET_REAL_DATA/dev; without it the demo solids are timed.
-The twin is the method tsdf, that of ONet's mesh-fusion over every sample and view, written in numpy; it is run on one shape
+The reference is the method tsdf, that of ONet's mesh-fusion over every sample and view, in numpy; it is run on one shape
 over a few views and scaled to all views.
 """
 
@@ -155,8 +155,8 @@ def dense_mean(maps: depth_maps.DepthMaps, grid: Grid) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), -tsdf.TRUNCATION).reshape(grid.shape)
 
 
-def time_twin(views: int) -> float:
-    """CPU seconds of the dense twin for 256³ samples and all views, measured over `views` views of a chair."""
+def time_reference(views: int) -> float:
+    """CPU seconds of the dense reference for 256³ samples and all views, measured over `views` views of a chair."""
     unit = unit_cube(solids.chair().mesh)[0]
     config = WatertightConfig(method="tsdf")
     directions = watertight_directions(views)
@@ -166,7 +166,7 @@ def time_twin(views: int) -> float:
     dense_mean(maps, cube)
     seconds = (process_time() - start) * config.views / views
     print(
-        f"\ndense numpy twin, {cube.shape} samples, scaled from {views} to {config.views} views: {seconds:.0f} s"
+        f"\ndense numpy implementation, {cube.shape} samples, scaled from {views} to {config.views} views: {seconds:.0f} s"
     )
     return seconds
 
@@ -188,11 +188,11 @@ def exactness(methods: list[str], samples: int = 1_000_000) -> None:
         for name, solid in known_solids():
             mixed = solids.shapenet_like(solid.mesh, np.random.default_rng(0))
             result = watertight.run(mixed, WatertightConfig(method=method), seeds.rng(0, "watertight", name))
-            truth = solid.inside(points * result.scale + result.loc)
+            ground_truth = solid.inside(points * result.scale + result.loc)
             got = contains(result.mesh, points)
             a = result.audit
             print(
-                f"  {method:10s} {name:27s} {(truth & got).sum() / (truth | got).sum():.4f}"
+                f"  {method:10s} {name:27s} {(ground_truth & got).sum() / (ground_truth | got).sum():.4f}"
                 f"  {a['surface_error_mean']:.5f} {a['input_error_mean']:.5f}  {a['edge_ratio']:.4f}"
                 f" {a['faces_out']:6d} {repair.check_watertight(result.mesh).closed}"
             )
@@ -205,20 +205,20 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--limit", type=int, default=1000)
-    parser.add_argument("--twin-views", type=int, default=5)
+    parser.add_argument("--reference-views", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=["flood_fill", "carving", "tsdf"])
     parser.add_argument("--against", nargs="*", metavar="METHOD", help="compare with alternatives instead")
-    parser.add_argument("--pictures", type=Path, help="where --against draws five hard shapes")
+    parser.add_argument("--images", type=Path, help="where --against draws five hard shapes")
     args = parser.parse_args()
     if args.against is not None:
         from benchmarks.watertight_alternatives import METHODS, compare
 
-        compare(list(meshes(args.data, args.limit)), args.against or list(METHODS), args.pictures)
+        compare(list(meshes(args.data, args.limit)), args.against or list(METHODS), args.images)
         return
     fusion = {method: time_steps(method, args.data, args.limit) for method in args.methods}
-    twin = time_twin(args.twin_views)
+    reference = time_reference(args.reference_views)
     for method, seconds in fusion.items():
-        print(f"  fusion by method {method}: {seconds:.3f} s, ratio {twin / seconds:.0f}")
+        print(f"  fusion by method {method}: {seconds:.3f} s, ratio {reference / seconds:.0f}")
     exactness(args.methods)
 
 

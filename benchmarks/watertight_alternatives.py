@@ -1,6 +1,6 @@
 """Watertight meshes by this project and by the alternatives that pip installs, on the same meshes.
 
-usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py --against [METHOD …] [--data FOLDER] [--limit N] [--pictures FILE]
+usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py --against [METHOD …] [--data FOLDER] [--limit N] [--images FILE]
 
 Each mesh and method is one process with a bound on its CPU time: what crashes, hangs or gives nothing counts as failed.
 Printed for each method, over the meshes that it gave a result for: CPU seconds (imports and compilation left out) and
@@ -222,7 +222,7 @@ def iou(made: Mesh, solid: solids.Solid, loc: np.ndarray, scale: float) -> float
     return float((exact & got).sum() / (exact | got).sum())
 
 
-def compare(named: list[tuple[str, Mesh]], methods: list[str], picture: Path | None) -> None:
+def compare(named: list[tuple[str, Mesh]], methods: list[str], drawing: Path | None) -> None:
     """Print the table, and draw the hard shapes."""
     drawn: dict[str, dict[str, Mesh]] = {}
     print(
@@ -250,8 +250,8 @@ def compare(named: list[tuple[str, Mesh]], methods: list[str], picture: Path | N
                 _, made = attempt(name, unit, Path(folder))
                 agreement += [iou(made, solid, loc, scale)] if made is not None else []
         _print_row(name, rows, failed + len(known()) - len(agreement), agreement)
-    if picture is not None and drawn:
-        draw(drawn, methods, picture)
+    if drawing is not None and drawn:
+        draw(drawn, methods, drawing)
 
 
 def _print_row(name: str, rows: list[dict[str, Any]], failed: int, agreement: list[float]) -> None:

@@ -4,5 +4,5 @@ import sys
 
 from .cli import main
 
-if __name__ == "__main__":  # worker processes import this module anew
+if __name__ == "__main__":  # worker processes import this module again
     sys.exit(main())

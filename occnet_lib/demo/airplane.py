@@ -46,7 +46,7 @@ def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color, flat
 
 
 def _tail(draw: Draw, r: float, color: Color, kinds: list[str]) -> list[Part]:
-    """Fin and tailplane: conventional, T, twin or V."""
+    """Fin and tailplane: conventional, T, double or V."""
     kind, z, tall = draw.one(kinds), 0.42, draw.between(0.1, 0.22)
     span, chord, thick = draw.between(0.12, 0.24), draw.between(0.09, 0.18), 0.042
     sweep = draw.between(0.0, 0.12)
@@ -60,7 +60,7 @@ def _tail(draw: Draw, r: float, color: Color, kinds: list[str]) -> list[Part]:
                 color,
             )
         )
-    if kind == "twin":
+    if kind == "double":
         x = 0.75 * span
         return _pair(
             fin((0, 0.3 * r, z), (x, 0.3 * r, z + 0.3 * sweep), (chord, 0.8 * chord), (thick, 0.034), color),
@@ -132,7 +132,7 @@ def _airliner(draw: Draw) -> list[Part]:
 
 
 def _propeller(draw: Draw) -> list[Part]:
-    """A single- or twin-engined plane with straight wings and a fixed gear."""
+    """A single- or two-engined plane with straight wings and a fixed gear."""
     color, wing = draw.color(PAINTS), draw.color(WHITE + PAINTS)
     r = draw.between(0.055, 0.1)
     parts = _fuselage(draw, r, draw.between(0.12, 0.2), draw.between(0.45, 0.55), color)
@@ -178,7 +178,7 @@ def _fighter(draw: Draw) -> list[Part]:
     z, tip = draw.between(0.04, 0.17), draw.between(0.05, 0.16)
     delta = (0, 0, z), (span, draw.between(-0.02, 0.02), z + (root - tip) * draw.between(0.3, 0.5))
     parts += _pair(fin(*delta, (root, tip), (0.058, 0.03), color))
-    parts += _tail(draw, r, color, ["twin", "low", "v"])
+    parts += _tail(draw, r, color, ["double", "low", "v"])
     x = r + 0.012
     parts += _pair(box((x, -0.15 * r, 0.1), (0.05, 1.3 * r, 0.42), color))
     parts += [

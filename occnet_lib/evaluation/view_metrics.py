@@ -87,7 +87,7 @@ def spread(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], dict
     """`VIEW_METRICS` by model, category and id, of the rows of `evaluate_views` as they are or as read.
 
     Raises:
-        DataError: a row lacks a column or has something that is no number.
+        DataError: a row lacks a column or has something that is not a number.
     """
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     try:

@@ -117,7 +117,9 @@ def failures(results: Results) -> Html:
             paragraph(f"… and {rest:,} more in preprocess/shapes.csv and evaluate/shapes.csv.", note=True)
         )
     parts.append(
-        paragraph("Once mended: ", tag("code", "snakemake --cores 1 rerun --config shape=failed"), note=True)
+        paragraph(
+            "Once repaired: ", tag("code", "snakemake --cores 1 rerun --config shape=failed"), note=True
+        )
     )
     return join(parts)
 

@@ -24,7 +24,7 @@ def text(value: Any) -> Html:
 
 
 def join(parts: Iterable[Any], between: str = "") -> Html:
-    """Values one behind the other."""
+    """Values, concatenated."""
     return Html(between.join(text(part) for part in parts))
 
 

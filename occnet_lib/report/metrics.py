@@ -115,7 +115,7 @@ def _explanation(rows: Sequence[Row]) -> Html:
     intervals = (
         "with 95 % bootstrap intervals over shapes"
         if any(number(row, "iou_low") is not None for row in rows)
-        else "without intervals (a class has a single test shape, which does not tell how much others would differ, or "
+        else "without intervals (a class has a single test shape, which does not show how much others would differ, or "
         "evaluate.bootstrap is 0)"
     )
     oracle = (
@@ -131,7 +131,7 @@ def _explanation(rows: Sequence[Row]) -> Html:
         "cameras, lamps and lenses, read by the code of occnet reconstruct; a photo that it refuses counts 0."
     )
     raw = (
-        " Distances to the raw mesh count its hidden inner faces too; the floor's tell what closing the meshes did "
+        " Distances to the raw mesh count its hidden inner faces too; the floor's show what closing the meshes did "
         "to everybody's numbers."
     )
     floor = " Floor: the true mesh in place of a prediction, which is as good as these samples can show."

@@ -59,7 +59,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
         if len(values) == 1:  # as a constant rate: matplotlib would magnify nothing
             axes.set_ylim(sorted([0.0, 1.25 * values.pop() or 1.0]))
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
-        _tidy(axes, title, x_label)
+        _label_axes(axes, title, x_label)
     handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
     longest = max(map(len, models), default=0)
     fitting = max(1, 65 * columns // (longest + 8))  # characters of this size beside one another
@@ -78,7 +78,7 @@ def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x
         axes.annotate(f"{value:.3f}", (value, y), (0, 7), textcoords="offset points", ha="center", fontsize=7)
     axes.set_yticks(range(len(values)), [name for name, *_ in values], fontsize=8)
     axes.set_ylim(len(values) - 0.5, -0.7)
-    _tidy(axes, "", x_label)
+    _label_axes(axes, "", x_label)
     return _png(figure)
 
 
@@ -92,7 +92,7 @@ def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> bytes:
     axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction of shapes")
     axes.yaxis.label.set_fontsize(8)
     axes.legend(fontsize=7, frameon=False)
-    _tidy(axes, "", x_label)
+    _label_axes(axes, "", x_label)
     return _png(figure)
 
 
@@ -103,7 +103,7 @@ def scatter(groups: Mapping[str, ArrayLike], title: str) -> bytes:
     for (name, points), color in zip(groups.items(), colors(len(groups)), strict=True):
         xy = np.asarray(points, float).reshape(-1, 2)
         axes.scatter(xy[:, 0], xy[:, 1], s=16, color=color, label=name, alpha=0.75, linewidths=0)
-    _tidy(axes, title, "")
+    _label_axes(axes, title, "")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -116,7 +116,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _tidy(axes: Axes, title: str, x_label: str) -> None:
+def _label_axes(axes: Axes, title: str, x_label: str) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlabel(x_label, fontsize=8)
     axes.tick_params(labelsize=7, length=2)

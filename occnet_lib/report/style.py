@@ -41,7 +41,7 @@ th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
 .sortable th[aria-sort=ascending]::after { content:" \\2191" }
 .sortable th[aria-sort=descending]::after { content:" \\2193" }
 tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
-td.heat { background:color-mix(in srgb, var(--accent) calc(var(--shade) * .45), transparent) }
+td.heat { background:color-mix(in srgb, var(--accent) calc(var(--shade) * 0.45), transparent) }
 td.best { font-weight:700 }
 td small { color:var(--soft); font-weight:400; font-size:12px; display:block }
 td.word:first-child { min-width:11em }

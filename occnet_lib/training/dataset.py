@@ -193,7 +193,7 @@ class TrainingItems(Dataset[Item]):
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
             raise DataError(
                 f"the pack holds no points near the surface of {shapes.names[bare[0]]}",
-                hint="set points.near_surface (.05 will do) or train.data.near_points: 0",
+                hint="set points.near_surface (0.05, for example) or train.data.near_points: 0",
             )
 
     def __len__(self) -> int:

@@ -119,20 +119,20 @@ def rows(path):
 
 def content(path) -> dict:
     """Datasets and attributes of an HDF5 file, but for how long things took."""
-    found = {}
+    actual = {}
     with h5py.File(path) as file:
 
         def visit(name, item):
-            found.update({f"{name}@{key}": str(value) for key, value in item.attrs.items()})
+            actual.update({f"{name}@{key}": str(value) for key, value in item.attrs.items()})
             if isinstance(item, h5py.Dataset):
                 values = np.asarray(item[()])
                 plain = values.tolist() if values.dtype == object else values.tobytes()
-                found[name] = (item.dtype.str, item.shape, plain)
+                actual[name] = (item.dtype.str, item.shape, plain)
 
         visit("", file)
         file.visititems(visit)
-    found.pop("@seconds", None)
-    return found
+    actual.pop("@seconds", None)
+    return actual
 
 
 def contents(checkout: Checkout) -> dict:

@@ -108,11 +108,11 @@ def write_results(root: Path, config: Config, categories: Sequence[str] = ("car"
     keys = [key for path in packs for key in Shard(path).keys]
     lost = replace(keys[-1], id="lost", split="train", shard="train-000")
     write_table(root / "catalogue" / "shapes.csv", [*keys, lost])
-    treated = [_treated(key.category, key.id, i) for i, key in enumerate(keys)]
-    treated[0] |= {"status": "warn", "reason": "closed 3 holes"}
+    processed = [_processed(key.category, key.id, i) for i, key in enumerate(keys)]
+    processed[0] |= {"status": "warn", "reason": "closed 3 holes"}
     failed = {"status": "failed", "stage": "load", "reason": "no <faces> & nothing else"}
-    treated.append({"category": lost.category, "id": lost.id} | failed)
-    write_rows(root / "preprocess" / "shapes.csv", treated)
+    processed.append({"category": lost.category, "id": lost.id} | failed)
+    write_rows(root / "preprocess" / "shapes.csv", processed)
     write_evaluation(root, packs[2], categories)
     for model in config.models:
         write_training(root / "train" / model)
@@ -132,7 +132,7 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     return images.reshape(n, height // 16, 16, width // 16, 16, 3).mean((2, 4)).reshape(n, -1)
 
 
-def _treated(category: str, name: str, i: int) -> dict[str, object]:
+def _processed(category: str, name: str, i: int) -> dict[str, object]:
     row = {"category": category, "id": name, "status": "ok", "stage": "", "reason": ""}
     audit = {
         "watertight_faces": 5000 + i,

@@ -12,14 +12,14 @@ from torch import Tensor
 def sloped(field: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Points (N, 3) to the field's values (N,) and autograd's derivative, as `networks.folded.TorchField.with_gradient`."""
 
-    def asked(points: Tensor) -> tuple[Tensor, Tensor]:
+    def queried(points: Tensor) -> tuple[Tensor, Tensor]:
         at = points if points.requires_grad else points.detach().requires_grad_(True)
         with torch.enable_grad():
             values = field(at)
             (gradient,) = torch.autograd.grad(values.sum(), at, create_graph=points.requires_grad)
         return values.detach(), gradient
 
-    return asked
+    return queried
 
 
 def between(values: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Small pack shards of ellipsoids and their pictures, for the tests of training."""
+"""Small pack shards of ellipsoids and their images, for the tests of training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def near_surface(rng: np.random.Generator, radii: np.ndarray, near: int) -> Near
 def ellipsoid(
     rng: np.random.Generator, name: str, points: int, views: int, pixels: int, near: int = 0
 ) -> PackedShape:
-    """An ellipsoid whose picture tells its radii: two by the outline, the third by the colour."""
+    """An ellipsoid whose image determines its radii: two by the outline, the third by the colour."""
     radii = rng.uniform(0.2, 0.5, 3)
     places = rng.uniform(-0.55, 0.55, (points, 3)).astype(np.float16)
     inside = ((places.astype(np.float64) / radii) ** 2).sum(1) <= 1

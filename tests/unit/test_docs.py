@@ -21,7 +21,7 @@ NAMES = [str(path.relative_to(PROJECT)) for path in PAGES]
 
 
 def blocks(path: Path, *languages: str) -> list[str]:
-    """Code blocks of a page in these languages; the empty one is no language."""
+    """Code blocks of a page in these languages; the empty one is not a language."""
     parts = re.findall(r"^ *```(\w*)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.S | re.M)
     return [text for language, text in parts if language in languages]
 

@@ -61,7 +61,7 @@ def test_another_set_of_rows_is_another_report(finished):
     config = finished.path / "tiny.yaml"
     before = config.read_text()
 
-    def asked(overlay: dict) -> dict:
+    def queried(overlay: dict) -> dict:
         config.write_text(yaml.safe_dump(merge(yaml.safe_load(before), overlay)))
         try:
             return finished.jobs("report")
@@ -71,11 +71,11 @@ def test_another_set_of_rows_is_another_report(finished):
     test_shards = {
         r["shard"] for r in rows(finished.results / "catalogue/shapes.csv") if r["split"] == "test"
     }
-    more = asked({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
+    more = queried({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
     assert (more["train_model"], more["evaluate"], more["report"]) == (1, 1, 1)
     assert more["reconstruct_shard"] == more["evaluate_views"] == more["evaluate_photos"] == len(test_shards)
     for fewer in ({"models": {"tiny-fc": None}}, {"evaluate": {"baselines": ["floor"]}}):
-        jobs = asked(fewer)
+        jobs = queried(fewer)
         assert (jobs["evaluate"], jobs["report"]) == (1, 1)
         assert not {"train_model", "reconstruct_shard", "evaluate_shard"} & set(jobs)
     assert finished.jobs("report") == {}

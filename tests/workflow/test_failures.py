@@ -31,12 +31,12 @@ def other(tmp_path, project) -> Checkout:
 
 def processes(group: int) -> list[int]:
     """The processes of a group."""
-    found = []
+    actual = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
             if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == group:
-                found.append(int(entry.name))
-    return sorted(found)
+                actual.append(int(entry.name))
+    return sorted(actual)
 
 
 def kill(process: subprocess.Popen, victim: str, chance: random.Random) -> None:
@@ -64,7 +64,7 @@ def disturb(checkout: Checkout, kills: int, seed: int) -> None:
             kill(process, victim, chance)
         else:
             process.communicate()
-            # All is made: begin anew, in part, so that later kills find work.
+            # All is made: begin again, in part, so that later kills find work.
             shutil.rmtree(checkout.results / "pack", ignore_errors=True)
             for path in list(checkout.results.glob("preprocess/shapes/*/*.h5"))[::2]:
                 path.unlink()

@@ -31,10 +31,10 @@ def test_onets_dataset_is_trained_on(tmp_path, project):
     assert len(rows) == 7
     assert [name for name, row in rows.items() if row["status"] != "ok"] == ["train-000-1"]
     assert "pointcloud.npz" in rows["train-000-1"]["reason"]
-    found = Shard(checkout.results / "pack/val-000.h5")
+    actual = Shard(checkout.results / "pack/val-000.h5")
     source = Shard(made[1])
-    order = [found.keys.index(key) for key in found.keys if key.id == source.keys[0].id]
-    for mine, truth in zip(found.points(order[0]), source.points(0), strict=True):
+    order = [actual.keys.index(key) for key in actual.keys if key.id == source.keys[0].id]
+    for mine, truth in zip(actual.points(order[0]), source.points(0), strict=True):
         np.testing.assert_array_equal(mine, truth)
     assert checkout.jobs("train") == {}
     file = root / "ellipsoid/val-000-0/points.npz"
@@ -45,8 +45,8 @@ def test_onets_dataset_is_trained_on(tmp_path, project):
     checkout.snakemake("preprocess")
     renewed = [path.stem for path, time in packs.items() if path.stat().st_mtime_ns != time]
     assert renewed == ["val-000"]
-    found = Shard(checkout.results / "pack/val-000.h5")
+    actual = Shard(checkout.results / "pack/val-000.h5")
     assert source.keys[0].id == "val-000-0"
-    np.testing.assert_array_equal(found.points(order[0])[0], -source.points(0)[0])
+    np.testing.assert_array_equal(actual.points(order[0])[0], -source.points(0)[0])
     text = checkout.snakemake("rerun", "--config=shape=failed", check=False)
     assert "imported, not made" in text

@@ -47,7 +47,7 @@ def occnet(wildcards, input):
     """A parameter: the start of a job's shell command.
 
     Snakemake does not compare parameters that depend on `input` between runs: another path of the interpreter and
-    another configuration are no reason to run a job again. The digest is that of the configuration file.
+    another configuration do not require running a job again. The digest is that of the configuration file.
     """
     if workflow.deployment_settings.deployment_method:
         # The environments of envs/ have the libraries, not this package.
@@ -194,7 +194,7 @@ def versions_at(path, mtime_ns):
 def membership_digest(wildcards):
     """A digest of the shapes of a shard, their paths, and the versions of their files.
 
-    The files themselves are no inputs: one that is missing is its shape's failure, not the shard's, and one that is
+    The files themselves are not inputs: one that is missing is its shape's failure, not the shard's, and one that is
     newer need not have another content.
     """
     keys = catalogue()[wildcards.shard]

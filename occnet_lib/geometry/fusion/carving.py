@@ -1,6 +1,6 @@
 """Space carving: a sample is free if some view sees through it (Kutulakos & Seitz 2000, with depth maps).
 
-Most of space is decided in blocks: the least and greatest depth over the tiles that a block covers tell whether all
+Most of space is decided in blocks: the least and greatest depth over the tiles that a block covers show whether all
 of it is free in a view or all of it hidden; only samples of the blocks that remain are compared one by one.
 """
 
@@ -31,7 +31,7 @@ def carve(maps: DepthMaps, grid: Grid) -> NDArray[np.bool_]:
     """Which samples lie in front of the surface in at least one view.
 
     Args:
-        maps: depth maps of `nearest_of_four`, so that slopes carve nothing away.
+        maps: depth maps of `nearest_of_four`, so that inclined surfaces carve nothing away.
         grid: samples, unit frame.
 
     Returns:

@@ -60,7 +60,7 @@ def render_depth(triangles: NDArray[np.float64], directions: NDArray[np.float64]
 def nearest_of_four(maps: DepthMaps) -> DepthMaps:
     """Replace each depth by the least of the 2×2 pixels whose centres surround a point (changes `maps`).
 
-    A point that lies behind a flat surface is then never taken to be in front of it, whatever the slope.
+    A point that lies behind a flat surface is then never taken to be in front of it, however inclined.
     """
     _erode_2x2(maps.depth)
     return DepthMaps(maps.depth, maps.axes, shift=0.0)
@@ -105,11 +105,11 @@ def _rasterise(triangles, axes, depth):  # type: ignore[no-untyped-def]
                 start = max(0, math.ceil(left - 1e-6))
                 stop = min(size - 1, math.floor(right + 1e-6))
                 z = np.float32(z0 + gx * (start - x0) + gy * (row - y0))
-                slope, low, high = np.float32(gx), np.float32(nearest), np.float32(farthest)
+                gradient, low, high = np.float32(gx), np.float32(nearest), np.float32(farthest)
                 line = image[row, start : stop + 1]
                 for column in range(len(line)):
                     # Seen edge-on, the gradient is huge; the depth never leaves the triangle's own range.
-                    here = min(max(z + slope * np.float32(column), low), high)
+                    here = min(max(z + gradient * np.float32(column), low), high)
                     line[column] = min(line[column], here)
 
 

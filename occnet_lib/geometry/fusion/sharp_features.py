@@ -20,9 +20,7 @@ from occnet_lib.types import Mesh
 SHARP = (
     0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)
 )
-RANK = (
-    0.05  # share of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
-)
+RANK = 0.05  # fraction of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
 RAYS = 1_000_000  # cast at a time
 CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
 OUTSIDE = 0.5  # voxels by which a feature may lie outside of the cell that makes it
@@ -238,11 +236,11 @@ def _fans(
     start = faces.T.ravel()
     end = np.roll(faces, -1, axis=1).T.ravel()
     order = np.lexsort((of, key))
-    twin = np.zeros(len(order), dtype=bool)
+    shared = np.zeros(len(order), dtype=bool)
     same = (key[order][1:] == key[order][:-1]) & (of[order][1:] == of[order][:-1])
-    twin[order[1:][same]] = True
-    twin[order[:-1][same]] = True
-    rim = ~twin
+    shared[order[1:][same]] = True
+    shared[order[:-1][same]] = True
+    rim = ~shared
     return np.stack([start[rim], end[rim], number[of[rim]]], axis=1), key[rim]
 
 

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 # A sample closer than this to a plane has a neighbour farther than this on its own side: the main component of a unit
-# normal is at least 1 / sqrt(3) = .577.
+# normal is at least 1 / sqrt(3) = 0.577.
 NEAR = 0.55
 SWEEPS = 3  # a sample in a corner is reached from one that was itself decided by a neighbour
 
@@ -19,11 +19,11 @@ SWEEPS = 3  # a sample in a corner is reached from one that was itself decided b
 def resolve_near(
     free: NDArray[np.bool_], distance: NDArray[np.float32], cut: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Decide anew which samples within `NEAR` voxels of the surface are free.
+    """Decide again which samples within `NEAR` voxels of the surface are free.
 
     Args:
         free: first decision for every sample; kept where it is far from the surface, or where the neighbours on
-            the sample's own side tell nothing or disagree (holes, slits).
+            the sample's own side show nothing or disagree (holes, slits).
         distance: of `distance_band.distance_band`, in voxels.
         cut: of `distance_band.cut_edges`.
 
@@ -42,7 +42,7 @@ def resolve_near(
 def _sweep(todo, cut, free, sure):  # type: ignore[no-untyped-def]
     """Decide the samples `todo` that have a sure neighbour, all at once; return those left."""
     shape = free.shape
-    verdict = np.zeros(len(todo), dtype=np.int8)
+    decision = np.zeros(len(todo), dtype=np.int8)
     for n in range(len(todo)):
         seen = 0  # bit 0: a free neighbour, bit 1: one inside
         for axis in range(3):
@@ -57,10 +57,10 @@ def _sweep(todo, cut, free, sure):  # type: ignore[no-untyped-def]
                 edge = here if forth else cut[x, y, z]
                 if not (edge >> axis) & 1:
                     seen |= 1 if free[x, y, z] else 2
-        verdict[n] = seen
+        decision[n] = seen
     for n in range(len(todo)):
-        if verdict[n] == 1 or verdict[n] == 2:
+        if decision[n] == 1 or decision[n] == 2:
             x, y, z = todo[n]
-            free[x, y, z] = verdict[n] == 1
+            free[x, y, z] = decision[n] == 1
             sure[x, y, z] = True
-    return todo[verdict == 0]
+    return todo[decision == 0]

@@ -66,7 +66,7 @@ def _erode_3x3(depth):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _mean_bounds(axes, low, high, size, truncation, start, stop):  # type: ignore[no-untyped-def]
-    """Sign of the mean over a whole block and its neighbours: 1, -1, or 0 if it cannot be told from the tiles."""
+    """Sign of the mean over a whole block and its neighbours: 1, -1, or 0 if the tiles do not show it."""
     n = len(axes)
     sum_low, sum_high, counted, maybe = 0.0, 0.0, 0, 0
     for v in range(n):

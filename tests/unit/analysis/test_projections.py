@@ -42,8 +42,8 @@ class TestProjections:
         assert none.audit()["occupied_inside"] == 0
 
     def test_first_shapes_by_name_and_different_views(self, packs) -> None:
-        found = [(shard.keys[i].name, view) for shard, i, view in projections.chosen(packs[::-1], 2)]
-        assert found == [
+        actual = [(shard.keys[i].name, view) for shard, i, view in projections.chosen(packs[::-1], 2)]
+        assert actual == [
             ("car/car_0000", 0),
             ("car/car_0001", 1),
             ("chair/chair_0000", 0),

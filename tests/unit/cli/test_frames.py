@@ -177,15 +177,15 @@ def test_a_frame_is_read_as_it_was_written(suffix, frame, up, loc, scale, tmp_pa
     mesh = trimesh.creation.box(extents=(1.0, 2.0, 3.0))
     written = MeshFrame(frame, up, loc, scale)
     save_mesh(Mesh(mesh.vertices, mesh.faces), path, frame=written)
-    found = read_frame(path)
-    assert (found.frame, found.up) == (frame, up)
+    actual = read_frame(path)
+    assert (actual.frame, actual.up) == (frame, up)
     precision = 1e-8 if suffix == ".stl" else 0  # whose header has room for nine digits
-    np.testing.assert_allclose([*found.loc, found.scale], [*loc, scale], rtol=precision)
+    np.testing.assert_allclose([*actual.loc, actual.scale], [*loc, scale], rtol=precision)
     for other in ("x", "y", "z"):
         assert np.array_equal(load_mesh(path, other).triangles, mesh.triangles)
     packed = path.with_suffix(f"{suffix}.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert suffix == ".glb" or read_frame(packed) == found
+    assert suffix == ".glb" or read_frame(packed) == actual
     loaded = trimesh.load(path, process=False)  # other programs read the file as before
     assert len(loaded.to_mesh().faces if isinstance(loaded, trimesh.Scene) else loaded.faces) == 12
 

@@ -142,9 +142,9 @@ def test_the_overlay_of_presets_trains_all_of_them(project):
         *(project / name for name in ("config.yaml", "workflow/demo.yaml", "workflow/presets.yaml"))
     )
     more = {name: model for name, model in config.models.items() if name not in demo.models}
-    found = [model.model_copy(update={"pretrained": True}) for model in more.values()]
+    actual = [model.model_copy(update={"pretrained": True}) for model in more.values()]
     switched = [{"positional_encoding": 4}, {"frame": "camera"}]
-    assert found == [ModelConfig(preset=name) for name in PRESETS] + [
+    assert actual == [ModelConfig(preset=name) for name in PRESETS] + [
         ModelConfig(preset="onet", **switch) for switch in switched
     ]
     assert config.train == demo.train  # so that they are compared at equal budget

@@ -129,14 +129,14 @@ def test_fronts_look_towards_minus_z_and_up_is_plus_y() -> None:
 
 def test_nothing_solid_is_thinner_than_a_small_network_can_learn() -> None:
     for category in CATEGORIES:
-        share = [
+        fraction = [
             np.mean(
                 generate(category, i, 0).occupancy(np.random.default_rng(i).uniform(-0.5, 0.5, (20_000, 3)))
             )
             for i in range(10)
         ]
-        assert min(share) > 0.002
-        assert max(share) < 0.6
+        assert min(fraction) > 0.002
+        assert max(fraction) < 0.6
 
 
 def test_a_shape_depends_on_its_own_name_and_the_seed_alone() -> None:
@@ -199,9 +199,9 @@ def test_written_files_are_the_shape_and_always_the_same_bytes(tmp_path) -> None
     ]
     write(tmp_path / "b", DemoConfig(categories=["lamp", "car"], shapes_per_category=3), 0)
     for path in paths:
-        twin = tmp_path / "b" / path.relative_to(tmp_path / "a")
-        assert filecmp.cmp(path, twin, shallow=False)
-        assert filecmp.cmp(path.with_suffix(".mtl"), twin.with_suffix(".mtl"), shallow=False)
+        reference = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert filecmp.cmp(path, reference, shallow=False)
+        assert filecmp.cmp(path.with_suffix(".mtl"), reference.with_suffix(".mtl"), shallow=False)
     lines = [line.split() for line in paths[3].read_text().splitlines()]
     shape = generate("lamp", 1, 0)
     vertices = np.array([line[1:] for line in lines if line[0] == "v"], float)

@@ -1,4 +1,4 @@
-"""Baselines: mean shapes against exhaustive search, nearest pictures against brute force, the floor."""
+"""Baselines: mean shapes against exhaustive search, nearest images against brute force, the floor."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def shards(tmp_path: Path) -> tuple[list[Path], Path]:
 
 
 def codes(images: np.ndarray) -> np.ndarray:
-    """As good an encoder as any: the share of dark pixels in 4 x 4 parts."""
+    """As good an encoder as any: the fraction of dark pixels in 4 x 4 parts."""
     dark = (images.min(axis=3) < 250).astype(np.float32)
     return dark.reshape(-1, 4, 16, 4, 16).mean((2, 4)).reshape(-1, 16)
 
@@ -101,19 +101,19 @@ def test_class_mean_cuts_where_the_mean_iou_is_highest():
     for _ in range(12):
         radii = rng.uniform(0.15, 0.45, 3)
         voxels.append(np.linalg.norm(centres() / radii, axis=-1) < 1)
-    found = class_mean(voxels)
+    actual = class_mean(voxels)
 
     def score(threshold):
-        cut = found.mean > threshold
+        cut = actual.mean > threshold
         return np.mean([(cut & v).sum() / (cut | v).sum() for v in voxels])
 
-    assert np.array_equal(found.mean, np.mean(voxels, axis=0))
-    assert score(found.threshold) == pytest.approx(max(score(t) for t in np.linspace(0.05, 0.95, 19)))
-    assert check_watertight(found.mesh).closed
+    assert np.array_equal(actual.mean, np.mean(voxels, axis=0))
+    assert score(actual.threshold) == pytest.approx(max(score(t) for t in np.linspace(0.05, 0.95, 19)))
+    assert check_watertight(actual.mesh).closed
     # Voxel centres are inside of the mesh exactly where the mean is above the threshold.
-    cut = found.mean > found.threshold
-    clear = np.abs(found.mean - found.threshold) > 0.02
-    inside = contains(found.mesh, centres().reshape(-1, 3)).reshape(cut.shape)
+    cut = actual.mean > actual.threshold
+    clear = np.abs(actual.mean - actual.threshold) > 0.02
+    inside = contains(actual.mesh, centres().reshape(-1, 3)).reshape(cut.shape)
     assert (inside == cut)[clear].all()
 
 
@@ -124,7 +124,7 @@ def test_shapes_without_a_common_voxel_still_have_a_mean():
     assert len(class_mean(voxels).mesh.faces) > 0
 
 
-def test_class_mean_is_told_the_class(shards, tmp_path):
+def test_class_mean_is_given_the_class(shards, tmp_path):
     disc, rod = run("class_mean", shards, tmp_path / "mean")
     assert disc["iou"] > 0.8
     assert rod["iou"] > 0.3
@@ -159,13 +159,13 @@ def test_shards_may_differ_in_numbers_of_views(shards, tmp_path):
     few = tmp_path / "train-002.h5"
     write_shard(few, [packed("rod/z", (0.11, 0.44, 0.1), views=1)], few.stem, "train")
     write_index(codes, [*train, few], [test], 0, 0, tmp_path / "codes.h5")
-    found = nearest_images(tmp_path / "codes.h5", ["disc/x", "rod/y"])
-    assert {near.view for near in found.values()} == {0}
+    actual = nearest_images(tmp_path / "codes.h5", ["disc/x", "rod/y"])
+    assert {near.view for near in actual.values()} == {0}
     with pytest.raises(ConfigError, match="shapes of test-000 have 2 views"):
         write_index(codes, train, [test], 2, 0, tmp_path / "codes.h5")
 
 
-def test_nearest_image_takes_the_mesh_of_the_likest_training_picture(shards, tmp_path):
+def test_nearest_image_takes_the_mesh_of_the_likest_training_image(shards, tmp_path):
     disc, rod = run("nearest_image", shards, tmp_path / "nearest")
     rows = read_status(tmp_path / "nearest")
     assert rows["disc/x"]["nearest"] == "disc/d"
@@ -244,15 +244,17 @@ def test_the_oracle_looks_up_no_shape_without_voxels(shards, tmp_path):
 
 def run_of(train, test, name: str, other: str) -> float:
     """IoU of a training shape on a test shape's points."""
-    found = {key.name: (shard, i) for shard in map(Shard, [*train, test]) for i, key in enumerate(shard.keys)}
-    shard, i = found[name]
+    actual = {
+        key.name: (shard, i) for shard in map(Shard, [*train, test]) for i, key in enumerate(shard.keys)
+    }
+    shard, i = actual[name]
     points, occupied = shard.points(i)
-    there, j = found[other]
+    there, j = actual[other]
     inside = contains(there.mesh(j), points)
     return float((inside & occupied).sum() / (inside | occupied).sum())
 
 
-def test_the_nearest_picture_is_that_of_brute_force_in_blocks_of_any_size(shards, tmp_path, monkeypatch):
+def test_the_nearest_image_is_that_of_brute_force_in_blocks_of_any_size(shards, tmp_path, monkeypatch):
     train, test = shards
     config = made(tmp_path / "results", train, test)
     names = [key.name for key in Shard(test).keys]

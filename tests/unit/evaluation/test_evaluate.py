@@ -264,9 +264,9 @@ def test_differences_are_paired_and_of_models_on_the_same_shapes_alone():
     rows += [row("rival", "chair", f"{i}", h + rng.normal(0, 0.02)) for i, h in enumerate(hard)]
     rows += [row("partly", "chair", f"{i}", h) for i, h in enumerate(hard[:29])]
     tables = summarise(rows, CONFIG)
-    found = {(r["model"], r["other"]): r for r in tables["differences"]}
-    assert found.keys() == {("net", "rival"), ("rival", "net")}
-    there, back = found["net", "rival"], found["rival", "net"]
+    actual = {(r["model"], r["other"]): r for r in tables["differences"]}
+    assert actual.keys() == {("net", "rival"), ("rival", "net")}
+    there, back = actual["net", "rival"], actual["rival", "net"]
     means = {r["model"]: r for r in tables["models"]}
     assert there["iou"] == pytest.approx(means["net"]["iou"] - means["rival"]["iou"])
     assert there["iou_low"] > 0.03

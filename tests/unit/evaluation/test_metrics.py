@@ -165,9 +165,9 @@ def test_intervals_hold_what_other_draws_give():
         mean = np.mean([run.values[name] for run in runs])
         held = [run.intervals[name][0] <= mean <= run.intervals[name][1] for run in runs]
         assert np.mean(held) >= 0.85, name
-    share, union = 0.9**3, 1000 * DRAWS * 4 / 3 * math.pi * 0.4**3 / 1.1**3
+    fraction, union = 0.9**3, 1000 * DRAWS * 4 / 3 * math.pi * 0.4**3 / 1.1**3
     widths = [run.intervals["iou"][1] - run.intervals["iou"][0] for run in runs]
-    expected = 2 * 2.26 * math.sqrt(share * (1 - share) / union)  # of a proportion
+    expected = 2 * 2.26 * math.sqrt(fraction * (1 - fraction) / union)  # of a proportion
     assert np.mean(widths) == pytest.approx(expected, rel=0.15)
 
 

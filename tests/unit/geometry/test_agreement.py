@@ -15,13 +15,13 @@ def ball(radius: float, x: float = 0.0, steep: float = 500.0) -> np.ndarray:
 
 
 def test_the_agreement_of_sharp_fields_is_their_mean_iou():
-    found = agreement(np.stack([ball(0.4), ball(0.36), ball(0.32)]), 0.0)
+    actual = agreement(np.stack([ball(0.4), ball(0.36), ball(0.32)]), 0.0)
     large, wide, small = 0.9**3, 0.8**3, (0.32 / 0.36) ** 3
     expected = [(large + wide) / 2, (large + small) / 2, (wide + small) / 2]
-    assert found.values == pytest.approx(expected, abs=0.03)
-    assert found.others == pytest.approx([small, wide, large], abs=0.03)
-    assert found.outliers == ()
-    assert not found.can_drop
+    assert actual.values == pytest.approx(expected, abs=0.03)
+    assert actual.others == pytest.approx([small, wide, large], abs=0.03)
+    assert actual.outliers == ()
+    assert not actual.can_drop
 
 
 def test_probabilities_count_from_the_level_of_the_surface():

@@ -90,7 +90,7 @@ def assert_same(one: tuple[Shard, int], other: tuple[Shard, int], *, images: boo
 # --- what is written ---
 
 
-def test_voxels_of_the_surface_are_a_twin_of_model_binvox(tmp_path: Path) -> None:
+def test_voxels_of_the_surface_equal_those_of_model_binvox(tmp_path: Path) -> None:
     key, closed, points, views = records(1, voxels=32, near=8)
     write_shard(tmp_path / "a.h5", [PackedShape.of(key, closed, points, views)], "train-000", "train")
     export_packs([tmp_path / "a.h5"], tmp_path / "onet")
@@ -296,7 +296,7 @@ def test_empty_lists_are_warned_of(exported: Path, packs, tmp_path: Path, caplog
 
 
 def rewrite(path: Path, **changed: np.ndarray | None) -> None:
-    """Write a file anew with other arrays; None takes one away."""
+    """Write a file again with other arrays; None takes one away."""
     arrays = read_npz(path) | changed
     write_npz(path, {name: array for name, array in arrays.items() if array is not None})
 
@@ -389,7 +389,7 @@ def test_a_bad_shape_is_left_out_with_its_reason(
     assert good == 5
     assert "03001627/shape1" not in by_name(tmp_path / "back")
     rows = {row["id"]: row for row in read_rows(tmp_path / "back" / "shapes.csv")}
-    if reason is None:  # then it is no shape at all, and the list says so
+    if reason is None:  # then it is not a shape at all, and the list says so
         assert total == 5
         assert "are listed but missing" in caplog.text
     else:
@@ -481,8 +481,8 @@ def naive_decode(data: bytes, size: int) -> np.ndarray:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 9), st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_binvox_is_that_of_the_naive_twin(size: int, share: float, seed: int) -> None:
-    voxels = np.random.default_rng(seed).random((size,) * 3) < share
+def test_binvox_is_that_of_the_naive_reference(size: int, fraction: float, seed: int) -> None:
+    voxels = np.random.default_rng(seed).random((size,) * 3) < fraction
     head, _, body = binvox.encode(voxels, np.zeros(3), 1.0).partition(b"data\n")
     assert body == naive_encode(voxels)
     np.testing.assert_array_equal(naive_decode(body, size), voxels)
@@ -584,7 +584,7 @@ def test_noisypixel_files_to_ours_and_back(noisypixel_folder: Path, tmp_path: Pa
         with h5py.File(one) as a, h5py.File(other) as b:
             members: list[str] = []
             a.visititems(
-                lambda path, item, found=members: found.append(path) if hasattr(item, "dtype") else None
+                lambda path, item, actual=members: actual.append(path) if hasattr(item, "dtype") else None
             )
             assert len(members) == 1 + 2 * 3 + 4 + 4
             for member in members:
@@ -668,10 +668,10 @@ def test_folders_without_points_are_counted(exported: Path, caplog) -> None:
 def test_folders_beside_files_of_shapes_are_said(noisypixel_folder: Path, caplog) -> None:
     here = CONFIG.model_copy(update={"results": str(noisypixel_folder / "results")})
     (noisypixel_folder / "results").mkdir()
-    found = noisypixel.shapes_below(here, noisypixel_folder)
+    actual = noisypixel.shapes_below(here, noisypixel_folder)
     assert "beside them" not in caplog.text
     (noisypixel_folder / "chair" / "a").mkdir(parents=True)
-    assert noisypixel.shapes_below(here, noisypixel_folder) == found
+    assert noisypixel.shapes_below(here, noisypixel_folder) == actual
     assert "1 folders beside them skipped, e.g. chair" in caplog.text
 
 

@@ -22,7 +22,7 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, mon
     features = torch.randn(batch, points, 5, dtype=torch.float64) * torch.arange(1, 6) + 2
     code = torch.randn(batch, 4, dtype=torch.float64)
     toward = torch.randn(batch, points, 6, dtype=torch.float64)
-    found = []
+    actual = []
     for norm, linear in zip((apart, at_once), linears, strict=True):
         leaves = features.clone().requires_grad_(), code.clone().requires_grad_()
         if norm is apart:
@@ -34,9 +34,9 @@ def test_norm_relu_and_linear_at_once_are_one_after_the_other(batch, points, mon
                 torch.autograd.grad(out.sum(), leaves[0], create_graph=True, retain_graph=True)
         (out * toward).sum().backward()
         gradients = [leaf.grad for leaf in (*leaves, *norm.parameters(), *linear.parameters())]
-        found.append([out, *gradients, *norm.bn.buffers()])
-    assert len(found[0]) == 12
-    for expected, ours in zip(*found, strict=True):
+        actual.append([out, *gradients, *norm.bn.buffers()])
+    assert len(actual[0]) == 12
+    for expected, ours in zip(*actual, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
 
 
@@ -87,15 +87,15 @@ def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch):
     torch.manual_seed(0)
     norm, layer = torch.nn.BatchNorm1d(6, affine=False).train(), torch.nn.Linear(6, 5)
     features, gamma, beta = torch.randn(7, 50, 6), torch.randn(7, 6), torch.randn(7, 6)
-    found = []
+    actual = []
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         leaves = [value.clone().requires_grad_() for value in (features, gamma, beta)]
         out = blocks_cpu.norm_relu_linear(*leaves, norm, layer)
         out.square().sum().backward()
-        found.append([out, *(leaf.grad for leaf in leaves)])
-    for others in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
+        actual.append([out, *(leaf.grad for leaf in leaves)])
+    for others in actual[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(actual[0], others, strict=True))
 
 
 @pytest.mark.parametrize("away", [0.0, 1e3, -1e4])

@@ -35,11 +35,11 @@ def test_the_first_layer_under_autocast_is_single_precision_rounded(frequencies)
     expected = layer.weight.grad, layer.bias.grad
     layer.weight.grad = layer.bias.grad = None
     with torch.autocast("cpu", torch.bfloat16):
-        found = _input_layer(layer, points, frequencies)
-    (found * toward).sum().backward()
-    assert found.dtype == torch.bfloat16
+        actual = _input_layer(layer, points, frequencies)
+    (actual * toward).sum().backward()
+    assert actual.dtype == torch.bfloat16
     # Half of what two neighbouring numbers differ by, and what is left out.
-    assert ((found.double() - exact).abs() <= exact.abs() * 2**-8 + 2e-5).all()
+    assert ((actual.double() - exact).abs() <= exact.abs() * 2**-8 + 2e-5).all()
     for gradient, other in zip((layer.weight.grad, layer.bias.grad), expected, strict=True):
         assert (gradient - other).norm() < 0.005 * other.norm()
 

@@ -25,7 +25,7 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
         "efficientnet_b7",
     ],
 )
-def test_encoders_give_a_code_of_the_asked_length(name):
+def test_encoders_give_a_code_of_the_requested_length(name):
     encoder = Encoder(name, 12)  # in training: untrained running statistics would hide the image
     with torch.no_grad():
         codes = encoder(torch.rand(2, 3, 33, 40))

@@ -47,7 +47,7 @@ def test_folded_derivatives_are_autograds(decoder, frequencies):
     assert gradient.requires_grad == (frequencies > 0)
     if frequencies:
         second, wanted = (
-            torch.autograd.grad((toward * slope).sum(), points)[0] for slope in (gradient, expected)
+            torch.autograd.grad((toward * gradients).sum(), points)[0] for gradients in (gradient, expected)
         )
         torch.testing.assert_close(second, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
     plain = field.with_gradient(points.detach())[1]
@@ -56,15 +56,17 @@ def test_folded_derivatives_are_autograds(decoder, frequencies):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_rough_derivatives_are_near_the_exact_ones(monkeypatch):
+def test_approximate_derivatives_are_near_the_exact_ones(monkeypatch):
     monkeypatch.setattr(folded, "has_fast_bf16", lambda device: True)  # slow ones give the same
     network = OccupancyNetwork(ModelConfig(hidden=64, c_dim=16))
     shaken(network.decoder)
     field = network.fold(torch.randn(16), chunk=1000)
     points = torch.rand(3000, 3) - 0.5
-    (logits, exact), (near, rough) = (field.with_gradient(points, low_precision=how) for how in (False, True))
+    (logits, exact), (near, approximate) = (
+        field.with_gradient(points, low_precision=how) for how in (False, True)
+    )
     torch.testing.assert_close(near, field(points, low_precision=True))
     assert 0 < (near - logits).abs().max() < field.margin
-    alike = torch.nn.functional.cosine_similarity(exact, rough)
+    alike = torch.nn.functional.cosine_similarity(exact, approximate)
     assert alike.median() > 0.999
-    assert not torch.equal(exact, rough)
+    assert not torch.equal(exact, approximate)

@@ -155,7 +155,7 @@ def test_a_moved_object_is_larger_and_where_it_was_moved():
 def test_presets_of_onet_see_images_as_they_are():
     config = Config(models={"a": "onet", "b": "onet-silhouette", "c": {"framing": "camera"}})
     assert [config.images_of(name).framing for name in "abc"] == ["camera", "object", "camera"]
-    # What they do not look at begins no training anew.
+    # What they do not look at begins no training again.
     other = config.model_copy(update={"images": ImagesConfig(fill=0.5, roll=0.0)})
     assert [other.images_of(name) == config.images_of(name) for name in "abc"] == [True, False, True]
 

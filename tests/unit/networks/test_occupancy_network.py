@@ -70,10 +70,10 @@ def test_logits_near_the_level_are_those_of_single_precision(decoder, steepness,
     points = np.random.default_rng(0).uniform(-0.55, 0.55, (5000, 3)).astype(np.float32)
     exact = field.on_array(points)
     level = between(exact)
-    found = field.on_array(points, level)
+    actual = field.on_array(points, level)
     near = np.abs(exact - level) < 0.25 * field.margin  # a logit found further off may be off by as much
     assert near.sum() > 100
-    np.testing.assert_allclose(found[near], exact[near], atol=1e-4)
-    np.testing.assert_array_equal(found > level, exact > level)
-    assert not np.array_equal(found, exact)
-    np.testing.assert_allclose(found, exact, atol=0.5 * field.margin)
+    np.testing.assert_allclose(actual[near], exact[near], atol=1e-4)
+    np.testing.assert_array_equal(actual > level, exact > level)
+    assert not np.array_equal(actual, exact)
+    np.testing.assert_allclose(actual, exact, atol=0.5 * field.margin)

@@ -61,7 +61,7 @@ def onet_state(
     return state | layer("encoder.fc", code, 512)
 
 
-def twin(state: dict[str, Tensor], images: Tensor, points: Tensor) -> Tensor:
+def reference(state: dict[str, Tensor], images: Tensor, points: Tensor) -> Tensor:
     """ONet's network in evaluation, from its formulas alone: (B, T) logits of points (B, T, 3)."""
     w = state
 
@@ -121,7 +121,7 @@ def test_logits_are_those_of_the_formulas(legacy: bool, question) -> None:
     assert (network.model.hidden, network.model.c_dim, network.model.blocks) == (HIDDEN, CODE, BLOCKS)
     with torch.no_grad():
         logits = network(*question)
-        expected = twin(state, *question)
+        expected = reference(state, *question)
     assert expected.std() > 0.1  # they depend on points and images
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
 
@@ -145,7 +145,7 @@ def test_back_to_onets_names(question) -> None:
     assert from_legacy.keys() == state.keys()
 
 
-def test_resnet50_is_told_by_its_weights() -> None:
+def test_resnet50_is_recognised_by_its_weights() -> None:
     network = OccupancyNetwork(ModelConfig(encoder="resnet50", hidden=8, c_dim=4))
     again = from_onet(to_onet(network))
     assert again.model.encoder == "resnet50"
@@ -193,7 +193,7 @@ def save_as_onet(path: Path, *, zipped: bool, numpy_one: bool = False, **more: o
     content = {"model": state, "optimizer": optimiser, "epoch_it": 12, "it": 345_000, **more}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     if numpy_one:
-        assert not zipped  # its checksums would have to be written anew
+        assert not zipped  # its checksums would have to be written again
         data = path.read_bytes()
         assert b"numpy._core.multiarray" in data
         path.write_bytes(data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
@@ -262,7 +262,7 @@ def test_command_line_there_and_back(tmp_path: Path, question, capsys, monkeypat
     assert options["val_threshold"] == 0.2
     assert options["train"]["data"]["image_size"] == 224
     with torch.no_grad():
-        torch.testing.assert_close(network(*question), twin(state, *question), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(network(*question), reference(state, *question), rtol=1e-5, atol=1e-5)
     assert cli.main(["weights", str(ours), "-o", str(back)]) == 0
     again = torch.load(back, weights_only=True)
     assert again["it"] == 345_000

@@ -80,14 +80,14 @@ def waves(seed: int):
 
 
 class Counted:
-    """A field that remembers where it was asked."""
+    """A field that records where it was evaluated."""
 
     def __init__(self, field):
-        self.field, self.asked = field, []
+        self.field, self.queried = field, []
 
     def __call__(self, points):
         assert points.dtype == np.float32
-        self.asked.append(points.copy())
+        self.queried.append(points.copy())
         return self.field(points)
 
 
@@ -114,8 +114,8 @@ def test_every_crossed_cell_is_exact_and_no_more_is_evaluated_than_by_onets_rule
     for cell in np.argwhere(crossed_cells(grid.logits > 0)):
         corners = tuple(slice(x, x + 2) for x in cell)
         assert np.array_equal(grid.logits[corners], truth[corners])
-    asked = np.concatenate(counted.asked)
-    assert len(np.unique(asked, axis=0)) == len(asked) == grid.evaluated
+    queried = np.concatenate(counted.queried)
+    assert len(np.unique(queried, axis=0)) == len(queried) == grid.evaluated
     assert grid.evaluated <= onet_octree(field, 4, 2)[1]
 
 
@@ -149,11 +149,11 @@ def test_points_of_the_evaluation_are_few_and_the_batches_bounded():
     grid = mise(field, 16, 2, 0.0, points_batch=1000)
     assert grid.logits.shape == (65, 65, 65)
     assert grid.logits.dtype == np.float32
-    assert grid.evaluated == sum(len(points) for points in field.asked) < 0.25 * 65**3
-    assert max(len(points) for points in field.asked) <= 1000
+    assert grid.evaluated == sum(len(points) for points in field.queried) < 0.25 * 65**3
+    assert max(len(points) for points in field.queried) <= 1000
 
 
-def test_shapes_asked_together_are_those_asked_alone():
+def test_shapes_evaluated_together_are_those_evaluated_alone():
     fields = [waves(1), balls([[0.1, 0, 0]], [0.3]), balls([[0, 0, 0]], [-1.0]), waves(2)]
     calls = []
 
@@ -162,12 +162,12 @@ def test_shapes_asked_together_are_those_asked_alone():
         calls.append(len(points))
         return np.concatenate([field(points[shapes == i]) for i, field in enumerate(fields)])
 
-    found = mise_batch(together, len(fields), 8, 2, 0.0, points_batch=2000)
-    for field, grid in zip(fields, found, strict=True):
+    actual = mise_batch(together, len(fields), 8, 2, 0.0, points_batch=2000)
+    for field, grid in zip(fields, actual, strict=True):
         alone = mise(field, 8, 2, 0.0)
         assert np.array_equal(grid.logits, alone.logits)
         assert grid.evaluated == alone.evaluated
-    assert sum(calls) == sum(grid.evaluated for grid in found)
+    assert sum(calls) == sum(grid.evaluated for grid in actual)
     assert max(calls) <= 2000
     assert mise_batch(together, 0, 8, 2, 0.0) == []
 

@@ -22,7 +22,7 @@ def load_photo(path, size=137, mask="auto") -> np.ndarray:
     return centred(photo_module.load_photo(path, mask).image, size)
 
 
-def picture(height=200, width=300, background=(255, 255, 255), box=(120, 60, 220, 140)) -> np.ndarray:
+def drawing(height=200, width=300, background=(255, 255, 255), box=(120, 60, 220, 140)) -> np.ndarray:
     """A red box (left, top, right, bottom) with a hole."""
     image = np.full((height, width, 3), background, np.uint8)
     left, top, right, bottom = box
@@ -57,7 +57,7 @@ def assert_well_placed(image: np.ndarray, aspect: float) -> None:
 
 @pytest.mark.parametrize("background", [(255, 255, 255), (30, 140, 60), (0, 0, 0)])
 def test_plain_background_becomes_white_and_the_object_sits_in_the_middle(tmp_path, background):
-    image = load_photo(save(tmp_path, picture(background=background)))
+    image = load_photo(save(tmp_path, drawing(background=background)))
     assert_well_placed(image, 100 / 80)
     assert (image[68, 68] == 255).all()  # the hole shows the background too
     left, top, _, _ = extent(image)
@@ -65,9 +65,9 @@ def test_plain_background_becomes_white_and_the_object_sits_in_the_middle(tmp_pa
 
 
 def test_transparent_background_is_the_mask(tmp_path):
-    rgb = picture(background=(90, 90, 90))
+    rgb = drawing(background=(90, 90, 90))
     rgb[:, ::2] += 40  # not plain at all
-    mask = (picture() != 255).any(axis=2)
+    mask = (drawing() != 255).any(axis=2)
     rgb[mask] = RED
     image = load_photo(save(tmp_path, np.dstack([rgb, mask * np.uint8(255)])), size=224)
     assert image.shape == (224, 224, 3)
@@ -76,30 +76,30 @@ def test_transparent_background_is_the_mask(tmp_path):
 
 def test_noise_jpeg_and_specks_do_not_count(tmp_path):
     rng = np.random.default_rng(0)
-    noisy = picture(background=(120, 160, 200)).astype(int) + rng.integers(-5, 6, (200, 300, 3))
+    noisy = drawing(background=(120, 160, 200)).astype(int) + rng.integers(-5, 6, (200, 300, 3))
     noisy[5:8, 280:283] = 0
     path = save(tmp_path, noisy.clip(0, 255).astype(np.uint8), "photo.jpg", quality=85)
     assert_well_placed(load_photo(path), 100 / 80)
 
 
 def test_object_near_the_border_gets_its_margin(tmp_path):
-    assert_well_placed(load_photo(save(tmp_path, picture(box=(3, 3, 103, 83)))), 100 / 80)
+    assert_well_placed(load_photo(save(tmp_path, drawing(box=(3, 3, 103, 83)))), 100 / 80)
 
 
-def test_grey_palette_deep_and_turned_pictures(tmp_path):
-    grey = np.asarray(Image.fromarray(picture()).convert("L"))
+def test_grey_palette_deep_and_turned_images(tmp_path):
+    grey = np.asarray(Image.fromarray(drawing()).convert("L"))
     assert_well_placed(load_photo(save(tmp_path, grey, "grey.png")), 100 / 80)
     deep = grey.astype(np.uint16) * 257
     assert_well_placed(load_photo(save(tmp_path, deep, "deep.png")), 100 / 80)
-    Image.fromarray(picture()).quantize(4).save(tmp_path / "palette.gif", transparency=0)
+    Image.fromarray(drawing()).quantize(4).save(tmp_path / "palette.gif", transparency=0)
     assert load_photo(tmp_path / "palette.gif").shape == (137, 137, 3)
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright
-    assert_well_placed(load_photo(save(tmp_path, picture(), "turned.jpg", exif=exif, quality=95)), 80 / 100)
+    assert_well_placed(load_photo(save(tmp_path, drawing(), "turned.jpg", exif=exif, quality=95)), 80 / 100)
 
 
-def test_a_small_picture_is_enlarged(tmp_path):
-    image = load_photo(save(tmp_path, picture(40, 40, box=(10, 10, 30, 30))[:, :, :]))
+def test_a_small_image_is_enlarged(tmp_path):
+    image = load_photo(save(tmp_path, drawing(40, 40, box=(10, 10, 30, 30))[:, :, :]))
     assert image.shape == (137, 137, 3)
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path):
     clutter = rng.integers(0, 255, (100, 100, 3), dtype=np.uint8)
     with pytest.raises(ImageError, match=r"not plain.*transparent background"):
         load_photo(save(tmp_path, clutter))
-    touching = picture(box=(0, 0, 300, 140))
+    touching = drawing(box=(0, 0, 300, 140))
     with pytest.raises(ImageError, match="touches the border"):
         load_photo(save(tmp_path, touching))
     with pytest.raises(ImageError, match="shows no object"):
@@ -201,7 +201,7 @@ def test_a_mask_is_taken_with_its_holes_and_without_its_soft_shadow(tmp_path):
     assert method_of(save(tmp_path, with_alpha(image, alpha))) == "alpha, soft shadow removed"
 
 
-def test_an_opaque_rectangle_is_the_object_or_the_user_is_asked(tmp_path):
+def test_an_opaque_rectangle_is_the_object_or_refused(tmp_path):
     alpha = np.zeros((300, 400))
     alpha[60:240, 100:300] = 255
     face = np.full((300, 400, 3), CHAIR, np.uint8)
@@ -235,7 +235,7 @@ def test_vignettes_gradients_and_soft_shadows_are_background(tmp_path, noise):
     assert method_of(path) == "plain background, soft shadow removed"
 
 
-def test_what_a_shadow_cannot_be_told_from_is_refused(tmp_path):
+def test_what_resembles_a_shadow_is_refused(tmp_path):
     # A grey chair as dark as its shadow, which flows into it.
     grey = before(255 * (1 - 0.5 * blob(220, 200, 25, 110, 9))[..., None])
     grey[chair()] = 140

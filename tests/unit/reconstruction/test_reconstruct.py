@@ -129,9 +129,9 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
     config = ReconstructConfig(
         resolution0=16, upsampling_steps=1, threshold=0.5, simplify={"faces": 800}, refine_steps=20
     )
-    asked = ball(0.4)
-    plain = reconstruct(asked, config, rng=rng())
-    result = reconstruct(asked, config, refine_field=sloped(field), rng=rng())
+    queried = ball(0.4)
+    plain = reconstruct(queried, config, rng=rng())
+    result = reconstruct(queried, config, refine_field=sloped(field), rng=rng())
     assert result.refined
     assert result.loss_after < result.loss_before
     assert "refine" in result.seconds
@@ -139,7 +139,7 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
     off = [np.abs(np.linalg.norm(m.vertices, axis=1) - 0.4).mean() for m in (plain.mesh, result.mesh)]
     assert np.isfinite(off).all()
     without = reconstruct(
-        asked, config.model_copy(update={"refine_steps": 0}), refine_field=sloped(field), rng=rng()
+        queried, config.model_copy(update={"refine_steps": 0}), refine_field=sloped(field), rng=rng()
     )
     assert np.array_equal(without.mesh.vertices, plain.mesh.vertices)
 
@@ -223,7 +223,7 @@ TRAIN = {"image_size": 32}
 
 
 def ball_network(size: float) -> OccupancyNetwork:
-    """A network whose field is nearly a ball whatever the picture: size - 30 · mean |direction · p|."""
+    """A network whose field is nearly a ball whatever the image: size - 30 · mean |direction · p|."""
     torch.manual_seed(0)
     network = OccupancyNetwork(MODEL, pretrained=False)
     with torch.no_grad():
@@ -273,7 +273,7 @@ SMALL = ReconstructConfig(
 AS_EXTRACTED = SMALL.model_copy(update={"simplify": SimplifyConfig(faces=None), "refine_steps": 0})
 
 
-def test_a_network_reconstructs_a_picture_at_its_validation_threshold(checkpoint):
+def test_a_network_reconstructs_an_image_at_its_validation_threshold(checkpoint):
     reconstructor = Reconstructor(checkpoint, SMALL)
     assert reconstructor.threshold == 0.35
     image = np.full((40, 40, 3), 200, np.uint8)
@@ -359,7 +359,7 @@ def test_a_shape_that_stands_at_an_angle_to_the_camera_is_not_cut_off(tmp_path):
 
 @pytest.mark.real_encoder
 @pytest.mark.parametrize("frame", ["unit", "camera"])
-def test_logits_of_several_pictures_are_their_fields(tmp_path, frame):
+def test_logits_of_several_images_are_their_fields(tmp_path, frame):
     torch.manual_seed(1)
     model = MODEL.model_copy(update={"frame": frame})
     path = tmp_path / "best.ckpt"
@@ -417,7 +417,7 @@ def test_a_shard_becomes_a_folder_that_is_the_same_each_time(checkpoint, tmp_pat
 
 
 @pytest.mark.real_encoder
-def test_shapes_of_a_shard_asked_together_are_those_asked_alone(tmp_path):
+def test_shapes_of_a_shard_evaluated_together_are_those_evaluated_alone(tmp_path):
     torch.manual_seed(1)
     checkpoint = tmp_path / "varied.ckpt"
     model = MODEL.model_copy(update={"frame": "camera"})
@@ -455,8 +455,8 @@ def test_shapes_that_ask_for_few_points_are_not_padded_to_the_largest():
     sizes = np.array([3, 5000, 0, 40])
     points = np.random.default_rng(0).normal(size=(sizes.sum(), 3)).astype(np.float32)
     shapes = np.repeat(np.arange(4), sizes)
-    found = batched_decoder(decode, codes)(points, shapes)
-    np.testing.assert_allclose(found, points.sum(1) + shapes, atol=1e-5)
+    actual = batched_decoder(decode, codes)(points, shapes)
+    np.testing.assert_allclose(actual, points.sum(1) + shapes, atol=1e-5)
     assert calls == [(5, 2048)]
 
 
@@ -508,12 +508,12 @@ def test_several_views_of_one_object_are_one_field(checkpoint, tmp_path):
     assert np.allclose(mean.on_array(points), expected, atol=1e-6)
     assert np.allclose(mean(torch.from_numpy(points)).numpy(), expected, atol=1e-6)
     each = [field.with_gradient(torch.from_numpy(points)) for field in fields]
-    for found, of_fields in zip(
+    for actual, of_fields in zip(
         mean.with_gradient(torch.from_numpy(points)), zip(*each, strict=True), strict=True
     ):
-        assert np.allclose(found.numpy(), np.mean([part.numpy() for part in of_fields], axis=0), atol=1e-6)
+        assert np.allclose(actual.numpy(), np.mean([part.numpy() for part in of_fields], axis=0), atol=1e-6)
     ball_of = Reconstructor(checkpoint, SMALL)
-    one, three = (ball_of(picture, rng()).mesh for picture in (images[0], images[[0, 0, 0]]))
+    one, three = (ball_of(drawing, rng()).mesh for drawing in (images[0], images[[0, 0, 0]]))
     assert np.allclose(one.vertices, three.vertices, atol=1e-4)
 
 
@@ -646,7 +646,7 @@ def test_a_photo_that_fails_takes_no_other_along(checkpoint, tmp_path, capsys):
     from PIL import Image
 
     files = [tmp_path / name for name in ("broken.png", "photo.png", "missing.png")]
-    files[0].write_text("no picture")
+    files[0].write_text("no image")
     Image.fromarray(PHOTO).save(files[1])
     command = ["reconstruct", *map(str, files), "--checkpoint", str(checkpoint), "--refine", "0"]
     assert cli.main([*command, "-o", str(tmp_path / "out"), "--resolution", "32"]) == 1

@@ -118,21 +118,21 @@ def test_never_worse_than_before():
     assert result.mesh is mesh
 
 
-def test_rough_steps_end_where_exact_ones_do():
-    """The last steps mend what an approximation did that is off by as much as the refined mesh everywhere."""
+def test_approximate_steps_end_where_exact_ones_do():
+    """The last steps repair what an approximation did that is off by as much as the refined mesh everywhere."""
     mesh = shaken(coarse_mesh(), 0.002)
-    asked = []
+    queried = []
 
-    def rough(points):
-        asked.append(len(points))
+    def approximate(points):
+        queried.append(len(points))
         return sloped(lambda p: ellipsoid(p) + 0.03)(points)
 
     generators = (np.random.default_rng(0) for _ in range(2))
     exact, mixed = (
         refine(sloped(ellipsoid), mesh, 0.5, steps=24, low_precision=how, rng=rng)
-        for how, rng in zip((None, rough), generators, strict=True)
+        for how, rng in zip((None, approximate), generators, strict=True)
     )
-    assert asked == [len(mesh.faces)] * 18
+    assert queried == [len(mesh.faces)] * 18
     assert mixed.loss_before == exact.loss_before
     assert mixed.improved
     assert mixed.loss_after < 1.5 * exact.loss_after

@@ -15,7 +15,7 @@ EXTRA = ("depth", "mask", "normals")
 
 
 def test_maps_of_a_sphere(renderer: str) -> None:
-    """Depth and normals where the ray through a pixel's centre meets the sphere, mask the share of the pixel."""
+    """Depth and normals where the ray through a pixel's centre meets the sphere, mask the fraction of the pixel."""
     settings = config(renderer, extra=EXTRA, supersampling=3)
     radius, camera = 0.4, intrinsics(64, 149.84375)
     # From a skewed place: the frame of the normals is the camera's, not the view's.

@@ -9,7 +9,7 @@ from occnet_lib.rendering import pyrender_backend, raycast
 from occnet_lib.types import Mesh
 
 
-def test_ids_against_a_slow_twin() -> None:
+def test_ids_against_a_slow_reference() -> None:
     rng = np.random.default_rng(3)
     mesh = Mesh(rng.uniform(-0.4, 0.4, (36, 3)), np.arange(36, dtype=np.int32).reshape(12, 3))
     camera_mat, world_mat = intrinsics(24, 137)[None], look_at_origin([[0.9, 0.7, 1.0]])

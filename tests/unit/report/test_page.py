@@ -144,7 +144,7 @@ class TestWholePage:
         assert "unit cube" in page.text["results"]
         assert "× 10" in page.text["results"]
 
-    def test_the_verdict_names_the_best_model_and_the_best_baseline(self, page, results) -> None:
+    def test_the_headline_names_the_best_model_and_the_best_baseline(self, page, results) -> None:
         rows = {row["model"]: row for row in read_rows(results / "evaluate" / "models.csv")}
         lead = page.text[""]
         assert "onet reconstructs 4 test shapes from one photo each at a mean IoU of" in lead
@@ -480,10 +480,10 @@ class TestNumbers:
         assert data._three_digits(value) == said
 
     def test_worst_to_best_shading(self) -> None:
-        assert metrics._share(0.2, 0.2, 0.6, True) == 0
-        assert metrics._share(0.2, 0.2, 0.6, False) == 1
-        assert metrics._share(0.3, 0.3, 0.3, True) == 0.5
-        assert metrics._share(None, 0, 1, True) is None
+        assert metrics._shade(0.2, 0.2, 0.6, True) == 0
+        assert metrics._shade(0.2, 0.2, 0.6, False) == 1
+        assert metrics._shade(0.3, 0.3, 0.3, True) == 0.5
+        assert metrics._shade(None, 0, 1, True) is None
 
     def test_switches_tell_networks_apart(self, copy, quick) -> None:
         turned = ModelConfig(frame="camera", image="silhouette", positional_encoding=4)
@@ -543,7 +543,7 @@ class TestPlots:
         ],
         ids=["curves", "many", "intervals", "distributions", "scatter"],
     )
-    def test_a_picture_with_something_on_it(self, data) -> None:
+    def test_an_image_with_something_on_it(self, data) -> None:
         with Image.open(io.BytesIO(data)) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 10
             assert image.size[0] > 500
@@ -561,7 +561,7 @@ def test_costs_follow_the_path_of_the_data(tmp_path) -> None:
     for stage in ("later", "evaluate", "index", "import", "train"):
         (tmp_path / "benchmarks" / stage).mkdir(parents=True)
         (tmp_path / "benchmarks" / stage / "a.tsv").write_text("s\tcpu_time\tmax_rss\n1\t2\t3\n")
-    found = page_module._costs(SimpleNamespace(root=tmp_path))
+    actual = page_module._costs(SimpleNamespace(root=tmp_path))
     stages = ("import", "train", "index", "evaluate", "later")
-    places = [found.index(f">{stage}<") for stage in stages]
+    places = [actual.index(f">{stage}<") for stage in stages]
     assert places == sorted(places)

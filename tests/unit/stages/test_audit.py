@@ -79,7 +79,7 @@ def test_good_and_absent_figures_are_ok() -> None:
     )  # in voxels of unknown size
 
 
-def test_the_worst_comes_first_and_all_are_told() -> None:
+def test_the_worst_comes_first_and_all_are_reported() -> None:
     status, reason = judged(volume=2e-4, edge_ratio=1.2)
     assert status == "failed"
     first, second = reason.split("; ")

@@ -75,7 +75,7 @@ def test_reproducible() -> None:
 
 
 def test_surface_voxels_of_a_block_are_its_hull() -> None:
-    # Faces at -.305, .295; -.205, .195; -.105, .395: within the voxels 6, 25; 9, 22; 12, 28 of 32.
+    # Faces at -.305, 0.295; -.205, 0.195; -.105, 0.395: within the voxels 6, 25; 9, 22; 12, 28 of 32.
     low, high = np.array([-0.305, -0.205, -0.105]), np.array([0.295, 0.195, 0.395])
     solid = boxes([((low + high) / 2, high - low)])
     first, last = np.floor((low + 0.5) * 32).astype(int), np.floor((high + 0.5) * 32).astype(int)
@@ -103,8 +103,8 @@ def test_surface_voxels_of_a_ball_are_those_between_nearest_and_farthest_corner(
 
 
 @pytest.mark.parametrize("resolution", [1, 2, 5])
-def test_surface_voxels_against_a_slow_twin(resolution: int) -> None:
-    """The twin asks a linear program whether a face and a box share a point."""
+def test_surface_voxels_against_a_slow_reference(resolution: int) -> None:
+    """The reference solves a linear program whether a face and a box share a point."""
     from scipy.optimize import linprog
 
     rng = np.random.default_rng(resolution)

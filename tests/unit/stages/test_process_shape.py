@@ -16,12 +16,12 @@ from tests.support.small_shapes import assert_same, config, everything, key
 
 
 def test_a_shape_goes_through(root: Path, tmp_path: Path) -> None:
-    out, told = tmp_path / "a.h5", []
-    row = process(key("a"), config(), root, out, on_stage=told.append)
-    assert told == ["load", "watertight", "points", "views"]
+    out, reported = tmp_path / "a.h5", []
+    row = process(key("a"), config(), root, out, on_stage=reported.append)
+    assert reported == ["load", "watertight", "points", "views"]
     assert (row["status"], row["reason"], row["stage"], row["path"]) == ("ok", "", "", str(out))
     assert row["views_inside"] > 0.98
-    assert row["seconds"] == pytest.approx(sum(row[f"seconds_{stage}"] for stage in told), abs=0.01)
+    assert row["seconds"] == pytest.approx(sum(row[f"seconds_{stage}"] for stage in reported), abs=0.01)
     made = everything(out)
     truth = np.abs(made["points"].astype(float)).sum(axis=1) < 0.5
     near = np.abs(np.abs(made["points"].astype(float)).sum(axis=1) - 0.5) < 0.06
@@ -119,7 +119,7 @@ def test_unexpected_error_keeps_what_had_succeeded(
     assert (row["status"], row["stage"], row["reason"]) == ("failed", "points", "ValueError: odd thing")
     assert "Traceback" in caplog.text
     assert list(shape_file.read_status(out).stages) == ["watertight"]
-    # With the fault mended, what had succeeded is kept.
+    # With the fault repaired, what had succeeded is kept.
     monkeypatch.setattr(points, "run", good)
     calls.clear()
     versions = plan.VERSIONS

@@ -42,7 +42,7 @@ class Shelf:
         if not self.config.preprocess.keep_shapes:
             repair_packs.delete_packed_shapes(KEYS, self.shapes)
 
-    def mend(self, **how: bool) -> None:
+    def repair(self, **how: bool) -> None:
         repair_packs.repair_pack(self.pack, lambda: KEYS, self.config, self.shapes, **how)
 
 
@@ -66,11 +66,11 @@ def test_a_pack_with_a_flipped_bit_is_packed_again_to_the_byte(
     shelf: Shelf, where: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, time = shelf.pack.read_bytes(), shelf.pack.stat().st_mtime_ns
-    shelf.mend()
+    shelf.repair()
     assert not caplog.records
     flip(shelf.pack, int(where * len(data)))
     time = shelf.pack.stat().st_mtime_ns
-    shelf.mend()
+    shelf.repair()
     assert "is corrupt; packing it again" in caplog.text
     assert shelf.pack.read_bytes() == data
     assert shelf.pack.stat().st_mtime_ns == time
@@ -79,10 +79,10 @@ def test_a_pack_with_a_flipped_bit_is_packed_again_to_the_byte(
 def test_a_quick_look_finds_a_truncated_pack_only(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
     data = shelf.pack.read_bytes()
     flip(shelf.pack, len(data) // 2)
-    shelf.mend(whole=False)
+    shelf.repair(whole=False)
     assert not caplog.records
     shelf.pack.write_bytes(data[: len(data) // 2])
-    shelf.mend(whole=False)
+    shelf.repair(whole=False)
     assert shelf.pack.read_bytes() == data
 
 
@@ -107,7 +107,7 @@ def test_shape_files_that_are_dropped_are_so_after_mending(tmp_path: Path) -> No
     assert not list(shelf.shapes.glob("*/*.h5"))
     data = shelf.pack.read_bytes()
     flip(shelf.pack, len(data) - 3)
-    shelf.mend()
+    shelf.repair()
     assert shelf.pack.read_bytes() == data
     assert not list(shelf.shapes.glob("*/*.h5"))
     assert len(packs.Shard(shelf.pack)) == 2

@@ -82,7 +82,7 @@ def test_audit_of_a_surface_that_fits_and_of_one_that_does_not() -> None:
     assert not {"inside", "covered"} & set(run().audit)
 
 
-def test_silhouette_agreement_against_a_slow_twin() -> None:
+def test_silhouette_agreement_against_a_slow_reference() -> None:
     rng = np.random.default_rng(2)
     points = rng.uniform(-0.6, 0.6, (300, 3))
     result = run(count=2)
@@ -100,10 +100,10 @@ def test_silhouette_agreement_against_a_slow_twin() -> None:
                 met[near] = True
         explained += int((met & (covered > 0)).sum())
     assert 0 < hits < total
-    inside, share = views.silhouette_agreement(result, coverage, points)
+    inside, fraction = views.silhouette_agreement(result, coverage, points)
     assert inside == pytest.approx(hits / total)
-    assert share == pytest.approx(explained / coverage.sum())
-    assert 0.1 < share < 0.99
+    assert fraction == pytest.approx(explained / coverage.sum())
+    assert 0.1 < fraction < 0.99
 
 
 def test_points_behind_the_camera_and_beside_the_image_do_not_count() -> None:

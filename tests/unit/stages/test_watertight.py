@@ -149,8 +149,8 @@ def test_edges_and_corners_are_sharp() -> None:
     assert result.audit["volume"] == pytest.approx(0.24 / result.scale**3, rel=6e-4)
     # An edge is met everywhere; a corner only where the cell that holds it sees all three faces.
     for a, b in ((0, 1), (0, 2), (0, 4), (7, 6), (7, 5), (7, 3)):
-        share = np.linspace(0.05, 0.95, 50)[:, None]
-        on_edge = unit.vertices[a] * share + unit.vertices[b] * (1 - share)
+        fraction = np.linspace(0.05, 0.95, 50)[:, None]
+        on_edge = unit.vertices[a] * fraction + unit.vertices[b] * (1 - fraction)
         assert surface_distance(result.mesh, on_edge).max() < 0.01 * VOXEL
 
 
@@ -219,8 +219,8 @@ def test_a_sheet_on_a_solid_stays_joined_to_it() -> None:
 
 
 def test_plates_thinner_than_a_voxel_do_not_vanish() -> None:
-    for share in (0.2, 0.7, 1.2):
-        plate = box_mesh((0, 0, 0), (1, share * VOXEL, 0.7))
+    for fraction in (0.2, 0.7, 1.2):
+        plate = box_mesh((0, 0, 0), (1, fraction * VOXEL, 0.7))
         turn = rotation(11)
         result = close(Mesh(plate.vertices @ turn.T, plate.faces))
         thickness = result.audit["volume"] * result.scale**3 / 0.7

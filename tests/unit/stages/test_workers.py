@@ -64,7 +64,7 @@ def test_what_kills_a_worker_fails_one_shape(
 ) -> None:
     keys = [key(name) for name in ("one", "segfault", "two", "killed", "exit", "burn", "sleep", "three")]
     limits = config(preprocess={"time_limit": 0.3})
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     table = tmp_path / "shards" / "train-000.csv"
     rows = run_shard(
         keys,
@@ -73,7 +73,7 @@ def test_what_kills_a_worker_fails_one_shape(
         tmp_path / "shapes",
         table,
         workers=2,
-        progress=lambda done, total, row: told.append((done, total, row["id"])),
+        progress=lambda done, total, row: reported.append((done, total, row["id"])),
         process=stand_in,
     )
     assert [row["id"] for row in rows] == [shape_key.id for shape_key in keys]
@@ -89,8 +89,8 @@ def test_what_kills_a_worker_fails_one_shape(
     for shape_key in keys:
         path = shape_file.path_of(tmp_path / "shapes", shape_key)
         assert shape_file.read_status(path).status == ("failed" if shape_key.id in reasons else "ok")
-    assert [done for done, _, _ in told] == list(range(1, 9))
-    assert {total for _, total, _ in told} == {8}
+    assert [done for done, _, _ in reported] == list(range(1, 9))
+    assert {total for _, total, _ in reported} == {8}
     assert "did solid/three" in caplog.text
     with table.open(newline="") as file:
         written = list(csv.DictReader(file))
@@ -125,7 +125,7 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
     keys = [key(name) for name in ("a", "b", "empty", "lines")]
     rows = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "t.csv")
     assert [row["status"] for row in rows] == ["ok", "ok", "failed", "failed"]
-    # The same as in this process, whatever was treated before.
+    # The same as in this process, whatever was processed before.
     process(key("b"), config(), root, tmp_path / "b.h5")
     assert_same(everything(tmp_path / "b.h5"), everything(tmp_path / "shapes" / "solid" / "b.h5"))
 

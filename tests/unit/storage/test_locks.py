@@ -36,7 +36,7 @@ def hold(project):
         process.communicate()
 
 
-def test_a_second_run_is_told_whose_the_folder_is(tmp_path, hold):
+def test_a_second_run_names_the_owner_of_the_folder(tmp_path, hold):
     process = hold(HOLD_RUN, tmp_path)
     with pytest.raises(OccnetError, match=rf"in use by another run \(process {process.pid} on .*results=…"):
         run_lock(tmp_path)
@@ -78,16 +78,16 @@ def test_some_of_several_locks_are_waited_for(tmp_path, hold, monkeypatch, caplo
     monkeypatch.setattr(locks, "_RETRY_INTERVAL", 0.01)
     paths = [tmp_path / name for name in "abc"]
     process = hold(HOLD_JOB, paths[1])
-    with some_locks(paths, 2, "two") as found:
-        assert found == [0, 2]
+    with some_locks(paths, 2, "two") as actual:
+        assert actual == [0, 2]
         assert not caplog.text
         threading.Timer(0.2, process.kill).start()
         with some_locks(paths, 1, "another") as more:  # the third comes free when its process is killed
             assert more == [1]
     assert f"waiting for another (process {os.getpid()} on " in caplog.text
     assert f", process {process.pid} on " in caplog.text
-    with some_locks(paths, 3, "all") as found:
-        assert found == [0, 1, 2]
+    with some_locks(paths, 3, "all") as actual:
+        assert actual == [0, 1, 2]
 
 
 def test_a_link_is_not_followed(tmp_path):

@@ -148,12 +148,12 @@ def test_keeping_what_is_not_there_leaves_the_old_file(tmp_path: Path) -> None:
 READERS = [shape_file.read_status, shape_file.read_watertight, shape_file.read_points, shape_file.read_views]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9, 0.999])
-def test_truncated_file_is_one_line(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 0.9, 0.999])
+def test_truncated_file_is_one_line(tmp_path: Path, fraction: float) -> None:
     path = tmp_path / "a.h5"
     write(path, points=4000, surface=4000)
     data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
+    path.write_bytes(data[: int(fraction * len(data))])
     for read in READERS:
         with pytest.raises(DataError) as caught:
             read(path)
@@ -199,10 +199,10 @@ def test_other_version_and_absence(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_anywhere_is_found_by_every_reader(sealed: Path, where: float, bit: int) -> None:
-    data = bytearray(sealed.read_bytes())
+def test_a_flipped_bit_anywhere_is_detected_by_every_reader(intact: Path, where: float, bit: int) -> None:
+    data = bytearray(intact.read_bytes())
     data[int(where * len(data))] ^= 1 << bit
-    broken = sealed.with_name("broken.h5")
+    broken = intact.with_name("broken.h5")
     broken.write_bytes(data)
     for read in READERS:
         with pytest.raises(DataError, match=r"broken\.h5: .*corrupt"):
@@ -210,15 +210,15 @@ def test_a_flipped_bit_anywhere_is_found_by_every_reader(sealed: Path, where: fl
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sealed") / "a.h5"
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("intact") / "a.h5"
     write(path)
     return path
 
 
-def test_a_quick_look_at_the_status_reads_damaged_arrays_past(sealed: Path, tmp_path: Path) -> None:
-    data = bytearray(sealed.read_bytes())
-    with h5py.File(sealed) as file:
+def test_a_quick_look_at_the_status_reads_damaged_arrays_past(intact: Path, tmp_path: Path) -> None:
+    data = bytearray(intact.read_bytes())
+    with h5py.File(intact) as file:
         data[file["watertight/vertices"].id.get_offset()] ^= 1
     (tmp_path / "b.h5").write_bytes(data)
     assert shape_file.read_status(tmp_path / "b.h5", whole=False).status == "ok"

@@ -74,7 +74,7 @@ def test_gamma_changes_brightness_within_its_limits_and_keeps_white(shard):
     torch.testing.assert_close(seen[0], plain ** batch.gammas[:, None, None, None])
 
 
-def test_crops_are_random_squares_of_their_share(shard):
+def test_crops_are_random_squares_of_their_area(shard):
     train = train_config(points=64, crop=0.5)
     items = TrainingItems(ShapeSet([shard], train), train, 0)
     plain = TrainingItems(items.shapes, train_config(points=64), 0)
@@ -100,11 +100,11 @@ def test_items_are_views_and_windows_of_their_shape(shard):
     views, starts = set(), set()
     for epoch in range(40):
         item = items[epoch, 2]
-        found = [v for v in range(3) if np.array_equal(item.image, shapes.image(2, v))]
+        actual = [v for v in range(3) if np.array_equal(item.image, shapes.image(2, v))]
         start = int(np.flatnonzero((whole == item.points[0]).all(1))[0])
         np.testing.assert_array_equal(item.points, whole[start : start + 100])
         np.testing.assert_array_equal(item.occupancies, inside[start : start + 100])
-        views.update(found)
+        views.update(actual)
         starts.add(start)
     assert views == {0, 1, 2}
     assert len(starts) > 10
@@ -118,7 +118,7 @@ def test_a_balanced_choice_is_half_occupied_where_it_can_be(occupied, count):
     count = min(count, len(truth))
     chosen = balanced_choice(truth, count)
     assert len(set(chosen)) == count
-    # A naive twin: fill up with either kind, in their order, as the halves and what there is allow.
+    # A naive reference: fill up with either kind, in their order, as the halves and what there is allow.
     yes, no = [i for i, o in enumerate(occupied) if o], [i for i, o in enumerate(occupied) if not o]
     taken = sorted(range(count + 1), key=lambda k: abs(k - count // 2))
     k = next(k for k in taken if k <= len(yes) and count - k <= len(no))
@@ -132,7 +132,7 @@ def test_points_near_the_surface_that_are_missing_are_a_message(tmp_path):
         TrainingItems(shapes, train, 0)
 
 
-def test_a_shape_without_occupied_points_can_be_asked_for_balanced(tmp_path):
+def test_a_shape_without_occupied_points_can_be_balanced(tmp_path):
     nothing = torch.zeros(1, 4)
     rest = [nothing] * 5
     batch = Batch(nothing, nothing, nothing, torch.zeros(1, 4, dtype=torch.bool), torch.zeros(1), *rest)
@@ -150,7 +150,7 @@ def test_shapes_with_fewer_points_repeat_theirs(tmp_path, cache):
     assert ValidationItems(shapes, train)[0].points.shape == (24, 3)
 
 
-def test_data_stay_in_memory_where_asked_and_where_they_are_few(shard, monkeypatch):
+def test_data_stay_in_memory_on_request_and_where_they_are_few(shard, monkeypatch):
     assert not ShapeSet([shard], train_config(cache="none")).cached
     assert ShapeSet([shard], TrainConfig()).cached
     # 5 shapes of 1024 and 160 points and 3 images of 33 × 33

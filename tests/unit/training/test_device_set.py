@@ -14,9 +14,9 @@ from occnet_lib.training.device_set import balanced_choice_batch
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 99), points=st.integers(1, 30), count=st.integers(1, 30), share=st.floats(0, 1))
-def test_balanced_choices_of_many_are_those_of_each(seed, points, count, share):
-    occupancies = np.random.default_rng(seed).random((4, points)) < share
+@given(seed=st.integers(0, 99), points=st.integers(1, 30), count=st.integers(1, 30), fraction=st.floats(0, 1))
+def test_balanced_choices_of_many_are_those_of_each(seed, points, count, fraction):
+    occupancies = np.random.default_rng(seed).random((4, points)) < fraction
     count = min(count, points)
-    found = balanced_choice_batch(torch.from_numpy(occupancies), count).numpy()
-    np.testing.assert_array_equal(found, [balanced_choice(row, count) for row in occupancies])
+    actual = balanced_choice_batch(torch.from_numpy(occupancies), count).numpy()
+    np.testing.assert_array_equal(actual, [balanced_choice(row, count) for row in occupancies])

@@ -18,24 +18,24 @@ ROOT = Path(__file__).parents[3]
 
 def with_requirements(names: tuple[str, ...]) -> set[str]:
     """Installed distributions and, transitively, those that they need."""
-    found: set[str] = set()
+    actual: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in actual:
             continue
         try:
             needed = metadata.requires(name) or []
         except metadata.PackageNotFoundError:  # for another platform
             continue
-        found.add(name)
+        actual.add(name)
         requirements = [Requirement(text) for text in needed]
         waiting += [
             canonicalize_name(r.name)
             for r in requirements
             if not r.marker or r.marker.evaluate({"extra": ""})
         ]
-    return found
+    return actual
 
 
 def linked(folder: Path, names: set[str]) -> Path:

@@ -68,9 +68,9 @@ def test_a_balanced_step_has_the_weighted_loss_and_measures(shard):
     truth, weights = batch.occupancies.numpy(), batch.weights().double().numpy()
     losses = np.log1p(np.exp(np.where(truth, -logits, logits)))
     assert loss.item() == pytest.approx((weights * losses).mean(), rel=1e-5)
-    found = logits > 0
-    both, either = ((m * weights).sum(1) for m in (found & truth, found | truth))
-    expected = (weights * losses).mean(), (weights * (found == truth)).mean(), (both / either).mean()
+    actual = logits > 0
+    both, either = ((m * weights).sum(1) for m in (actual & truth, actual | truth))
+    expected = (weights * losses).mean(), (weights * (actual == truth)).mean(), (both / either).mean()
     assert module.means() == pytest.approx(expected, rel=1e-5)
 
 
@@ -89,8 +89,8 @@ def test_points_near_the_surface_add_their_mean_loss(shard):
     truth = np.concatenate([batch.occupancies, batch.near_occupancies], axis=1)
     losses = np.log1p(np.exp(np.where(truth, -logits, logits)))
     assert loss.item() == pytest.approx(losses[:, :64].mean() + 0.3 * losses[:, 64:].mean(), rel=1e-5)
-    found, truth = (logits > 0)[:, :64], truth[:, :64]
-    measured = (found == truth).mean(), ((found & truth).sum(1) / (found | truth).sum(1)).mean()
+    actual, truth = (logits > 0)[:, :64], truth[:, :64]
+    measured = (actual == truth).mean(), ((actual & truth).sum(1) / (actual | truth).sum(1)).mean()
     assert module.means()[1:] == pytest.approx(measured, rel=1e-5)
 
 
@@ -194,9 +194,9 @@ def test_loss_and_measures_of_a_step(shard):
     probability = 1 / (1 + np.exp(-logits))
     expected = -np.where(truth, np.log(probability), np.log(1 - probability)).mean()
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-    found = logits > 0
-    overlaps = [(f & t).sum() / max(1, (f | t).sum()) for f, t in zip(found, truth, strict=True)]
-    assert module.means() == pytest.approx((expected, (found == truth).mean(), np.mean(overlaps)), rel=1e-5)
+    actual = logits > 0
+    overlaps = [(f & t).sum() / max(1, (f | t).sum()) for f, t in zip(actual, truth, strict=True)]
+    assert module.means() == pytest.approx((expected, (actual == truth).mean(), np.mean(overlaps)), rel=1e-5)
 
 
 def test_iou_of_nothing_and_nothing_is_one():

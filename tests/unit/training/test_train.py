@@ -147,7 +147,7 @@ def test_the_files_of_a_run(whole):
     assert not list(whole.glob(".*"))
 
 
-def test_tensorboard_shows_curves_and_pictures(whole):
+def test_tensorboard_shows_curves_and_images(whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(whole / "tensorboard")).Reload()
@@ -179,8 +179,8 @@ def test_time_counts_but_for_pauses(monkeypatch):
     assert watch.read() == (8.0, 0.0)
 
 
-def test_pictures_of_occupancies(pack):
-    """A network that knows the truth draws it beside itself; what is drawn is where the points are."""
+def test_images_of_occupancies(pack):
+    """A network that knows the ground truth draws it beside itself; what is drawn is where the points are."""
     items = ValidationItems(ShapeSet(pack[1], TRAIN), TRAIN)
 
     class Knows(OccupancyNetwork):
@@ -287,8 +287,8 @@ def test_chance_in_a_step_is_the_seeds_the_steps_and_the_processs(pack, tmp_path
     assert len({values[0] for values in drawn.values()}) == 4
 
     def first(seed: int, rank: int) -> float:
-        keeper = CheckpointCallback(tmp_path, TRAIN, {"seed": seed}, None, None, False, "")
-        keeper.on_train_batch_start(SimpleNamespace(global_step=0, global_rank=rank), None, None, 0)
+        callback = CheckpointCallback(tmp_path, TRAIN, {"seed": seed}, None, None, False, "")
+        callback.on_train_batch_start(SimpleNamespace(global_step=0, global_rank=rank), None, None, 0)
         return torch.rand(1).item()
 
     assert first(0, 0) == drawn[0][0]
@@ -334,7 +334,7 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
     """Gradients and running statistics are those of the plain one; names of weights stay; validation is not compiled."""
     batch = collate([TrainingItems(ShapeSet(pack[0], TRAIN), TRAIN, 0)[0, i] for i in range(6)])
     points, images = batch.points.double(), encoder_input(batch.images, 32).double()
-    found = []
+    actual = []
     for compiled in (False, True):
         torch.manual_seed(1)
         module = OccupancyModule(MODEL, changed(TRAIN, compile=compiled), []).double()
@@ -342,8 +342,8 @@ def test_a_compiled_network_trains_as_a_plain_one(pack):
         loss = module.network(images, points).square().mean()
         loss.backward()
         gradients = {name: value.grad for name, value in module.network.named_parameters()}
-        found.append((loss.detach(), gradients, module.network.state_dict()))
-    (loss, gradients, state), (same_loss, same_gradients, same_state) = found
+        actual.append((loss.detach(), gradients, module.network.state_dict()))
+    (loss, gradients, state), (same_loss, same_gradients, same_state) = actual
     torch.testing.assert_close(same_loss, loss)
     torch.testing.assert_close(same_state, state)
     # Those of a bias in front of a norm are rounding alone.
@@ -428,7 +428,7 @@ def test_a_finished_run_is_not_trained_again(whole, pack, caplog):
     assert len(rows_of(whole)) == 4
 
 
-def test_another_configuration_begins_anew(pack, tmp_path, caplog):
+def test_another_configuration_starts_from_the_beginning(pack, tmp_path, caplog):
     config = configuration(steps=2)
     train(config, "small", *pack, tmp_path)
     first = state_of(tmp_path)
@@ -526,7 +526,7 @@ def test_a_constant_rate_can_be_prolonged(pack, tmp_path, caplog):
     train(configuration(steps=2, schedule="constant"), "small", *pack, tmp_path / "a")
     finished = contents_of(tmp_path / "a")
     train(configuration(steps=4, schedule="constant"), "small", *pack, tmp_path / "a")
-    assert "anew" not in caplog.text
+    assert "from the beginning" not in caplog.text
     assert contents_of(tmp_path / "a" / "kept-001") == finished
     train(configuration(steps=4, schedule="constant", validate_every=2), "small", *pack, tmp_path / "b")
     weights = [state_of(tmp_path / name, "last.ckpt")["network.decoder.fc_p.weight"] for name in "ab"]
@@ -607,9 +607,9 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path):
             losses.append(loss.item())
         module.on_before_optimizer_step(optimizer)
         optimizer.step()
-    found = state_of(tmp_path, "last.ckpt")
+    actual = state_of(tmp_path, "last.ckpt")
     for name, parameter in module.network.named_parameters():
-        torch.testing.assert_close(found[f"network.{name}"], parameter.data, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(actual[f"network.{name}"], parameter.data, rtol=1e-3, atol=1e-5)
     rows = rows_of(tmp_path)
     assert [int(row["step"]) for row in rows] == [2, 3]
     assert float(rows[0]["train_loss"]) == pytest.approx(sum(losses[:4]) / 4, rel=1e-3)
@@ -684,7 +684,7 @@ def test_trainings_of_one_machine_take_gpus_of_their_own(tmp_path, monkeypatch):
         assert (plain.devices, slurm.devices) == (2, 2)
 
 
-def test_work_that_may_share_a_gpu_is_spread(monkeypatch):
+def test_jobs_on_one_gpu_are_distributed(monkeypatch):
     current = []
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)

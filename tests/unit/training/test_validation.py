@@ -28,7 +28,7 @@ class Ball(OccupancyNetwork):
         return 4 - 10 * points.norm(dim=-1)
 
 
-def test_validation_scores_against_a_naive_twin(tmp_path):
+def test_validation_scores_against_a_naive_reference(tmp_path):
     train = train_config(validation_points=500)
     shapes = ShapeSet([make_shard(tmp_path / "val-0.h5", 20)], train)
     network = Ball(SMALL).train()

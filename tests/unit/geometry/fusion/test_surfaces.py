@@ -1,4 +1,4 @@
-"""The fast kernels of fusion against slow twins and closed forms."""
+"""The fast kernels of fusion against slow reference implementations and closed forms."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_carving_takes_nothing_from_a_convex_solid(directions: np.ndarray) -> No
     grid = grid_around(turned.mesh.vertices.min(0), turned.mesh.vertices.max(0), 80, 3)
     free = carve(nearest_of_four(render_depth(turned.mesh.triangles, directions, 128)), grid).ravel()
     inside = turned.inside(grid.to_unit(indices(grid)))
-    # Only at the box's own edges may a slope between two pixels take a sample.
+    # Only at the box's own edges may an edge between two pixels take a sample.
     assert (free & inside).sum() < 1e-3 * inside.sum()
     assert (~free & ~inside).sum() < 0.05 * inside.sum()
 

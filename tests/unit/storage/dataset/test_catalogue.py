@@ -145,7 +145,7 @@ def test_id_in_two_lists(tmp_path: Path) -> None:
         scan(config(), tmp_path)
 
 
-def test_drawn_splits_have_their_shares_and_stay(tmp_path: Path) -> None:
+def test_drawn_splits_have_their_fractions_and_stay(tmp_path: Path) -> None:
     touch(tmp_path, *(f"a/{i}.obj" for i in range(600)))
     first = {key.name: key.split for key in scan(config(), tmp_path)}
     counts = Counter(first.values())
@@ -243,7 +243,7 @@ def test_symbolic_links_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_real_shapes_are_all_found(real_data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_real_shapes_are_all_listed(real_data: Path, caplog: pytest.LogCaptureFixture) -> None:
     import csv
 
     with (real_data / "dev" / "manifest.csv").open(newline="") as file:

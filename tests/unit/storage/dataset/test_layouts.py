@@ -21,13 +21,13 @@ def splits(root: Path, **dataset: object) -> dict[str, str]:
 def test_modelnet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shapes = [("bathtub/train/bathtub_{:04d}.off", 40), ("bathtub/test/bathtub_1{:03d}.off", 10)]
     touch(tmp_path, *(path.format(i) for path, count in shapes for i in range(count)), "README.txt")
-    found = splits(tmp_path)
-    assert len(found) == 50
+    actual = splits(tmp_path)
+    assert len(actual) == 50
     assert names(tmp_path)["bathtub/bathtub_0007"] == "bathtub/train/bathtub_0007.off"
-    assert {name for name, split in found.items() if split == "test"} == {
+    assert {name for name, split in actual.items() if split == "test"} == {
         f"bathtub/bathtub_1{i:03d}" for i in range(10)
     }
-    counts = Counter(found.values())
+    counts = Counter(actual.values())
     assert counts["train"] + counts["val"] == 40
     assert 1 <= counts["val"] <= 12  # drawn from those for training
     assert Counter(splits(tmp_path, split={"val": 0}).values()) == {"train": 40, "test": 10}
@@ -57,10 +57,10 @@ def test_google_scanned_objects(tmp_path: Path) -> None:
     for name in ("Mug", "Shoe 2"):
         touch(tmp_path, f"{name}/meshes/model.obj", f"{name}/meshes/model.mtl", f"{name}/model.config")
         touch(tmp_path, f"{name}/materials/textures/texture.png", f"{name}/thumbnails/0.jpg")
-    found = names(tmp_path)
-    assert found["objects/Mug"] == "Mug/meshes/model.obj"
-    assert sorted(found.values()) == ["Mug/meshes/model.obj", "Shoe 2/meshes/model.obj"]
-    assert names(tmp_path, categories=["objects"]) == found
+    actual = names(tmp_path)
+    assert actual["objects/Mug"] == "Mug/meshes/model.obj"
+    assert sorted(actual.values()) == ["Mug/meshes/model.obj", "Shoe 2/meshes/model.obj"]
+    assert names(tmp_path, categories=["objects"]) == actual
 
 
 def test_google_scanned_objects_in_categories(tmp_path: Path) -> None:
@@ -175,11 +175,11 @@ class TestTable:
         rows += ["glbs/000-001/uid4,chair,train,", "glbs/000-002/uid5.glb,lamp,,", "gone,lamp,test,"]
         text = beginning + "\r\n".join(rows).replace(",", delimiter)
         (root / "meta.csv").write_text(text, encoding="utf-8")
-        found = splits(root, table="meta.csv")
-        drawn = found.pop("lamp/uid5")
+        actual = splits(root, table="meta.csv")
+        drawn = actual.pop("lamp/uid5")
         assert drawn in ("train", "val", "test")
-        night_stand = next(name for name in found if name.startswith("night_stand-"))
-        assert found == {
+        night_stand = next(name for name in actual if name.startswith("night_stand-"))
+        assert actual == {
             "chair/uid0": "train",
             "chair/uid1": "test",
             night_stand: "val",

@@ -54,7 +54,7 @@ def colors(mesh: Mesh) -> list[tuple[int, ...]]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=3, max_size=30))
 def test_numbers_are_those_of_python(values: list[float]) -> None:
-    texts = [repr(value) for value in values] + [f"{value:+.12E}" for value in values]
+    texts = [repr(value) for value in values] + [f"{value:+0.12E}" for value in values]
     read = scan("".join(f"v {text} 0 0\n" for text in texts).encode()).values[:, 0]
     want = np.array([float(text) for text in texts])
     np.testing.assert_allclose(read, want, rtol=1e-15, atol=1e-320)
@@ -131,7 +131,7 @@ def test_options_of_a_texture_are_applied(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(np.array([[[200, 0, 0], [0, 200, 0]]], np.uint8)).save(tmp_path / "t.png")
-    mesh = textured(tmp_path, "-s 2 3 -o .25 .5 0 -mm 0.2 0.5 -clamp on t.png")
+    mesh = textured(tmp_path, "-s 2 3 -o 0.25 .5 0 -mm 0.2 0.5 -clamp on t.png")
     assert mesh.texturing is not None
     texture = mesh.texturing.textures[0]
     assert texture.pixels.tolist() == [[[151, 51, 51], [51, 151, 51]]]

@@ -172,7 +172,7 @@ def test_texture_is_sampled_at_the_vertices(tmp_path: Path) -> None:
     assert got == want
 
 
-def test_shapenet_s_textures_and_links_are_found(tmp_path: Path) -> None:
+def test_shapenet_s_textures_and_links_are_read(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "id" / "models").mkdir(parents=True)

@@ -89,9 +89,9 @@ def test_a_compressed_obj_file(tmp_path: Path) -> None:
 )
 def test_paths_of_other_systems(tmp_path: Path, name: str) -> None:
     write(tmp_path, **{"tex/wood.png": "", "wood2.png": ""})
-    found = find_side_file(tmp_path, name)
-    assert found is not None
-    assert found.is_file()
+    actual = find_side_file(tmp_path, name)
+    assert actual is not None
+    assert actual.is_file()
     assert find_side_file(tmp_path, "gone.png") is None
     assert find_side_file(tmp_path, "") is None
     assert find_side_file(tmp_path, "tex") is None

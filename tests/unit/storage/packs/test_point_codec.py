@@ -18,7 +18,7 @@ BITS = arrays.arrays(np.uint16, st.tuples(st.integers(0, 60), st.just(3)))
 @settings(deadline=None, max_examples=60)
 @given(bits=BITS)
 def test_every_bit_pattern_survives(bits: np.ndarray) -> None:
-    """Also infinities, zeros with a sign and what is no number."""
+    """Also infinities, zeros with a sign and what is not a number."""
     points = bits.view(np.float16)
     columns = point_codec.encode(points)
     assert (columns.dtype, columns.shape) == (np.int16, (3, len(points)))
@@ -132,11 +132,11 @@ def test_uniform_points_of_any_box_are_uniform(count, low, edge, seed):
     assert point_codec.is_uniform(points.astype(np.float16))
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
-def test_points_near_a_surface_are_not_uniform(share):
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 1.0])
+def test_points_near_a_surface_are_not_uniform(fraction):
     rng = np.random.default_rng(0)
     points = rng.uniform(-0.55, 0.55, (100_000, 3))
-    near = rng.normal(size=(int(share * len(points)), 3))
+    near = rng.normal(size=(int(fraction * len(points)), 3))
     near *= 0.3 / np.linalg.norm(near, axis=1, keepdims=True)
     points[: len(near)] = near + rng.normal(0, 0.01, near.shape)
     assert not point_codec.is_uniform(points.astype(np.float16))

@@ -86,7 +86,7 @@ def test_an_item_of_training_is_contiguous_and_the_rest_has_checksums(path: Path
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_anywhere_is_found(path: Path, where: float, bit: int) -> None:
+def test_a_flipped_bit_anywhere_is_detected(path: Path, where: float, bit: int) -> None:
     verify(path)
     data = bytearray(path.read_bytes())
     data[int(where * len(data))] ^= 1 << bit
@@ -96,7 +96,7 @@ def test_a_flipped_bit_anywhere_is_found(path: Path, where: float, bit: int) -> 
         verify(broken)
 
 
-def test_damage_to_what_is_compressed_is_found_on_reading(path: Path, tmp_path: Path) -> None:
+def test_damage_to_what_is_compressed_is_detected_on_reading(path: Path, tmp_path: Path) -> None:
     readers = {
         "surface": Shard.surface,
         "normals": Shard.surface,
@@ -194,11 +194,11 @@ def test_threads_pickle_and_close(path: Path) -> None:
     assert _sum(shard, 0) == want[0]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_truncated(path: Path, tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.99])
+def test_truncated(path: Path, tmp_path: Path, fraction: float) -> None:
     data = path.read_bytes()
     broken = tmp_path / "b.h5"
-    broken.write_bytes(data[: int(share * len(data))])
+    broken.write_bytes(data[: int(fraction * len(data))])
     with pytest.raises(DataError, match=r"b\.h5"):
         len(Shard(broken))
 
@@ -320,17 +320,17 @@ class Counted:
 
 def test_handles_close_what_was_used_least_recently_and_never_what_is_read(monkeypatch) -> None:
     monkeypatch.setattr(open_files, "limit", lambda: 2)
-    keeper, (a, b, c) = open_files.OpenFiles(), (Counted(), Counted(), Counted())
-    with keeper.holding(a), keeper.holding(a):
+    cache, (a, b, c) = open_files.OpenFiles(), (Counted(), Counted(), Counted())
+    with cache.holding(a), cache.holding(a):
         for other in (b, c, b):
-            with keeper.holding(other):
+            with cache.holding(other):
                 assert a.is_open
     assert [x.is_open for x in (a, b, c)] == [True, True, False]
-    with keeper.holding(b), keeper.holding(c):
+    with cache.holding(b), cache.holding(c):
         assert not a.is_open
-    with keeper.holding(b), keeper.holding(c), keeper.holding(a):
+    with cache.holding(b), cache.holding(c), cache.holding(a):
         assert b.is_open
         assert c.is_open
     assert [x.opened for x in (a, b, c)] == [2, 2, 2]
-    keeper.close(a)
+    cache.close(a)
     assert not a.is_open
