@@ -166,5 +166,5 @@ def _dilated(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     """The mask dilated by a square of `pixels` to each side."""
     from scipy.ndimage import binary_dilation
 
-    dilated: NDArray[np.bool_] = binary_dilation(mask, np.ones((2 * pixels + 1,) * 2))
+    dilated: NDArray[np.bool_] = binary_dilation(mask, np.ones((2 * pixels + 1,) * 2, dtype=bool))
     return dilated
