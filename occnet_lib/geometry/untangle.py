@@ -15,7 +15,7 @@ from occnet_lib.types import Mesh
 
 APART = 0.01  # voxels between vertices that would coincide
 STEP = 0.3  # voxels, largest displacement of a vertex in a round
-ROUNDS = 16
+ROUNDS = 32
 SLIDE = 8  # rounds in which vertices stay in their planes and edges; afterwards they move freely
 WIDEN = 4  # rounds of either kind after which the neighbours of tangled vertices move, too
 MANY = 500  # moved faces above which all faces are tested again

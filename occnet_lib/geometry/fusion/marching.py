@@ -1,14 +1,12 @@
 """Marching cubes (Lorensen & Cline 1987) of a field in bricks.
 
-The table of cases is made so that the surface is always closed: whether a face of a cell joins two inside corners at
-opposite ends is decided by its four values, for both of its cells alike. No triangle has an edge across a face, where the
-neighbouring cell could have the same one, but in rare polygons that have no other triangles; `repair.make_manifold` parts
-the edges of four faces that these can make.
+The table of cases is made so that the surface is always closed and manifold: on a face of a cell with two inside corners
+at opposite ends these are kept apart, on both sides of the face alike, and no triangle has an edge across a face, where
+the neighbouring cell could have the same one.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,7 +20,6 @@ from occnet_lib.types import Mesh
 
 # Values closer to zero are moved away from it: vertices would otherwise fall together at a sample.
 CLEARANCE = 1e-3
-_ACROSS = 1000.0
 _LONGEST = 12 * 3  # numbers in a row of the table
 
 
@@ -31,7 +28,7 @@ class GridSurface:
     """Surface of a field, with what each part of it comes from.
 
     Attributes:
-        mesh: closed (see the module), in voxels from sample (0, 0, 0), wound outward.
+        mesh: closed, in voxels from sample (0, 0, 0), wound outward.
         owner: (V,) int32 stored sample at the lower end of the grid edge of each vertex.
         axis: (V,) uint8 direction of that edge.
         cell: (F,) int32 stored sample at the lowest corner of the cell of each face.
@@ -72,58 +69,41 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     return GridSurface(Mesh(vertices, faces), owner, axis, cell)
 
 
-# The corners of each face of a cell, counterclockwise from outside it; corner 4 x + 2 y + z.
-_RINGS = tuple(
-    tuple(corner + bit * high for corner in ((0, u, u + v, v) if high else (0, v, u + v, u)))
-    for bit, u, v in ((4, 2, 1), (2, 1, 4), (1, 4, 2))
-    for high in (0, 1)
-)
-
-
 @cache
-def _table() -> tuple[NDArray[np.int8], NDArray[np.int16], NDArray[np.uint8], NDArray[np.int64]]:
-    """The triangles of every case of inside corners (bit number of a corner: itself) and joined faces.
+def _table() -> NDArray[np.int8]:
+    """(256, 37) per case of inside corners: number of triangles, then their vertices as grid edges 3 corner + axis.
 
-    Returns:
-        (n, 37) int8 number of triangles, then their vertices as grid edges 3 corner + axis; (256, 64) int16 its row for a
-        case and the faces that join their inside corners; (256,) uint8 which faces have two inside corners at opposite
-        ends; (6, 4) int64 corners of the faces.
+    Corner 4 x + 2 y + z of a cell is bit number 4 x + 2 y + z of the case.
     """
-    rows: list[list[int]] = []
-    row = np.zeros((256, 64), dtype=np.int16)
-    opposite = np.zeros(256, dtype=np.uint8)
+    table = np.full((256, _LONGEST + 1), -1, dtype=np.int8)
     for case in range(256):
-        faces = [
-            f
-            for f, ring in enumerate(_RINGS)
-            if [case >> c & 1 for c in ring] in ([1, 0, 1, 0], [0, 1, 0, 1])
-        ]
-        opposite[case] = sum(1 << f for f in faces)
-        for joined in range(64):
-            if joined & ~int(opposite[case]):
-                continue
-            row[case, joined] = len(rows)
-            triangles = [t for loop in _loops(case, joined) for t in _triangulate(tuple(loop))[1]]
-            numbers = [3 * min(edge) + (2, 1, 0)[(edge[0] ^ edge[1]) >> 1] for t in triangles for edge in t]
-            rows.append([len(triangles), *numbers, *[-1] * (_LONGEST - len(numbers))])
-    return np.array(rows, dtype=np.int8), row, opposite, np.array(_RINGS, dtype=np.int64)
+        triangles = [t for loop in _loops(case) for t in _triangles(loop) or _triangles(loop, False) or []]
+        numbers = [3 * min(edge) + (2, 1, 0)[(edge[0] ^ edge[1]) >> 1] for t in triangles for edge in t]
+        table[case, 0] = len(triangles)
+        table[case, 1 : 1 + len(numbers)] = numbers
+    return table
 
 
 Edge = tuple[int, int]
 
 
-def _loops(case: int, joined: int) -> list[list[Edge]]:
+def _loops(case: int) -> list[list[Edge]]:
     """The polygons that part the inside corners of a cell from the others, as grid edges in order."""
     after: dict[Edge, Edge] = {}
-    for face, ring in enumerate(_RINGS):
-        inside = [case >> corner & 1 for corner in ring]
-        # Where the ring enters the inside and where it leaves it next.
-        enter = [(ring[k - 1], ring[k]) for k in range(4) if inside[k] and not inside[k - 1]]
-        leave = [(ring[k - 1], ring[k]) for k in range(4) if inside[k - 1] and not inside[k]]
-        for edge in enter:
-            start = ring.index(edge[1])
-            ends = sorted(leave, key=lambda e: (ring.index(e[0]) - start) % 4)
-            after[_sorted(edge)] = _sorted(ends[-1 if joined >> face & 1 else 0])
+    for bit in (4, 2, 1):
+        u, v = {4: (2, 1), 2: (1, 4), 1: (4, 2)}[bit]
+        for high in (False, True):
+            ring = [0, u, u + v, v] if high else [0, v, u + v, u]  # counterclockwise from outside the cell
+            ring = [corner + bit * high for corner in ring]
+            inside = [bool(case >> corner & 1) for corner in ring]
+            for start in range(4):
+                if inside[start] and not inside[start - 1]:
+                    end = start
+                    while inside[(end + 1) % 4]:
+                        end += 1
+                    enter = (ring[start - 1], ring[start])
+                    leave = (ring[end % 4], ring[(end + 1) % 4])
+                    after[_sorted(enter)] = _sorted(leave)
     loops = []
     while after:
         edge = next(iter(after))
@@ -144,31 +124,19 @@ def _on_one_face(a: Edge, b: Edge) -> bool:
     return any(len({corner & bit for corner in both}) == 1 for bit in (4, 2, 1))
 
 
-def _length(a: Edge, b: Edge) -> float:
-    """Squared distance between the middles of two grid edges."""
-    middle = [[sum(corner >> bit & 1 for corner in edge) / 2 for bit in range(3)] for edge in (a, b)]
-    return sum((p - q) ** 2 for p, q in zip(*middle, strict=True))
-
-
-@cache
-def _triangulate(loop: tuple[Edge, ...]) -> tuple[float, tuple[tuple[Edge, Edge, Edge], ...]]:
-    """Triangles of a polygon with the least sum of squared edges, and that sum.
-
-    An edge across a face of the cell counts for more than all others.
-    """
+def _triangles(loop: list[Edge], strict: bool = True) -> list[tuple[Edge, Edge, Edge]] | None:
+    """Triangles of a polygon, none with an edge across a face of the cell; None if there are no such."""
     if len(loop) < 3:
-        return 0.0, ()
+        return []
     a, b = loop[0], loop[-1]
-    best: tuple[float, tuple[tuple[Edge, Edge, Edge], ...]] = (math.inf, ())
     for k in range(1, len(loop) - 1):
         c = loop[k]
-        left, right = _triangulate(loop[: k + 1]), _triangulate(loop[k:])
-        cost = left[0] + right[0]
-        for inner, p, q in ((k > 1, a, c), (k < len(loop) - 2, c, b)):
-            cost += inner * (_length(p, q) + _ACROSS * _on_one_face(p, q))
-        if cost < best[0] - 1e-9:
-            best = cost, (*left[1], (a, c, b), *right[1])
-    return best
+        if strict and ((k > 1 and _on_one_face(a, c)) or (k < len(loop) - 2 and _on_one_face(c, b))):
+            continue
+        left, right = _triangles(loop[: k + 1], strict), _triangles(loop[k:], strict)
+        if left is not None and right is not None:
+            return [*left, (a, c, b), *right]
+    return None
 
 
 @njit(cache=True)
@@ -225,28 +193,8 @@ def _case(cube, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _joined(cube, x, y, z, case, opposite, rings):  # type: ignore[no-untyped-def]
-    """The faces on which the bilinear field joins the inside corners (Nielson & Hamann 1991, asymptotic decider)."""
-    out = 0
-    for f in range(6):
-        if (opposite >> f) & 1:
-            inside, outside = np.float64(1.0), np.float64(1.0)
-            for k in range(4):
-                c = rings[f, k]
-                value = np.float64(cube[x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)])
-                if (case >> c) & 1:
-                    inside *= value
-                else:
-                    outside *= value
-            if inside > outside:
-                out |= 1 << f
-    return out
-
-
-@njit(cache=True)
 def _count(field, slot, corner, mixed, rank, table, mask, first):  # type: ignore[no-untyped-def]
     """Number the vertices: mask has a bit for every axis along which a sample's edge has one."""
-    triangles, row, opposite, rings = table
     cube = np.zeros((9, 9, 9), dtype=np.float32)
     n_vertices, n_faces = 0, 0
     for b in range(len(corner)):
@@ -263,15 +211,13 @@ def _count(field, slot, corner, mixed, rank, table, mask, first):  # type: ignor
             bits = (here ^ (case >> 4 & 1)) | (here ^ (case >> 2 & 1)) << 1 | (here ^ (case >> 1 & 1)) << 2
             mask[n], first[n] = bits, n_vertices
             n_vertices += (bits & 1) + (bits >> 1 & 1) + (bits >> 2)
-            joined = _joined(cube, x, y, z, case, opposite[case], rings) if opposite[case] else 0
-            n_faces += triangles[row[case, joined], 0]
+            n_faces += table[case, 0]
     return n_vertices, n_faces
 
 
 @njit(cache=True)
 def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, cell):  # type: ignore[no-untyped-def]
     vertices, owner, axis = places
-    triangles, row, opposite, rings = table
     cube = np.zeros((9, 9, 9), dtype=np.float32)
     f = 0
     for b in range(len(corner)):
@@ -295,11 +241,9 @@ def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, c
                     vertices[at, a] += np.float64(here) / (np.float64(here) - np.float64(there))
                     owner[at], axis[at] = (b << 9) | local, a
                     at += 1
-            joined = _joined(cube, x, y, z, case, opposite[case], rings) if opposite[case] else 0
-            entry = triangles[row[case, joined]]
-            for t in range(entry[0]):
+            for t in range(table[case, 0]):
                 for side in range(3):
-                    edge = np.int64(entry[1 + 3 * t + side])
+                    edge = np.int64(table[case, 1 + 3 * t + side])
                     c, along = edge // 3, edge % 3
                     u, v, w = x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)
                     s = slot[i + (u >> 3), j + (v >> 3), k + (w >> 3)]

@@ -1,4 +1,4 @@
-"""Marching cubes in bricks: closed whatever the field, and in the right place."""
+"""Marching cubes in bricks: closed and manifold whatever the field, and in the right place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.fusion.bricks import Bricks, brick_counts, store
 from occnet_lib.geometry.fusion.marching import surface
-from occnet_lib.geometry.repair import check_watertight, make_manifold
+from occnet_lib.geometry.repair import check_watertight
 
 
 def everywhere(shape: tuple[int, int, int]) -> Bricks:
@@ -53,16 +53,14 @@ def test_surface_of_a_ball() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_field_has_a_closed_surface(seed: int) -> None:
+def test_any_field_has_a_closed_manifold_surface(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(size=(21, 20, 19)).astype(np.float32)
     noise[noise > 1.0] = 0.0  # on a sample
     field = np.pad(noise, 2, constant_values=1.0)
     bricks = everywhere(field.shape)
     result = surface(bricks.from_dense(field), bricks, np.ones(bricks.slot.shape, dtype=bool))
     check = check_watertight(result.mesh)
-    assert check.boundary_edges == check.flipped_edges == 0
-    assert check.nonmanifold_edges < 1e-3 * len(result.mesh.faces)
-    assert check_watertight(make_manifold(result.mesh)).closed
+    assert check.closed
     assert len(result.mesh.faces) > 10_000
 
 
