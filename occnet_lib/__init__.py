@@ -46,8 +46,8 @@ _MODULES = {
         "load_mesh",
         "save_mesh",
     ),
+    "api.evaluation": ("evaluate",),
     "api.models": (
-        "evaluate",
         "reconstruct",
         "train",
     ),
@@ -74,8 +74,9 @@ _MODULES = {
 
 if TYPE_CHECKING:
     from .api.datasets import list_shapes, open_pack, write_pack
+    from .api.evaluation import evaluate
     from .api.files import load_config, load_mesh, save_mesh
-    from .api.models import evaluate, reconstruct, train
+    from .api.models import reconstruct, train
     from .api.shapes import render_views, sample_points, sample_sets, watertight
     from .config import Config
     from .errors import OccnetError

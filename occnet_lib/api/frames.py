@@ -15,7 +15,7 @@ from occnet_lib.errors import EmptyMeshError, MeshError
 from occnet_lib.types import Mesh
 
 if TYPE_CHECKING:
-    from occnet_lib.storage.meshes import MeshFrame
+    from occnet_lib.storage.meshes import MeshFrame, Up
 
 logger = logging.getLogger(__name__)
 # Limits on the extent of a mesh in the unit frame: closing thickens it, at 32 samples by a tenth, or loses small parts.
@@ -94,11 +94,11 @@ def solid_unit_mesh(unit: UnitMesh, source: Path | str) -> UnitMesh:
     return unit._replace(mesh=solid.mesh)
 
 
-def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config) -> Mesh | None:
+def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config, up: Up | None = None) -> Mesh | None:
     """The predicted mesh in the unit frame of the ground truth; None if it has no surface.
 
     If both files define their frames, these are used, and so is the unit frame of a prediction. Otherwise the prediction
-    is taken to be in the frame of the ground truth.
+    is taken to be in the frame of the ground truth, or with its own up axis `up`.
     """
     from occnet_lib.storage.meshes import load_mesh, read_frame
 
@@ -108,7 +108,7 @@ def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config) -> Mesh 
     try:
         if own and (ground_truth.frame or own.frame == "unit"):
             return unit_mesh(path, config).mesh
-        mesh = load_mesh(path, ground_truth.frame.up if ground_truth.frame else config.dataset.up)
+        mesh = load_mesh(path, up or (ground_truth.frame.up if ground_truth.frame else config.dataset.up))
     except EmptyMeshError as error:
         logger.debug("%s", error)
         return None
@@ -116,9 +116,16 @@ def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config) -> Mesh 
     return mesh if in_unit else mesh.to_unit(ground_truth.loc, ground_truth.scale)
 
 
+def frames_differ(predicted: Mesh, ground_truth: Mesh) -> bool:
+    """Whether the bounding boxes differ by more than those of one shape in two frames."""
+    return bool(np.abs(np.subtract(predicted.bounds, ground_truth.bounds)).max() > FRAME_MISMATCH)
+
+
 def warn_if_frames_differ(name: str, predicted: Mesh, ground_truth_name: str, ground_truth: Mesh) -> None:
-    """Warn if the bounding boxes of a prediction and a ground truth differ by more than those of one shape in two frames."""
-    if np.abs(np.subtract(predicted.bounds, ground_truth.bounds)).max() > FRAME_MISMATCH:
+    """Warn if a prediction and a ground truth seem to be in different frames."""
+    if frames_differ(predicted, ground_truth):
         text = "%s and %s seem to be in different frames: their bounding boxes differ by more than half of their size "
-        hint = "(`occnet watertight --frame unit` writes the frame of predictions)"
+        hint = (
+            "(`occnet watertight --frame unit` writes the frame of predictions; --align brings them into one)"
+        )
         logger.warning(text + hint, name, ground_truth_name)

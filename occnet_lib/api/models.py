@@ -1,27 +1,19 @@
-"""Training, reconstruction and evaluation."""
+"""Training and reconstruction."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
-from occnet_lib.seeds import rng
-from occnet_lib.types import Mesh, Watertight
 
 from .files import PathLike
-from .frames import UnitMesh, prediction_mesh, solid_mesh, solid_unit_mesh, warn_if_frames_differ
-from .shapes import stem
 
 if TYPE_CHECKING:
-    from occnet_lib.evaluation.metrics import Comparison
     from occnet_lib.reconstruction.cutout import MaskSource
     from occnet_lib.reconstruction.reconstruct import Reconstruction
-
-logger = logging.getLogger(__name__)
 
 
 def train(
@@ -114,81 +106,3 @@ def reconstruct(
     from occnet_lib.reconstruction.photo import mesh_of_photo
 
     return mesh_of_photo(photo, checkpoint, config, mask, drop_outliers=drop_outliers)
-
-
-def evaluate(
-    prediction: Mesh | Reconstruction | PathLike,
-    ground_truth: Mesh | Watertight | PathLike,
-    config: Config | None = None,
-    *,
-    name: str = "",
-) -> Comparison:
-    """Measure a mesh against the ground truth: IoU, Chamfer-L1, normal consistency, F-scores.
-
-    The meshes are not aligned. Lengths are in units of the longest edge of the ground truth.
-
-    Args:
-        prediction: in the frame of the ground truth, which for a `Watertight` is the unit frame. A reconstruction is in
-            the unit frame, and so is a file that defines it. If both files define their frames, these are used.
-        ground_truth: closed mesh.
-        config: sections `points` and `evaluate` (numbers of samples) and `seed` are used.
-        name: see the module; for a file the stem of the ground truth.
-
-    Returns:
-        `values` and 95 % sampling `intervals` of every metric; `note`: a limitation of the values, if there is one.
-        An empty prediction has the worst value of every metric.
-
-    Raises:
-        MeshError: the ground truth is open or has no area, or a file is unreadable.
-
-    Examples:
-        >>> mesh = occnet.load_mesh("cube.obj")
-        >>> result = occnet.evaluate(mesh, mesh, config)
-        >>> result.values["iou"], result.values["chamfer_l1"] < 0.05  # 1,000 samples each: their spacing
-        (1.0, True)
-    """
-    from occnet_lib.evaluation.metrics import compare
-
-    config = config or Config()
-    true = _ground_truth(ground_truth, config)
-    predicted = (
-        prediction_mesh(Path(prediction), true, config)
-        if isinstance(prediction, str | Path)
-        else _in_unit_frame(prediction, true)
-    )
-    if predicted is not None and len(predicted.faces):
-        warn_if_frames_differ(
-            _label(prediction, "prediction"), predicted, _label(ground_truth, "ground truth"), true.mesh
-        )
-    drawing = rng(config.seed, "evaluate", name or stem(ground_truth))
-    return compare(predicted, true.mesh, config.points, config.evaluate, drawing)
-
-
-def _ground_truth(ground_truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:
-    """The ground truth in the unit frame; `frame` is that of meshes compared with it; None: the source frame."""
-    from occnet_lib.geometry.normalise import unit_cube
-    from occnet_lib.storage.meshes import MeshFrame
-
-    if isinstance(ground_truth, Watertight):
-        x, y, z = ground_truth.loc.tolist()
-        frame = MeshFrame("unit", "y", (x, y, z), ground_truth.scale)
-        return solid_unit_mesh(
-            UnitMesh(ground_truth.mesh, ground_truth.loc, ground_truth.scale, frame), "ground truth"
-        )
-    if isinstance(ground_truth, Mesh):
-        return solid_unit_mesh(UnitMesh(*unit_cube(ground_truth), None), "ground truth")
-    return solid_mesh(Path(ground_truth), config)
-
-
-def _in_unit_frame(prediction: Mesh | Reconstruction, true: UnitMesh) -> Mesh:
-    if not isinstance(prediction, Mesh):
-        if prediction.frame == "camera":
-            logger.warning("the reconstruction is in the camera frame, the ground truth is not")
-        return prediction.mesh
-    if true.frame is not None and true.frame.frame == "unit":
-        return prediction
-    return prediction.to_unit(true.loc, true.scale)
-
-
-def _label(source: object, otherwise: str) -> str:
-    return str(source) if isinstance(source, str | Path) else otherwise

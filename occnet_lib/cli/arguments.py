@@ -68,4 +68,5 @@ def progress_bar(items: Iterable[T], title: str) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(list(items), title, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    yield from track(list(items), title, console=console, transient=True, disable=not console.is_terminal)

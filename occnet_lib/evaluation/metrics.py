@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from occnet_lib.config import EvaluateConfig, PointsConfig
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.types import Mesh
+
+if TYPE_CHECKING:
+    from occnet_lib.geometry.orientation import OrientedMesh
+
+    from .alignment import Alignment
 
 F_SCORE_PERCENT = (0.5, 1, 2, 5, 10, 20)
 """Distances of the F-score in percent of the unit cube's edge (Tatarchenko et al. 2019 report 1 %)."""
@@ -32,6 +38,11 @@ METRICS = (
     *(f"f_score_{percent:g}" for percent in F_SCORE_PERCENT),
 )
 """Names of all metrics, in the order of every table."""
+PAIR_METRICS = (
+    *METRICS,
+    *(f"{name}_{percent:g}" for name in ("precision", "recall") for percent in F_SCORE_PERCENT),
+)
+"""Names of what `compare` measures: the F-scores also by their parts."""
 ORIGINAL_METRICS = ("accuracy_original", "completeness_original", "chamfer_l1_original")
 """The same against samples of the raw mesh instead of the closed one."""
 
@@ -62,6 +73,9 @@ def surface_metrics(
     Args:
         predicted, true: (N, 3) and (M, 3) points.
         predicted_normals, true_normals: unit normals there; sign does not matter.
+
+    Returns:
+        `PAIR_METRICS` without the IoU; precision_<p> and recall_<p> are the parts of f_score_<p>.
     """
     from .nearest import nearest
 
@@ -83,12 +97,14 @@ def surface_metrics(
         "chamfer_l2": 0.5 * float((to_true**2).mean() + (to_predicted**2).mean()),
         "normal_consistency": consistency,
     }
+    rates: dict[str, float] = {}
     for percent in F_SCORE_PERCENT:
         precision = float((to_true < percent / 100.0).mean())
         recall = float((to_predicted < percent / 100.0).mean())
         both = precision + recall
         values[f"f_score_{percent:g}"] = 2.0 * precision * recall / both if both else 0.0
-    return values
+        rates |= {f"precision_{percent:g}": precision, f"recall_{percent:g}": recall}
+    return values | rates
 
 
 def measure(
@@ -117,15 +133,31 @@ def measure(
     if mesh is None or not has_area(mesh):
         return worst(), NO_SURFACE
     solid = orient_outward(mesh)
+    values = _measure_oriented(solid, points, occupancies, surface, normals, samples, rng)
+    return {name: values[name] for name in METRICS}, _note(solid)
+
+
+def _measure_oriented(
+    solid: OrientedMesh,
+    points: NDArray[np.floating],
+    occupancies: NDArray[np.bool_],
+    surface: NDArray[np.floating],
+    normals: NDArray[np.floating],
+    samples: int,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """`PAIR_METRICS` of a mesh with area; as `measure`."""
     drawn, drawn_normals, _ = sample_surface(solid.mesh, samples, rng)
     overlap = iou(contains(solid.mesh, points), occupancies)
-    values = surface_metrics(drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64))
-    note = (
-        f"{solid.note}: an open mesh has no inside, so its IoU is not meaningful"
-        if solid.defect
-        else solid.note
+    return {"iou": overlap} | surface_metrics(
+        drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64)
     )
-    return {"iou": overlap} | values, note
+
+
+def _note(solid: OrientedMesh) -> str:
+    if solid.defect:
+        return f"{solid.note}: an open mesh has no inside, so its IoU is not meaningful"
+    return solid.note
 
 
 def original_metrics(mesh: Mesh, original: Mesh, samples: int, rng: np.random.Generator) -> dict[str, float]:
@@ -153,19 +185,26 @@ class Comparison(NamedTuple):
     """One mesh against another.
 
     Attributes:
-        values: means of all `METRICS` over `DRAWS` independent draws of points and samples.
-        intervals: 95 % intervals of these means by Student's t, for random draws. Distances to a sampled
-            surface are too long by about half the samples' spacing in every draw.
+        values: means of all `PAIR_METRICS` over independent draws of points and samples. The IoU of an open mesh is NaN.
+        intervals: 95 % intervals of these means by Student's t, for random draws; equal to the values for a single
+            draw. Distances to a sampled surface are too long by about half the samples' spacing in every draw.
         note: as in `measure`.
+        alignment: how the prediction was aligned before; None where it was not.
     """
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     note: str
+    alignment: Alignment | None = None
 
 
 def compare(
-    predicted: Mesh | None, true: Mesh, points: PointsConfig, config: EvaluateConfig, rng: np.random.Generator
+    predicted: Mesh | None,
+    true: Mesh,
+    points: PointsConfig,
+    config: EvaluateConfig,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
 ) -> Comparison:
     """All metrics of one mesh against another, both in the unit frame; samples drawn here.
 
@@ -175,30 +214,46 @@ def compare(
         points: the section `points`: number and padding of the IoU's points, number of ground-truth surface samples.
         config: the section `evaluate`: number of predicted surface samples.
         rng: draws all of them.
+        draws: 1, or `DRAWS` for intervals.
 
     Raises:
         MeshError: the ground-truth mesh has no area.
     """
+    from occnet_lib.geometry.orientation import orient_outward
+
     if predicted is None or not has_area(predicted):
-        return Comparison(worst(), {name: (value, value) for name, value in worst().items()}, NO_SURFACE)
-    drawn, note = [], ""
-    for _ in range(DRAWS):
+        bounds = worst(PAIR_METRICS)
+        return Comparison(bounds, {name: (value, value) for name, value in bounds.items()}, NO_SURFACE)
+    solid, drawn = orient_outward(predicted), []
+    for _ in range(draws):
         uniform = (rng.random((points.uniform, 3)) - 0.5) * (1.0 + points.padding)
         surface, normals, _ = sample_surface(true, points.surface, rng)
-        values, note = measure(
-            predicted, uniform, contains(true, uniform), surface, normals, config.surface, rng
+        values = _measure_oriented(
+            solid, uniform, contains(true, uniform), surface, normals, config.surface, rng
         )
-        drawn.append([values[name] for name in METRICS])
-    mean, error = np.mean(drawn, axis=0), np.std(drawn, axis=0, ddof=1) / math.sqrt(DRAWS)
-    bounds = worst()
+        drawn.append([values[name] for name in PAIR_METRICS])
+    values, intervals = _with_intervals(np.array(drawn))
+    if solid.defect:
+        values["iou"], intervals["iou"] = math.nan, (math.nan, math.nan)
+    return Comparison(values, intervals, _note(solid))
+
+
+def _with_intervals(
+    drawn: NDArray[np.float64],
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Means of (draws, K) values and their intervals, within the bounds of each metric."""
+    mean, error = drawn.mean(axis=0), np.zeros(drawn.shape[1])
+    if len(drawn) > 1:
+        error = drawn.std(axis=0, ddof=1) / math.sqrt(len(drawn))
+    bounds = worst(PAIR_METRICS)
     values, intervals = {}, {}
-    for name, value, half in zip(METRICS, mean.tolist(), (_STUDENT_T * error).tolist(), strict=True):
+    for name, value, half in zip(PAIR_METRICS, mean.tolist(), (_STUDENT_T * error).tolist(), strict=True):
         most = bounds[name] or 1.0  # metrics other than distances are bounded by 1
         values[name], intervals[name] = value, (max(value - half, 0.0), min(value + half, most))
-    return Comparison(values, intervals, note)
+    return values, intervals
 
 
-def worst() -> dict[str, float]:
+def worst(names: Sequence[str] = METRICS) -> dict[str, float]:
     """Scores of a missing or empty mesh: the bound of every metric.
 
     Distances are √3, the diagonal of the unit cube, as in ONet. Unlike there, every metric has a value, so a
@@ -211,7 +266,7 @@ def worst() -> dict[str, float]:
         "chamfer_l1_paper": 10.0 * _WORST_DISTANCE,
         "chamfer_l2": 3.0,
     }
-    return {name: distances.get(name, 0.0) for name in METRICS}
+    return {name: distances.get(name, 0.0) for name in names}
 
 
 def has_area(mesh: Mesh) -> bool:

@@ -162,6 +162,7 @@ OF_NO_MODULE = {
     "data_scaling",
     "docs",
     "envs",
+    "language",
     "cli/frames",
     "storage/meshes/fuzz",
     "training/libraries",

@@ -14,6 +14,7 @@ from occnet_lib.evaluation.metrics import (
     DRAWS,
     F_SCORE_PERCENT,
     METRICS,
+    PAIR_METRICS,
     compare,
     has_area,
     iou,
@@ -101,6 +102,7 @@ def test_surface_metrics_are_those_of_all_pairs(n, m, seed):
     for percent in F_SCORE_PERCENT:
         p, r = (ab < percent / 100).mean(), (ba < percent / 100).mean()
         expected[f"f_score_{percent:g}"] = 2 * p * r / (p + r) if p + r else 0
+        expected |= {f"precision_{percent:g}": p, f"recall_{percent:g}": r}
     assert values == pytest.approx(expected)
 
 
@@ -145,14 +147,16 @@ def test_meshes_without_area():
 
 def test_compare_draws_its_own_samples():
     config, points = EvaluateConfig(surface=5000), PointsConfig(uniform=20000, surface=5000)
-    values, intervals, note = compare(sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0))
+    values, intervals, note, _ = compare(sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0))
     assert values["iou"] == pytest.approx(0.9**3, abs=0.01)
     assert values["chamfer_l1"] == pytest.approx(0.04, abs=0.004)
-    assert tuple(intervals) == METRICS
+    assert tuple(intervals) == PAIR_METRICS
     assert all(low <= values[name] <= high for name, (low, high) in intervals.items())
     assert note == ""
     nothing = compare(EMPTY, sphere(0.4), points, config, np.random.default_rng(0))
-    assert nothing.values == worst() == {name: low for name, (low, _) in nothing.intervals.items()}
+    assert (
+        nothing.values == worst(PAIR_METRICS) == {name: low for name, (low, _) in nothing.intervals.items()}
+    )
     assert "no area" in nothing.note
 
 

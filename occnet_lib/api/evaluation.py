@@ -1,0 +1,221 @@
+"""Evaluation of one mesh or of folders of meshes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from occnet_lib.config import Config
+from occnet_lib.errors import MeshError, OccnetError
+from occnet_lib.seeds import rng
+from occnet_lib.types import Mesh, Watertight
+
+from .files import PathLike
+from .frames import (
+    UnitMesh,
+    frames_differ,
+    prediction_mesh,
+    solid_mesh,
+    solid_unit_mesh,
+    warn_if_frames_differ,
+)
+from .shapes import stem
+
+if TYPE_CHECKING:
+    from occnet_lib.evaluation.alignment import Align, Alignment
+    from occnet_lib.evaluation.metrics import Comparison
+    from occnet_lib.evaluation.pair_tables import Measured, Report
+    from occnet_lib.evaluation.pairs import Pair
+    from occnet_lib.reconstruction.reconstruct import Reconstruction
+    from occnet_lib.storage.meshes import Up
+
+logger = logging.getLogger(__name__)
+_OTHER_UNIT = 5.0  # scale from which a prediction seems to be in another unit
+_TILTED = 45.0  # degrees
+
+
+def evaluate(
+    prediction: Mesh | Reconstruction | PathLike,
+    ground_truth: Mesh | Watertight | PathLike,
+    config: Config | None = None,
+    *,
+    name: str = "",
+    align: Align = "none",
+    up: Up | None = None,
+) -> Comparison:
+    """Measure a mesh against the ground truth: IoU, Chamfer-L1, normal consistency, F-scores.
+
+    The meshes are aligned only as `align` states. Lengths are in units of the longest edge of the ground truth.
+
+    Args:
+        prediction: in the frame of the ground truth, which for a `Watertight` is the unit frame. A reconstruction is in
+            the unit frame, and so is a file that defines it. If both files define their frames, these are used.
+        ground_truth: closed mesh.
+        config: sections `points` and `evaluate` (numbers of samples) and `seed` are used.
+        name: see the module; for a file the stem of the ground truth.
+        align: what may be changed to bring the prediction to the ground truth: `scale` (and translation), `yaw` (also
+            rotation about +y), `similarity` (any rotation), `icp` (rotation and translation without scale).
+        up: up axis of a prediction file, if it is another than that of the ground truth.
+
+    Returns:
+        `values` and 95 % sampling `intervals` of every metric; `note`: a limitation of the values, if there is one;
+        `alignment`: its `transform`. The IoU of an open prediction is NaN.
+        An empty prediction has the worst value of every metric.
+
+    Raises:
+        MeshError: the ground truth is open or has no area, or a file is unreadable.
+
+    Examples:
+        >>> mesh = occnet.load_mesh("cube.obj")
+        >>> result = occnet.evaluate(mesh, mesh, config)
+        >>> result.values["iou"], result.values["chamfer_l1"] < 0.05  # 1,000 samples each: their spacing
+        (1.0, True)
+    """
+    from occnet_lib.evaluation.metrics import DRAWS
+
+    config = config or Config()
+    true = _ground_truth(ground_truth, config)
+    predicted = (
+        prediction_mesh(Path(prediction), true, config, up)
+        if isinstance(prediction, str | Path)
+        else _in_unit_frame(prediction, true)
+    )
+    if align == "none" and predicted is not None and len(predicted.faces):
+        warn_if_frames_differ(
+            _label(prediction, "prediction"), predicted, _label(ground_truth, "ground truth"), true.mesh
+        )
+    result = _compare(predicted, true, config, name or stem(ground_truth), align, DRAWS)
+    if result.alignment is not None:
+        _warn_of_alignments([result.alignment])
+    return result
+
+
+def evaluate_pairs(
+    pairs: Iterable[Pair], config: Config, align: Align = "none", up: Up | None = None
+) -> Report:
+    """Measure the meshes of one system; one draw of samples for each shape.
+
+    A prediction that is missing, unreadable or empty counts as the worst value of every metric. A shape whose ground
+    truth is open or unreadable is left out, with a warning.
+
+    Args:
+        pairs: of evaluation.pairs.
+        config: as for `evaluate`; also `evaluate.bootstrap`.
+        align, up: as for `evaluate`, for all shapes.
+
+    Raises:
+        MeshError: no ground truth can be used.
+    """
+    from occnet_lib.evaluation.pair_tables import Report
+    from occnet_lib.evaluation.pairs import abbreviated
+
+    shapes: list[Measured] = []
+    excluded: list[tuple[Pair, str]] = []
+    misplaced: list[str] = []
+    for pair in pairs:
+        try:
+            true = solid_mesh(pair.ground_truth, config)
+        except MeshError as error:
+            excluded.append((pair, str(error)))
+            continue
+        shapes.append(_measure_pair(pair, true, config, align, up, misplaced))
+    if excluded:
+        counts = f"{len(excluded)} of {len(excluded) + len(shapes)}"
+        if not shapes:
+            raise MeshError(f"no ground truth can be used ({counts}); the first: {excluded[0][1]}")
+        logger.warning(
+            "%s ground truths cannot be used and are left out; the first: %s", counts, excluded[0][1]
+        )
+    if misplaced:
+        text = "%d of %d predictions seem to be in another frame than their ground truth (--align brings them into one): %s"
+        logger.warning(text, len(misplaced), len(shapes), abbreviated(misplaced))
+    _warn_of_alignments([shape.alignment for shape in shapes if shape.alignment])
+    return Report.of(align, shapes, excluded, config)
+
+
+def _measure_pair(
+    pair: Pair, true: UnitMesh, config: Config, align: Align, up: Up | None, misplaced: list[str]
+) -> Measured:
+    """Metrics of a pair; the name of a prediction in another frame is added to `misplaced`."""
+    from occnet_lib.evaluation.pair_tables import Measured
+
+    predicted, reason = None, "no prediction" if pair.prediction is None else ""
+    try:
+        if pair.prediction is not None:
+            predicted = prediction_mesh(pair.prediction, true, config, up)
+    except OccnetError as error:
+        reason = error.message
+    if align == "none" and predicted is not None and frames_differ(predicted, true.mesh):
+        misplaced.append(pair.name)
+    result = _compare(predicted, true, config, pair.name, align, draws=1)
+    return Measured.of(pair, result, reason)
+
+
+def _compare(
+    predicted: Mesh | None, true: UnitMesh, config: Config, name: str, align: Align, draws: int
+) -> Comparison:
+    """Align and measure; random numbers of the metrics do not depend on the alignment."""
+    from occnet_lib.evaluation import alignment
+    from occnet_lib.evaluation.metrics import compare, has_area
+    from occnet_lib.geometry.similarity import Similarity
+
+    result = None
+    if align != "none" and predicted is not None and has_area(predicted):
+        result = alignment.align(predicted, true.mesh, align, rng(config.seed, "align", name))
+        result = result._replace(frame=Similarity(true.scale, np.eye(3), true.loc))
+        predicted = replace(predicted, vertices=result.transform.apply(predicted.vertices))
+    drawing = rng(config.seed, "evaluate", name)
+    return compare(predicted, true.mesh, config.points, config.evaluate, drawing, draws)._replace(
+        alignment=result
+    )
+
+
+def _warn_of_alignments(alignments: list[Alignment]) -> None:
+    """Warn if the transforms suggest another unit or up axis, which alignment may have hidden."""
+    if not alignments:
+        return
+    scale = float(np.median([each.transform.scale for each in alignments]))
+    if not 1.0 / _OTHER_UNIT < scale < _OTHER_UNIT:
+        text = (
+            "predictions were scaled by %.4g (median): they seem to be in another unit than the ground truth"
+        )
+        logger.warning(text, scale)
+    tilt = float(np.median([each.transform.tilt for each in alignments]))
+    if tilt > _TILTED:
+        text = "alignment tilts the up axis of predictions by %.0f degrees (median): it may be another than that of the "
+        logger.warning(text + "ground truth (--up)", tilt)
+
+
+def _ground_truth(ground_truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:
+    """The ground truth in the unit frame; `frame` is that of meshes compared with it; None: the source frame."""
+    from occnet_lib.geometry.normalise import unit_cube
+    from occnet_lib.storage.meshes import MeshFrame
+
+    if isinstance(ground_truth, Watertight):
+        x, y, z = ground_truth.loc.tolist()
+        frame = MeshFrame("unit", "y", (x, y, z), ground_truth.scale)
+        return solid_unit_mesh(
+            UnitMesh(ground_truth.mesh, ground_truth.loc, ground_truth.scale, frame), "ground truth"
+        )
+    if isinstance(ground_truth, Mesh):
+        return solid_unit_mesh(UnitMesh(*unit_cube(ground_truth), None), "ground truth")
+    return solid_mesh(Path(ground_truth), config)
+
+
+def _in_unit_frame(prediction: Mesh | Reconstruction, true: UnitMesh) -> Mesh:
+    if not isinstance(prediction, Mesh):
+        if prediction.frame == "camera":
+            logger.warning("the reconstruction is in the camera frame, the ground truth is not")
+        return prediction.mesh
+    if true.frame is not None and true.frame.frame == "unit":
+        return prediction
+    return prediction.to_unit(true.loc, true.scale)
+
+
+def _label(source: object, otherwise: str) -> str:
+    return str(source) if isinstance(source, str | Path) else otherwise
