@@ -96,7 +96,7 @@ def clocked(seconds: dict[str, float], step: str, function: Callable[..., Any]) 
 
 
 def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
-    """Names and meshes of a data folder, or the solids of the exactness table."""
+    """Names and meshes of a data folder, evenly spaced over its manifest, or the solids of the exactness table."""
     if folder is None:
         yield from ((name, solid.mesh) for name, solid in islice(known_solids(), limit))
         return
@@ -104,7 +104,7 @@ def meshes(folder: Path | None, limit: int) -> Iterator[tuple[str, Mesh]]:
 
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    for row in rows[:limit]:
+    for row in rows[:: max(1, len(rows) // limit)][:limit]:
         loaded = trimesh.load(folder / row["file"], force="mesh", process=False)
         yield row["id"], Mesh(np.asarray(loaded.vertices, float), np.asarray(loaded.faces, np.int32))
 
