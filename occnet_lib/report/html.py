@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_VOID = frozenset({"img", "meta", "br"})
+_VOID = frozenset({"br", "img", "input", "meta"})
 
 
 class Html(str):
@@ -52,14 +52,14 @@ def table(
     caption: str = "",
     sortable: bool = True,
 ) -> Html:
-    """A table whose columns sort by a click on their heads.
+    """A table whose columns sort by a click or a key on their heads.
 
     Args:
         columns: heads; none for a table without.
         rows: cells, either `cell`s or plain values.
         last: a row of means or sums that stays below when the others are sorted.
         caption: above the table.
-        sortable: whether to sort by clicks.
+        sortable: whether its columns sort.
     """
     cells = [[*map(_as_cell, row)] for row in rows]
     words = [_is_word(value) for value in cells[0]] if cells else [False] * len(columns)

@@ -14,10 +14,11 @@ from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, metrics, training
+from . import data, examples, metrics, shapes, training
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
-from .style import CSS, SCRIPT
+from .scripts import policy, script
+from .style import CSS
 
 LOG = logging.getLogger(__name__)
 
@@ -47,8 +48,10 @@ def build(results: Results) -> str:
     links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
     body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
     header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
+    code = script("tables.js")
     head = [
         tag("meta", charset="utf-8"),
+        policy(code),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
         tag("style", Html(CSS)),
@@ -60,7 +63,7 @@ def build(results: Results) -> str:
         tag("header", tag("div", *header)),
         tag("nav", tag("div", *links)),
         tag("main", *body, tag("footer", footer)),
-        tag("script", Html(SCRIPT)),
+        code,
     ]
     return "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *page), lang="en") + "\n"
 
@@ -180,6 +183,7 @@ def _dates(results: Results) -> str:
 _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("results", "Results", metrics.section),
     ("examples", "Examples", examples.section),
+    ("shapes", "Test shapes", shapes.section),
     ("training", "Training", training.section),
     ("embedding", "Image codes", training.embeddings),
     ("data", "Data", data.statistics),

@@ -1,4 +1,4 @@
-"""The page's look and its one small script."""
+"""The page's look."""
 
 from __future__ import annotations
 
@@ -37,9 +37,22 @@ th:first-child, td:first-child, td.word, th.word { text-align:left }
 td.word { white-space:normal; overflow-wrap:anywhere; min-width:6.5em }
 th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
   vertical-align:bottom; white-space:normal; min-width:4.5em; max-width:9em; line-height:1.3 }
-.sortable th { cursor:pointer }
-.sortable th[aria-sort=ascending]::after { content:" \\2191" }
-.sortable th[aria-sort=descending]::after { content:" \\2193" }
+th button { all:unset; cursor:pointer }
+button:focus-visible, input:focus-visible, select:focus-visible, a:focus-visible, [tabindex]:focus-visible {
+  outline:2px solid var(--accent); outline-offset:2px; border-radius:3px }
+[aria-sort=ascending] button::after { content:" \\2191" }
+[aria-sort=descending] button::after { content:" \\2193" }
+.tools { display:flex; flex-wrap:wrap; gap:8px 18px; align-items:center; font-size:14px }
+.tools[hidden] { display:none }
+.tools input, .tools select { font:inherit; color:inherit; background:var(--page); border:1px solid var(--line);
+  border-radius:6px; padding:4px 8px }
+.tools output { color:var(--soft) }
+.filtered .scroll { max-height:75vh; overflow:auto }
+.filtered th { position:sticky; top:0; z-index:1; background:var(--card) }
+.filtered td { padding-top:3px; padding-bottom:3px }
+.filtered td.word { min-width:7em }
+.thumbnail { display:inline-block; width:28px; height:28px; margin-right:8px; vertical-align:middle;
+  border-radius:4px; object-fit:contain }
 tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
 td.heat { background:color-mix(in srgb, var(--accent) calc(var(--shade) * 0.45), transparent) }
 td.best { font-weight:700 }
@@ -67,22 +80,5 @@ img { max-width:100%; border-radius:6px; background:#fff; display:block }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
   main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
-@media print { nav { display:none } section { break-inside:avoid; border:0 } }
-"""
-
-SCRIPT = """
-for (const table of document.querySelectorAll("table.sortable"))
-  for (const head of table.tHead.rows[0].cells) head.onclick = () => {
-    const down = head.getAttribute("aria-sort") === "ascending";
-    const column = head.cellIndex, body = table.tBodies[0];
-    const value = row => { const t = row.cells[column].textContent.replace(/,/g, "");
-      const n = parseFloat(t); return isNaN(n) ? t : n };
-    const rows = [...body.rows].filter(row => !row.classList.contains("mean"));
-    rows.sort((a, b) => { const x = value(a), y = value(b);
-      return typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y)) });
-    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const last = [...body.rows].filter(row => row.classList.contains("mean"));
-    body.append(...(down ? rows.reverse() : rows), ...last);
-  };
+@media print { nav, .tools { display:none } .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
 """

@@ -28,6 +28,7 @@ CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, 
 SECTIONS = (
     "results",
     "examples",
+    "shapes",
     "training",
     "embedding",
     "data",
@@ -36,7 +37,7 @@ SECTIONS = (
     "failures",
     "run",
 )
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -65,6 +66,8 @@ class Page(HTMLParser):
             self.section = ""
 
     def handle_data(self, data):
+        if self.open[-1:] in (["script"], ["style"]):
+            return
         self.text[self.section] = self.text.get(self.section, "") + data + " "
 
     def values(self, name: str) -> list[str]:

@@ -1,0 +1,103 @@
+"""Every test shape with the scores of every model: a table that sorts and filters in the browser."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.errors import OccnetError
+
+from .html import Html, cell, image_tag, join, paragraph, table, tag
+from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, scaled
+from .results import Results, Row, label, shown
+
+LOG = logging.getLogger(__name__)
+_METRICS = (IOU, TIMES_TEN, NORMALS, F_SCORE)
+_THUMBNAIL = 56  # pixels along an edge
+_MOST_THUMBNAILS = 3000  # some 2 KB each
+
+
+def section(results: Results) -> Html:
+    """One row a shape, one column a model; without JavaScript the IoU in the order of names.
+
+    Raises:
+        MissingResult: nothing was evaluated.
+    """
+    rows = results.rows("evaluate/shapes.csv", "table of test shapes")
+    models = [
+        row["model"]
+        for row in results.in_order([{"model": name} for name in dict.fromkeys(row["model"] for row in rows)])
+    ]
+    names = {f"{row['category']}/{row['id']}": row for row in rows}
+    body = []
+    for i, (name, row) in enumerate(sorted(names.items())):
+        image = thumbnail(results, name, results.config.reconstruct.view) if i < _MOST_THUMBNAILS else None
+        named = join([image or "", tag("span", row["id"])])
+        scores = [_score(results.shape_rows.get((model, name))) for model in models]
+        body.append(
+            [cell(named, left=True), cell(results.category(row["category"]), left=True), *scores],
+        )
+    note = (
+        "Every test shape and its score by every model. A click on a column's head sorts; a shape without a mesh has the "
+        "worst score, in red, and its reason as a tooltip. The filter takes words of names, classes and reasons, and bounds "
+        "of scores: chair <0.3 lists the chairs below 0.3 by the first model, NAME>0.5 those above 0.5 by the model "
+        "whose name begins so."
+    )
+    columns = ("Shape", "Class", *map(label, models))
+    parts = [paragraph(note, note=True), _tools(), table(columns, body)]
+    if len(names) > _MOST_THUMBNAILS:
+        parts.append(paragraph(f"The first {_MOST_THUMBNAILS:,} shapes by name have an image.", note=True))
+    return tag("div", *parts, class_="filtered")
+
+
+def thumbnail(results: Results, name: str, view: int) -> Html | None:
+    """A small image of a packed test shape; None where there is none or it cannot be read."""
+    if name not in results.packed_test:
+        return None
+    shard, i, _ = results.packed_test[name]
+    try:
+        pixels = shard.image(i, min(view, shard.views - 1))
+    except (OccnetError, OSError, LookupError) as error:
+        LOG.warning("no thumbnail of %s: %s", name, error)
+        return None
+    alt = f"view {view} of {name}"
+    return image_tag(_jpeg(pixels), alt, "jpeg", class_="thumbnail", width=28, height=28)
+
+
+def _tools() -> Html:
+    """Filter and choice of the metric; hidden until the script that serves them runs."""
+    options = [tag("option", metric.title) for metric in _METRICS]
+    search = tag("input", type="search", placeholder="chair <0.3", aria_label="filter test shapes")
+    return tag(
+        "div",
+        tag("label", "Filter ", search),
+        tag("label", "Score ", tag("select", *options)),
+        tag("output", "", aria_live="polite"),
+        class_="tools",
+        hidden="",
+    )
+
+
+def _score(row: Row | None) -> Html:
+    """A cell with all the metrics of a shape, of which one is shown at a time."""
+    if row is None:
+        return tag("td", "–")
+    values = [shown(scaled(row, metric), metric.digits) or "–" for metric in _METRICS]
+    failed = row.get("status") == "failed"
+    reason = f"failed: {row.get('reason') or 'no reason given'}" if failed else row.get("reason") or None
+    return tag(
+        "td", values[0], data_scores="|".join(values), title=reason, class_="failed" if failed else None
+    )
+
+
+def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(pixels).convert("RGB")
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,165 @@
+"""The report in a browser: it is one file, it sorts, filters, and says nothing on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from occnet_lib.config import Config, ModelConfig
+from occnet_lib.report import write_report
+from occnet_lib.storage.tables import read_rows, write_rows
+from tests.support.browser import CHROMIUM, Browser
+from tests.support.demo_results import write_results
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, c_dim=128, decoder="fc")})
+EVIL = "no mesh <img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>"
+TABLE = "document.querySelector('.filtered table')"
+SCORES = ("iou", "chamfer_l1", "normal_consistency", "f_score_1")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run") / "results"
+    write_results(root, CONFIG)
+    path = root / "evaluate" / "shapes.csv"
+    rows = [dict(row) | ({"reason": EVIL} if row["status"] == "failed" else {}) for row in read_rows(path)]
+    write_rows(path, rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(results, CONFIG, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Browser]:
+    browser.problems.clear()
+    browser.open(report)
+    yield browser
+    browser.run("0")  # what has happened by now is noted
+    assert browser.problems == []
+
+
+def column(browser: Browser, index: int, table: str = TABLE) -> list[str]:
+    shown = f"[...{table}.tBodies[0].rows].filter(row => !row.hidden)"
+    return browser.run(f"{shown}.map(row => row.cells[{index}].textContent)")
+
+
+def scores(results: Path, key: str, model: str = "onet") -> dict[str, float]:
+    rows = read_rows(results / "evaluate" / "shapes.csv")
+    return {row["id"]: float(row[key]) for row in rows if row["model"] == model}
+
+
+def type_filter(browser: Browser, text: str) -> None:
+    browser.run(
+        f"(i => {{ i.value = {text!r}; i.dispatchEvent(new Event('input')) }})"
+        "(document.querySelector('.tools input'))"
+    )
+
+
+class TestTables:
+    def test_every_test_shape_has_its_scores(self, page, results) -> None:
+        onet = scores(results, "iou")
+        assert dict(zip(column(page, 0), column(page, 2), strict=True)) == {
+            name: f"{value:.3f}" for name, value in onet.items()
+        }
+
+    def test_click_and_key_sort_both_ways(self, page, results) -> None:
+        onet = scores(results, "iou")
+        rising = sorted(onet, key=lambda name: onet[name])
+        page.run(f"{TABLE}.tHead.rows[0].cells[2].querySelector('button').click()")
+        assert column(page, 0) == rising
+        page.run(f"{TABLE}.tHead.rows[0].cells[2].querySelector('button').focus()")
+        page.key("Enter")
+        assert column(page, 0) == rising[::-1]
+        assert page.run(f"{TABLE}.tHead.rows[0].cells[2].ariaSort") == "descending"
+
+    def test_the_mean_stays_below_and_empty_cells_last(self, page) -> None:
+        means = page.run(
+            "[...document.querySelectorAll('table.sortable')].filter(t => t.querySelector('tr.mean')).map(t => {"
+            "const button = t.tHead.rows[0].cells[1].querySelector('button'); button.click(); button.click();"
+            "return [...t.tBodies[0].rows].at(-1).className })"
+        )
+        assert means
+        assert set(means) == {"mean"}
+        page.run(f"{TABLE}.tBodies[0].rows[0].cells[3].textContent = '–'")
+        name = column(page, 0)[0]
+        for _ in range(2):
+            page.run(f"{TABLE}.tHead.rows[0].cells[3].querySelector('button').click()")
+            assert column(page, 0)[-1] == name
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("CHAIR", lambda row: row["category"] == "chair"),
+            ("no mesh", lambda row: row["status"] == "failed"),
+            ("nothing-like-this", lambda row: False),
+        ],
+    )
+    def test_filter_by_words(self, page, results, text, expected) -> None:
+        rows = read_rows(results / "evaluate" / "shapes.csv")
+        type_filter(page, text)
+        names = {row["id"] for row in rows if expected(row)}
+        assert set(column(page, 0)) == names
+        said = page.run("document.querySelector('.tools output').textContent")
+        assert said == f"{len(names)} of {len({row['id'] for row in rows})} shapes"
+
+    def test_filter_by_scores(self, page, results) -> None:
+        for model, word in (("onet", ""), ("small", "small")):
+            values = scores(results, "iou", model)
+            limit = round(sorted(values.values())[1] + 1e-3, 3)
+            type_filter(page, f"{word}>{limit}")
+            assert set(column(page, 0)) == {name for name in values if values[name] > limit}
+
+    def test_other_metrics(self, page, results) -> None:
+        for index, (key, factor) in enumerate(zip(SCORES, (1, 10, 1, 1), strict=True)):
+            page.run(
+                f"(s => {{ s.selectedIndex = {index}; s.dispatchEvent(new Event('change')) }})"
+                "(document.querySelector('.tools select'))"
+            )
+            values = scores(results, key)
+            assert column(page, 2) == [f"{factor * values[name]:.3f}" for name in column(page, 0)]
+
+    def test_reasons_are_text(self, page) -> None:
+        titles = page.run(f"[...{TABLE}.querySelectorAll('[title]')].map(cell => cell.title)")
+        assert titles == [f"failed: {EVIL}"]
+        assert page.run("document.querySelectorAll('script').length") == 1
+
+    def test_thumbnails_load_when_they_are_seen(self, page) -> None:
+        page.run(f"{TABLE}.scrollIntoView()")
+        loaded = (
+            "new Promise(done => { const images = [...document.querySelectorAll('.thumbnail')];"
+            "const look = () => images.every(i => i.naturalWidth > 0) ? done(images.length) : setTimeout(look, 20);"
+            "look() })"
+        )
+        assert page.run(loaded) == 4
+        assert page.run("[...document.images].every(i => i.loading === 'lazy')")
+
+
+def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(page) -> None:
+    page.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.broken=1\">')")
+    page.run(
+        "(s => { s.textContent = 'window.broken = 2'; document.body.append(s) })(document.createElement('script'))"
+    )
+    fetched = page.run("fetch('https://example.org').then(() => 'fetched', () => 'refused')")
+    assert fetched == "refused"
+    assert page.run("window.broken") is None
+    page.problems[:] = [text for text in page.problems if "Content Security Policy" not in text]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_part_is_wider_than_a_phone(browser, report, dark) -> None:
+    browser.open(report, width=390, height=800, dark=dark)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
