@@ -16,7 +16,9 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh
 from occnet_lib.types import Mesh
 
+from . import meshes
 from .html import Html, figure, image_tag, join, paragraph, tag, text
+from .meshes import Camera
 from .results import MissingResult, Results, Row, is_baseline, label, number, shown
 
 LOG = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ _TURN = 125.0  # degrees about the upright axis between the two images of a mesh
 _GROUND_TRUTH_COLOR = (0.62, 0.64, 0.66)
 _COLORS = ((0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72), (0.85, 0.72, 0.35))
 
-Camera = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]
+Color = tuple[float, float, float]
 
 
 def section(results: Results) -> Html:
@@ -38,7 +40,11 @@ def section(results: Results) -> Html:
         "model, so that good and bad cases show alike; numbers are IoU and Chamfer-L1 × 10.",
         note=True,
     )
-    parts = [intro]
+    hint = (
+        "The upper images of a shape turn together: drag, or use the arrow keys; pinch or + and - zoom; a double click or 0 "
+        "goes back to the photo's camera. Meshes are simplified to some 3,000 faces for this."
+    )
+    parts = [intro, tag("p", hint, class_="note hint", hidden="")]
     for category, names in chosen.items():
         parts.append(tag("h3", results.category(category)))
         parts += [_example(results, name) for name in names]
@@ -64,7 +70,7 @@ def choose(results: Results) -> dict[str, list[str]]:
     }
 
 
-def mesh_images(mesh: Mesh, camera: Camera, color: tuple[float, float, float]) -> list[bytes]:
+def mesh_images(mesh: Mesh, camera: Camera, color: Color) -> list[bytes]:
     """JPEG bytes of a mesh seen by a photo's camera and turned about the upright axis.
 
     Args:
@@ -105,13 +111,20 @@ def _example(results: Results, name: str) -> Html:
         caption = join([label(model), _numbers(row)], "<br>")
         cards.append(_card(results, model, shard, name, camera, _COLORS[k % len(_COLORS)], caption))
     mesh = shard.mesh(i)
-    ground_truth = mesh_images(mesh, camera, _GROUND_TRUTH_COLOR) if len(mesh.faces) else []
-    shown = join(image_tag(data, f"ground-truth mesh of {name}", "jpeg") for data in ground_truth)
-    cards.append(
-        figure(shown if ground_truth else tag("div", "no mesh in the pack", class_="none"), "ground truth")
-    )
+    if len(mesh.faces):
+        alt = f"ground-truth mesh of {name}"
+        cards.append(_turnable(mesh, camera, _GROUND_TRUTH_COLOR, alt, text("ground truth")))
+    else:
+        cards.append(figure(tag("div", "no mesh in the pack", class_="none"), "ground truth"))
     rows = -(-len(cards) // _BESIDE)
-    return tag("div", *cards, class_="shape", style=f"--columns:{-(-len(cards) // rows)}")
+    return tag(
+        "div",
+        *cards,
+        class_="shape",
+        style=f"--columns:{-(-len(cards) // rows)}",
+        data_camera=meshes.encode_camera(camera),
+        aria_label=f"meshes of {name}",
+    )
 
 
 def _card(
@@ -120,7 +133,7 @@ def _card(
     shard: Shard,
     name: str,
     camera: Camera,
-    color: tuple[float, float, float],
+    color: Color,
     caption: Html,
 ) -> Html:
     """A model's mesh of a shape, or why there is none."""
@@ -133,8 +146,14 @@ def _card(
     if mesh is None or not len(mesh.faces):
         why = row.get("reason") or "not reconstructed"
         return figure(tag("div", "no mesh: ", why, class_="none"), caption)
-    shots = mesh_images(mesh, camera, color)
-    return figure(join(image_tag(data, f"{label(model)} of {name}", "jpeg") for data in shots), caption)
+    return _turnable(mesh, camera, color, f"{label(model)} of {name}", caption)
+
+
+def _turnable(mesh: Mesh, camera: Camera, color: Color, alt: str, caption: Html) -> Html:
+    """Still images of a mesh, and the mesh itself for the viewer that replaces the first one."""
+    images = join(image_tag(data, alt, "jpeg") for data in mesh_images(mesh, camera, color))
+    code = "#" + "".join(f"{round(255 * channel):02x}" for channel in color)
+    return tag("figure", images, tag("figcaption", caption), data_mesh=meshes.encode(mesh), data_color=code)
 
 
 def _numbers(row: Row) -> Html:

@@ -48,7 +48,7 @@ def build(results: Results) -> str:
     links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
     body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
     header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
-    code = script("tables.js")
+    code = script(with_viewer=any("data-mesh=" in part for part in body))
     head = [
         tag("meta", charset="utf-8"),
         policy(code),

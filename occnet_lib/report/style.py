@@ -75,10 +75,15 @@ img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .shape img { width:100%; border:1px solid var(--line); margin-bottom:6px }
 .shape .none { min-height:6em;  border:1px dashed var(--line); border-radius:6px; padding:12px;
   color:var(--soft); font-size:13px }
+canvas { display:block; width:100%; aspect-ratio:1; cursor:grab; touch-action:pan-y; border-radius:6px;
+  border:1px solid var(--line); margin-bottom:6px; background:#fff }
+canvas:active { cursor:grabbing }
+@media screen { .still { display:none } }
 .ok { color:var(--good) } .warn { color:var(--warn) } .failed { color:var(--bad) }
 .reference { border:1px dashed var(--line); border-radius:9px; padding:4px 16px 8px; margin-top:18px }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
   main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
-@media print { nav, .tools { display:none } .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
+@media print { nav, .tools, .hint, canvas { display:none }
+  .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
 """

@@ -1,5 +1,4 @@
 // Tables: sort by a click or a key on a column's head, filter by words and scores, choose the score that is shown.
-"use strict";
 
 function sortValue(row, column) {
   const text = row.cells[column].textContent.trim();

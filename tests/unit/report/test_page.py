@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from occnet_lib.config import Config, ModelConfig, ReportConfig
-from occnet_lib.report import data, examples, html, metrics, plots, published, write_report
+from occnet_lib.report import data, examples, html, metrics, plots, published, scripts, write_report
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
@@ -96,6 +96,7 @@ def copy(results: Path, tmp_path: Path) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without rendered images, for tests that look at words."""
     monkeypatch.setattr(examples, "mesh_images", lambda *_: [b"", b""])
+    monkeypatch.setattr(examples.meshes, "encode", lambda _: None)
     monkeypatch.setattr(plots, "_png", lambda _: b"")
 
 
@@ -113,7 +114,10 @@ class TestWholePage:
         assert page.values("src"), "figures are inside"
         assert all(value.startswith("data:image/") for value in page.values("src"))
         assert all(value.startswith("#") for value in page.values("href"))
-        assert not re.search(r"https?://|@import|url\(", text)
+        assert any("default-src 'none'; img-src data:;" in value for value in page.values("content"))
+        own = text.replace(scripts.three(), "")
+        assert len(own) < len(text), "the library of the viewer is inside, which names its own addresses"
+        assert not re.search(r"https?://|@import|url\(", own)
 
     def test_the_same_bytes_again(self, results) -> None:
         assert build(Results(results, CONFIG)) == build(Results(results, CONFIG))

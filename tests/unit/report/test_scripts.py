@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from occnet_lib.config import Config, ModelConfig
-from occnet_lib.report import write_report
+from occnet_lib.report import meshes, write_report
 from occnet_lib.storage.tables import read_rows, write_rows
+from occnet_lib.types import Mesh
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.demo_results import write_results
 
@@ -146,6 +151,115 @@ class TestTables:
         )
         assert page.run(loaded) == 4
         assert page.run("[...document.images].every(i => i.loading === 'lazy')")
+
+
+CANVAS = "document.querySelector('[data-camera] canvas')"
+SHAPE = "document.querySelector('[data-camera]')"
+
+
+def drawn(browser: Browser) -> None:
+    """Wait for the first row and its next frame."""
+    browser.run(f"{SHAPE}.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    browser.run(
+        f"new Promise(done => {{ const look = () => {CANVAS} ? requestAnimationFrame(() => "
+        "requestAnimationFrame(done)) : setTimeout(look, 20); look() })"
+    )
+
+
+def pixels(browser: Browser) -> list[np.ndarray]:
+    """Grey values of every canvas of the first row."""
+    drawn(browser)
+    urls = browser.run(f"[...{SHAPE}.querySelectorAll('canvas')].map(c => c.toDataURL())")
+    return [grey(base64.b64decode(url.partition(",")[2])) for url in urls]
+
+
+def grey(data: bytes, size: int = 200) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("L").resize((size, size))).astype(float)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two silhouettes on white."""
+    return float(((a < 250) & (b < 250)).sum() / ((a < 250) | (b < 250)).sum())
+
+
+class TestViewer:
+    def test_the_start_is_the_photos_camera(self, page) -> None:
+        canvases = pixels(page)
+        stills = page.run(f"[...{SHAPE}.querySelectorAll('.still')].map(i => i.src)")
+        assert len(canvases) == len(stills) == 4  # two models, a baseline, the ground truth
+        for canvas, still in zip(canvases, stills, strict=True):
+            expected = grey(base64.b64decode(still.partition(",")[2]))
+            assert overlap(canvas, expected) > 0.9
+            lit = (canvas < 250) & (expected < 250)
+            assert abs(canvas[lit].mean() - expected[lit].mean()) < 40
+
+    def test_turned_as_far_it_looks_like_the_other_still_image(self, page) -> None:
+        drawn(page)
+        page.run(f"{SHAPE}.focus()")
+        for _ in range(12):
+            page.key("ArrowRight")
+        turned = pixels(page)
+        seconds = page.run(f"[...{SHAPE}.querySelectorAll('.still + img')].map(i => i.src)")
+        for canvas, second in zip(turned, seconds, strict=True):
+            assert (
+                overlap(canvas, grey(base64.b64decode(second.partition(",")[2]))) > 0.75
+            )  # 120 of 125 degrees
+
+    def test_keys_turn_and_zoom_all_meshes_and_back(self, page) -> None:
+        first = pixels(page)
+        page.run(f"{SHAPE}.focus()")
+        for name in ("ArrowDown", "ArrowLeft", "+"):
+            before = pixels(page)
+            page.key(name)
+            assert all((a != b).mean() > 0.01 for a, b in zip(before, pixels(page), strict=True))
+        page.key("0")
+        assert all((a == b).all() for a, b in zip(first, pixels(page), strict=True))
+
+    def test_the_mouse_turns(self, page) -> None:
+        first = pixels(page)
+        box = page.run(f"(b => [b.x, b.y, b.width])({CANVAS}.getBoundingClientRect())")
+        x, y = box[0] + box[2] / 2, box[1] + box[2] / 2
+        page.mouse("mousePressed", x, y)
+        page.mouse("mouseMoved", x + 40, y)
+        page.mouse("mouseReleased", x + 40, y)
+        turned = pixels(page)
+        assert all((a != b).mean() > 0.01 for a, b in zip(first, turned, strict=True))
+        page.mouse("mouseMoved", x, y)
+        assert all((a == b).all() for a, b in zip(turned, pixels(page), strict=True))
+
+    def test_two_fingers_zoom(self, browser, report) -> None:
+        browser.open(report, width=390, height=800, dark=True)
+        first = pixels(browser)[0]
+        box = browser.run(f"(b => [b.x, b.y, b.width])({CANVAS}.getBoundingClientRect())")
+        x, y = box[0] + box[2] / 2, box[1] + box[2] / 2
+        browser.touch("touchStart", (x - 10, y), (x + 10, y))
+        browser.touch("touchMove", (x - 20, y), (x + 20, y))
+        browser.touch("touchEnd")
+        assert (pixels(browser)[0] < 250).sum() > 1.5 * (first < 250).sum()
+
+    def test_a_mesh_comes_back_within_a_step(self) -> None:
+        mesh = box_mesh()
+        data = base64.b64decode(meshes.encode(mesh))
+        vertices, faces = np.frombuffer(data, "<u4", 2)
+        *low, step = np.frombuffer(data, "<f4", 4, 8)
+        stored = np.frombuffer(data, "<u2", 3 * vertices, 24).reshape(-1, 3)
+        np.testing.assert_allclose(low + stored * step, mesh.vertices, atol=step)
+        assert (np.frombuffer(data, "<u2", 3 * faces, 24 + 6 * vertices).reshape(-1, 3) == mesh.faces).all()
+
+    def test_without_scripts_the_images_are_there(self, page) -> None:
+        page.call("Emulation.setScriptExecutionDisabled", value=True)
+        page.call("Page.reload")
+        page.call("Emulation.setScriptExecutionDisabled", value=False)
+        assert page.run("document.querySelectorAll('canvas').length") == 0
+        assert page.run("getComputedStyle(document.querySelector('[data-mesh] img')).display") == "block"
+
+
+def box_mesh() -> Mesh:
+    corners = np.array([[x, y, z] for x in (-0.5, 0.3) for y in (-0.2, 0.2) for z in (0.0, 0.1)])
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = [triangle for a, b, c, d in sides for triangle in ((a, b, c), (a, c, d))]
+    return Mesh(corners, np.array(faces, np.int32))
 
 
 def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(page) -> None:
