@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("occnet_lib", "snakemake_logger_plugin_occnet")
 SMALL = """\
 watertight: {resolution: 48, views: 30, image_size: 128, max_faces: 1500}
 points: {uniform: 1000, surface: 1000}
@@ -59,10 +60,10 @@ def validate() -> None:
 
 
 def build(out: Path) -> Path:
-    """Source distribution and, from it, the wheel; both hold everything that git tracks of the package."""
+    """Source distribution and, from it, the wheel; both hold everything that git tracks of the packages."""
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT)
     (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
-    listing = run("git", "-C", ROOT, "ls-files", "occnet_lib")
+    listing = run("git", "-C", ROOT, "ls-files", *PACKAGES)
     tracked = {line for line in listing.splitlines() if not line.endswith((".md", ".gitignore"))}
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = set(archive.namelist())
@@ -71,10 +72,9 @@ def build(out: Path) -> Path:
     for name, names in (("wheel", in_wheel), ("source distribution", in_sdist)):
         if missing := sorted(tracked - names):
             sys.exit(f"release-check: the {name} lacks {', '.join(missing)}")
-    if extra := sorted(
-        {name.partition("/")[0] for name in in_wheel if ".dist-info" not in name} - {"occnet_lib"}
-    ):
-        sys.exit(f"release-check: the wheel holds {', '.join(extra)} beside the package")
+    top = {name.partition("/")[0] for name in in_wheel if ".dist-info" not in name}
+    if extra := sorted(top - {*PACKAGES}):
+        sys.exit(f"release-check: the wheel holds {', '.join(extra)} beside the packages")
     return wheel
 
 

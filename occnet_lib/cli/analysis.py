@@ -93,7 +93,10 @@ def config(
     """Print the resolved configuration, or regenerate what is made from it."""
     if not write:
         return configuration.to_yaml(config).rstrip()
-    for path, text in configuration.generated().items():
+    files = configuration.generated()
+    if missing := [path.parent for path in files if not path.parent.is_dir()]:
+        raise OccnetError("no such folder", path=missing[0], hint="--write is for a checkout of occnet")
+    for path, text in files.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return "\n".join(map(str, configuration.generated()))
+    return "\n".join(map(str, files))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -25,6 +26,21 @@ Table = Annotated[
     Path | None,
     "shapes.csv of the workflow's catalogue: of a folder only its shards are used, and a damaged shard is packed again",
 ]
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def length(text: str) -> float:
+    """A number above 0."""
+    with suppress(ValueError):
+        if 0.0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:

@@ -13,7 +13,7 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import ShapeKey
 
-from .arguments import Catalogue, Out, Pack, progress_bar
+from .arguments import Catalogue, Out, Pack, length, progress_bar
 from .inputs import shard_members
 
 # The last five are those of interop.vecset_formats.FORMATS, which is imported only when used.
@@ -136,7 +136,7 @@ def export(
         _format,
     ] = "onet",
     edge: Annotated[
-        float | None, "longest edge of a shape in the files of vector-set models (each has its own)"
+        float | None, "longest edge of a shape in the files of vector-set models (each has its own)", length
     ] = None,
     up: Annotated[Literal["y", "z"], "up axis of these files"] = "y",
     out: Annotated[Path, "folder to write", "-o", "--out"],

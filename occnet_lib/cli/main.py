@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from occnet_lib import __version__, logs
 from occnet_lib.config import Config, digest, load
 from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.storage.atomic import is_read_only
 
 from . import analysis, datasets, evaluate, models, preprocess, reconstruct, shapes
 from .arguments import Verb, add_arguments, takes_configuration
@@ -94,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = _expand_home(parser("job" in argv[:1]).parse_args(argv))
     args.log = logs.log_path_for_rank(args.log)
-    logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
     try:
+        logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
         _call(args)
     except OccnetError as error:
         logger.debug("", exc_info=error)
@@ -104,10 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(args.log, "interrupted")
     except BrokenPipeError:
         return 1
-    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        logger.debug("", exc_info=error)
-        return _fail(args.log, f"{error.filename}: {(error.strerror or 'cannot be written').lower()}")
     except Exception as error:
+        if _is_of_a_path(error):
+            logger.debug("", exc_info=error)
+            return _fail(args.log, f"{error.filename}: {(error.strerror or 'cannot be written').lower()}")
         # A bug: the traceback goes into the log if there is one.
         if args.log is None:
             raise
@@ -121,8 +122,8 @@ def _call(args: argparse.Namespace) -> None:
     from occnet_lib.storage.locks import job_lock
 
     is_job = args.command == "job"
-    if is_job and args.digest and [digest(path.read_text("utf-8")) for path in args.config] != [args.digest]:
-        hint = f"remove it and start again; another run or an editor has changed {args.config[0].name}"
+    if is_job and args.digest and [_digest_of(path) for path in args.config] != [args.digest]:
+        hint = "start again; another run or an editor has changed or removed it"
         raise ConfigError(f"{args.config[0]} is not the configuration of this run", hint=hint)
     default = Config() if takes_configuration(args.verb) else None
     config = load(*args.config) if args.config else default
@@ -134,6 +135,11 @@ def _call(args: argparse.Namespace) -> None:
             logs.echo(text)
 
 
+def _digest_of(path: Path) -> str:
+    """Digest of the text of a configuration file; of none where it was removed during the run."""
+    return digest(path.read_text("utf-8")) if path.is_file() else ""
+
+
 def _expand_home(args: argparse.Namespace) -> argparse.Namespace:
     """Expand `~` in paths, which a shell leaves to the program in `--out=~/mesh.ply`."""
 
@@ -143,6 +149,12 @@ def _expand_home(args: argparse.Namespace) -> argparse.Namespace:
         return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
     return argparse.Namespace(**{name: expand(value) for name, value in vars(args).items()})
+
+
+def _is_of_a_path(error: Exception) -> TypeGuard[OSError]:
+    """Whether a path of the user's is in use for something else or cannot be written."""
+    in_use = isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError)
+    return in_use or is_read_only(error)
 
 
 def _record(error: Exception) -> logging.LogRecord:

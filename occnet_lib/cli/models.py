@@ -8,7 +8,7 @@ from typing import Annotated
 from occnet_lib.api import models
 from occnet_lib.config import Config
 
-from .arguments import Checkpoint, Out, Pack, Table
+from .arguments import Checkpoint, Out, Pack, Table, count
 from .inputs import count_statuses, pack_files, use_one_gpu_per_job
 
 Packs = Annotated[Path, "folder of pack shards"]
@@ -19,7 +19,7 @@ def train(
     config: Config,
     *,
     model: Annotated[str, "which row of `models`"] = "onet",
-    threads: Annotated[int | None, "CPU threads (default: all)"] = None,
+    threads: Annotated[int | None, "CPU threads (default: all)", count] = None,
     table: Table = None,
     out: Annotated[Path, "folder for checkpoints and curves; a run there is resumed", "-o", "--out"],
 ) -> str:

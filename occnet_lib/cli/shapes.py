@@ -17,7 +17,7 @@ from occnet_lib.seeds import rng
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.types import Watertight
 
-from .arguments import Mesh, progress_bar
+from .arguments import Mesh, length, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def prepare(
     mesh: Mesh,
     config: Config,
     *,
-    edge: Annotated[float, "longest edge of the shape in the file"] = 1.0,
+    edge: Annotated[float, "longest edge of the shape in the file", length] = 1.0,
     up: Annotated[Literal["y", "z"], "up axis of the file"] = "y",
     out: Annotated[
         Path, "NPZ file to write: the sets of section `samples` and the closed mesh", "-o", "--out"

@@ -21,7 +21,7 @@ from .root import Config
 HEADER = """\
 # The configuration of occnet, generated from occnet_lib/config/ by `occnet config --write`. Change values, not keys.
 # Values can also be changed by an overlay (`snakemake --configfile workflow/demo.yaml …`) and on the command line
-# (`snakemake … --config seed=1 dataset=path/to/meshes`).
+# (`snakemake … --config seed=1 dataset=path/to/meshes`; keys of a section: `--config 'train={steps: 1000}'`).
 # yaml-language-server: $schema=workflow/schemas/config.schema.json
 """
 
@@ -30,7 +30,7 @@ RENAMED = {
     "watertight.rule": "`watertight.method` (carve is now carving, flood is flood_fill, mean is tsdf)",
     "audit.leak": "`audit.ragged`",
     "reconstruct.max_faces": "`reconstruct.simplify.faces` (0 is now null)",
-    "reconstruct.max_error": "`reconstruct.simplify.error`",
+    "reconstruct.max_error": "`reconstruct.simplify.error` (0 is now null)",
     **{
         f"train.{key}": f"`train.{part}.{key}`"
         for part, field in TrainConfig.model_fields.items()
@@ -67,12 +67,17 @@ def load(*paths: Path) -> Config:
             read = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise ConfigError(f"cannot be read: {error.strerror}", path=path) from None
+        except UnicodeDecodeError:
+            raise ConfigError("is not text, expected YAML or JSON", path=path) from None
         except yaml.YAMLError as error:
             raise ConfigError(f"invalid YAML: {error}", path=path) from None
         if not isinstance(read, dict):
             raise ConfigError(f"expected sections (`key: value`), got {type(read).__name__}", path=path)
         values = merge(values, read)
-    return check(values)
+    try:
+        return check(values)
+    except ConfigError as error:
+        raise ConfigError(error.message, path=", ".join(map(str, paths)) or None, hint=error.hint) from None
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,8 @@ def to_markdown() -> str:
         "# Configuration",
         "",
         "Generated from `occnet_lib/config/` by `occnet config --write`. Set values in `config.yaml`, in an "
-        "overlay (`--configfile`), or on the command line (`--config seed=1`).",
+        "overlay (`--configfile`), or on the command line (`--config seed=1`; keys of a section: "
+        "`--config 'train={steps: 1000}'`).",
     ]
     top = [f for f in Config.model_fields.items() if not isinstance(f[1].default, BaseModel | dict)]
     lines += _table("", top)
@@ -164,11 +170,16 @@ def _explain(error: ValidationError) -> str:
     name = ".".join(where)
     if first["type"] == "extra_forbidden":
         if name in RENAMED:
-            return f"unknown key `{name}`; use {RENAMED[name]}"
+            return _renamed(error)
+        if "." in where[-1]:
+            nested = ": {".join(where[-1].split(".")) + ": …" + "}" * where[-1].count(".")
+            return f"unknown key `{name}`; sections are nested: `{nested}`"
         known = _known_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], known, n=1)
         did_you_mean = f"did you mean `{'.'.join([*where[:-1], close[0]])}`? " if close else ""
         return f"unknown key `{name}`; {did_you_mean}allowed here: {', '.join(known)}"
+    if first["type"] == "model_type":
+        return f"key `{name}`: expected a section (`key: value`), got {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ")
     text = f"key `{name}`: {message[:1].lower()}{message[1:]}"
     if isinstance(first["input"], str | int | float | bool | date | None):
@@ -185,6 +196,14 @@ def _explain(error: ValidationError) -> str:
             close = difflib.get_close_matches(str(first["input"]), allowed, n=1)
             text += f"; did you mean {close[0]!r}?" if close else ""
     return text
+
+
+def _renamed(error: ValidationError) -> str:
+    """All keys of earlier versions at once: a whole configuration file of one has many."""
+    keys = [".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"]
+    first, *more = (f"`{key}`; use {RENAMED[key]}" for key in keys if key in RENAMED)
+    also = ", ".join(text.replace(";", ":") for text in more)
+    return f"unknown key {first}" + (f"; also {also}" if more else "")
 
 
 def _written(value: Any) -> str:

@@ -36,6 +36,14 @@ class Agreement:
         """Whether there are outliers that can be left out, which needs more than two fields."""
         return len(self.values) > 2 and len(self.outliers) > 0
 
+    @property
+    def all_disagree(self) -> bool:
+        """Whether most fields disagree with each other, so that none stands out: pairs agree less than `TWO` on average.
+
+        So do two that disagree, and images of as many objects.
+        """
+        return float(self.values.mean()) < TWO and (len(self.values) == 2 or not self.outliers)
+
 
 def mean_logits(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N,) mean of logits (V, N): the field of several images of one object."""

@@ -103,20 +103,19 @@ def mesh_of_photo(
 def disagreements(
     photos: Sequence[str | Path], agreement: Agreement | None, drop_outliers: bool
 ) -> list[str]:
-    """A line for every photo that disagrees with the others of its object, or for two that disagree.
+    """A line for every photo that disagrees with the others of its object, or one line if all disagree.
 
     Args:
         photos: files, as many as the agreement has values.
         agreement: of `Reconstruction`; None of one photo.
         drop_outliers: whether outliers were to be left out.
     """
-    if agreement is None or not agreement.outliers:
+    if agreement is None:
         return []
-    if len(photos) == 2:
-        value = f"{agreement.values[0]:.2f}"
-        return [
-            f"{photos[0]} and {photos[1]} disagree (agreement {value}): do they show one object, cut out well?"
-        ]
+    if agreement.all_disagree:
+        names = f"{', '.join(map(str, photos[:-1]))} and {photos[-1]}"
+        value = f"agreement {agreement.values.mean():.2f}"
+        return [f"{names} disagree ({value}): do they show one object, cut out well?"]
     what = "left out" if drop_outliers and agreement.can_drop else "left in"
     return [
         f"{photos[i]} disagrees with the other photos (agreement {agreement.values[i]:.2f}, of the others among "

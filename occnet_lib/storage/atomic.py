@@ -48,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if _disk_is_full(error):
             hint = "free space, or set results=… to a folder on another disk"
             raise DataError("No space left on its disk", path=path, hint=hint) from error
-        if isinstance(error, PermissionError):
+        if is_read_only(error):
             raise DataError("the folder is not writable", path=path.parent, hint="set results=…") from error
         raise
 
@@ -122,6 +122,11 @@ def _started(pid: int) -> str:
 
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether an error is of a file or file system without write permission (EROFS is not a PermissionError)."""
+    return isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS)
 
 
 def _disk_is_full(error: BaseException) -> bool:

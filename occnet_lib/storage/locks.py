@@ -27,10 +27,14 @@ def run_lock(folder: str | Path) -> IO[str]:
     """Lock the results folder for one run, until the returned file is closed or the process ends.
 
     Raises:
-        OccnetError: another run holds the lock.
+        OccnetError: another run holds the lock, or the folder cannot be written.
     """
     path = Path(folder) / ".lock"
-    file = _open(path)
+    try:
+        file = _open(path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OccnetError(f"cannot be written: {reason}", path=folder, hint="set results=…") from None
     if not _try(file):
         with file:
             holder = _holder(file)

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 # `--config shape=…` names the shape that `rerun` processes: an argument of that target, no setting.
-SHAPE = str(config.get("shape", ""))
+SHAPE = "" if config.get("shape") is None else str(config["shape"])  # `shape=` is None
 try:
     CONFIG = check({key: value for key, value in config.items() if key != "shape"})
 except OccnetError as error:

@@ -88,12 +88,15 @@ TETRAHEDRON = "v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 
             ["`views`", "depth is stored up to 4", "everyday.lens below 54"],
         ),
         (["evaluate", "solid.obj", "open.obj"], ["open.obj", "is not closed", "occnet watertight"]),
-        (["config", "--config", "wrong.yaml"], ["`sed`", "did you mean `seed`"]),
+        (["config", "--log", "wrong.yaml/out.log"], ["wrong.yaml", "file exists"]),
+        (["config", "--config", "image.png"], ["image.png", "expected YAML"]),
+        (["config", "--config", "wrong.yaml"], ["wrong.yaml: ", "`sed`", "did you mean `seed`"]),
     ],
 )
 def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.yaml").write_text("sed: 1\n")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\r\n")
     (tmp_path / "depth.yaml").write_text("views: {extra: [depth]}\n")
     (tmp_path / "solid.obj").write_text(TETRAHEDRON)
     (tmp_path / "open.obj").write_text(TETRAHEDRON.replace("f 1 4 3\n", ""))
@@ -105,11 +108,37 @@ def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monke
         assert word in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["train", "packs", "-o", "out", "--threads", "-1"], "expected a whole number from 1, got '-1'"),
+        (["prepare", "a.obj", "-o", "a.npz", "--edge", "0"], "expected a number above 0, got '0'"),
+        (
+            ["export", "a.h5", "-o", "out", "--format", "dora", "--edge", "nan"],
+            "expected a number above 0, got 'nan'",
+        ),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_a_wrong_command_line(arguments, text, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert text in capsys.readouterr().err
+
+
 def test_config_prints_what_it_resolved(tmp_path, capsys):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("seed: 7\n")
     assert cli.main(["config", "--config", str(overlay)]) == 0
     assert "seed: 7" in capsys.readouterr().out
+
+
+def test_config_writes_nothing_outside_a_checkout(tmp_path, monkeypatch, capsys):
+    files = [tmp_path / "config.yaml", tmp_path / "docs" / "configuration.md"]
+    monkeypatch.setattr("occnet_lib.config.generated", lambda: dict.fromkeys(files, "text"))
+    assert cli.main(["config", "--write"]) == 1
+    assert "--write is for a checkout" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bug_is_in_the_log_with_its_traceback(tmp_path, monkeypatch, capsys):
@@ -234,7 +263,10 @@ def test_a_job_refuses_the_configuration_of_another_run(tmp_path, capsys):
     assert cli.main(["job", "--digest", digest(config.read_text()), *verb]) == 0
     config.write_text(Config(seed=1).model_dump_json())
     assert cli.main(["job", "--digest", digest(Config().model_dump_json()), *verb]) == 1
-    assert "is not the configuration of this run (remove it" in capsys.readouterr().err
+    assert "is not the configuration of this run (start again" in capsys.readouterr().err
+    config.unlink()
+    assert cli.main(["job", "--digest", digest(Config().model_dump_json()), *verb]) == 1
+    assert "is not the configuration of this run (start again" in capsys.readouterr().err
 
 
 def test_arguments_come_from_the_signature():

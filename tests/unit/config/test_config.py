@@ -39,6 +39,16 @@ def test_config_yaml_is_the_defaults(project):
         ({"watertight": {"image_size": 32}}, ["`watertight.image_size`", "auto or from 64 to 4096", "32"]),
         ({"models": {"a": {"encodr": "resnet18"}}}, ["`models.a.encodr`", "`models.a.encoder`"]),
         ({"train": {"batch_size": 8}}, ["`train.batch_size`", "use `train.data.batch_size`"]),
+        (
+            {"train": {"batch_size": 8, "ema": 0.9}, "reconstruct": {"max_error": 0}},
+            [
+                "`train.batch_size`; use",
+                "also `train.ema`: use `train.optimizer.ema`, `reconstruct.max_error`: ",
+            ],
+        ),
+        ({"train.steps": 8}, ["`train.steps`", "sections are nested: `train: {steps: …}`"]),
+        ({"a.b.c": 8}, ["`a: {b: {c: …}}`"]),
+        ({"reconstruct": {"simplify": 5}}, ["`reconstruct.simplify`", "expected a section", "got 5"]),
         ({"train": {"threads": 2}}, ["`train.threads`", "use `train.hardware.threads`"]),
         ({"reconstruct": {"max_faces": 100}}, ["`reconstruct.max_faces`", "`reconstruct.simplify.faces`"]),
         ({"reconstruct": {"max_error": 0.01}}, ["`reconstruct.simplify.error`"]),

@@ -49,6 +49,20 @@ def test_a_field_of_another_object_is_named_and_two_are_only_said_to_disagree():
     assert agreement(np.stack([ball(0.3), ball(0.3, 0.05)]), 0.0).outliers == ()
 
 
+@pytest.mark.parametrize("places", [(-0.3, 0.0, 0.3), (-0.3, -0.3, 0.3, 0.3), (-0.4, -0.2, 0.0, 0.2, 0.4)])
+def test_fields_of_as_many_objects_or_of_two_in_equal_parts_all_disagree(places):
+    apart = agreement(np.stack([ball(0.12, x) for x in places]), 0.0)
+    assert apart.outliers == ()
+    assert not apart.can_drop
+    assert apart.all_disagree == (len(places) != 4), "two pairs that agree have a mean above the bound"
+
+
+def test_all_disagree_of_two_but_not_of_good_fields_nor_of_one_outlier():
+    assert agreement(np.stack([ball(0.3, -0.3), ball(0.3, 0.3)]), 0.0).all_disagree
+    assert not agreement(np.stack([ball(0.3), ball(0.28), ball(0.3, 0.02)]), 0.0).all_disagree
+    assert not agreement(np.stack([ball(0.1, -0.3), ball(0.1, -0.3), ball(0.1, 0.3)]), 0.0).all_disagree
+
+
 def test_an_empty_field_disagrees_with_those_that_see_something():
     empty = agreement(np.stack([ball(0.3), ball(-0.2), ball(0.3), ball(0.3)]), 0.0)
     assert empty.outliers == (1,)

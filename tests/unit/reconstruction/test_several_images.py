@@ -13,9 +13,10 @@ from PIL import Image
 import occnet_lib as occnet
 from occnet_lib import cli
 from occnet_lib.config import ReconstructConfig
-from occnet_lib.geometry.agreement import mean_logits
+from occnet_lib.geometry.agreement import Agreement, mean_logits
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.folded import MeanField
+from occnet_lib.reconstruction.photo import disagreements
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.storage.meshes import load_mesh
 
@@ -90,6 +91,13 @@ def test_of_two_photos_neither_is_blamed(photos, capsys):
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "disagree" in line)
     assert "front.png and " in line
     assert "do they show one object" in line
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_three_photos_of_three_objects_are_said_to_disagree(drop):
+    values = np.full(3, 0.1)
+    (line,) = disagreements(["a.png", "b.png", "c.png"], Agreement(values, values, ()), drop)
+    assert line.startswith("a.png, b.png and c.png disagree (agreement 0.10): do they show one object")
 
 
 def test_without_merge_there_are_no_outliers_to_drop(photos, capsys):

@@ -57,6 +57,13 @@ def test_full_disk_is_one_line_that_names_the_way_out(tmp_path: Path, error: Exc
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, code: int) -> None:
+    with pytest.raises(DataError, match="the folder is not writable") as caught, replacing(tmp_path / "a"):
+        raise OSError(code, os.strerror(code))
+    assert str(tmp_path) in str(caught.value)
+
+
 def test_full_device_for_real(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")

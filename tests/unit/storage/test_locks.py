@@ -96,3 +96,9 @@ def test_a_link_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic"), job_lock(tmp_path / "lock"):
         pass
     assert (tmp_path / "theirs").read_text() == "content"
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OccnetError, match=r"results: cannot be written: .+ \(set results="):
+        run_lock(tmp_path / "file" / "results")
