@@ -16,6 +16,10 @@ named; 73 %, 75 % and 76 % of views of other shapes among them then are (docs/ph
 TWO = 0.3
 """Two fields disagree whose agreement is below this (4 % of pairs of one shape, 81 % of pairs of different ones)."""
 
+OTHERS = 0.2
+"""A field is named only where the others agree at least this far among themselves. On the same views it changes nothing; of
+images of as many objects it leaves out none."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -80,5 +84,5 @@ def disagreeing(values: NDArray[np.float64], others: NDArray[np.float64]) -> tup
     """Indices of the fields that disagree by `Agreement.values` and `others`: fewer than half, or both of two."""
     if len(values) == 2:
         return (0, 1) if values[0] < TWO else ()
-    low = np.flatnonzero(values < RATIO * others)
+    low = np.flatnonzero((values < RATIO * others) & (others >= OTHERS))
     return tuple(low.tolist()) if 2 * len(low) < len(values) else ()
