@@ -46,8 +46,9 @@ _COARSE, _MEDIUM, _FINE = (
 )  # samples of each surface for scoring, refining and the last refinement
 _REFINED = 8  # starts that are refined
 _RANDOM_ROTATIONS = 200
-_YAWS = 36
-_STEPS = 60
+_YAWS = 120
+_ICP_STEPS, _DESCENT_STEPS = 20, 60
+_EXACT = 1e-7  # criterion below which two surfaces are the same in float32
 _TIE = 1e-3  # relative difference of the criterion below which the smaller rotation is preferred
 
 
@@ -175,10 +176,30 @@ def _closest(scene: Any, points: NDArray[np.float64]) -> tuple[NDArray[np.float6
 
 
 def _refine(pairs: _Correspondences, start: Similarity, mode: Align, n: int) -> tuple[Similarity, float]:
-    """Levenberg-Marquardt steps on the point-to-plane distances, weighted towards their L1 norm; never uphill."""
+    """The transform of the lowest criterion on the way of ICP from a start, refined by steps that only lower it.
+
+    ICP passes through worse transforms where a thin part changes sides, so its steps are not judged one by one.
+    """
     transform, matches = start, pairs.of(start, n)
+    best, lowest = transform, matches
+    for _ in range(_ICP_STEPS):
+        transform = _step(matches, _FREE[mode], 1e-3).after(transform)
+        matches = pairs.of(transform, n)
+        if matches.chamfer < lowest.chamfer:
+            best, lowest = transform, matches
+        if matches.chamfer < _EXACT:
+            break
+    return _descend(pairs, best, lowest, mode, n)
+
+
+def _descend(
+    pairs: _Correspondences, transform: Similarity, matches: _Matches, mode: Align, n: int
+) -> tuple[Similarity, float]:
+    """Levenberg-Marquardt steps on the point-to-plane distances, weighted towards their L1 norm; never uphill."""
     cost, damping, stalled = matches.chamfer, 1e-3, 0
-    for _ in range(_STEPS):
+    for _ in range(_DESCENT_STEPS):
+        if stalled == 4 or cost < _EXACT:
+            break
         trial = _step(matches, _FREE[mode], damping).after(transform)
         trial_matches = pairs.of(trial, n)
         trial_cost = trial_matches.chamfer
@@ -187,8 +208,6 @@ def _refine(pairs: _Correspondences, start: Similarity, mode: Align, n: int) -> 
             transform, matches, cost, damping = trial, trial_matches, trial_cost, damping / 5.0
         else:
             stalled, damping = stalled + 1, damping * 10.0
-        if stalled == 4 or cost < 1e-7:
-            break
     return transform, cost
 
 
@@ -215,9 +234,9 @@ def _starts(
     own: Mesh, ground_truth: Mesh, to_frame: Similarity, mode: Align, rng: np.random.Generator
 ) -> list[Similarity]:
     """Rotations by size and centre: those of the surface's moments, and for `scale` also those of the bounding box."""
-    (centre, size, axes), (target_centre, target_size, target_axes) = _moments(own), _moments(ground_truth)
-    scale = to_frame.scale if mode == "icp" else target_size / size
-    rotations = _rotations(axes, target_axes, mode, rng)
+    (centre, second), (target_centre, target_second) = _moments(own), _moments(ground_truth)
+    scale = to_frame.scale if mode == "icp" else math.sqrt(np.trace(target_second) / np.trace(second))
+    rotations = _rotations(second, target_second, mode, rng)
     starts = [Similarity(scale, turn, target_centre - scale * turn @ centre) for turn in rotations]
     if mode == "scale":
         low, high = ground_truth.bounds
@@ -226,23 +245,28 @@ def _starts(
 
 
 def _rotations(
-    axes: NDArray[np.float64], target_axes: NDArray[np.float64], mode: Align, rng: np.random.Generator
+    second: NDArray[np.float64], target_second: NDArray[np.float64], mode: Align, rng: np.random.Generator
 ) -> list[NDArray[np.float64]]:
+    """Rotations to start from: those between the principal axes of the second moments, and an even cover."""
     from scipy.spatial.transform import Rotation
 
     if mode == "scale":
         return [np.eye(3)]
     if mode == "yaw":
-        angles = np.arange(_YAWS)[:, None] * (2.0 * np.pi / _YAWS)
-        return list(Rotation.from_euler("y", angles).as_matrix())
+        between = _heading(second) - _heading(target_second)
+        angles = np.concatenate(
+            [between + np.arange(4) * (np.pi / 2.0), np.arange(_YAWS) * (2.0 * np.pi / _YAWS)]
+        )
+        return list(Rotation.from_euler("y", angles[:, None]).as_matrix())
+    axes, target_axes = _axes(second), _axes(target_second)
     signs = [np.diag(s) for s in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))]
     principal = [target_axes @ sign @ axes.T for sign in signs]
     cube = Rotation.create_group("O").as_matrix()
     return [*principal, *cube, *Rotation.random(_RANDOM_ROTATIONS, rng).as_matrix()]
 
 
-def _moments(mesh: Mesh) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Centroid of the surface, root mean square distance from it, and principal axes (3, 3) as a proper rotation."""
+def _moments(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centroid (3,) of the surface and its second moments (3, 3) about it."""
     area = mesh.face_areas / mesh.face_areas.sum()
     corners = mesh.triangles
     centre = area @ corners.mean(axis=1)
@@ -250,7 +274,16 @@ def _moments(mesh: Mesh) -> tuple[NDArray[np.float64], float, NDArray[np.float64
     # The mean of x xᵀ over a triangle is (Σ a aᵀ + 9 m mᵀ) / 12, m its centroid.
     middle = corners.mean(axis=1)
     second = np.einsum("f,fck,fcl->kl", area, corners, corners)
-    second = (second + 9.0 * np.einsum("f,fk,fl->kl", area, middle, middle)) / 12.0
+    return centre, (second + 9.0 * np.einsum("f,fk,fl->kl", area, middle, middle)) / 12.0
+
+
+def _axes(second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Principal axes as a proper rotation (3, 3)."""
     axes = np.linalg.eigh(second)[1]
     axes[:, 0] *= np.sign(np.linalg.det(axes))
-    return centre, math.sqrt(np.trace(second)), axes
+    return np.asarray(axes)
+
+
+def _heading(second: NDArray[np.float64]) -> float:
+    """Angle from x towards z of the longer principal axis in the horizontal plane."""
+    return 0.5 * math.atan2(2.0 * second[0, 2], second[0, 0] - second[2, 2])
