@@ -97,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.log = logs.log_path_for_rank(args.log)
     try:
         logs.configure(args.log, args.verbose or args.command == "train")  # which takes hours
+    except OSError as error:
+        return _fail(None, f"{args.log}: {(error.strerror or str(error)).lower()}")
+    try:
         _call(args)
     except OccnetError as error:
         logger.debug("", exc_info=error)
