@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from . import plots, published
 from .differences import signed, table_of_differences
-from .html import Html, cell, figure, image_tag, join, paragraph, table, tag, text
+from .html import Html, cell, join, paragraph, table, tag, text
 from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, competitors, scaled
 from .merged import table_of_merged
+from .readings import plotted
 from .results import FLOOR, ORACLE, Results, Row, is_baseline, label, number, shown
 
 
@@ -159,18 +160,17 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
     if values:
         known = any(low is not None for _, _, low, _ in values)
         x_label = "mean IoU with 95 % interval" if known else "mean IoU"
-        image = image_tag(plots.intervals(values, x_label), "mean IoU of all models")
-        parts.append(figure(image, "Mean IoU of every model and baseline.", "plot"))
+        plot = plots.intervals(values, x_label)
+        parts.append(plotted(plot, "mean IoU of all models", "Mean IoU of every model and baseline."))
     samples: dict[str, list[float]] = defaultdict(list)
     for (model, _), row in results.shape_rows.items():
         if (iou := number(row, "iou")) is not None:
             samples[model].append(iou)
     if samples:
         ordered = {label(row["model"]): samples[row["model"]] for row in rows if samples[row["model"]]}
-        image = image_tag(plots.distributions(ordered, "IoU of a shape"), "distribution of IoU over shapes")
-        parts.append(
-            figure(image, "Fraction of test shapes whose IoU is at least x: further right is better.", "plot")
-        )
+        plot = plots.distributions(ordered, "IoU of a shape")
+        caption = "Fraction of test shapes whose IoU is at least x: further right is better."
+        parts.append(plotted(plot, "distribution of IoU over shapes", caption))
     return tag("div", *parts, class_="side")
 
 

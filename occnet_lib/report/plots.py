@@ -1,13 +1,13 @@
-"""The page's diagrams as PNG bytes (matplotlib without pyplot)."""
+"""The page's diagrams as PNG bytes (matplotlib without pyplot), with their values for the browser."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,50 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours (2008), distinguishable by all kinds of colour vision; more classes walk around the hues.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5fb0", "#8c6d31")
 _MOST_POINTS = 1500  # of a curve: more are not seen
+_DPI = 150
+_MOST_READ = 300  # of a curve: that many values can be read
 Curve = tuple[Sequence[float], Sequence[float]]
+
+
+class Point(NamedTuple):
+    """A point of a scatter plot: place, words, and the place of its image among the page's photos."""
+
+    x: float
+    y: float
+    label: str
+    photo: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values of one colour; `labels` in place of their numbers and `photos`, if any, are as many."""
+
+    name: str
+    color: str
+    x: list[float]
+    y: list[float]
+    labels: list[str] = field(default_factory=list)
+    photos: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Linear axes: `box` is left, top, width, height in % of the image, `limits` are of x and of y."""
+
+    title: str
+    x_label: str
+    box: tuple[float, float, float, float]
+    limits: tuple[float, float, float, float]
+    series: list[Series]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An image of `size` (width, height) in pixels, and what it shows."""
+
+    png: bytes
+    size: tuple[int, int]
+    panels: list[Panel]
 
 
 def colors(count: int) -> list[str]:
@@ -30,7 +73,7 @@ def colors(count: int) -> list[str]:
     ]
 
 
-def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str) -> bytes:
+def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str) -> Plot:
     """Curves in panels, two in a row; below all of them a model's colour.
 
     Args:
@@ -45,6 +88,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
     rows = -(-len(panels) // columns)
     figure = _figure(4.7 * columns, 2.9 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    series: dict[Axes, list[Series]] = {}
     for axes in grid[len(panels) :]:
         axes.remove()
     for axes, (title, panel) in zip(grid, panels.items(), strict=False):
@@ -55,6 +99,9 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                     {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
                 )
                 axes.plot(x[::step], y[::step], color=palette[model], **look)
+                thin = -(-len(x) // _MOST_READ)
+                read = Series(f"{model}, {kind}", palette[model], list(x[::thin]), list(y[::thin]))
+                series.setdefault(axes, []).append(read)
         values = {value for lines in panel.values() for _, y in lines.values() for value in y}
         if len(values) == 1:  # as a constant rate: matplotlib would magnify nothing
             axes.set_ylim(sorted([0.0, 1.25 * values.pop() or 1.0]))
@@ -64,50 +111,63 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
     longest = max(map(len, models), default=0)
     fitting = max(1, 65 * columns // (longest + 8))  # characters of this size beside one another
     figure.legend(handles=handles, loc="outside lower center", ncols=fitting, fontsize=8, frameon=False)
-    return _png(figure)
+    return _plot(figure, series)
 
 
-def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x_label: str) -> bytes:
+def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x_label: str) -> Plot:
     """Values with their 95 % intervals, one line a model: (name, value, low, high)."""
     figure = _figure(5.2, 0.75 + 0.36 * len(values))
     axes = figure.subplots()
-    for y, ((_, value, low, high), color) in enumerate(zip(values, colors(len(values)), strict=True)):
+    series = []
+    for y, ((name, value, low, high), color) in enumerate(zip(values, colors(len(values)), strict=True)):
         if low is not None and high is not None:
             axes.plot([low, high], [y, y], color=color, lw=3, alpha=0.45, solid_capstyle="round")
         axes.plot([value], [y], "o", color=color, ms=7)
         axes.annotate(f"{value:.3f}", (value, y), (0, 7), textcoords="offset points", ha="center", fontsize=7)
+        ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+        series.append(Series(name, color, [value], [y], [f"{value:.3f}{ends}"]))
     axes.set_yticks(range(len(values)), [name for name, *_ in values], fontsize=8)
     axes.set_ylim(len(values) - 0.5, -0.7)
     _label_axes(axes, "", x_label)
-    return _png(figure)
+    return _plot(figure, {axes: series})
 
 
-def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> bytes:
+def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> Plot:
     """Fraction of shapes that reach at least x, one step curve a model."""
     figure = _figure(5.2, 3.0)
     axes = figure.subplots()
+    series = []
     for (name, sample), color in zip(values.items(), colors(len(values)), strict=True):
         x = np.sort(sample)
         axes.step(np.r_[0, x], np.r_[1, 1 - np.arange(len(x)) / len(x)], color=color, label=name, lw=1.6)
+        reaching = 1 - np.arange(len(x)) / max(len(x), 1)
+        labels = [
+            f"{100 * y:.0f} % of shapes reach {value:.3f}" for value, y in zip(x, reaching, strict=True)
+        ]
+        thin = -(-len(x) // _MOST_READ) or 1
+        series.append(Series(name, color, x.tolist()[::thin], reaching.tolist()[::thin], labels[::thin]))
     axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction of shapes")
     axes.yaxis.label.set_fontsize(8)
     axes.legend(fontsize=7, frameon=False)
     _label_axes(axes, "", x_label)
-    return _png(figure)
+    return _plot(figure, {axes: series})
 
 
-def scatter(groups: Mapping[str, ArrayLike], title: str) -> bytes:
-    """Points in the plane, (N, 2) a group, without axes as distances along them mean nothing."""
+def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
+    """Points in the plane by group, without axes as distances along them mean nothing."""
     figure = _figure(5.6, 4.4)
     axes = figure.subplots()
+    series = []
     for (name, points), color in zip(groups.items(), colors(len(groups)), strict=True):
-        xy = np.asarray(points, float).reshape(-1, 2)
+        xy = np.array([(point.x, point.y) for point in points], float).reshape(-1, 2)
+        labels, photos = [point.label for point in points], [point.photo for point in points]
+        series.append(Series(name, color, xy[:, 0].tolist(), xy[:, 1].tolist(), labels, photos))
         axes.scatter(xy[:, 0], xy[:, 1], s=16, color=color, label=name, alpha=0.75, linewidths=0)
     _label_axes(axes, title, "")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _png(figure)
+    return _plot(figure, {axes: series})
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -125,7 +185,21 @@ def _label_axes(axes: Axes, title: str, x_label: str) -> None:
     axes.spines[["left", "bottom"]].set_color("#999999")
 
 
+def _plot(figure: Figure, series: Mapping[Axes, list[Series]]) -> Plot:
+    png = _png(figure)  # places the axes
+    panels = []
+    for axes, values in series.items():
+        place = axes.get_position()
+        box = (place.x0, 1 - place.y1, place.width, place.height)
+        left, top, width, height = (round(100 * float(value), 3) for value in box)
+        x0, x1, y0, y1 = map(float, (*axes.get_xlim(), *axes.get_ylim()))
+        panel = (axes.get_title(loc="left"), axes.get_xlabel(), (left, top, width, height), (x0, x1, y0, y1))
+        panels.append(Panel(*panel, values))
+    width, height = (round(_DPI * float(inches)) for inches in figure.get_size_inches())
+    return Plot(png, (width, height), panels)
+
+
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -89,8 +89,12 @@ class Results:
     @cached_property
     def packed_test(self) -> dict[str, tuple[Shard, int, ShapeKey]]:
         """Test shapes by name: shard, index in it and key; shards that cannot be read are left out."""
+        return self.packed("test")
+
+    def packed(self, split: str) -> dict[str, tuple[Shard, int, ShapeKey]]:
+        """The same of another split."""
         places = {}
-        for path in sorted(self.root.glob("pack/test-*.h5")):
+        for path in sorted(self.root.glob(f"pack/{split}-*.h5")):
             shard = Shard(path)
             try:
                 places.update({key.name: (shard, i, key) for i, key in enumerate(shard.keys)})

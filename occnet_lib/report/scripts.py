@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 def script(with_viewer: bool) -> Html:
     """The page's scripts as one element, with the viewer of meshes if there is something to view."""
     library = three() if with_viewer else None
-    parts = [_own("tables.js")]
+    parts = [_own("tables.js"), _own("plots.js")]
     if library:
         parts += [library, _own("viewer.js")]
     return tag("script", Html("\n".join(parts)))

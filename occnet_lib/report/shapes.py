@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import logging
-
-import numpy as np
-from numpy.typing import NDArray
-
-from occnet_lib.errors import OccnetError
-
-from .html import Html, cell, image_tag, join, paragraph, table, tag
+from .html import Html, cell, join, paragraph, table, tag
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, scaled
+from .readings import thumbnail
 from .results import Results, Row, label, shown
 
-LOG = logging.getLogger(__name__)
 _METRICS = (IOU, TIMES_TEN, NORMALS, F_SCORE)
-_THUMBNAIL = 56  # pixels along an edge
 _MOST_THUMBNAILS = 3000  # some 2 KB each
 
 
@@ -34,7 +25,7 @@ def section(results: Results) -> Html:
     names = {f"{row['category']}/{row['id']}": row for row in rows}
     body = []
     for i, (name, row) in enumerate(sorted(names.items())):
-        image = thumbnail(results, name, results.config.reconstruct.view) if i < _MOST_THUMBNAILS else None
+        image = _image(results, name) if i < _MOST_THUMBNAILS else None
         named = join([image or "", tag("span", row["id"])])
         scores = [_score(results.shape_rows.get((model, name))) for model in models]
         body.append(
@@ -53,18 +44,11 @@ def section(results: Results) -> Html:
     return tag("div", *parts, class_="filtered")
 
 
-def thumbnail(results: Results, name: str, view: int) -> Html | None:
-    """A small image of a packed test shape; None where there is none or it cannot be read."""
+def _image(results: Results, name: str) -> Html | None:
     if name not in results.packed_test:
         return None
     shard, i, _ = results.packed_test[name]
-    try:
-        pixels = shard.image(i, min(view, shard.views - 1))
-    except (OccnetError, OSError, LookupError) as error:
-        LOG.warning("no thumbnail of %s: %s", name, error)
-        return None
-    alt = f"view {view} of {name}"
-    return image_tag(_jpeg(pixels), alt, "jpeg", class_="thumbnail", width=28, height=28)
+    return thumbnail(shard, i, results.config.reconstruct.view, name, class_="thumbnail", width=28, height=28)
 
 
 def _tools() -> Html:
@@ -91,13 +75,3 @@ def _score(row: Row | None) -> Html:
     return tag(
         "td", values[0], data_scores="|".join(values), title=reason, class_="failed" if failed else None
     )
-
-
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    image = Image.fromarray(pixels).convert("RGB")
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=75, optimize=True)
-    return buffer.getvalue()

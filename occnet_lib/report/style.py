@@ -66,7 +66,16 @@ tr.mean td { border-top:2px solid var(--line); font-weight:600 }
 .tables { display:flex; flex-wrap:wrap; gap:4px 26px }
 .tables > *, .side > *, .shape > * { min-width:0 }
 figure { margin:10px 0 }
-figure.plot img { width:100%; max-width:940px }
+figcaption { margin-top:5px }
+.area { position:relative; max-width:940px; touch-action:pan-y }
+.narrow .area { max-width:560px }
+.mark { position:absolute; width:11px; height:11px; margin:-5.5px; border-radius:50%; border:2px solid #fff;
+  box-shadow:0 0 0 1px #000; pointer-events:none }
+.reading { position:absolute; z-index:3; max-width:230px; padding:4px 9px; border-radius:6px; font-size:13px;
+  background:var(--text); color:var(--card); pointer-events:none; overflow-wrap:anywhere }
+.area .reading img { width:96px; height:96px; object-fit:contain; image-rendering:auto; margin-bottom:3px }
+.mark[hidden], .reading[hidden] { display:none }
+figure.plot img { width:100%; height:auto; max-width:940px }
 .narrow figure.plot img { max-width:560px }
 img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .shape { display:grid; grid-template-columns:repeat(var(--columns),minmax(0,206px)); gap:10px;

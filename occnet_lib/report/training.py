@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from occnet_lib.config import ModelConfig
 
 from . import plots
-from .html import Html, cell, figure, image_tag, join, paragraph, table, tag
+from .html import Html, cell, join, paragraph, table, tag
+from .readings import plotted, thumbnail
 from .results import MissingResult, Results, Row, number, shown
 
 _PANELS = {
@@ -37,9 +38,8 @@ def section(results: Results) -> Html:
             panels[title] = panel
     parts = [_options(results, list(tables))]
     if panels:
-        image = image_tag(plots.curves(panels, "step"), "training curves")
         caption = "Thin: training batches; with dots: validation, by whose IoU the checkpoint is chosen."
-        parts.append(figure(image, caption, "plot"))
+        parts.append(plotted(plots.curves(panels, "step"), "training curves", caption))
     return join(parts)
 
 
@@ -50,23 +50,41 @@ def embeddings(results: Results) -> Html:
         MissingResult: there is no embedding.
     """
     parts = []
+    photos: dict[tuple[str, str, int], int] = {}  # split, shape and view → place in the template
     for model in results.trained:
-        rows = results.rows_if_any(f"analyse/embedding_{model}.csv")
-        groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for row in rows:
-            x, y = number(row, "x"), number(row, "y")
+        groups: dict[str, list[plots.Point]] = defaultdict(list)
+        for row in results.rows_if_any(f"analyse/embedding_{model}.csv"):
+            x, y, view = number(row, "x"), number(row, "y"), int(number(row, "view") or 0)
             if x is not None and y is not None:
-                groups[results.category(row["category"])].append((x, y))
+                name = f"{row['category']}/{row['id']}"
+                photo = photos.setdefault((row.get("split") or "", name, view), len(photos))
+                label = f"{row['id']}, view {view}, {row.get('split')}"
+                groups[results.category(row["category"])].append(plots.Point(x, y, label, photo))
         if groups:
-            image = image_tag(plots.scatter(dict(sorted(groups.items())), model), f"t-SNE of {model}")
+            plot = plots.scatter(dict(sorted(groups.items())), model)
             count = sum(map(len, groups.values()))
-            parts.append(figure(image, f"{model}: codes of {count} photos that were not trained on.", "plot"))
+            caption = f"{model}: codes of {count} photos that were not trained on."
+            parts.append(plotted(plot, f"t-SNE of {model}", caption))
     if not parts:
         raise MissingResult("There is no t-SNE: this run has no analyse/embedding_<model>.csv.")
     note = paragraph(
-        "Each dot is the encoder's code of one photo; near dots are photos that it holds alike.", note=True
+        "Each dot is the encoder's code of one photo; near dots are photos that it holds alike. A dot shows its photo under "
+        "the pointer, or by the arrow keys.",
+        note=True,
     )
-    return join([note, tag("div", *parts, class_="side narrow")])
+    return join([note, tag("div", *parts, class_="side narrow"), _photos(results, photos)])
+
+
+def _photos(results: Results, photos: Iterable[tuple[str, str, int]]) -> Html:
+    """Small images in their order, which are not decoded before they are shown."""
+    wanted = list(photos)
+    packed = {split: results.packed(split) for split in {split for split, _, _ in wanted if split.isalnum()}}
+    images = []
+    for split, name, view in wanted:
+        place = packed.get(split, {}).get(name)
+        image = thumbnail(place[0], place[1], view, name) if place else None
+        images.append(image or tag("span"))
+    return tag("template", *images, class_="photos")
 
 
 def _lines(rows: Sequence[Row], kinds: dict[str, str]) -> dict[str, plots.Curve]:

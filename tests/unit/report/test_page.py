@@ -540,18 +540,18 @@ class TestPlots:
         assert len(set(plots.colors(3))) == 3
 
     @pytest.mark.parametrize(
-        "data",
+        "plot",
         [
             plots.curves({"Loss": {"a": {"train": ([1], [2]), "validation": ([1, 2], [2, 1])}}}, "step"),
             plots.curves({str(i): {"a": {"train": (range(5000), range(5000))}} for i in range(3)}, "step"),
             plots.intervals([("a", 0.5, 0.4, 0.6), ("b", 0.2, None, None)], "IoU"),
             plots.distributions({"a": [0.1, 0.5], "b": [0.3]}, "IoU"),
-            plots.scatter({"a": [(0, 1)], "b": []}, "t-SNE"),
+            plots.scatter({"a": [plots.Point(0, 1, "", 0)], "b": []}, "t-SNE"),
         ],
         ids=["curves", "many", "intervals", "distributions", "scatter"],
     )
-    def test_an_image_with_something_on_it(self, data) -> None:
-        with Image.open(io.BytesIO(data)) as image:
+    def test_an_image_with_something_on_it(self, plot) -> None:
+        with Image.open(io.BytesIO(plot.png)) as image:
             assert len(np.unique(np.asarray(image.convert("L")))) > 10
             assert image.size[0] > 500
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from occnet_lib.config import Config, ModelConfig
 from occnet_lib.report import meshes, write_report
+from occnet_lib.report.results import Results
 from occnet_lib.storage.tables import read_rows, write_rows
 from occnet_lib.types import Mesh
 from tests.support.browser import CHROMIUM, Browser
@@ -253,6 +254,70 @@ class TestViewer:
         page.call("Emulation.setScriptExecutionDisabled", value=False)
         assert page.run("document.querySelectorAll('canvas').length") == 0
         assert page.run("getComputedStyle(document.querySelector('[data-mesh] img')).display") == "block"
+
+
+READING = "[...document.querySelectorAll('.reading')].filter(r => !r.hidden).map(r => r.textContent)"
+
+
+def area(browser: Browser, alt: str) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a diagram, scrolled into view."""
+    element = f"document.querySelector('[data-plot][aria-label=\"{alt}\"]')"
+    browser.run(f"{element}.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    browser.run(f"{element}.querySelector('img').decode()")
+    box = browser.run(f"(b => [b.x, b.y, b.width, b.height])({element}.getBoundingClientRect())")
+    return tuple(box)
+
+
+def blue_dot(browser: Browser, box: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Where the first blue dot of a diagram is on the screen, read from its pixels."""
+    with Image.open(io.BytesIO(browser.screenshot())) as image:
+        shot = np.asarray(image.convert("RGB")).astype(int)
+    left, top, width, height = map(round, box)
+    part = shot[top : top + height, left : left + width]
+    blue = (part[..., 2] > part[..., 0] + 100) & (part[..., 2] > part[..., 1] + 30)
+    rows, columns = np.nonzero(blue)
+    assert len(rows)
+    return left + float(columns[0]), top + float(rows[0]) + 2
+
+
+class TestPlots:
+    def test_a_dot_of_the_tsne_shows_its_photo(self, page, results) -> None:
+        left, top, width, height = area(page, "t-SNE of onet")
+        plane = (left, top, 0.8 * width, height)  # the legend is right of it
+        page.mouse("mouseMoved", *blue_dot(page, plane))
+        (text,) = page.run(READING)
+        rows = read_rows(results / "analyse" / "embedding_onet.csv")
+        assert text in {f"{r['category']}: {r['id']}, view {r['view']}, {r['split']}" for r in rows}
+        assert text.startswith("car: ")
+        source = page.run("document.querySelector('.reading img').src")
+        row = next(r for r in rows if f"{r['id']}, view {r['view']}, {r['split']}" in text)
+        places = Results(results, CONFIG).packed(row["split"])
+        shard, i, _ = places[f"car/{row['id']}"]
+        expected = Image.fromarray(shard.image(i, int(row["view"]))).convert("L").resize((56, 56))
+        actual = grey(base64.b64decode(source.partition(",")[2]), 56)
+        assert np.abs(np.asarray(expected, float) - actual).mean() < 10
+        page.mouse("mouseMoved", 1, 1)
+        assert page.run(READING) == []
+
+    def test_a_bar_is_read_under_the_pointer(self, page, results) -> None:
+        box = area(page, "mean IoU of all models")
+        page.mouse("mouseMoved", *blue_dot(page, box))
+        row = next(r for r in read_rows(results / "evaluate" / "models.csv") if r["model"] == "onet")
+        iou, low, high = (float(row[key]) for key in ("iou", "iou_low", "iou_high"))
+        assert page.run(READING) == [f"onet: {iou:.3f} [{low:.3f}, {high:.3f}]"]
+
+    def test_keys_go_along_a_curve_and_to_the_next(self, page, results) -> None:
+        rows = read_rows(results / "train" / "onet" / "metrics.csv")
+        steps = [row for row in rows if row["train_loss"]]
+        page.run("document.querySelector('[data-plot][aria-label=\"training curves\"]').focus()")
+        for row in steps[:2]:
+            page.key("ArrowRight")
+            loss, step = float(row["train_loss"]), float(row["step"])
+            assert page.run(READING) == [f"onet, train: Loss {loss:.4g} at step {step:g}"]
+        page.key("ArrowDown")
+        assert page.run(READING)[0].startswith("onet, validation: Loss")
+        page.run("document.activeElement.blur()")
+        assert page.run(READING) == []
 
 
 def box_mesh() -> Mesh:

@@ -1,0 +1,42 @@
+"""Diagrams whose values can be read in the browser, and the small images beside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from dataclasses import asdict
+
+from occnet_lib.errors import OccnetError
+from occnet_lib.storage.packs import Shard
+
+from .html import Html, figure, image_tag, tag
+from .plots import Plot
+
+LOG = logging.getLogger(__name__)
+_THUMBNAIL = 56  # pixels along an edge
+
+
+def plotted(plot: Plot, alt: str, caption: str) -> Html:
+    """A diagram with the data that plots.js shows under the pointer; an image without JavaScript."""
+    data = json.dumps({"panels": [asdict(panel) for panel in plot.panels]}, separators=(",", ":"))
+    width, height = plot.size
+    image = image_tag(plot.png, alt, width=width, height=height)
+    area = tag("div", image, class_="area", data_plot=data, aria_label=alt)
+    return figure(area, caption, "plot")
+
+
+def thumbnail(shard: Shard, i: int, view: int, name: str, **attributes: object) -> Html | None:
+    """A small image of the i-th shape of a shard; None where it cannot be read."""
+    from PIL import Image
+
+    view = min(view, shard.views - 1)
+    try:
+        image = Image.fromarray(shard.image(i, view)).convert("RGB")
+    except (OccnetError, OSError, LookupError) as error:
+        LOG.warning("no thumbnail of %s: %s", name, error)
+        return None
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75, optimize=True)
+    return image_tag(buffer.getvalue(), f"view {view} of {name}", "jpeg", **attributes)
