@@ -81,6 +81,22 @@ def refresh_config():
             temporary.write_text(CONFIG_TEXT)
 
 
+def restore_config():
+    """Write the configuration that the results of an earlier run lack.
+
+    Written by its rule instead, it would be a missing input, for which Snakemake runs all jobs again (also if `ancient`).
+    """
+    from occnet_lib.storage.atomic import write_text
+
+    if Path(CATALOGUE).exists() and not Path(CONFIG_FILE).exists():
+        try:
+            write_text(CONFIG_FILE, CONFIG_TEXT)
+        except OccnetError as error:
+            raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process and not workflow.dryrun:
+    restore_config()
 # A workflow that imports this one does not run its `onstart`.
 if (
     not workflow.modifier.is_main_snakefile()
