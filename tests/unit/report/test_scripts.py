@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from occnet_lib.config import Config, ModelConfig
-from occnet_lib.report import meshes, write_report
+from occnet_lib.report import meshes, scripts, write_report
 from occnet_lib.report.results import Results
 from occnet_lib.storage.tables import read_rows, write_rows
 from occnet_lib.types import Mesh
@@ -318,6 +319,18 @@ class TestPlots:
         assert page.run(READING)[0].startswith("onet, validation: Loss")
         page.run("document.activeElement.blur()")
         assert page.run(READING) == []
+
+
+@pytest.mark.parametrize("content", [b"no archive", None])
+def test_another_viewer_of_trimesh_is_a_warning(monkeypatch, caplog, content) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("viewer.html.template", "<script>/** @license of another library */</script>")
+    monkeypatch.setattr("trimesh.resources.get_bytes", lambda _: content or buffer.getvalue())
+    code = scripts.script(with_viewer=True)
+    assert "THREE" not in code
+    assert "makeSortable" in code
+    assert "cannot be turned" in caplog.text
 
 
 def box_mesh() -> Mesh:
