@@ -166,7 +166,8 @@ def _scalar(value: Any) -> str:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"]]
+    # Without pydantic's names of the alternatives of a type, as in `reconstruct.threshold.constrained-float`.
+    where = [str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "literal["))]
     name = ".".join(where)
     if first["type"] == "extra_forbidden":
         if name in RENAMED:

@@ -53,6 +53,7 @@ def test_config_yaml_is_the_defaults(project):
         ({"reconstruct": {"max_faces": 100}}, ["`reconstruct.max_faces`", "`reconstruct.simplify.faces`"]),
         ({"reconstruct": {"max_error": 0.01}}, ["`reconstruct.simplify.error`"]),
         ({"train": {"steps": "many"}}, ["`train.steps`", "integer", "'many'"]),
+        ({"reconstruct": {"threshold": 2}}, ["key `reconstruct.threshold`: ", "less than 1", "2"]),
         ({"train": {"steps": 0}}, ["`train.steps`", "greater than or equal to 1", "0"]),
         ({"dataset": {"split": {"val": 0.6, "test": 0.5}}}, ["`dataset.split`", "below 1"]),
         ({"models": {"onet": None}}, ["`models`", "at least one model"]),
