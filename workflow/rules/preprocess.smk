@@ -46,7 +46,7 @@ checkpoint catalogue:
         runtime=30,
     params:
         occnet=occnet,
-        root=ROOT,
+        root=lambda wildcards: ROOT,  # as text, it is taken to be a prefix of the demo's output
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
         state=dataset_state(),
