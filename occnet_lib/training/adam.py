@@ -12,7 +12,7 @@ class Adam(torch.optim.Adam):
     """PyTorch's Adam without the copies of channels_last gradients that its fused step makes on a CPU.
 
     The fused step is elementwise, so it may process tensors in memory order, which needs no copy. With ResNet-18 an update
-    takes 8 CPU ms instead of 20, a tenth of a step of the demo; the results are equal.
+    takes 8.0 CPU ms instead of 20.4, with EfficientNet-B0 6.3 instead of 5.4; the results are equal.
     """
 
     @override

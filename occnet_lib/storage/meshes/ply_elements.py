@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -109,7 +110,7 @@ def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:
     return order, elements, comments
 
 
-class _Source:
+class _Source(ABC):
     """Data from `at` on, in units: bytes of a binary file, numbers of a text file."""
 
     at: int
@@ -198,17 +199,17 @@ class _Source:
             raise ValueError(f"a list {of.name} of {length} values")
         return length
 
+    @abstractmethod
     def width(self, kind: str) -> int:
         """Size of a value of a type in units; 0 for no type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
         """(rows, columns) values, with a stride of `stride` units between rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
         """Values at these positions."""
-        raise NotImplementedError
 
 
 class _Text(_Source):
