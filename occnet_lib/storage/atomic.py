@@ -34,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     folders are created.
 
     Raises:
-        DataError: the disk is full or the folder cannot be written.
+        DataError: the disk is full, or the folder or file cannot be written.
     """
     path = Path(path)
     temporary = temporary_beside(path, path.stem, path.suffix)
@@ -50,6 +50,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
             raise DataError("No space left on its disk", path=path, hint=hint) from error
         if is_read_only(error):
             raise DataError("the folder is not writable", path=path.parent, hint="set results=…") from error
+        if isinstance(error, OSError) and not error.filename2 and _names(error, temporary, path.parent):
+            reason = (
+                error.strerror or str(error)
+            ).lower()  # a file in place of a folder, a name too long, /proc
+            raise DataError(f"cannot be written ({reason})", path=path) from error
         raise
 
 
@@ -127,6 +132,10 @@ def _age(path: Path) -> float:
 def is_read_only(error: BaseException) -> bool:
     """Whether an error is of a file or file system without write permission (EROFS is not a PermissionError)."""
     return isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS)
+
+
+def _names(error: OSError, *paths: Path) -> bool:
+    return error.filename is not None and str(error.filename) in map(str, paths)
 
 
 def _disk_is_full(error: BaseException) -> bool:

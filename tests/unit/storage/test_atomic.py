@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing, sweep, temporary_beside
+from occnet_lib.storage.atomic import replacing, sweep, temporary_beside, write_text
 from tests.support.waiting import until
 
 
@@ -64,6 +64,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, code: int) 
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["file/a.csv", "a" * 250 + ".csv"])
+def test_a_path_that_cannot_exist_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"a\.csv: cannot be written \(.*[a-z]\)$"):
+        write_text(tmp_path / name, "")
+
+
 def test_full_device_for_real(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
@@ -74,7 +81,7 @@ def test_full_device_for_real(tmp_path: Path) -> None:
 
 WRITE = """
 import sys, time
-from occnet_lib.storage.atomic import replacing, sweep, temporary_beside
+from occnet_lib.storage.atomic import replacing, sweep, temporary_beside, write_text
 with replacing(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print(temporary.name, flush=True)
