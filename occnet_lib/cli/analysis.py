@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from occnet_lib import config as configuration
 from occnet_lib.config import Config
-from occnet_lib.errors import OccnetError
+from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.atomic import replacing
 
 from .arguments import Checkpoint, Out, Table
@@ -72,12 +72,16 @@ def report(
     *,
     out: Annotated[Path, "HTML file to write", "-o", "--out"],
 ) -> str:
-    """One HTML file of a results folder."""
+    """One HTML file of a results folder; by default with the configuration that its run wrote."""
     from occnet_lib.report import write_report
 
     resolved = results / "config.json"
-    if resolved.exists():
-        config = configuration.load(resolved)
+    if config is None and resolved.exists():
+        try:
+            config = configuration.load(resolved)
+        except ConfigError as error:
+            hint = "an earlier version wrote it? give the configuration by --config"
+            raise ConfigError(error.message, path=resolved, hint=hint) from error
     if config is None or not results.is_dir():
         hint = "give its folder, as results/demo"
         raise OccnetError("holds no run (no config.json)", path=results, hint=hint)

@@ -80,6 +80,7 @@ TETRAHEDRON = "v 5 0 0\nv 7 0 0\nv 5 2 0\nv 5 0 2\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 
         (["train", "none", "--model", "tiny", "-o", "out"], ["'tiny'", "onet"]),
         (["reconstruct", "none.png", "--checkpoint", "none.ckpt", "-o", "out.ply"], ["none.ckpt"]),
         (["report", "none", "-o", "out.html"], ["none", "config.json"]),
+        (["report", "old", "-o", "out.html"], ["old/config.json", "simplify.faces", "--config"]),
         (["pack", ".", "-o", "out.h5"], ["holds no <category>/<id>.h5"]),
         (["analyse", ".", "-o", "out"], ["holds no pack shards"]),
         (["views", "solid.obj", "-o", "wrong.yaml"], ["wrong.yaml", "file exists"]),
@@ -99,6 +100,8 @@ def test_a_fault_is_one_line_on_standard_error(arguments, words, tmp_path, monke
     (tmp_path / "wrong.yaml").write_text("sed: 1\n")
     (tmp_path / "image.png").write_bytes(b"\x89PNG\r\n")
     (tmp_path / "depth.yaml").write_text("views: {extra: [depth]}\n")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text('{"reconstruct": {"max_faces": 0}}')
     (tmp_path / "solid.obj").write_text(TETRAHEDRON)
     (tmp_path / "open.obj").write_text(TETRAHEDRON.replace("f 1 4 3\n", ""))
     assert cli.main(arguments) == 1
