@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib import config as configuration
 from occnet_lib.config import Config
 from occnet_lib.errors import ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
-from occnet_lib.seeds import rng
 from occnet_lib.storage.atomic import replacing
 
 from .arguments import Checkpoint, progress_bar
@@ -58,13 +56,14 @@ def reconstruct(
     ] = None,
 ) -> str:
     """Input image to closed mesh."""
+    from occnet_lib.reconstruction.options import overridden
     from occnet_lib.reconstruction.reconstructor import Reconstructor
 
     if as_is and mask != "auto":
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
     if drop_outliers and not merge:
         raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
-    config = _overridden(config, resolution, threshold, simplify, refine)
+    config = overridden(config, resolution, threshold, simplify, refine)
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)
@@ -82,30 +81,6 @@ def reconstruct(
     if failed:
         raise OccnetError(f"{failed} of {len(objects)} photos gave no mesh", hint="the lines above say why")
     return ""
-
-
-def _overridden(
-    config: Config,
-    resolution: int | None,
-    threshold: float | None,
-    simplify: float | None,
-    refine: int | None,
-) -> Config:
-    """The configuration with the options of the command line in section `reconstruct`."""
-    changes: dict[str, Any] = {}
-    if threshold is not None:
-        changes["threshold"] = threshold
-    if refine is not None:
-        changes["refine_steps"] = refine
-    if simplify is not None:
-        key = "error" if 0 < simplify < 1 else "faces"
-        changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}
-    if resolution is not None:
-        cells, steps = resolution, 0
-        while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
-            cells, steps = cells // 2, steps + 1
-        changes |= {"resolution0": cells, "upsampling_steps": steps}
-    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
 
 
 def _load(
@@ -137,11 +112,10 @@ def _reconstruct_object(
     drop_outliers: bool,
 ) -> None:
     """Write the mesh of an object, and name images that disagree with the others."""
-    from occnet_lib.reconstruction.photo import disagreements
+    from occnet_lib.reconstruction.photo import mesh_of_images
 
-    random = rng(seed, "reconstruct", paths[0].stem)
-    result = reconstructor(images, random, normals=True, drop_outliers=drop_outliers)
-    for line in disagreements(paths, result.agreement, drop_outliers):
+    result, warnings = mesh_of_images(reconstructor, images, paths, seed, drop_outliers)
+    for line in warnings:
         logger.warning("%s%s", line, "; --drop-outliers leaves it out" if line.endswith("left in") else "")
     if result.status == "failed":
         raise MeshError(result.reason, path=paths[0], hint="lower --threshold or use another photo")

@@ -46,6 +46,7 @@ class Cutout:
         unchanged: whether `image` has the input's own pixels, which show the object on white.
         touches_border: whether the object may extend beyond the image.
         mask: (H, W) bool, the object's pixels; None if not computed.
+        box: rows and columns of the input that `image` has; None: all.
     """
 
     image: NDArray[np.uint8]
@@ -53,6 +54,7 @@ class Cutout:
     unchanged: bool = False
     touches_border: bool = False
     mask: NDArray[np.bool_] | None = None
+    box: Box | None = None
 
 
 def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:
@@ -89,7 +91,8 @@ def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:
         return _from_alpha(colour, cleaned, "alpha, soft shadow removed" if shadow else "alpha")
     if shadow or _margins(box, alpha.shape).count(0) >= 3:
         # Antialiased corners are excluded.
-        return _from_background(colour[box], eroded(inside, 1), f"{PLAIN} of its opaque rectangle")
+        cutout = _from_background(colour[box], eroded(inside, 1), f"{PLAIN} of its opaque rectangle")
+        return replace(cutout, box=_placed(box, cutout.box))
     if _shows_an_object(colour[box], eroded(inside, 1)):
         raise ImageError(
             "the opaque part is a rectangle with contents: an image, or a rectangular object",
@@ -157,7 +160,8 @@ def _from_background(colour: NDArray[np.uint8], valid: NDArray[np.bool_], method
     _require_object(object_)
     if inner := _image_within(colour, valid, object_):
         if max(_margins(inner, object_.shape)) <= _THIN_FRAME * max(object_.shape) and _FRAME not in method:
-            return _from_background(colour[inner], valid[inner], method + _FRAME)
+            cutout = _from_background(colour[inner], valid[inner], method + _FRAME)
+            return replace(cutout, box=_placed(inner, cutout.box))
         raise ImageError(
             "the object is a rectangle with contents: a framed image, or a rectangular object",
             hint="crop the frame, or give a PNG with a transparent background",
@@ -255,6 +259,14 @@ def _shows_an_object(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> boo
 
 def _inner_box(box: Box, margin: int) -> Box:
     rows, columns = (slice(side.start + margin, side.stop - margin) for side in box)
+    return rows, columns
+
+
+def _placed(outer: Box, inner: Box | None) -> Box:
+    """A box within a box, in the coordinates of the outer one's image; None: the whole of it."""
+    if inner is None:
+        return outer
+    rows, columns = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(outer, inner, strict=True))
     return rows, columns
 
 

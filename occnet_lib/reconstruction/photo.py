@@ -93,11 +93,31 @@ def mesh_of_photo(
     network = Reconstructor(checkpoint, config.reconstruct, as_is)
     known = network.framing, network.view_size, mask, as_is
     images = [network_image(path, *known)[0] for path in photos]
-    rng = seeds.rng(config.seed, "reconstruct", Path(photos[0]).stem)
-    result = network(images, rng, normals=True, drop_outliers=drop_outliers)
-    for line in disagreements(photos, result.agreement, drop_outliers):
+    result, warnings = mesh_of_images(network, images, photos, config.seed, drop_outliers)
+    for line in warnings:
         logger.warning("%s", line)
     return result
+
+
+def mesh_of_images(
+    network: Reconstructor,
+    images: Sequence[NDArray[np.uint8]],
+    photos: Sequence[str | Path],
+    seed: int,
+    drop_outliers: bool = False,
+) -> tuple[Reconstruction, list[str]]:
+    """The mesh of an object from its images, and a line for every photo that disagrees with the others.
+
+    Args:
+        network: the trained network.
+        images: of `network_image`, (H, W, 3) uint8 sRGB each.
+        photos: the files they come from; the stem of the first one's name is in the seed of the refinement.
+        seed: of the configuration.
+        drop_outliers: as in `mesh_of_photo`.
+    """
+    rng = seeds.rng(seed, "reconstruct", Path(photos[0]).stem)
+    result = network(list(images), rng, normals=True, drop_outliers=drop_outliers)
+    return result, disagreements(photos, result.agreement, drop_outliers)
 
 
 def disagreements(
@@ -161,7 +181,11 @@ def network_image(
     """
     if as_is:
         return _square(read_image(photo)), "the image as it is"
-    cutout = load_photo(photo, mask, view_size)
+    return framed(load_photo(photo, mask, view_size), framing, view_size)
+
+
+def framed(cutout: Cutout, framing: str, view_size: int) -> tuple[NDArray[np.uint8], str]:
+    """A cut-out object as `network_image` returns it."""
     done = f"object from {cutout.method}"
     if framing == "object":
         return cutout.image, f"{done}; framed by its box"

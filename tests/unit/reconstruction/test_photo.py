@@ -189,6 +189,7 @@ def test_an_alpha_channel_that_is_no_mask_does_not_count(tmp_path, background):
     around = np.where(window[..., None] >= 128, np.pad(image, ((50, 50), (50, 50), (0, 0))), 0)
     path = save(tmp_path, with_alpha(around, np.maximum(window, shadow)))
     assert "opaque rectangle" in method_of(path)
+    assert photo_module.load_photo(path).box == (slice(50, 350), slice(50, 450))
 
 
 def test_a_mask_is_taken_with_its_holes_and_without_its_soft_shadow(tmp_path):
@@ -258,6 +259,11 @@ def test_a_thin_frame_is_cropped_and_a_wide_one_refused(tmp_path):
         wide = np.pad(before(255), ((70, 70), (70, 70), (0, 0)), constant_values=colour)
         with pytest.raises(ImageError, match=r"framed image.*crop the frame"):
             photo_module.load_photo(save(tmp_path, wide))
+        # The mask lies in the input where the box says.
+        cutout = photo_module.load_photo(save(tmp_path, thin))
+        placed = np.zeros(thin.shape[:2], bool)
+        placed[cutout.box] = cutout.mask
+        assert (placed[8:-8, 8:-8] != chair()).mean() < 0.002
     line = before(250)
     line[20:280, 60:340][[0, 1, -2, -1]] = line[20:280, 60:340][:, [0, 1, -2, -1]] = 30
     with pytest.raises(ImageError, match="framed image"):

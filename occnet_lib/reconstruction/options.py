@@ -1,0 +1,43 @@
+"""Options of one reconstruction over the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from occnet_lib import config as configuration
+from occnet_lib.config import Config
+
+
+def overridden(
+    config: Config,
+    resolution: int | None = None,
+    threshold: float | None = None,
+    simplify: float | None = None,
+    refine: int | None = None,
+) -> Config:
+    """The configuration with these options in section `reconstruct`; None: as configured.
+
+    Args:
+        config: the configuration.
+        resolution: cells along the edge; halved to a first grid of at least `reconstruct.resolution0` cells.
+        threshold: occupancy probability of the surface.
+        simplify: number of faces; below 1 the maximum error as a fraction of the cube's edge; 0: no simplification.
+        refine: steps of refinement.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+    changes: dict[str, Any] = {}
+    if threshold is not None:
+        changes["threshold"] = threshold
+    if refine is not None:
+        changes["refine_steps"] = refine
+    if simplify is not None:
+        key = "error" if 0 < simplify < 1 else "faces"
+        changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}
+    if resolution is not None:
+        cells, steps = resolution, 0
+        while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
+            cells, steps = cells // 2, steps + 1
+        changes |= {"resolution0": cells, "upsampling_steps": steps}
+    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
