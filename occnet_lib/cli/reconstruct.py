@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.config import Config
+from occnet_lib.config import Config, Refinement
 from occnet_lib.errors import ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
 from occnet_lib.storage.atomic import replacing
@@ -44,7 +44,8 @@ def reconstruct(
         "edge (e.g. 0.001); 0: no simplification",
         "FACES|ERROR",
     ] = None,
-    refine: Annotated[int | None, "steps of refinement; 0: none", "STEPS"] = None,
+    refine: Annotated[int | None, "steps of gradient refinement; 0: none", "STEPS"] = None,
+    refinement: Annotated[Refinement | None, "replaces reconstruct.refinement"] = None,
     mask: Annotated[
         Literal["auto", "alpha", "background"],
         "what separates the object: the image's transparency, or its plain background (auto: alpha if it looks like a "
@@ -63,7 +64,7 @@ def reconstruct(
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
     if drop_outliers and not merge:
         raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
-    config = overridden(config, resolution, threshold, simplify, refine)
+    config = overridden(config, resolution, threshold, simplify, refine, refinement)
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)

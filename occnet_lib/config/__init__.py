@@ -22,7 +22,14 @@ from .preprocess import (
     ViewsConfig,
     WatertightConfig,
 )
-from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig, SimplifyConfig
+from .results import (
+    AnalyseConfig,
+    EvaluateConfig,
+    ReconstructConfig,
+    Refinement,
+    ReportConfig,
+    SimplifyConfig,
+)
 from .root import Config
 from .samples import SamplesConfig
 
@@ -42,6 +49,7 @@ __all__ = [
     "PointsConfig",
     "PreprocessConfig",
     "ReconstructConfig",
+    "Refinement",
     "ReportConfig",
     "SamplesConfig",
     "Section",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from .base import Count, Natural, NonNegative, Positive, Section
 
 Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"]
+Refinement = Literal["gradient", "bilateral", "none"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -24,6 +25,8 @@ class SimplifyConfig(Section):
 class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
+    later_keys: ClassVar[frozenset[str]] = frozenset({"refinement"})
+
     resolution0: Count = Field(32, description="first grid of MISE, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
     threshold: Probability | Literal["validation"] = Field(
@@ -31,6 +34,11 @@ class ReconstructConfig(Section):
         description="occupancy probability of the surface; validation: the checkpoint's (ONet: 0.2)",
     )
     simplify: SimplifyConfig = Field(SimplifyConfig(), description="how far the mesh is simplified")
+    refinement: Refinement = Field(
+        "gradient",
+        description="gradient: towards the field's surface (ONet); bilateral: face normals are filtered and the vertices "
+        "follow; none",
+    )
     refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
     refine_rate: Positive = Field(
         0.25, description="maximum step of refinement, as a fraction of the shortest edge at a vertex"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from occnet_lib import config as configuration
-from occnet_lib.config import Config
+from occnet_lib.config import Config, Refinement
 
 
 def overridden(
@@ -14,6 +14,7 @@ def overridden(
     threshold: float | None = None,
     simplify: float | None = None,
     refine: int | None = None,
+    refinement: Refinement | None = None,
 ) -> Config:
     """The configuration with these options in section `reconstruct`; None: as configured.
 
@@ -22,7 +23,8 @@ def overridden(
         resolution: cells along the edge; halved to a first grid of at least `reconstruct.resolution0` cells.
         threshold: occupancy probability of the surface.
         simplify: number of faces; below 1 the maximum error as a fraction of the cube's edge; 0: no simplification.
-        refine: steps of refinement.
+        refine: steps of gradient refinement.
+        refinement: which refinement.
 
     Raises:
         ConfigError: an option is out of range.
@@ -32,6 +34,8 @@ def overridden(
         changes["threshold"] = threshold
     if refine is not None:
         changes["refine_steps"] = refine
+    if refinement is not None:
+        changes["refinement"] = refinement
     if simplify is not None:
         key = "error" if 0 < simplify < 1 else "faces"
         changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}

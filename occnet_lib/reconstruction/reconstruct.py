@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,8 @@ from occnet_lib.types import Mesh, Status
 from . import extract
 from .mise import MiseResult, OccupancyFn, mise
 from .normals import field_normals
-from .refine import Refined, refine
+from .refine import refine
+from .refinement import refined
 
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
@@ -46,8 +48,9 @@ class Reconstruction:
         reason: why the status is not ok.
         seconds: CPU seconds by step.
         points: number of points at which MISE evaluated the field.
-        loss_before, loss_after: of the refinement; NaN without refinement.
-        refined: whether the refinement lowered its loss; else its result is discarded.
+        loss_before, loss_after: of the refinement by gradient; NaN without it.
+        refined: whether that refinement lowered its loss (else its result is discarded), or the vertices followed face
+            normals.
         normals: (V, 3) float32 unit vertex normals of the field, if requested.
         agreement: how far the fields of several images agree; None for one image.
     """
@@ -94,7 +97,7 @@ def reconstruct(
         field: points (N, 3) float32 of the unit frame to logits (N,); or the result of MISE.
         config: the section `reconstruct`.
         threshold: occupancy probability of the surface; by default that of the configuration.
-        refine_field: the same field for tensors, with its gradient; None: no refinement.
+        refine_field: the same field for tensors, with its gradient; None: no refinement by gradient.
         low_precision: an approximation of `refine_field` for most refinement steps.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
@@ -126,35 +129,37 @@ def reconstruct(
             mesh = simplify_within(mesh, config.simplify.error)
         elif config.simplify.faces is not None:
             mesh = simplify(mesh, config.simplify.faces)
-    refined = Refined(mesh, float("nan"), float("nan"), False, 0)
+    towards_field = None
     if refine_field is not None and config.refine_steps:
-        with timed(seconds, "refine"):
-            refined = refine(
-                refine_field,
-                mesh,
-                threshold,
-                low_precision=low_precision,
-                steps=config.refine_steps,
-                rate=config.refine_rate,
-                normal_weight=config.refine_normals,
-                rng=rng,
-                device=device,
-            )
+        towards_field = partial(
+            refine,
+            refine_field,
+            threshold=threshold,
+            low_precision=low_precision,
+            steps=config.refine_steps,
+            rate=config.refine_rate,
+            normal_weight=config.refine_normals,
+            rng=rng,
+            device=device,
+        )
+    is_refined = config.refinement != "none" and (config.refinement != "gradient" or towards_field)
+    with timed(seconds, "refine") if is_refined else nullcontext():
+        result = refined(mesh, config.refinement, towards_field)
     directions = None
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
-            directions = field_normals(refine_field, refined.mesh, device)
-    reason = _too_many_faces(len(refined.mesh.faces), config)
+            directions = field_normals(refine_field, result.mesh, device)
+    reason = _too_many_faces(len(result.mesh.faces), config)
     return Reconstruction(
-        mesh=refined.mesh,
+        mesh=result.mesh,
         status="warn" if reason else "ok",
         reason=reason,
         normals=directions,
         seconds=seconds,
         points=grid.evaluated,
-        loss_before=refined.loss_before,
-        loss_after=refined.loss_after,
-        refined=refined.improved,
+        loss_before=result.loss_before,
+        loss_after=result.loss_after,
+        refined=result.improved,
     )
 
 

@@ -205,7 +205,7 @@ class Reconstructor:
         mean_seconds = {step: spent / len(codes) for step, spent in seconds.items()}
         results = []
         for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True):
-            field = self._folded(code, rotation).with_gradient if config.refine_steps else None
+            field = self._folded(code, rotation).with_gradient if _needs_gradient(config) else None
             results.append(
                 reconstruct(
                     grid,
@@ -247,6 +247,11 @@ class Reconstructor:
             logits = [self._network.decode(at[part], codes[part], turns[part]) for part in parts]
             array: NDArray[np.float32] = torch.cat(logits).float().cpu().numpy()
         return array
+
+
+def _needs_gradient(config: ReconstructConfig) -> bool:
+    """Whether the refinement needs the field's gradient."""
+    return config.refinement == "gradient" and config.refine_steps > 0
 
 
 def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint: str | Path) -> float:

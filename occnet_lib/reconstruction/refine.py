@@ -114,7 +114,7 @@ def refine(
         curvature = _curvature(loss, vertices, faces, weights, normal_weight).clamp_min(1e-20)
         move = _to_vertices(loss, vertices, faces, weights) * (-OVER_RELAXATION / curvature)[:, None]
         short = (reach / move.norm(dim=1).clamp_min(1e-12)).clamp_max(1.0)
-        vertices, count = _apply(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
+        vertices, count = apply_moves(vertices, move * (short * (1.0 - step / steps))[:, None], faces)
         rejected_moves += count
     after = _loss(field, vertices, faces, fixed, threshold, normal_weight).value
     if not after < before:
@@ -218,15 +218,25 @@ def _shortest_edges(vertices: Tensor, faces: Tensor) -> Tensor:
     )
 
 
-def _apply(vertices: Tensor, move: Tensor, faces: Tensor) -> tuple[Tensor, int]:
-    """Vertices after a step, without moves that would turn a face over, and their number."""
+def apply_moves(
+    vertices: Tensor, move: Tensor, faces: Tensor, reference: Tensor | None = None
+) -> tuple[Tensor, int]:
+    """Vertices (V, 3) after a step, without moves that would turn a face (F, 3) over, and their number.
+
+    Args:
+        reference: (F, 3) vectors that the faces' normals must not oppose either.
+    """
     import torch
 
     before = _cross(vertices, faces)
     rejected_moves = torch.zeros(len(vertices), dtype=torch.bool, device=vertices.device)
     while True:
         after = torch.where(rejected_moves[:, None], vertices, vertices + move)
-        turned = (before * _cross(after, faces)).sum(1) < 0
+        normals = _cross(after, faces)
+        turned = (before * normals).sum(1) < 0
+        if reference is not None:
+            turned |= (reference * normals).sum(1) < 0
+        turned &= ~rejected_moves[faces].all(1)
         if not turned.any():
             return after, int(rejected_moves.sum())
         rejected_moves[faces[turned].reshape(-1)] = True

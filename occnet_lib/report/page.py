@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from occnet_lib import __version__
-from occnet_lib.config import Config
+from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
@@ -99,7 +99,7 @@ def _run(results: Results) -> Html:
         "Baselines": ", ".join(name.replace("_", " ") for name in config.evaluate.baselines) or "none",
         "Watertight method": f"{config.watertight.method}, {config.watertight.resolution}³ voxels",
         "Reconstruction": f"MISE at {reconstruct.resolution0 * 2**reconstruct.upsampling_steps}³ cells, "
-        f"threshold {reconstruct.threshold}, {reconstruct.refine_steps} refinement steps, "
+        f"threshold {reconstruct.threshold}, {_refinement(reconstruct)}, "
         f"photo is view {reconstruct.view}",
         "Seed": config.seed,
         "Versions": _versions(results),
@@ -109,6 +109,12 @@ def _run(results: Results) -> Html:
         (cell(name, left=True), cell(value, left=True)) for name, value in facts.items() if value is not None
     ]
     return join([table((), body, sortable=False), _costs(results)])
+
+
+def _refinement(reconstruct: ReconstructConfig) -> str:
+    if reconstruct.refinement == "gradient":
+        return f"{reconstruct.refine_steps} refinement steps"
+    return f"refinement {reconstruct.refinement}"
 
 
 def _shapes(results: Results) -> str | None:

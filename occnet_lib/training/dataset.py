@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,12 +32,17 @@ class ShapeSet:
     Args:
         shards: files of the pack.
         train: section `train`; `cache` and `workers` are used.
+        only: names (`<category>/<id>`) of the shapes to use; None: all.
     """
 
-    def __init__(self, shards: Sequence[Path], train: TrainConfig) -> None:
+    def __init__(
+        self, shards: Sequence[Path], train: TrainConfig, only: Collection[str] | None = None
+    ) -> None:
         self._shards = [Shard(path) for path in shards]
-        self._places = [(shard, i) for shard in self._shards for i in range(len(shard))]
-        self.names = [key.name for shard in self._shards for key in shard.keys]
+        members = [(key.name, (shard, i)) for shard in self._shards for i, key in enumerate(shard.keys)]
+        members = [(name, place) for name, place in members if only is None or name in only]
+        self.names = [name for name, _ in members]
+        self._places = [place for _, place in members]
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._points: dict[int, Window] = {}
         self._near: dict[int, Window] = {}

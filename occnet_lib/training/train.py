@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def train(
     validation_shards: Sequence[Path],
     out_dir: str | Path,
     resume: bool = True,
+    only: Collection[str] | None = None,
 ) -> None:
     """Train a model.
 
@@ -55,6 +56,7 @@ def train(
         validation_shards: pack files that select the best network; without shapes it is the last one.
         out_dir: folder of the run.
         resume: whether to resume from an existing last.ckpt.
+        only: names of the training shapes to use; None: all.
 
     Raises:
         ConfigError: unknown model, or a GPU is requested and none is available.
@@ -66,7 +68,7 @@ def train(
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
     device = run_info.select_device(config.train)
     section, folder = run_info.resolve_auto(config.train, device), Path(out_dir)
-    training, validation = ShapeSet(training_shards, section), ShapeSet(validation_shards, section)
+    training, validation = ShapeSet(training_shards, section, only), ShapeSet(validation_shards, section)
     if len(training) == 0:
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     disable_heap_trimming()

@@ -201,3 +201,14 @@ def test_digest_depends_on_values_alone():
     assert configuration.digest(first) == configuration.digest(Config())
     assert configuration.digest(first) != configuration.digest(second)
     assert configuration.digest({"a": 1, "b": 2}) == configuration.digest({"b": 2, "a": 1})
+
+
+def test_later_keys_are_dumped_only_where_they_change_something():
+    """What a rule compares, and the digest of the configuration, are those of earlier versions."""
+    assert "refinement" not in Config().model_dump()["reconstruct"]
+    assert "refinement" not in json.loads(Config().model_dump_json())["reconstruct"]
+    changed = check({"reconstruct": {"refinement": "bilateral"}})
+    assert changed.model_dump()["reconstruct"]["refinement"] == "bilateral"
+    assert check(changed.model_dump()) == changed
+    assert check(Config().model_dump()) == Config()
+    assert 'refinement: "gradient"' in configuration.to_yaml(Config())

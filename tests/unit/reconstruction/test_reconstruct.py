@@ -13,6 +13,7 @@ import torch
 from occnet_lib import cli
 from occnet_lib.config import Config, ModelConfig, ReconstructConfig, SimplifyConfig
 from occnet_lib.errors import ConfigError, DataError, MeshError
+from occnet_lib.geometry.face_graph import dihedral_angles, face_neighbours
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.networks.checkpoint import load_network, network_file, save_network
 from occnet_lib.networks.folded import MeanField
@@ -142,6 +143,29 @@ def test_refinement_takes_part_when_there_is_a_field_to_differentiate():
         queried, config.model_copy(update={"refine_steps": 0}), refine_field=sloped(field), rng=rng()
     )
     assert np.array_equal(without.mesh.vertices, plain.mesh.vertices)
+
+
+def test_refinement_by_filtered_normals_keeps_the_faces_and_none_keeps_the_mesh():
+    config = ReconstructConfig(
+        resolution0=16, upsampling_steps=1, threshold=0.5, simplify={"faces": 800}, refinement="none"
+    )
+    field = sloped(lambda points: 10 * (0.4 - points.norm(dim=1)))
+    plain = reconstruct(ball(0.4), config, refine_field=field, rng=rng())
+    assert not plain.refined
+    assert "refine" not in plain.seconds
+    changed = config.model_copy(update={"refinement": "bilateral"})
+    result = reconstruct(ball(0.4), changed, refine_field=field, rng=rng())
+    assert result.refined
+    assert np.isnan(result.loss_after)
+    assert "refine" in result.seconds
+    assert np.array_equal(result.mesh.faces, plain.mesh.faces)
+    assert closed(result.mesh)
+    angles = [np.abs(angles_to_neighbours(mesh)).mean() for mesh in (plain.mesh, result.mesh)]
+    assert 0 < angles[1] < angles[0]
+
+
+def angles_to_neighbours(mesh: Mesh) -> np.ndarray:
+    return dihedral_angles(mesh, face_neighbours(mesh.faces, len(mesh.vertices)))
 
 
 def test_a_field_without_a_surface_is_a_failed_record():

@@ -157,12 +157,12 @@ def test_a_step_turns_no_face_over_and_holds_only_who_would():
     )
     before = module._cross(vertices, faces)
     assert ((before * module._cross(vertices + move, faces)).sum(1) < 0).any()
-    after, held = module._apply(vertices, move, faces)
+    after, held = module.apply_moves(vertices, move, faces)
     assert ((before * module._cross(after, faces)).sum(1) >= 0).all()
     still = (after == vertices).all(1)
     assert 0 < held == int(still.sum()) < 0.6 * len(vertices)
     assert torch.equal(after[~still], (vertices + move)[~still])
-    gentle, none_held = module._apply(vertices, 1e-5 * move, faces)
+    gentle, none_held = module.apply_moves(vertices, 1e-5 * move, faces)
     assert none_held == 0
     assert torch.equal(gentle, vertices + 1e-5 * move)
 
