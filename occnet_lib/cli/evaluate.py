@@ -207,6 +207,23 @@ def evaluate_tables(
     return f"evaluate: {folder}"
 
 
+def evaluate_gains(
+    results: Annotated[Path, "results folder with evaluate/shapes.csv, train and benchmarks"],
+    config: Config,
+    *,
+    out: Out,
+) -> str:
+    """Differences between the models of `evaluate.compare` and their references, over shapes and seeds."""
+    from occnet_lib.evaluation.gains import COLUMNS, gains, read_costs
+    from occnet_lib.storage.tables import read_rows, write_rows
+
+    compared = {name: None for pair in config.evaluate.compare.items() for name in pair}
+    costs = read_costs(results, [training for name in compared for training in config.seeds_of(name)])
+    rows = gains(read_rows(results / "evaluate" / "shapes.csv"), config, costs)
+    write_rows(out, rows, COLUMNS)
+    return f"evaluate: {out}: {len(rows)} comparisons"
+
+
 def _test_shards(keys: list[ShapeKey]) -> list[str]:
     return sorted({key.shard for key in keys if key.split == "test"})
 

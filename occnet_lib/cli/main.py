@@ -51,6 +51,7 @@ JOBS: dict[str, Verb] = {
         *(models.reconstruct_shard, models.baseline_shard),
         *(models.index_images, models.index_codes, models.clusters),
         *(evaluate.evaluate_shard, evaluate.evaluate_views, evaluate.evaluate_tables),
+        evaluate.evaluate_gains,
         *(evaluate.photograph_shard, evaluate.evaluate_photos),
         *(analysis.statistics, analysis.projections, analysis.embedding),
     )

@@ -149,7 +149,9 @@ def _yaml_lines(section: BaseModel, depth: int) -> Iterator[str]:
             yield from ([""] if depth == 0 else [])
             yield f"{pad}{name}:{comment}"
             yield from _yaml_lines(value, depth + 1)
-        elif isinstance(value, dict):
+        elif (
+            isinstance(value, dict) and all(isinstance(item, BaseModel) for item in value.values()) and value
+        ):
             yield from ["", f"{pad}{name}:{comment}"]
             for key, item in value.items():
                 yield f"{pad}  {key}:"

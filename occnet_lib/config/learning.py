@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -65,6 +65,8 @@ RENAMED_PRESETS = {
 class ModelConfig(Section):
     """A network that is trained, evaluated and compared."""
 
+    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds"})
+
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
     decoder: Literal["cbn", "fc"] = Field("cbn", description="cbn: conditional batch norm; fc: plain ResNet")
@@ -86,6 +88,13 @@ class ModelConfig(Section):
         "", description="framing of the images of this model; empty: images.framing"
     )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
+    seed: Natural = Field(
+        0, description="added to `seed` in training: other initial weights and order of data"
+    )
+    seeds: Count = Field(
+        1,
+        description="trainings: <name>, <name>-seed1, …, by which `evaluate.compare` measures a training's chance",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -99,6 +108,33 @@ class ModelConfig(Section):
         if {"encoder", "decoder"} <= value.keys():  # an overlay over a model that has all keys
             raise ValueError(f"already has all keys: write `: {name}` in place of `: {{preset: {name}}}`")
         return PRESETS[name] | value | {"preset": ""}
+
+
+def expand_seeds(models: dict[Any, Any]) -> dict[Any, Any]:
+    """Replace `seeds: n` of a model by n models, so that each training is a model of its own in all that follows.
+
+    Args:
+        models: the section `models` before validation, by name.
+
+    Raises:
+        ValueError: a training's name exists already, or a model has both keys.
+    """
+    expanded: dict[Any, Any] = {}
+    for name, value in models.items():
+        keys = value.model_dump() if isinstance(value, ModelConfig) else value
+        count = keys.get("seeds", 1) if isinstance(keys, dict) else 1
+        if not isinstance(count, int) or count <= 1:  # invalid ones are rejected by their type
+            expanded[name] = value
+            continue
+        if keys.get("seed"):
+            raise ValueError(f"model {name!r} has both `seed` and `seeds`")
+        plain = {key: item for key, item in keys.items() if key != "seeds"}
+        expanded[name] = plain
+        for seed in range(1, count):
+            if (training := f"{name}-seed{seed}") in models:
+                raise ValueError(f"`seeds` of model {name!r} defines {training!r}, which exists already")
+            expanded[training] = plain | {"seed": seed}
+    return expanded
 
 
 class ImagesConfig(Section):

@@ -85,6 +85,11 @@ class EvaluateConfig(Section):
         description="which meshes are also compared with the raw mesh, if its file exists; floor: the closed ground truth, "
         "which shows the effect of closing on all metrics",
     )
+    compare: dict[str, str] = Field(
+        {},
+        description="models and the references that they are compared with, over shapes and `models.<name>.seeds` "
+        "(evaluate/gains.csv): {model: reference}",
+    )
     clusters: Count = Field(500, description="clusters of training shapes, at most a quarter of their number")
 
 

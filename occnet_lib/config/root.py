@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from .base import Natural, Section, UserPath
 from .dataset import DatasetConfig, DemoConfig
-from .learning import PRESETS, ImagesConfig, ModelConfig, TrainConfig
+from .learning import PRESETS, ImagesConfig, ModelConfig, TrainConfig, expand_seeds
 from .preprocess import AuditConfig, PointsConfig, PreprocessConfig, ViewsConfig, WatertightConfig
 from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
 from .samples import SamplesConfig
@@ -68,6 +68,27 @@ class Config(Section):
             return ImagesConfig(framing="camera")
         return self.images.model_copy(update={"framing": framing})
 
+    def training_seed(self, model: str) -> int:
+        """The seed of a model's training."""
+        return self.seed + self.models[model].seed
+
+    @property
+    def distinct_models(self) -> list[str]:
+        """Names of the models without their further seeds."""
+        return [name for name in self.models if self.seeds_of(name)[:1] == [name]]
+
+    def seeds_of(self, model: str) -> list[str]:
+        """Names of the trainings that differ from a model in nothing but the seed, by seed."""
+        network, base = self.models[model], model
+        if network.seed and model.endswith(suffix := f"-seed{network.seed}"):
+            base = model.removesuffix(suffix)
+        same = {
+            other.seed: name
+            for name, other in self.models.items()
+            if name == base or (other.seed and name == f"{base}-seed{other.seed}")
+        }
+        return [same[seed] for seed in sorted(same)]
+
     @property
     def baseline_names(self) -> list[str]:
         """Names of the baselines in files and tables; those that use an encoder exist once per model."""
@@ -75,7 +96,7 @@ class Config(Section):
         for kind in self.evaluate.baselines:
             uses_encoder = kind in ("retrieval", "clustering")
             names += (
-                [f"baseline_{kind}-{model}" for model in self.models]
+                [f"baseline_{kind}-{model}" for model in self.distinct_models]
                 if uses_encoder
                 else [f"baseline_{kind}"]
             )
@@ -101,7 +122,7 @@ class Config(Section):
         if not isinstance(value, dict):
             return value
         long = {k: {"preset": v} if isinstance(v, str) else v for k, v in value.items()}
-        return {k: v for k, v in long.items() if v is not None}
+        return expand_seeds({k: v for k, v in long.items() if v is not None})
 
     @field_validator("models")
     @classmethod
@@ -112,3 +133,11 @@ class Config(Section):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"model name {name!r} must be of letters, digits, - and _")
         return value
+
+    @model_validator(mode="after")
+    def _compared_models_exist(self) -> Config:
+        for name in [name for pair in self.evaluate.compare.items() for name in pair]:
+            if name not in self.distinct_models:
+                known = ", ".join(self.distinct_models)
+                raise ValueError(f"`evaluate.compare` names {name!r}; models are {known}")
+        return self

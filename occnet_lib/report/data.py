@@ -105,7 +105,7 @@ def failures(results: Results) -> Html:
             cell(row.get("reason") or "no reason given", left=True),
             cell(_log(results, f"reconstruct/{row['model']}", row), left=True),
         )
-        for row in results.rows_if_any("evaluate/shapes.csv")
+        for row in results.rows_if_any("evaluate/shapes.csv", all_seeds=True)
         if row.get("status") == "failed"
     ]
     if not body:

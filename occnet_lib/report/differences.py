@@ -33,7 +33,7 @@ def table_of_differences(results: Results, rows: Sequence[Row]) -> Html:
             "best on these shapes, which by itself makes some differences from models like it bold"
         )
     body = [
-        (cell(label(other), left=True), *(_less(row, metric) for metric in MAIN))
+        (cell(label(other), left=True), *(difference_cell(row, metric) for metric in MAIN))
         for other, row in differing.items()
     ]
     heads = (f"{name} less", *(metric.title for metric in MAIN))
@@ -49,7 +49,8 @@ def signed(row: Row, metric: Metric) -> tuple[str | None, list[str]]:
     return (None, []) if values[0] is None else (said[0], said[1:] if len(said) == len(values) else [])
 
 
-def _less(row: Row, metric: Metric) -> Html:
+def difference_cell(row: Row, metric: Metric) -> Html:
+    """A difference and its interval, bold where the interval excludes 0."""
     difference, ends = signed(row, metric)
     if not ends:
         return cell(difference)

@@ -14,7 +14,7 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, metrics, shapes, training
+from . import data, examples, gains, metrics, shapes, training
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
 from .scripts import policy, script
@@ -44,7 +44,8 @@ def write_report(results: Path, config: Config, out: Path) -> None:
 def build(results: Results) -> str:
     """The page as text."""
     title = results.config.report.title
-    sections = [(slug, heading, _guarded(content, results)) for slug, heading, content in _SECTIONS]
+    parts = [(slug, heading, _guarded(content, results)) for slug, heading, content in _SECTIONS]
+    sections = [(slug, heading, content) for slug, heading, content in parts if content]
     links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
     body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
     header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
@@ -188,6 +189,7 @@ def _dates(results: Results) -> str:
 
 _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("results", "Results", metrics.section),
+    ("gains", "What helps", gains.section),
     ("examples", "Examples", examples.section),
     ("shapes", "Test shapes", shapes.section),
     ("training", "Training", training.section),

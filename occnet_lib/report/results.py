@@ -50,27 +50,36 @@ class Results:
             raise MissingResult(f"There is no {what}: this run has no {name}.")
         return path
 
+    @cached_property
+    def further_seeds(self) -> frozenset[str]:
+        """Trainings that differ from a model in the seed alone: only "What helps" and the failures have them."""
+        return frozenset(self.config.models) - frozenset(self.config.distinct_models)
+
     def rows(self, name: str, what: str) -> list[Row]:
-        """The rows of a table that has some.
+        """The rows of a table that has some, without those of `further_seeds`.
 
         Raises:
             MissingResult: the table is missing or has no rows.
             DataError: it cannot be read.
         """
-        rows = read_rows(self.path(name, what))
+        rows = self._first_seeds(read_rows(self.path(name, what)))
         if not rows:
             raise MissingResult(f"There is no {what}: {name} has no rows.")
-        return list(rows)
+        return rows
 
-    def rows_if_any(self, name: str) -> list[Row]:
-        """The rows of a table, none where it is missing or cannot be read."""
+    def rows_if_any(self, name: str, all_seeds: bool = False) -> list[Row]:
+        """The same; none where the table is missing or cannot be read."""
         if not (self.root / name).is_file():
             return []
         try:
-            return list(read_rows(self.root / name))
+            rows = read_rows(self.root / name)
         except DataError as error:
             LOG.warning("%s", error)
             return []
+        return list(rows) if all_seeds else self._first_seeds(rows)
+
+    def _first_seeds(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in rows if row.get("model") not in self.further_seeds]
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON object; empty where it is missing or broken."""
@@ -106,7 +115,9 @@ class Results:
     def trained(self) -> list[str]:
         """Names of trained models: the configuration's order, then others that were evaluated."""
         evaluated = [row.get("model") or BASELINE for row in self.rows_if_any("evaluate/models.csv")]
-        return list(dict.fromkeys([*self.config.models, *(m for m in evaluated if not is_baseline(m))]))
+        return list(
+            dict.fromkeys([*self.config.distinct_models, *(m for m in evaluated if not is_baseline(m))])
+        )
 
     @cached_property
     def reconstructed(self) -> list[str]:
@@ -115,7 +126,7 @@ class Results:
         Folders of what is neither configured nor evaluated are of an earlier configuration.
         """
         evaluated = [row.get("model") or FLOOR for row in self.rows_if_any("evaluate/models.csv")]
-        known = {*self.config.models, *self.config.baseline_names, *evaluated} - {FLOOR}
+        known = {*self.config.distinct_models, *self.config.baseline_names, *evaluated} - {FLOOR}
         there = [{"model": name} for name in sorted(known) if (self.root / "reconstruct" / name).is_dir()]
         return [row["model"] for row in self.in_order(there)]
 

@@ -134,6 +134,6 @@ def _described(network: ModelConfig) -> str:
     others = [
         f"{key} {value}"
         for key, value in network.model_dump().items()
-        if key not in shown_already and value != plain[key]
+        if key not in shown_already and value != plain.get(key)
     ]
     return ", ".join([f"{network.encoder} + {network.decoder}", f"{network.hidden} wide", *others])

@@ -138,7 +138,7 @@ def checkpoint_metadata(config: Config, model_name: str, view_size: int) -> dict
         "images": config.images_of(model_name).model_dump(mode="json"),
         "view_size": view_size,
         "train": config.train.model_dump(mode="json"),
-        "seed": config.seed,
+        "seed": config.training_seed(model_name),
         "occnet": __version__,
     }
 

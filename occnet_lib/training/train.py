@@ -86,11 +86,11 @@ def _train(
     devices: Devices,
 ) -> None:
     (training, validation), model, device = sets, config.models[model_name], devices.device
-    images = config.images_of(model_name)
+    images, seed = config.images_of(model_name), config.training_seed(model_name)
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     bf16 = run_info.uses_bf16(section, device)
-    digest = run_info.run_digest(model, images, section, config.seed, training, validation)
+    digest = run_info.run_digest(model, images, section, seed, training, validation)
     first_process = slurm_rank() == 0
     if first_process:
         _remove_unfinished(folder)
@@ -99,7 +99,7 @@ def _train(
     if first_process:
         _keep_old_run(folder, state, digest, section.steps)
 
-    torch.manual_seed(seeds.entropy(config.seed, "train") % 2**63)
+    torch.manual_seed(seeds.entropy(seed, "train") % 2**63)
     graphs = device == "cuda" and section.hardware.devices * section.hardware.nodes == 1
     module = OccupancyModule(model, section, training.names, graphs)
     about = run_info.checkpoint_metadata(config, model_name, training.image(0, 0).shape[1])
@@ -125,8 +125,8 @@ def _train(
             callback.restore_files()
         return
     del state  # Lightning reads the file itself
-    items = TrainingItems(training, section, config.seed, images)
-    loader = training_loader(items, section, config.seed, device)
+    items = TrainingItems(training, section, seed, images)
+    loader = training_loader(items, section, seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
     logger.info("training %s: %d parameters, %s on %s, %d shapes, data %s", *what)

@@ -98,7 +98,7 @@ rule analyse:
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,
-        expand(rules.analyse_embedding.output.table, model=MODELS),
+        expand(rules.analyse_embedding.output.table, model=CONFIG.distinct_models),
     localrule: True
     message:
         "analyse: done"

@@ -29,7 +29,14 @@ CONFIG_FILE = f"{RESULTS}/config.json"
 CONFIG_TEXT = CONFIG.model_dump_json(indent=2)
 CATALOGUE = f"{RESULTS}/catalogue/shapes.csv"
 ROOT = CONFIG.dataset_root
-MODELS = list(CONFIG.models)
+MODELS = list(CONFIG.models)  # with further seeds
+COMPARED = [
+    training
+    for name in dict.fromkeys(
+        name for pair in CONFIG.evaluate.compare.items() for name in pair
+    )
+    for training in CONFIG.seeds_of(name)
+]
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes

@@ -201,3 +201,37 @@ rule evaluate:
     shell:
         "{params.occnet} evaluate_tables --config {input.config:q} --log {log:q} "
         "{params.folder:q} --table {input.table:q}"
+
+
+rule evaluate_gains:
+    """Differences between models and their references, over shapes and training seeds (`evaluate.compare`)."""
+    input:
+        shapes=rules.evaluate.output.shapes,
+        options=expand(rules.train_model.output.options, model=COMPARED),
+        config=ancient(CONFIG_FILE),
+    output:
+        table=report(
+            f"{RESULTS}/evaluate/gains.csv",
+            caption="../report/gains.rst",
+            category="Metrics",
+        ),
+    log:
+        f"{RESULTS}/logs/evaluate_gains.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_gains.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime=60,
+    params:
+        occnet=occnet,
+        results=lambda wildcards, input: Path(input.config).parent,
+        compare=CONFIG.evaluate.compare,
+        trainings=COMPARED,
+        versions=versions("summarise"),
+    message:
+        "evaluate: {output.table}"
+    shell:
+        "{params.occnet} evaluate_gains --config {input.config:q} --log {log:q} "
+        "{params.results:q} --out {output.table:q}"

@@ -11,6 +11,7 @@ rule report:
             model=[*MODELS, *BASELINES],
         ),
         evaluate=rules.evaluate.output,
+        gains=rules.evaluate_gains.output if COMPARED else [],
         analyse=rules.analyse.input,
         config=ancient(CONFIG_FILE),
     output:

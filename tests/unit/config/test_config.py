@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from typing import ClassVar, get_args
 
 import jsonschema
 import pytest
@@ -61,6 +61,13 @@ def test_config_yaml_is_the_defaults(project):
         ({"models": {"a": "seed-b0-fc"}}, ["`models.a`", "`seed-b0-fc` is now called `noisypixel-b0-fc`"]),
         ({"models": {"a": {"preset": "best"}}}, ["`models.a`", "`best` is now called `onet-silhouette`"]),
         ({"models": {"a/b": {}}}, ["`models`", "'a/b'"]),
+        ({"models": {"a": {"seeds": 0}}}, ["`models.a.seeds`", "greater than or equal to 1"]),
+        ({"models": {"a": {"seeds": 2}, "a-seed1": {}}}, ["`models`", "'a-seed1', which exists already"]),
+        ({"models": {"a": {"seeds": 2, "seed": 3}}}, ["`models`", "'a' has both `seed` and `seeds`"]),
+        (
+            {"evaluate": {"compare": {"onet": "other"}}},
+            ["`evaluate.compare` names 'other'", "models are onet"],
+        ),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
         ({"results": "out/{name}"}, ["`results`", "without braces", "'out/{name}'"]),
         ({"results": "/"}, ["`results`", "path of a folder"]),
@@ -212,3 +219,37 @@ def test_later_keys_are_dumped_only_where_they_change_something():
     assert check(changed.model_dump()) == changed
     assert check(Config().model_dump()) == Config()
     assert 'refinement: "gradient"' in configuration.to_yaml(Config())
+
+
+class TestSeeds:
+    VALUES: ClassVar = {
+        "seed": 5,
+        "models": {"a": {"seeds": 3, "hidden": 64}, "b": "onet", "c-seed7": {"seed": 7}},
+    }
+
+    def test_each_training_is_a_model(self):
+        config = check(self.VALUES)
+        assert list(config.models) == ["a", "a-seed1", "a-seed2", "b", "c-seed7"]
+        assert [config.training_seed(name) for name in config.models] == [5, 6, 7, 5, 12]
+        assert config.models["a-seed2"] == config.models["a"].model_copy(update={"seed": 2})
+
+    def test_trainings_of_one_model_are_known(self):
+        config = check(self.VALUES)
+        assert config.distinct_models == ["a", "b", "c-seed7"]
+        assert config.seeds_of("a") == config.seeds_of("a-seed1") == ["a", "a-seed1", "a-seed2"]
+        assert config.seeds_of("c-seed7") == ["c-seed7"]
+        assert [name for name in config.baseline_names if "retrieval" in name] == [
+            f"baseline_retrieval-{name}" for name in ("a", "b", "c-seed7")
+        ]
+
+    def test_a_dump_is_the_same_configuration(self):
+        config = check(self.VALUES)
+        assert check(json.loads(config.model_dump_json())) == config
+        assert check({"models": {"a": ModelConfig(seeds=2)}}).distinct_models == ["a"]
+
+    def test_keys_of_later_versions_are_absent_while_they_have_their_defaults(self):
+        """Dumps are compared with those of finished work, and digested."""
+        config = check(self.VALUES)
+        assert not config.models["a"].model_dump().keys() & ModelConfig.later_keys
+        assert config.models["a-seed1"].model_dump()["seed"] == 1
+        assert "threads" not in config.train.model_dump(exclude={"hardware": {"threads"}})["hardware"]

@@ -10,13 +10,14 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from occnet_lib.config import Config, ModelConfig, ReportConfig
-from occnet_lib.report import data, examples, html, metrics, plots, published, scripts, write_report
+from occnet_lib.config import Config, ModelConfig, ReportConfig, check
+from occnet_lib.report import data, examples, gains, html, metrics, plots, published, scripts, write_report
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
@@ -572,3 +573,59 @@ def test_costs_follow_the_path_of_the_data(tmp_path) -> None:
     stages = ("import", "train", "index", "evaluate", "later")
     places = [actual.index(f">{stage}<") for stage in stages]
     assert places == sorted(places)
+
+
+class TestGains:
+    """The section What helps, and models with several seeds in the others."""
+
+    CONFIG = check(
+        {
+            "models": {"onet": {"seeds": 2}, "small": {"hidden": 128, "c_dim": 128, "decoder": "fc"}},
+            "evaluate": {"compare": {"small": "onet"}},
+        }
+    )
+    ROW: ClassVar = {
+        **{"model": "small", "reference": "onet", "shapes": 4, "seeds": 3, "cpu_seconds": 61.2},
+        **{"iou_views": 0.02, "iou_views_low": 0.01, "iou_views_high": 0.03},
+        **{"iou": -0.01, "iou_low": -0.02, "iou_high": 0.001},
+        **{"chamfer_l1": 0.004, "chamfer_l1_low": 0.001, "chamfer_l1_high": 0.007},
+    }
+
+    def test_gains_and_losses_are_read_out(self, copy, quick) -> None:
+        write_rows(copy / "evaluate" / "gains.csv", [self.ROW])
+        text = rebuilt(copy, self.CONFIG).text["gains"]
+        assert "+0.020" in text
+        assert "[-0.020, +0.001]" in text
+        assert "gain in views; loss in Chamfer-L1" in text
+        assert "61 · ?" in text
+
+    def test_a_missing_table_is_a_sentence(self, copy, quick) -> None:
+        assert "this run has no evaluate/gains.csv" in rebuilt(copy, self.CONFIG).text["gains"]
+
+    @pytest.mark.parametrize(
+        ("row", "words"),
+        [
+            ({"iou_low": "-0.1", "iou_high": "0.1", "seeds": "3"}, "no gain"),
+            ({"iou_low": "", "iou_high": "", "seeds": "3"}, "no interval"),
+            ({"iou_low": "0.1", "iou_high": "0.2", "seeds": "1"}, "gain in meshes; one seed: "),
+            ({"iou_low": "-0.1", "iou_high": "0.2", "seeds": "1"}, "no gain; one seed: "),
+            ({"chamfer_l1_low": "-0.2", "chamfer_l1_high": "-0.1", "seeds": "2"}, "gain in Chamfer-L1"),
+        ],
+    )
+    def test_readings(self, row, words) -> None:
+        assert gains.reading(row).startswith(words)
+
+    def test_other_sections_show_the_first_seed(self, copy, quick) -> None:
+        """The further seed's rows and folders do not lengthen the page, but its failures are listed."""
+        for name in ("models", "classes", "shapes"):
+            path = copy / "evaluate" / f"{name}.csv"
+            rows = read_rows(path)
+            further = [row | {"model": "onet-seed1"} for row in rows if row["model"] == "onet"]
+            if name == "shapes":
+                further[0] |= {"status": "failed", "reason": "an odd reason"}
+            write_rows(path, [*rows, *further])
+        shutil.copytree(copy / "train" / "onet", copy / "train" / "onet-seed1")
+        shutil.copytree(copy / "reconstruct" / "onet", copy / "reconstruct" / "onet-seed1")
+        text = rebuilt(copy, self.CONFIG).text
+        assert not [name for name, words in text.items() if "onet-seed1" in words and name != "failures"]
+        assert "an odd reason" in text["failures"]

@@ -1,0 +1,87 @@
+"""What helps: models less their references, over test shapes and training seeds."""
+
+from __future__ import annotations
+
+from .differences import difference_cell
+from .html import Html, cell, join, paragraph, table, tag
+from .measures import NORMALS, TIMES_TEN, Metric
+from .results import Results, Row, number, shown
+
+METRICS = (
+    Metric("iou_views", "IoU of views ↑"),
+    Metric("iou_photos", "IoU of photos ↑"),
+    Metric("iou", "IoU of meshes ↑"),
+    TIMES_TEN,
+    NORMALS,
+    Metric("f_score_1", "F-score at 1 % ↑"),
+)
+
+
+def section(results: Results) -> Html:
+    """A row a comparison of `evaluate.compare`; empty where the configuration has none."""
+    if not results.config.evaluate.compare:
+        return Html("")
+    rows = results.rows("evaluate/gains.csv", "comparison of models with their references")
+    body = [
+        (
+            cell(join([row["model"], tag("small", f" against {row['reference']}")]), left=True),
+            *(difference_cell(row, metric) for metric in METRICS),
+            row.get("shapes"),
+            row.get("seeds"),
+            _cost(row, "cpu_seconds"),
+            _cost(row, "parameters"),
+            cell(reading(row), left=True),
+        )
+        for row in rows
+    ]
+    heads = (
+        "Model",
+        *(metric.title for metric in METRICS),
+        "Shapes",
+        "Seeds",
+        "Training, CPU s",
+        "Parameters",
+    )
+    note = (
+        "Means of class means less those of the reference, of the same test shapes and training seeds. The 95 % intervals "
+        "cover both the choice of shapes and the chance of training, except where a model has one seed. Bold: the "
+        f"interval excludes 0, as one in twenty does by chance, and there are {len(rows) * len(METRICS)} here. IoU of "
+        "views and of photos is that of the network's field. Training costs: the model's and the reference's. The other "
+        "sections show the first seed of each model."
+    )
+    return join([table((*heads, "Reading"), body), paragraph(note, note=True)])
+
+
+def reading(row: Row) -> str:
+    """A row in words: which metrics are better and which are worse beyond chance."""
+    better: list[str] = []
+    worse: list[str] = []
+    known = False
+    for metric in METRICS:
+        low, high = (number(row, metric.key + end) for end in ("_low", "_high"))
+        if low is None or high is None:
+            continue
+        known = True
+        if low > 0 or high < 0:
+            (better if (low > 0) == metric.more else worse).append(_NAMES[metric.key])
+    parts = [f"{word} in {', '.join(names)}" for word, names in (("gain", better), ("loss", worse)) if names]
+    parts = parts or ["no gain" if known else "no interval"]
+    if (number(row, "seeds") or 0) < 2:
+        parts.append("one seed: the chance of training is not covered")
+    return "; ".join(parts)
+
+
+_NAMES = {
+    "iou_views": "views",
+    "iou_photos": "photos",
+    "iou": "meshes",
+    "chamfer_l1": "Chamfer-L1",
+    "normal_consistency": "normals",
+    "f_score_1": "F-score",
+}
+
+
+def _cost(row: Row, name: str) -> str | None:
+    """The model's and the reference's."""
+    own, other = (shown(number(row, f"{name}{end}"), 0) for end in ("", "_reference"))
+    return None if own is None and other is None else f"{own or '?'} · {other or '?'}"
