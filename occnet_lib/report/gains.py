@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from .differences import difference_cell
 from .html import Html, cell, join, paragraph, table, tag
-from .measures import NORMALS, TIMES_TEN, Metric
+from .measures import NORMALS, Metric
 from .results import Results, Row, number, shown
 
+CHAMFER = Metric("chamfer_l1", "Chamfer-L1 × 10 ↓", 10.0, 3, False)
 METRICS = (
     Metric("iou_views", "IoU of views ↑"),
     Metric("iou_photos", "IoU of photos ↑"),
     Metric("iou", "IoU of meshes ↑"),
-    TIMES_TEN,
+    CHAMFER,
     NORMALS,
     Metric("f_score_1", "F-score at 1 % ↑"),
 )
@@ -24,32 +25,24 @@ def section(results: Results) -> Html:
     rows = results.rows("evaluate/gains.csv", "comparison of models with their references")
     body = [
         (
-            cell(join([row["model"], tag("small", f" against {row['reference']}")]), left=True),
+            cell(
+                join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)]), left=True
+            ),
             *(difference_cell(row, metric) for metric in METRICS),
-            row.get("shapes"),
-            row.get("seeds"),
-            _cost(row, "cpu_seconds"),
-            _cost(row, "parameters"),
-            cell(reading(row), left=True),
+            f"{row.get('shapes')} · {row.get('seeds')}",
+            _seconds(row),
         )
         for row in rows
     ]
-    heads = (
-        "Model",
-        *(metric.title for metric in METRICS),
-        "Shapes",
-        "Seeds",
-        "Training, CPU s",
-        "Parameters",
-    )
+    heads = ("Model", *(metric.title for metric in METRICS), "Shapes · seeds", "Training, CPU s")
     note = (
         "Means of class means less those of the reference, of the same test shapes and training seeds. The 95 % intervals "
-        "cover both the choice of shapes and the chance of training, except where a model has one seed. Bold: the "
+        "cover both the choice of shapes and the chance of training; with one seed they cover the shapes alone. Bold: the "
         f"interval excludes 0, as one in twenty does by chance, and there are {len(rows) * len(METRICS)} here. IoU of "
         "views and of photos is that of the network's field. Training costs: the model's and the reference's. The other "
         "sections show the first seed of each model."
     )
-    return join([table((*heads, "Reading"), body), paragraph(note, note=True)])
+    return join([table(heads, body), paragraph(note, note=True)])
 
 
 def reading(row: Row) -> str:
@@ -67,7 +60,7 @@ def reading(row: Row) -> str:
     parts = [f"{word} in {', '.join(names)}" for word, names in (("gain", better), ("loss", worse)) if names]
     parts = parts or ["no gain" if known else "no interval"]
     if (number(row, "seeds") or 0) < 2:
-        parts.append("one seed: the chance of training is not covered")
+        parts.append("one seed")
     return "; ".join(parts)
 
 
@@ -81,7 +74,7 @@ _NAMES = {
 }
 
 
-def _cost(row: Row, name: str) -> str | None:
-    """The model's and the reference's."""
-    own, other = (shown(number(row, f"{name}{end}"), 0) for end in ("", "_reference"))
+def _seconds(row: Row) -> str | None:
+    """CPU seconds of the model's training and of the reference's."""
+    own, other = (shown(number(row, f"cpu_seconds{end}"), 0) for end in ("", "_reference"))
     return None if own is None and other is None else f"{own or '?'} · {other or '?'}"

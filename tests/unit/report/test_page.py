@@ -607,8 +607,8 @@ class TestGains:
         [
             ({"iou_low": "-0.1", "iou_high": "0.1", "seeds": "3"}, "no gain"),
             ({"iou_low": "", "iou_high": "", "seeds": "3"}, "no interval"),
-            ({"iou_low": "0.1", "iou_high": "0.2", "seeds": "1"}, "gain in meshes; one seed: "),
-            ({"iou_low": "-0.1", "iou_high": "0.2", "seeds": "1"}, "no gain; one seed: "),
+            ({"iou_low": "0.1", "iou_high": "0.2", "seeds": "1"}, "gain in meshes; one seed"),
+            ({"iou_low": "-0.1", "iou_high": "0.2", "seeds": "1"}, "no gain; one seed"),
             ({"chamfer_l1_low": "-0.2", "chamfer_l1_high": "-0.1", "seeds": "2"}, "gain in Chamfer-L1"),
         ],
     )
