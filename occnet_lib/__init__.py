@@ -31,6 +31,7 @@ __all__ = [
     "sample_sets",
     "save_mesh",
     "train",
+    "train_refinement",
     "watertight",
     "write_pack",
 ]
@@ -50,6 +51,7 @@ _MODULES = {
     "api.models": (
         "reconstruct",
         "train",
+        "train_refinement",
     ),
     "api.shapes": (
         "render_views",

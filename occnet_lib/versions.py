@@ -18,6 +18,7 @@ VERSIONS = MappingProxyType(
         "import": 1,
         "train": 6,
         "reconstruct": 4,
+        "refinement": 1,
         "evaluate": 3,
         "summarise": 2,
         "analyse": 1,

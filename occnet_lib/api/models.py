@@ -45,9 +45,60 @@ def train(
         Traceback (most recent call last):
         occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
     """
+    config, out = config or Config(), Path(out)
+    train, val = _training_packs(packs, config, model, verify)
+    from occnet_lib.training.train import train as run  # torch, once the input is known to be right
+
+    run(config, model, train, val, out)
+    return out / "best.ckpt"
+
+
+def train_refinement(
+    packs: PathLike | Sequence[PathLike],
+    out: PathLike,
+    config: Config | None = None,
+    *,
+    model: str = "onet",
+    verify: bool = True,
+) -> Path:
+    """Train the graph network that corrects the face normals of a model's meshes, or continue the run in `out`.
+
+    It learns from meshes of shapes that their networks have not seen: two networks, each trained as the model on half of the
+    training shapes, reconstruct the other half (`out`/half-0 and half-1, about twice the model's training; `out`/faces).
+
+    Args:
+        packs: folder with `train-*.h5` and `val-*.h5`, or such files.
+        out: folder for all of it.
+        config: as for `train`, and section `reconstruct` with its `graph`; `reconstruct.refinement` decides which meshes the
+            network corrects: with `both` those that the field's gradient has refined.
+        model: which entry of `config.models`.
+        verify: compare the shards with their checksums first.
+
+    Returns:
+        path of `graph.ckpt`.
+
+    Raises:
+        ConfigError: `config.models` has no such entry.
+        OccnetError: the folder has no training shards, one of them is damaged, or there are fewer than two shapes.
+
+    Examples:
+        >>> occnet.train_refinement("meshes", "run")
+        Traceback (most recent call last):
+        occnet_lib.errors.OccnetError: meshes: holds no train-*.h5 ...
+    """
+    config = config or Config()
+    train, val = _training_packs(packs, config, model, verify)
+    from .refinement import cross_fit
+
+    return cross_fit(train, val, Path(out), config, model)
+
+
+def _training_packs(
+    packs: PathLike | Sequence[PathLike], config: Config, model: str, verify: bool
+) -> tuple[list[Path], list[Path]]:
+    """Training and validation shards; raises as `train`."""
     from occnet_lib.storage import packs as storage
 
-    config, out = config or Config(), Path(out)
     if model not in config.models:
         raise ConfigError(f"no model {model!r}; the configuration has {', '.join(config.models)}")
     folder: Path | None = None
@@ -63,10 +114,7 @@ def train(
     if verify:
         for path in (*train, *val):
             storage.verify(path)
-    from occnet_lib.training.train import train as run  # torch, once the input is known to be right
-
-    run(config, model, train, val, out)
-    return out / "best.ckpt"
+    return train, val
 
 
 def reconstruct(
@@ -76,6 +124,7 @@ def reconstruct(
     *,
     mask: MaskSource = "auto",
     drop_outliers: bool = False,
+    graph: PathLike | None = None,
 ) -> Reconstruction:
     """Reconstruct a closed mesh from a photo: MISE, marching cubes, simplification, refinement.
 
@@ -87,6 +136,7 @@ def reconstruct(
         mask: source of the object mask: `alpha`, `background` or `auto` (docs/photos.md).
         drop_outliers: of three photos or more, leave out those that disagree with the others; without it, a warning
             names them.
+        graph: graph.ckpt of `train_refinement`, for `reconstruct.refinement` graph and both.
 
     Returns:
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
@@ -105,4 +155,4 @@ def reconstruct(
     """
     from occnet_lib.reconstruction.photo import mesh_of_photo
 
-    return mesh_of_photo(photo, checkpoint, config, mask, drop_outliers=drop_outliers)
+    return mesh_of_photo(photo, checkpoint, config, mask, drop_outliers=drop_outliers, graph=graph)

@@ -19,6 +19,7 @@ Verb = Callable[..., str]
 
 Mesh = Annotated[Path, "raw mesh (OBJ, OFF, PLY, STL, GLB, …)"]
 Checkpoint = Annotated[Path, "best.ckpt of a training run"]
+Graph = Annotated[Path | None, "graph.ckpt of train_refinement, for reconstruct.refinement graph and both"]
 Pack = Annotated[Path, "pack shard"]
 Out = Annotated[Path, "file or folder to write", "-o", "--out"]
 Catalogue = Annotated[Path, "shapes.csv of the catalogue"]

@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "views": shapes.views,
     "pack": datasets.pack,
     "train": models.train,
+    "train_refinement": models.train_refinement,
     "reconstruct": reconstruct.reconstruct,
     "evaluate": evaluate.evaluate,
     "analyse": analysis.analyse,

@@ -8,7 +8,7 @@ from typing import Annotated
 from occnet_lib.api import models
 from occnet_lib.config import Config
 
-from .arguments import Checkpoint, Out, Pack, Table, count
+from .arguments import Checkpoint, Graph, Out, Pack, Table, count
 from .inputs import count_statuses, pack_files, use_one_gpu_per_job
 
 Packs = Annotated[Path, "folder of pack shards"]
@@ -45,15 +45,39 @@ def weights(
     return f"{out}: {'a network of occnet' if kind == 'ours' else 'a checkpoint of ONet'}"
 
 
+def train_refinement(
+    packs: Annotated[Path, "folder of pack shards: train-*.h5, val-*.h5"],
+    config: Config,
+    *,
+    model: Annotated[str, "which row of `models`"] = "onet",
+    threads: Annotated[int | None, "CPU threads (default: all)", count] = None,
+    table: Table = None,
+    out: Annotated[Path, "folder for graph.ckpt and what it is made of; resumed", "-o", "--out"],
+) -> str:
+    """Train the graph network of reconstruct.refinement graph or both, for one model."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    files = pack_files([packs], config, table, ("train", "val")) if table else packs
+    return str(models.train_refinement(files, out, config, model=model, verify=table is None))
+
+
 def reconstruct_shard(
-    pack: Pack, config: Config, *, checkpoint: Checkpoint, table: Table = None, out: Out
+    pack: Pack,
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    graph: Graph = None,
+    table: Table = None,
+    out: Out,
 ) -> str:
     """Meshes of the shapes of a pack shard from their views."""
     from occnet_lib.reconstruction.shard import reconstruct_shard
 
     use_one_gpu_per_job(config)
     (shard,) = pack_files([pack], config, table)
-    reconstruct_shard(checkpoint, shard, config.reconstruct, out, config.seed)
+    reconstruct_shard(checkpoint, shard, config.reconstruct, out, config.seed, graph)
     return f"reconstruct: {out}: {_statuses(out)}"
 
 

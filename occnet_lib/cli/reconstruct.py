@@ -15,7 +15,7 @@ from occnet_lib.errors import ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
 from occnet_lib.storage.atomic import replacing
 
-from .arguments import Checkpoint, progress_bar
+from .arguments import Checkpoint, Graph, progress_bar
 
 if TYPE_CHECKING:
     from occnet_lib.reconstruction.reconstructor import Reconstructor
@@ -46,6 +46,7 @@ def reconstruct(
     ] = None,
     refine: Annotated[int | None, "steps of gradient refinement; 0: none", "STEPS"] = None,
     refinement: Annotated[Refinement | None, "replaces reconstruct.refinement"] = None,
+    graph: Graph = None,
     mask: Annotated[
         Literal["auto", "alpha", "background"],
         "what separates the object: the image's transparency, or its plain background (auto: alpha if it looks like a "
@@ -65,7 +66,7 @@ def reconstruct(
     if drop_outliers and not merge:
         raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
     config = overridden(config, resolution, threshold, simplify, refine, refinement)
-    reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is)
+    reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)
     input_files = _input_files(photos, save_input) if save_input else {}

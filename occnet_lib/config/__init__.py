@@ -25,6 +25,7 @@ from .preprocess import (
 from .results import (
     AnalyseConfig,
     EvaluateConfig,
+    GraphConfig,
     ReconstructConfig,
     Refinement,
     ReportConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "DemoConfig",
     "EvaluateConfig",
     "EverydayConfig",
+    "GraphConfig",
     "HardwareConfig",
     "ImagesConfig",
     "ModelConfig",

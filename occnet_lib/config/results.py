@@ -9,7 +9,7 @@ from pydantic import Field
 from .base import Count, Natural, NonNegative, Positive, Section
 
 Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"]
-Refinement = Literal["gradient", "bilateral", "none"]
+Refinement = Literal["gradient", "graph", "both", "bilateral", "none"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -22,10 +22,24 @@ class SimplifyConfig(Section):
     )
 
 
+class GraphConfig(Section):
+    """The graph network of the refinements graph and both, and its training."""
+
+    meshes: Annotated[int, Field(ge=2)] = Field(
+        400, description="meshes that it learns from: training shapes, by networks that have not seen them"
+    )
+    steps: Count = Field(1500, description="optimiser steps of one mesh each")
+    hidden: Count = Field(64, description="width")
+    layers: Count = Field(6, description="layers")
+    learning_rate: Positive = Field(
+        2e-3, description="Adam's learning rate at the start; half a cosine follows"
+    )
+
+
 class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"refinement"})
+    later_keys: ClassVar[frozenset[str]] = frozenset({"refinement", "graph"})
 
     resolution0: Count = Field(32, description="first grid of MISE, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
@@ -36,9 +50,10 @@ class ReconstructConfig(Section):
     simplify: SimplifyConfig = Field(SimplifyConfig(), description="how far the mesh is simplified")
     refinement: Refinement = Field(
         "gradient",
-        description="gradient: towards the field's surface (ONet); bilateral: face normals are filtered and the vertices "
-        "follow; none",
+        description="gradient: towards the field's surface (ONet); graph: a graph network predicts face normals and the "
+        "vertices follow; both: in this order; bilateral: the same with filtered face normals; none",
     )
+    graph: GraphConfig = Field(GraphConfig(), description="the graph network of refinement graph and both")
     refine_steps: Natural = Field(24, description="steps of gradient refinement (ONet: 30); 0: none")
     refine_rate: Positive = Field(
         0.25, description="maximum step of refinement, as a fraction of the shortest edge at a vertex"

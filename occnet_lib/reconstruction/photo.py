@@ -67,6 +67,7 @@ def mesh_of_photo(
     mask: MaskSource = "auto",
     as_is: bool = False,
     drop_outliers: bool = False,
+    graph: str | Path | None = None,
 ) -> Reconstruction:
     """A photo, or several of one object, to a closed mesh with vertex normals; warns of photos that disagree.
 
@@ -77,6 +78,7 @@ def mesh_of_photo(
         mask: as in `load_photo`.
         as_is: show the network the whole image, neither cut out nor framed.
         drop_outliers: leave out photos that disagree with the others (`geometry.agreement`).
+        graph: graph.ckpt of `train_refinement`, for the refinements graph and both.
 
     Returns:
         The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` if
@@ -90,7 +92,7 @@ def mesh_of_photo(
 
     config = config or Config()
     photos = [photo] if isinstance(photo, str | Path) else list(photo)
-    network = Reconstructor(checkpoint, config.reconstruct, as_is)
+    network = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     known = network.framing, network.view_size, mask, as_is
     images = [network_image(path, *known)[0] for path in photos]
     result, warnings = mesh_of_images(network, images, photos, config.seed, drop_outliers)

@@ -24,12 +24,13 @@ from . import extract
 from .mise import MiseResult, OccupancyFn, mise
 from .normals import field_normals
 from .refine import refine
-from .refinement import refined
+from .refinement import defects, refined
 
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
 
     from .refine import FieldWithGradient
+    from .refinement import FaceNormals
 
 logger = logging.getLogger(__name__)
 CUBE_EDGE = 1.1  # edge of MISE's cube, which holds the training points (ONet: 1 + padding)
@@ -44,7 +45,8 @@ class Reconstruction:
     Attributes:
         mesh: closed, outward, in `frame`; without faces where the field has no surface.
         frame: unit; or camera (x right, y up, z towards the camera), of a `frame: camera` model whose camera is unknown.
-        status: ok; warn where the mesh has many more faces than `simplify.faces`; failed where there is no surface.
+        status: ok; warn where the mesh has many more faces than `simplify.faces`, or defects that limit a refinement by face
+            normals; failed where there is no surface.
         reason: why the status is not ok.
         seconds: CPU seconds by step.
         points: number of points at which MISE evaluated the field.
@@ -86,6 +88,7 @@ def reconstruct(
     threshold: float | None = None,
     refine_field: FieldWithGradient | None = None,
     low_precision: FieldWithGradient | None = None,
+    face_normals: FaceNormals | None = None,
     rng: np.random.Generator,
     device: str = "cpu",
     normals: bool = False,
@@ -99,6 +102,7 @@ def reconstruct(
         threshold: occupancy probability of the surface; by default that of the configuration.
         refine_field: the same field for tensors, with its gradient; None: no refinement by gradient.
         low_precision: an approximation of `refine_field` for most refinement steps.
+        face_normals: corrected normals of the mesh's faces, for the refinements graph and both.
         rng: randomness of the refinement.
         device: torch device of `refine_field`.
         normals: whether to compute vertex normals from `refine_field`.
@@ -108,7 +112,7 @@ def reconstruct(
         The mesh; for a field without a surface an empty one with status `failed`.
 
     Raises:
-        ConfigError: the threshold is `validation` and none is given.
+        ConfigError: the threshold is `validation` and none is given, or the refinement needs `face_normals`.
         DataError: the field returns NaN.
     """
     threshold = _number(config) if threshold is None else threshold
@@ -144,12 +148,14 @@ def reconstruct(
         )
     is_refined = config.refinement != "none" and (config.refinement != "gradient" or towards_field)
     with timed(seconds, "refine") if is_refined else nullcontext():
-        result = refined(mesh, config.refinement, towards_field)
+        result = refined(mesh, config.refinement, towards_field, face_normals)
     directions = None
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
             directions = field_normals(refine_field, result.mesh, device)
     reason = _too_many_faces(len(result.mesh.faces), config)
+    if config.refinement not in ("gradient", "none") and (limits := defects(mesh)):
+        reason = "; ".join(filter(None, (reason, f"face normals have less effect: {limits}")))
     return Reconstruction(
         mesh=result.mesh,
         status="warn" if reason else "ok",

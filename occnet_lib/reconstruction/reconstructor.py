@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
 from .extract import threshold_logit
+from .face_features import FaceNormalPredictor
 from .inference import batched_decoder, select_device
 from .mise import mise_batch
 from .reconstruct import CUBE_EDGE, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
@@ -24,7 +25,9 @@ from .several_images import agreement_of_fields
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from occnet_lib.networks.folded import FoldedDecoder
+    from occnet_lib.networks.folded import FoldedDecoder, TorchField
+
+    from .refinement import FaceNormals
 
 logger = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
@@ -42,6 +45,7 @@ class Reconstructor:
         checkpoint: network file (`networks.checkpoint`).
         config: the section `reconstruct`.
         as_is: do not frame images, whatever the network was trained with.
+        graph: file of the graph network (`networks.face_normals`), for the refinements graph and both.
 
     Attributes:
         threshold: occupancy probability of the surface.
@@ -53,7 +57,13 @@ class Reconstructor:
         ConfigError: a GPU is requested and none is available.
     """
 
-    def __init__(self, checkpoint: str | Path, config: ReconstructConfig, as_is: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        config: ReconstructConfig,
+        as_is: bool = False,
+        graph: str | Path | None = None,
+    ) -> None:
         from occnet_lib.networks.checkpoint import load_network
         from occnet_lib.networks.framing import framing_of
 
@@ -64,6 +74,7 @@ class Reconstructor:
         self.threshold = _threshold(config, self._options, checkpoint)
         self.framing = framing_of(self._options)[0]
         self.view_size = int(self._options.get("view_size", _ONET_VIEW_SIZE))
+        self._graph = graph
         if as_is:
             self._options = self._options | {"images": {"framing": "camera"}}
 
@@ -138,7 +149,8 @@ class Reconstructor:
             drop_outliers: leave out the images that disagree with the others (`Reconstruction.agreement`).
 
         Raises:
-            ConfigError: several images for a model of the camera's frame, but no rotations.
+            ConfigError: several images for a model of the camera's frame, but no rotations; or the refinement needs the
+                graph network.
         """
         from occnet_lib.networks.folded import MeanField
 
@@ -166,6 +178,7 @@ class Reconstructor:
             threshold=self.threshold,
             refine_field=field.with_gradient,
             low_precision=partial(field.with_gradient, low_precision=True),
+            face_normals=self._normals_of(field),
             rng=rng,
             device=self.device,
             normals=normals,
@@ -205,7 +218,8 @@ class Reconstructor:
         mean_seconds = {step: spent / len(codes) for step, spent in seconds.items()}
         results = []
         for grid, code, rotation, rng in zip(grids, codes, rotations, rngs, strict=True):
-            field = self._folded(code, rotation).with_gradient if _needs_gradient(config) else None
+            folded = self._folded(code, rotation) if _needs_gradient(config) else None
+            field = folded.with_gradient if folded else None
             results.append(
                 reconstruct(
                     grid,
@@ -213,11 +227,23 @@ class Reconstructor:
                     threshold=self.threshold,
                     refine_field=field,
                     low_precision=partial(field, low_precision=True) if field else None,
+                    face_normals=self._normals_of(folded) if folded else None,
                     rng=rng,
                     device=self.device,
                 )
             )
         return [replace(result, seconds=mean_seconds | result.seconds) for result in results]
+
+    def _normals_of(self, field: TorchField) -> FaceNormals | None:
+        """Predicted face normals of meshes of a field, if the refinement needs them."""
+        if self.config.refinement not in ("graph", "both"):
+            return None
+        level = threshold_logit(self.threshold)
+        return partial(self._face_normals, field.with_gradient, level=level)
+
+    @cached_property
+    def _face_normals(self) -> FaceNormalPredictor:
+        return FaceNormalPredictor(self._graph, self.config.refinement, self.device)
 
     def logits(
         self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
@@ -251,7 +277,9 @@ class Reconstructor:
 
 def _needs_gradient(config: ReconstructConfig) -> bool:
     """Whether the refinement needs the field's gradient."""
-    return config.refinement == "gradient" and config.refine_steps > 0
+    if config.refinement == "gradient":
+        return config.refine_steps > 0
+    return config.refinement in ("graph", "both")
 
 
 def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint: str | Path) -> float:

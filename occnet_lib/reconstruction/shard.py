@@ -28,20 +28,23 @@ def reconstruct_shard(
     config: ReconstructConfig,
     out_dir: str | Path,
     seed: int = 0,
+    graph: str | Path | None = None,
 ) -> None:
     """Reconstruct one view of every shape of a shard into a folder (storage.reconstructions).
 
     `shapes.csv` has one row per shape: category, id, status, reason, threshold, points, faces, refined,
     loss_before, loss_after, seconds_<step> and seconds (CPU seconds, encoder included).
 
+    `graph` is the file of the graph network, for the refinements graph and both.
+
     Raises:
         DataError: the checkpoint or the shard is missing or broken.
-        ConfigError: the configured view does not exist.
+        ConfigError: the configured view does not exist, or the refinement needs `graph`.
     """
     shard = Shard(shard_path)
     if len(shard) and config.view >= shard.views:
         raise ConfigError(f"reconstruct.view is {config.view}, shapes have views 0 to {shard.views - 1}")
-    reconstructor = Reconstructor(checkpoint, config)
+    reconstructor = Reconstructor(checkpoint, config, graph=graph)
     with one_thread(), writing(out_dir) as folder:
         for first in range(0, len(shard), config.batch):
             indices = range(first, min(first + config.batch, len(shard)))

@@ -39,6 +39,7 @@ COMPARED = [
 ]
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
+USES_GRAPH = CONFIG.reconstruct.refinement in ("graph", "both")
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 
 

@@ -3,6 +3,7 @@ rule reconstruct_shard:
     """Meshes of the test shapes of one shard by one model."""
     input:
         checkpoint=rules.train_model.output.best,
+        graph=rules.train_refinement.output.graph if USES_GRAPH else [],
         shard=f"{RESULTS}/pack/{{shard}}.h5",
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
@@ -31,7 +32,9 @@ rule reconstruct_shard:
         "reconstruct: shard {wildcards.shard} by {wildcards.model}"
     shell:
         "{params.occnet} reconstruct_shard --config {input.config:q} --log {log:q} "
-        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --out {output.meshes:q}"
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} "
+        + ("--graph {input.graph:q} " if USES_GRAPH else "")
+        + "--out {output.meshes:q}"
 
 
 rule index_images:

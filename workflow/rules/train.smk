@@ -45,6 +45,47 @@ rule train_model:
         "--out {params.folder:q}"
 
 
+rule train_refinement:
+    """The graph network that corrects the face normals of a model's meshes (`reconstruct.refinement` graph and both)."""
+    input:
+        accepted=ancient(f"{RESULTS}/preprocess/accepted.json"),
+        shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        graph=f"{RESULTS}/refinement/{{model}}/graph.ckpt",
+    log:
+        f"{RESULTS}/logs/refinement/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/refinement/{{model}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.train.hardware.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    threads: CONFIG.train.hardware.threads
+    resources:
+        mem_mb=scaled_mem(8000),
+        runtime=lambda wildcards, attempt: 48 * 60 * attempt,
+        gpu=0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES,
+    params:
+        occnet=occnet,
+        folder=lambda wildcards, output: Path(output.graph).parent,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("train", "val"),
+        seed=CONFIG.seed,
+        model=lambda wildcards: CONFIG.models[wildcards.model].model_dump(),
+        images=lambda wildcards: CONFIG.images_of(wildcards.model).model_dump(),
+        train=CONFIG.train.model_dump(exclude={"hardware": {"threads", "workers"}}),
+        reconstruct=CONFIG.reconstruct.model_dump(),
+        versions=versions("train", "reconstruct", "refinement"),
+    message:
+        "train: graph network of {wildcards.model}"
+    shell:
+        "{params.occnet} train_refinement --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --model {wildcards.model:q} --threads {threads} "
+        "--out {params.folder:q}"
+
+
 rule train:
     """Networks: all models of the configuration."""
     input:

@@ -1,0 +1,79 @@
+"""The graph network of a model: cross-fitted networks, their meshes, and training on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from occnet_lib import seeds
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.storage.packs import Shard
+
+logger = logging.getLogger(__name__)
+
+
+def cross_fit(train: Sequence[Path], val: Sequence[Path], out: Path, config: Config, model: str) -> Path:
+    """Train two networks on halves of the shapes, reconstruct the other halves, train the graph network on these meshes.
+
+    What is there already is kept, so that a stopped run goes on.
+
+    Args:
+        train, val: pack shards.
+        out: folder of half-0/, half-1/, faces/, graph.ckpt and metrics.csv.
+        config: the whole configuration.
+        model: which entry of `config.models`.
+
+    Returns:
+        path of graph.ckpt.
+
+    Raises:
+        DataError: there are fewer than two training shapes, or as `training.train.train`.
+    """
+    from occnet_lib.reconstruction.face_samples import face_samples
+    from occnet_lib.training import run_info
+    from occnet_lib.training.cross_fit import halves
+    from occnet_lib.training.face_normals import train_face_normals
+    from occnet_lib.training.train import train as train_model
+
+    names = [key.name for path in train for key in Shard(path).keys]
+    if len(names) < 2:
+        hint = "use reconstruct.refinement gradient, bilateral or none"
+        raise DataError(
+            f"cross-fitting needs two training shapes, the packs hold {len(names)}", path=out, hint=hint
+        )
+    section = config.reconstruct
+    refinement = "both" if section.refinement == "both" else "graph"
+    section = section.model_copy(update={"refinement": refinement})
+    parts, samples = halves(names, config.seed), list[Path]()
+    for half, part in enumerate(parts):
+        train_model(config, model, train, val, out / f"half-{half}", only=part)
+    for half, unseen in enumerate(reversed(parts)):
+        checkpoint, chosen = (
+            out / f"half-{half}" / "best.ckpt",
+            _some(unseen, section.graph.meshes // 2, config.seed),
+        )
+        samples += face_samples(checkpoint, train, chosen, section, config.seed, out / "faces" / refinement)
+    held_out = [key.name for path in val for key in Shard(path).keys]
+    checks = face_samples(
+        out / "half-0" / "best.ckpt", val, held_out, section, config.seed, out / "faces" / refinement
+    )
+    logger.info("face normals of %s: %d meshes, %d for validation", model, len(samples), len(checks))
+    network = out / "graph.ckpt"
+    train_face_normals(
+        section.graph,
+        config.training_seed(model),
+        sorted(samples),
+        sorted(checks),
+        network,
+        about={"model_name": model, "refinement": refinement},
+        rotate=config.models[model].frame == "camera",
+        device=run_info.select_device(config.train),
+    )
+    return network
+
+
+def _some(names: Sequence[str], count: int, seed: int) -> set[str]:
+    """A random choice of names, which stays when others are added."""
+    return set(sorted(names, key=lambda name: seeds.entropy(seed, "face_samples", name))[:count])

@@ -1,0 +1,139 @@
+"""A graph network on the faces of a mesh that corrects their normals.
+
+It works on the dual graph, where every face has three neighbours, so a layer is a gather of (F, 3) indices. Networks that
+predict face normals from noisy ones, after which the vertices follow: Facet Graph Convolutions (Armando et al. 2021),
+GCN-Denoiser (Shen et al. 2022).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from occnet_lib.errors import DataError
+from occnet_lib.storage.atomic import replacing
+
+from .checkpoint import read_plain
+
+FORMAT = "occnet face normals"
+VERSION = 1
+VECTORS = 3
+"""Number of vectors at the start of a face's features: its normal, the field's direction, its centroid."""
+FACE_FEATURES = 3 * VECTORS + 6
+EDGE_FEATURES = 3
+
+
+class FaceGraph(NamedTuple):
+    """A mesh as the network sees it (`reconstruction.face_features`).
+
+    Attributes:
+        faces: (F, FACE_FEATURES) float32: three vectors, the first one the unit normal (0 without area), then scalars.
+        edges: (F, 3, EDGE_FEATURES) float32, of the edge from corner k to the next one.
+        neighbours: (F, 3) int64, the face across that edge; the face itself where there is none.
+    """
+
+    faces: Tensor
+    edges: Tensor
+    neighbours: Tensor
+
+    def to(self, device: str | torch.device) -> FaceGraph:
+        """The same on a device."""
+        return FaceGraph(*(part.to(device) for part in self))
+
+    def turned(self, rotation: Tensor) -> FaceGraph:
+        """With all vectors multiplied by an orthogonal matrix (3, 3); scalars do not depend on the orientation."""
+        vectors = self.faces[:, : 3 * VECTORS].reshape(-1, VECTORS, 3) @ rotation.T
+        return self._replace(faces=torch.cat([vectors.flatten(1), self.faces[:, 3 * VECTORS :]], dim=1))
+
+
+class FaceNormalNetwork(nn.Module):
+    """Corrected unit normals of the faces of a mesh.
+
+    Each layer adds to a face's state the mean over its three edges of a function of the face, its neighbour and the edge, so
+    the result does not depend on the order of faces and corners. Half way, the mean over all faces is added: what kind of
+    object it is. A new network returns the mesh's own normals.
+
+    Args:
+        hidden: width.
+        layers: number of layers, which is how many faces away a face sees.
+    """
+
+    def __init__(self, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(FACE_FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+        self.layers = nn.ModuleList(_Layer(hidden) for _ in range(layers))
+        self.pooled = nn.Linear(hidden, hidden)
+        correction = nn.Linear(hidden, 3)
+        nn.init.zeros_(correction.weight)
+        nn.init.zeros_(correction.bias)
+        self.last = nn.Sequential(nn.LayerNorm(hidden), correction)
+
+    def forward(self, graph: FaceGraph) -> Tensor:
+        """(F, 3) unit normals; 0 for a face without area."""
+        own = graph.faces[:, :3]
+        state = self.first(graph.faces)
+        for i, layer in enumerate(self.layers):
+            if i == len(self.layers) // 2:
+                state = state + self.pooled(state.mean(dim=0, keepdim=True))
+            state = layer(state, graph.edges, graph.neighbours)
+        has_area = (own != 0).any(dim=1, keepdim=True)
+        return functional.normalize(own + self.last(state), dim=1) * has_area
+
+
+class _Layer(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+        self.own, self.other = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
+        self.edge, self.out = nn.Linear(EDGE_FEATURES, hidden, bias=False), nn.Linear(hidden, hidden)
+
+    def forward(self, state: Tensor, edges: Tensor, neighbours: Tensor) -> Tensor:
+        normed = self.norm(state)
+        others = (
+            self.other(normed)
+            .index_select(0, neighbours.reshape(-1))
+            .view(*neighbours.shape, normed.shape[1])
+        )
+        message = self.own(normed)[:, None] + others + self.edge(edges)
+        return state + self.out(functional.relu(message).mean(dim=1))
+
+
+def normal_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean of 1 - cos of the angle between normals (F, 3); 0 where no face has a weight (F,)."""
+    return (weight * (1.0 - (predicted * target).sum(1))).sum() / weight.sum().clamp_min(1e-12)
+
+
+def save_face_normals(path: Path, network: FaceNormalNetwork, options: dict[str, Any]) -> None:
+    """Write a network's file; `options`: plain values, with `hidden` and `layers`."""
+    state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    content = {"format": FORMAT, "version": VERSION, "options": options, "state_dict": state}
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_face_normals(
+    path: str | Path, device: str | torch.device = "cpu"
+) -> tuple[FaceNormalNetwork, dict[str, Any]]:
+    """The network of a file, in evaluation mode, and its options.
+
+    Raises:
+        DataError: the file is missing, broken, of another kind or version, or its weights do not match its options.
+    """
+    content = read_plain(Path(path))
+    if content.get("format") != FORMAT:
+        hint = "give graph.ckpt of `occnet train_refinement`"
+        raise DataError("not a network for face normals written by occnet", path=path, hint=hint)
+    if (version := content.get("version")) != VERSION:
+        raise DataError(f"network of version {version}, this occnet reads version {VERSION}", path=path)
+    try:
+        options = content["options"]
+        network = FaceNormalNetwork(options["hidden"], options["layers"])
+        network.load_state_dict(content["state_dict"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(f"weights do not match the options: {first_line}", path=path) from error
+    return network.to(device).eval(), options
