@@ -5,7 +5,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs release-check format bench clean
+.PHONY: help setup demo test test-app lint docs release-check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 15
@@ -23,6 +23,13 @@ demo: setup  ## bundled shapes to trained networks and a report, in about ten mi
 WORKERS ?= 2
 test: setup  ## the whole test suite, in WORKERS=2 processes
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+$(VENV)/.app: envs/app.txt $(VENV)/.complete
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r envs/app.txt
+	@touch $@
+
+test-app: $(VENV)/.app  ## the tests of `occnet app`, which `make test` skips without Gradio (installs it, 130 MB)
+	$(BIN)/python -m pytest tests/unit/app
 
 lint: setup  ## what must be clean: ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from occnet_lib.config import Config, digest, load
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.atomic import is_read_only
 
-from . import analysis, datasets, evaluate, models, preprocess, reconstruct, shapes
+from . import analysis, app, datasets, evaluate, models, preprocess, reconstruct, shapes
 from .arguments import Verb, add_arguments, takes_configuration
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "train": models.train,
     "train_refinement": models.train_refinement,
     "reconstruct": reconstruct.reconstruct,
+    "app": app.app,
     "evaluate": evaluate.evaluate,
     "analyse": analysis.analyse,
     "report": analysis.report,

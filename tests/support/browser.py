@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,7 +28,8 @@ _START = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2])
 class Browser:
     """One page of one browser; `problems` are its exceptions, console errors and failed or attempted requests."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, origin: str | None = None) -> None:
+        """A browser with its profile in a folder; requests to hosts other than `origin` are problems."""
         assert CHROMIUM, "no Chromium is installed"
         to_child, from_child = os.pipe(), os.pipe()
         theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (to_child[0], from_child[1])]
@@ -52,6 +55,7 @@ class Browser:
         self._write, self._read = os.fdopen(to_child[1], "wb"), os.fdopen(from_child[0], "rb")
         self._number, self._session, self._rest = 0, "", b""
         self.problems: list[str] = []
+        self._allowed = ("data:", "file:", "about:") if origin is None else ("data:", "blob:", f"{origin}/")
         self._seen: set[str] = set()
         targets = self.call("Target.getTargets")["targetInfos"]
         target = next(info["targetId"] for info in targets if info["type"] == "page")
@@ -85,8 +89,8 @@ class Browser:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, path: Path, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Load a file into a viewport of CSS pixels; a width below 600 is a phone with a touch screen."""
+    def open(self, page: Path | str, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Load a file or URL into a viewport of CSS pixels; a width below 600 is a phone with a touch screen."""
         phone = width < 600
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -99,7 +103,8 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self._seen.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         while "Page.loadEventFired" not in self._seen:
             self._next()
 
@@ -108,6 +113,25 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait(self, script: str, seconds: float = 60.0) -> Any:
+        """The value of an expression once it is true.
+
+        Raises:
+            TimeoutError: it has not become true.
+        """
+        end = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            if time.monotonic() > end:
+                raise TimeoutError(script)
+            time.sleep(0.05)
+        return value
+
+    def choose_files(self, selector: str, *paths: Path) -> None:
+        """Choose files for the `<input type=file>` of a CSS selector."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def key(self, name: str) -> None:
         """Press and release a key by its DOM name."""
@@ -122,6 +146,16 @@ class Browser:
         """`kind` is mouseMoved, mousePressed or mouseReleased, at CSS pixels of the viewport."""
         button = {"button": "none"} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+
+    def drag(self, *points: tuple[float, float]) -> None:
+        """Press the left button at the first of some CSS pixels, move along the others, and release it."""
+        self.mouse("mouseMoved", *points[0])
+        self.mouse("mousePressed", *points[0])
+        for (x0, y0), (x1, y1) in pairwise(points):
+            for t in (0.25, 0.5, 0.75, 1.0):
+                place = {"x": x0 + t * (x1 - x0), "y": y0 + t * (y1 - y0)}
+                self.call("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **place)
+        self.mouse("mouseReleased", *points[-1])
 
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
         """`kind` is touchStart, touchMove or touchEnd."""
@@ -152,5 +186,5 @@ class Browser:
             self.problems.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
             url = params["request"]["url"]
-            if not url.startswith(("data:", "file:", "about:")):
+            if not url.startswith(self._allowed):
                 self.problems.append(f"request to {url}")

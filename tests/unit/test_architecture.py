@@ -35,12 +35,13 @@ ALLOWED = {
     "evaluation": BASE | {"geometry", "storage"},
     "analysis": BASE | {"geometry", "storage"},
     "report": BASE | {"geometry", "storage", "rendering"},
+    "app": BASE | {"storage", "reconstruction"},
 }
 EDGE = {"api", "cli", "__main__", "__init__"}
 HEAVY = {
     *("torch", "torchvision", "lightning", "torchmetrics", "open3d", "trimesh", "pyrender", "OpenGL"),
     *("pymeshfix", "sklearn", "skimage", "matplotlib", "pandas", "snakemake", "tensorboard"),
-    *("DracoPy", "meshopt"),
+    *("DracoPy", "meshopt", "gradio", "fastapi", "uvicorn"),
 }
 BANNED = {
     "geometry": {"torch", "lightning", "snakemake", "h5py"},
@@ -99,6 +100,8 @@ def test_libraries_are_imported_where_they_belong(path):
     at_import = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
     if part in ("networks", "training", "reconstruction"):
         at_import -= {"torch"} if part == "reconstruction" else {"torch", "torchvision", "lightning"}
+    if path == PACKAGE / "app/page.py":  # imported where the page is built
+        at_import -= {"gradio"}
     assert not at_import, "import heavy libraries inside the functions that use them"
 
 
@@ -147,6 +150,7 @@ def test_no_import_cycles():
 def test_a_stage_process_starts_without_heavy_libraries():
     code = (
         "import sys, occnet_lib.cli as cli, occnet_lib.stages.process_shape, occnet_lib.stages.workers\n"
+        "import occnet_lib.app.server\n"
         "cli.parser()\n"
         f"print(sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))"
     )
