@@ -132,10 +132,12 @@ def evaluate_views(
     from occnet_lib.evaluation.view_metrics import evaluate_views
     from occnet_lib.reconstruction.inference import one_thread
 
-    network, level = _network(checkpoint, config)
+    network, level = load_network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)
     with one_thread():
-        rows = evaluate_views(network.logits, level, shard, config, model, out, _merged(network, config))
+        rows = evaluate_views(
+            network.logits, level, shard, config, model, out, mergeable_counts(network, config)
+        )
     return f"evaluate: {out}: {len(rows)} views"
 
 
@@ -165,11 +167,13 @@ def evaluate_photos(
     from occnet_lib.reconstruction.inference import one_thread
     from occnet_lib.reconstruction.photo import photo_logits
 
-    network, level = _network(checkpoint, config)
+    network, level = load_network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)
     with one_thread():
         source = shard, photos, config, model, out
-        rows = evaluate_photos(partial(photo_logits, network), level, *source, _merged(network, config))
+        rows = evaluate_photos(
+            partial(photo_logits, network), level, *source, mergeable_counts(network, config)
+        )
     refused = sum(row["status"] == "failed" for row in rows)
     return f"evaluate: {out}: {len(rows)} photos, {refused} refused"
 
@@ -186,7 +190,7 @@ def evaluate_tables(
     from occnet_lib.evaluation.summary import DIFFERENCES, summarise
     from occnet_lib.storage.tables import read_rows, write_rows
 
-    shards = _test_shards(read_catalogue(table))
+    shards = names_of_test_shards(read_catalogue(table))
 
     def rows(models: list[str], suffix: str) -> list[dict[str, Any]]:
         files = [folder / model / f"{shard}{suffix}" for model in models for shard in shards]
@@ -224,16 +228,17 @@ def evaluate_gains(
     return f"evaluate: {out}: {len(rows)} comparisons"
 
 
-def _test_shards(keys: list[ShapeKey]) -> list[str]:
+def names_of_test_shards(keys: list[ShapeKey]) -> list[str]:
+    """The shards of the test set, in order."""
     return sorted({key.shard for key in keys if key.split == "test"})
 
 
-def _merged(network: Reconstructor, config: Config) -> list[int]:
+def mergeable_counts(network: Reconstructor, config: Config) -> list[int]:
     """Numbers of images of an object to merge; none for a network that `occnet reconstruct` cannot merge with."""
     return [] if network.needs_cameras else config.evaluate.merged
 
 
-def _network(checkpoint: Path, config: Config) -> tuple[Reconstructor, float]:
+def load_network(checkpoint: Path, config: Config) -> tuple[Reconstructor, float]:
     """A trained network and the logit of its surface."""
     from occnet_lib.reconstruction.extract import threshold_logit
     from occnet_lib.reconstruction.reconstructor import Reconstructor

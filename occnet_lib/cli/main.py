@@ -16,7 +16,7 @@ from occnet_lib.config import Config, digest, load
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.atomic import is_read_only
 
-from . import analysis, app, datasets, evaluate, models, preprocess, reconstruct, shapes
+from . import analysis, app, datasets, evaluate, models, preprocess, reconstruct, shapes, uncertainty
 from .arguments import Verb, add_arguments, takes_configuration
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ VERBS: dict[str, Verb] = {
     "reconstruct": reconstruct.reconstruct,
     "app": app.app,
     "evaluate": evaluate.evaluate,
+    "calibrate": uncertainty.calibrate,
     "analyse": analysis.analyse,
     "report": analysis.report,
     "import": datasets.import_,
@@ -54,7 +55,7 @@ JOBS: dict[str, Verb] = {
         *(models.index_images, models.index_codes, models.clusters),
         *(evaluate.evaluate_shard, evaluate.evaluate_views, evaluate.evaluate_tables),
         evaluate.evaluate_gains,
-        *(evaluate.photograph_shard, evaluate.evaluate_photos),
+        *(evaluate.photograph_shard, evaluate.evaluate_photos, uncertainty.uncertainty_tables),
         *(analysis.statistics, analysis.projections, analysis.embedding),
     )
 }

@@ -126,6 +126,8 @@ def _reconstruct_object(
         logger.warning("%s: %s", out, result.reason)
     steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in result.seconds.items())
     echo(f"{out}: {len(result.mesh.faces)} faces (CPU seconds: {steps})")
+    if result.expected_iou is not None:
+        echo(f"{out}: {result.expected_iou}")
 
 
 def _input_files(photos: Sequence[Path], out: Path) -> dict[Path, Path]:

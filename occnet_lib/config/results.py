@@ -95,6 +95,11 @@ class EvaluateConfig(Section):
         "`occnet reconstruct --merge`; []: none",
     )
     view_points: Count = Field(2048, description="points per view at which the field is evaluated")
+    uncertainty: bool = Field(
+        False,
+        description="measure calibration and expected IoU of the fields of views and photos, by class and camera pose "
+        "(docs/explanation/uncertainty.md)",
+    )
     original: Literal["none", "floor", "all"] = Field(
         "floor",
         description="which meshes are also compared with the raw mesh, if its file exists; floor: the closed ground truth, "

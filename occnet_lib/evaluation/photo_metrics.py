@@ -19,9 +19,12 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh
 
+from .field_uncertainty import reliability_of, uncertainty_columns
 from .merged import merged_columns
 from .metrics import iou
-from .view_metrics import another
+from .reliability import COLUMNS as RELIABILITY
+from .reliability import reliability_rows
+from .view_metrics import another, reliability_table
 
 Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float64]]]
 """A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras' rotations (N, 3, 3)."""
@@ -78,7 +81,8 @@ def evaluate_photos(
         level: logit above which a point is inside.
         shard_path: pack shard with the ground truth.
         folder: <category>/<id>/{0.png, 1.png, ..., cameras.json}.
-        config: `evaluate.photos`, `evaluate.view_points` and `seed` are used.
+        config: `evaluate.photos`, `evaluate.view_points`, `evaluate.uncertainty` (as in `evaluate_views`) and `seed` are
+            used.
         model: its name, for the column `model`.
         out_csv: table to write.
         merged: numbers of photos whose logits are averaged (`merged.merged_columns`).
@@ -86,11 +90,12 @@ def evaluate_photos(
     Raises:
         DataError: the shard or the folder is missing or broken.
     """
-    shard, rows = Shard(shard_path), []
+    shard, rows, reliability = Shard(shard_path), [], []
     for i, key in enumerate(shard.keys):
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
         about = {"model": model, "category": key.category, "id": key.id}
-        own, fields = [], _fields(logits, Path(folder) / key.category / key.id, points)
+        place = Path(folder) / key.category / key.id
+        own, fields = [], _fields(logits, place, points)
         for photo, field in enumerate(fields):
             row = about | {"photo": photo, "iou": 0.0, "status": "ok", "reason": ""}
             if isinstance(field, ImageError):
@@ -103,8 +108,15 @@ def evaluate_photos(
             other = shard.keys[another(i, len(shard), config.seed, key.name)]
             strange = _fields(logits, Path(folder) / other.category / other.id, points, 1)
             intruder = next(iter(_read(strange)), None)
-        more = merged_columns(_read(fields), occupied, level, merged, intruder)
+        read = _read(fields)
+        more = merged_columns(read, occupied, level, merged, intruder)
+        if config.evaluate.uncertainty:
+            uncertain = uncertainty_columns(read, occupied, level, _rotations(place / CAMERAS), merged)
+            more = [one | two for one, two in zip(more, uncertain, strict=True)]
+            reliability += reliability_rows(about, reliability_of(read, occupied))
         rows += [row | columns for row, columns in zip(own, more, strict=True)]
+    if config.evaluate.uncertainty:
+        write_rows(reliability_table(out_csv), reliability, RELIABILITY)
     write_rows(Path(out_csv), rows, COLUMNS)
     return rows
 

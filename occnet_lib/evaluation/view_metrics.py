@@ -20,8 +20,11 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
+from .field_uncertainty import reliability_of, uncertainty_columns
 from .merged import merged_columns
 from .metrics import iou
+from .reliability import COLUMNS as RELIABILITY
+from .reliability import reliability_rows
 
 Logits = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
 """Images (V, H, W, 3), their cameras' rotations (V, 3, 3) and points (N, 3) of the unit frame to logits (V, N)."""
@@ -42,13 +45,14 @@ def evaluate_views(
 ) -> list[dict[str, Any]]:
     """Measure the field of every view of every shape of a shard, and of several views merged; one row a view.
 
-    All views of a shape are evaluated at the same points, so that the choice of points hardly affects the spread.
+    With `evaluate.uncertainty` the rows also have `field_uncertainty.COLUMNS`, and `reliability_table` is written beside
+    the table.
 
     Args:
         logits: the network.
         level: logit above which a point is inside.
         shard_path: pack shard with the ground truth.
-        config: `evaluate.views`, `evaluate.view_points` and `seed` are used.
+        config: `evaluate.views`, `evaluate.view_points`, `evaluate.uncertainty` and `seed` are used.
         model: its name, for the column `model`.
         out_csv: table to write.
         merged: numbers of views whose logits are averaged (`merged.merged_columns`).
@@ -56,8 +60,29 @@ def evaluate_views(
     Raises:
         DataError: the shard is missing or broken.
     """
-    shard = Shard(shard_path)
-    rows = []
+    rows, reliability = measure_views(
+        logits, level, Shard(shard_path), config, model, merged, config.evaluate.uncertainty
+    )
+    if config.evaluate.uncertainty:
+        write_rows(reliability_table(out_csv), reliability, RELIABILITY)
+    write_rows(Path(out_csv), rows, COLUMNS)
+    return rows
+
+
+def measure_views(
+    logits: Logits,
+    level: float,
+    shard: Shard,
+    config: Config,
+    model: str,
+    merged: Sequence[int] = (),
+    uncertainty: bool = False,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of `evaluate_views`, and with `uncertainty` the rows of the table of reliability.
+
+    All views of a shape are evaluated at the same points, so that the choice of points hardly affects the spread.
+    """
+    rows, reliability = [], []
     for i, key in enumerate(shard.keys):
         views = range(min(config.evaluate.views, shard.views))
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
@@ -72,9 +97,17 @@ def evaluate_views(
             image, rotation = shard.image(other, 0), shard.camera(other, 0)[1][:, :3]
             intruder = logits(image[None], rotation[None], points)[0]
         more = merged_columns(list(fields), occupied, level, merged, intruder)
+        if uncertainty:
+            uncertain = uncertainty_columns(list(fields), occupied, level, rotations, merged)
+            more = [one | two for one, two in zip(more, uncertain, strict=True)]
+            reliability += reliability_rows(about, reliability_of(list(fields), occupied))
         rows += [row | columns for row, columns in zip(own, more, strict=True)]
-    write_rows(Path(out_csv), rows, COLUMNS)
-    return rows
+    return rows, reliability
+
+
+def reliability_table(table: str | Path) -> Path:
+    """The file of the table of reliability beside that of views or photos."""
+    return Path(table).with_suffix(".reliability.csv")
 
 
 def another(index: int, count: int, seed: int, name: str) -> int:

@@ -118,7 +118,7 @@ def mesh_of_images(
         drop_outliers: as in `mesh_of_photo`.
     """
     rng = seeds.rng(seed, "reconstruct", Path(photos[0]).stem)
-    result = network(list(images), rng, normals=True, drop_outliers=drop_outliers)
+    result = network(list(images), rng, normals=True, drop_outliers=drop_outliers, expect_iou=True)
     return result, disagreements(photos, result.agreement, drop_outliers)
 
 

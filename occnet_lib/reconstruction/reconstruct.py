@@ -28,6 +28,7 @@ from .refinement import defects, refined
 
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
+    from occnet_lib.storage.iou_calibration import ExpectedIou
 
     from .refine import FieldWithGradient
     from .refinement import FaceNormals
@@ -55,6 +56,7 @@ class Reconstruction:
             normals.
         normals: (V, 3) float32 unit vertex normals of the field, if requested.
         agreement: how far the fields of several images agree; None for one image.
+        expected_iou: calibrated, if requested and the checkpoint has a calibration.
     """
 
     mesh: Mesh
@@ -68,6 +70,7 @@ class Reconstruction:
     normals: NDArray[np.float32] | None = None
     frame: Literal["unit", "camera"] = "unit"
     agreement: Agreement | None = None
+    expected_iou: ExpectedIou | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the mesh with its normals and its frame as OBJ, PLY, GLB, STL or OFF, by its suffix (storage.meshes).

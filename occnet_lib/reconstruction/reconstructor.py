@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
+from .expected_iou import calibration_of, expected_iou
 from .extract import threshold_logit
 from .face_features import FaceNormalPredictor
 from .inference import batched_decoder, select_device
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from occnet_lib.networks.folded import FoldedDecoder, TorchField
+    from occnet_lib.storage.iou_calibration import IouCalibration
 
     from .refinement import FaceNormals
 
@@ -75,8 +77,14 @@ class Reconstructor:
         self.framing = framing_of(self._options)[0]
         self.view_size = int(self._options.get("view_size", _ONET_VIEW_SIZE))
         self._graph = graph
+        self._checkpoint, self._as_is = checkpoint, as_is
         if as_is:
             self._options = self._options | {"images": {"framing": "camera"}}
+
+    @cached_property
+    def calibration(self) -> IouCalibration | None:
+        """The calibration of its expected IoU; None without one, and for images that are not framed as in training."""
+        return None if self._as_is else calibration_of(self._checkpoint, self.threshold)
 
     @property
     def needs_cameras(self) -> bool:
@@ -135,6 +143,7 @@ class Reconstructor:
         rotation: NDArray[np.floating] | None = None,
         normals: bool = False,
         drop_outliers: bool = False,
+        expect_iou: bool = False,
     ) -> Reconstruction:
         """Reconstruct an object from one image or several.
 
@@ -147,6 +156,7 @@ class Reconstructor:
             rotation: (3, 3) or (V, 3, 3).
             normals: whether to compute vertex normals.
             drop_outliers: leave out the images that disagree with the others (`Reconstruction.agreement`).
+            expect_iou: whether to compute `Reconstruction.expected_iou`, for a mesh of the unit frame.
 
         Raises:
             ConfigError: several images for a model of the camera's frame, but no rotations; or the refinement needs the
@@ -171,7 +181,10 @@ class Reconstructor:
                 agreed = agreement_of_fields(fields, threshold_logit(self.threshold))
             if drop_outliers and agreed.can_drop:
                 fields = [field for i, field in enumerate(fields) if i not in agreed.outliers]
-        field = MeanField(fields)
+        field, expected = MeanField(fields), None
+        if expect_iou and not turned and self.calibration:
+            with timed(seconds, "confidence"):
+                expected = expected_iou(field, self.calibration, len(fields))
         result = reconstruct(
             partial(field.on_array, level=threshold_logit(self.threshold)),
             self.config,
@@ -186,7 +199,9 @@ class Reconstructor:
             box=ROTATED_CUBE_EDGE if turned else CUBE_EDGE,
         )
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
-        return replace(result, seconds=seconds | result.seconds, frame=frame, agreement=agreed)
+        return replace(
+            result, seconds=seconds | result.seconds, frame=frame, agreement=agreed, expected_iou=expected
+        )
 
     def reconstruct_batch(
         self,

@@ -14,7 +14,7 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, gains, metrics, shapes, training
+from . import data, examples, gains, metrics, shapes, training, uncertainty
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
 from .scripts import policy, script
@@ -192,6 +192,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("gains", "What helps", gains.section),
     ("examples", "Examples", examples.section),
     ("shapes", "Test shapes", shapes.section),
+    ("uncertainty", "Uncertainty", uncertainty.section),
     ("training", "Training", training.section),
     ("embedding", "Image codes", training.embeddings),
     ("data", "Data", data.statistics),

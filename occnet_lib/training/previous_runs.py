@@ -19,7 +19,7 @@ from .metrics_log import COLUMNS
 logger = logging.getLogger(__name__)
 
 # last.ckpt is moved last: while it exists, an interrupted move is still recognised as another run.
-_FILES = ("tensorboard", "options.json", "metrics.csv", "best.ckpt", "last.ckpt")
+_FILES = ("tensorboard", "options.json", "metrics.csv", "best.calibration.json", "best.ckpt", "last.ckpt")
 
 
 def move_aside(folder: Path, digest: str, steps: int) -> None:

@@ -74,6 +74,10 @@ def test_another_set_of_rows_is_another_report(finished):
     more = queried({"models": {"other": {"hidden": 16, "c_dim": 16, "blocks": 1}}})
     assert (more["train_model"], more["evaluate"], more["report"]) == (1, 1, 1)
     assert more["reconstruct_shard"] == more["evaluate_views"] == more["evaluate_photos"] == len(test_shards)
+    uncertain = queried({"evaluate": {"uncertainty": True}})
+    assert (uncertain["calibrate_model"], uncertain["uncertainty"], uncertain["report"]) == (2, 1, 1)
+    assert uncertain["evaluate_views"] == uncertain["evaluate_photos"] == 2 * len(test_shards)
+    assert not {"train_model", "reconstruct_shard", "evaluate_shard"} & set(uncertain)
     for fewer in ({"models": {"tiny-fc": None}}, {"evaluate": {"baselines": ["floor"]}}):
         jobs = queried(fewer)
         assert (jobs["evaluate"], jobs["report"]) == (1, 1)

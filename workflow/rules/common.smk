@@ -268,3 +268,20 @@ def baseline_index(wildcards):
         "clustering": [f"codes_{model}", "clusters"],
     }
     return [f"{RESULTS}/index/{name}.h5" for name in files.get(kind, [])]
+
+
+UNCERTAINTY = CONFIG.evaluate.uncertainty and CONFIG.evaluate.views > 0
+
+
+def uncertainty_output(source):
+    """A further output of the fields of views or photos, if their uncertainty is measured."""
+    if not CONFIG.evaluate.uncertainty:
+        return {}
+    return {
+        "reliability": f"{RESULTS}/evaluate/{{model}}/{{shard}}.{source}.reliability.csv"
+    }
+
+
+def uncertainty_params():
+    """A parameter of their rules; none by default, so that finished results stay as they are."""
+    return {"uncertainty": True} if CONFIG.evaluate.uncertainty else {}

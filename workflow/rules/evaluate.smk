@@ -43,6 +43,7 @@ rule evaluate_views:
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
     output:
+        **uncertainty_output("views"),
         table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.views.csv",
     log:
         f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.views.log",
@@ -57,6 +58,7 @@ rule evaluate_views:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        **uncertainty_params(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
@@ -110,6 +112,7 @@ rule evaluate_photos:
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
     output:
+        **uncertainty_output("photos"),
         table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
     log:
         f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.photos.log",
@@ -124,6 +127,7 @@ rule evaluate_photos:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
     params:
+        **uncertainty_params(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,

@@ -12,6 +12,7 @@ rule report:
         ),
         evaluate=rules.evaluate.output,
         gains=rules.evaluate_gains.output if COMPARED else [],
+        uncertainty=rules.uncertainty.output if UNCERTAINTY else [],
         analyse=rules.analyse.input,
         config=ancient(CONFIG_FILE),
     output:
@@ -34,6 +35,7 @@ rule report:
         results=lambda wildcards, input: Path(input.config).parent,
         shards=shard_names(),
         models=[*MODELS, *BASELINES],
+        **uncertainty_params(),
         report=CONFIG.report.model_dump(),
         versions=versions("report"),
     message:

@@ -1,0 +1,113 @@
+"""Verbs of uncertainty: calibration of the expected IoU, tables."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+from occnet_lib.config import Config
+from occnet_lib.errors import ConfigError, OccnetError
+
+from .arguments import Catalogue, Checkpoint, Table, progress_bar
+from .evaluate import load_network, mergeable_counts, names_of_test_shards
+from .inputs import pack_files, read_catalogue
+
+logger = logging.getLogger(__name__)
+
+
+def calibrate(
+    packs: Annotated[list[Path], "pack shards of the validation set, or the folder of them"],
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    table: Table = None,
+    out: Annotated[
+        Path | None,
+        "file to write; by default beside the checkpoint (best.calibration.json), where `occnet reconstruct` reads it",
+        "-o",
+        "--out",
+    ] = None,
+) -> str:
+    """Calibrate the expected IoU of a network on validation shapes."""
+    from occnet_lib.evaluation.iou_fit import fits_of_views
+    from occnet_lib.evaluation.view_metrics import measure_views
+    from occnet_lib.reconstruction.inference import one_thread
+    from occnet_lib.storage.iou_calibration import IouCalibration, calibration_file, file_digest
+    from occnet_lib.storage.packs import Shard
+
+    if not config.evaluate.views:
+        raise ConfigError(
+            "evaluate.views is 0: there are no views to calibrate with", hint="set evaluate.views=12"
+        )
+    shards = [Shard(path) for path in pack_files(_validation(packs, table), config, table, ("val",))]
+    digest = file_digest(checkpoint)
+    network, level = load_network(checkpoint, config)
+    merged, rows = mergeable_counts(network, config), list[dict[str, Any]]()
+    with one_thread():
+        for shard in progress_bar(shards, "calibrate"):
+            rows += measure_views(network.logits, level, shard, config, "", merged, uncertainty=True)[0]
+    fits = fits_of_views(rows, merged)
+    if not fits:
+        logger.warning("no validation shapes or views: the expected IoU of %s is not calibrated", checkpoint)
+    out = out or calibration_file(checkpoint)
+    IouCalibration(network.threshold, fits, digest).write(out)
+    return f"calibrate: {out}: {fits[1].shapes if fits else 0} shapes"
+
+
+def _validation(packs: list[Path], table: Path | None) -> list[Path]:
+    """Pack shards, of a folder those of the validation set."""
+    if table:
+        return packs
+    files = []
+    for path in packs:
+        inside = sorted(path.glob("val-*.h5")) if path.is_dir() else [path]
+        if not inside:
+            raise OccnetError("has no pack shards of the validation set (val-*.h5)", path=path)
+        files += inside
+    return files
+
+
+def uncertainty_tables(
+    folder: Annotated[Path, "folder with <model>/<shard>.views.csv and so on, into which the tables go"],
+    config: Config,
+    *,
+    networks: Annotated[Path, "folder with <model>/best.calibration.json"],
+    table: Catalogue,
+) -> str:
+    """Tables of the calibration of occupancies, of expected IoU and of camera poses."""
+    from occnet_lib.evaluation import calibration_tables, expected_iou_tables, pose_tables, view_choice
+    from occnet_lib.storage.iou_calibration import read_iou_calibration
+    from occnet_lib.storage.tables import read_rows, write_rows
+
+    shards = names_of_test_shards(read_catalogue(table))
+    files = [networks / model / "best.calibration.json" for model in config.models]
+    calibrations = {file.parent.name: read_iou_calibration(file) for file in files}
+    columns = {
+        "calibration": calibration_tables.COLUMNS,
+        "reliability": calibration_tables.CURVE,
+        "expected_iou": expected_iou_tables.COLUMNS,
+        "poses": pose_tables.COLUMNS,
+        "pose_tests": pose_tables.TESTS,
+        "view_choice": view_choice.COLUMNS,
+    }
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
+    for source in [name for name in ("views", "photos") if getattr(config.evaluate, name)]:
+
+        def rows(suffix: str, source: str = source) -> list[dict[str, Any]]:
+            paths = [
+                folder / model / f"{shard}.{source}{suffix}" for model in config.models for shard in shards
+            ]
+            return [row for path in paths for row in read_rows(path)]
+
+        measures, curves = calibration_tables.summarise_calibration(source, rows(".reliability.csv"), config)
+        tables["calibration"] += measures
+        tables["reliability"] += curves
+        images = rows(".csv")
+        tables["expected_iou"] += expected_iou_tables.summarise_expected(source, images, calibrations, config)
+        tables["view_choice"] += view_choice.summarise_choice(source, images, config)
+        if source == "views":
+            tables["poses"], tables["pose_tests"] = pose_tables.summarise_poses(images, config)
+    for name, summary in tables.items():
+        write_rows(folder / f"{name}.csv", summary, columns[name])
+    return f"evaluate: {folder}: uncertainty"

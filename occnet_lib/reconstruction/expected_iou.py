@@ -1,0 +1,59 @@
+"""The expected IoU of a reconstruction, by the calibration beside the checkpoint (docs/explanation/uncertainty.md)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from occnet_lib.errors import DataError
+from occnet_lib.geometry import uncertainty
+from occnet_lib.storage.iou_calibration import (
+    ExpectedIou,
+    IouCalibration,
+    calibration_file,
+    file_digest,
+    read_iou_calibration,
+)
+
+from .extract import threshold_logit
+from .several_images import cube_points
+
+if TYPE_CHECKING:
+    from occnet_lib.networks.folded import TorchField
+
+logger = logging.getLogger(__name__)
+
+
+def calibration_of(checkpoint: str | Path, threshold: float) -> IouCalibration | None:
+    """The calibration beside a checkpoint; None if there is none, or not for this network and threshold.
+
+    A damaged one, and one of another network, is a warning.
+    """
+    path = calibration_file(checkpoint)
+    if not path.exists():
+        return None
+    try:
+        calibration = read_iou_calibration(path)
+    except DataError as error:
+        logger.warning("no expected IoU: %s", error)
+        return None
+    if calibration.checkpoint != file_digest(checkpoint):
+        logger.warning("no expected IoU: %s is of another network; make it again: `occnet calibrate`", path)
+        return None
+    if abs(calibration.threshold - threshold) > 1e-6:
+        logger.info("no expected IoU: %s is for the threshold %g", path, calibration.threshold)
+        return None
+    return calibration
+
+
+def expected_iou(field: TorchField, calibration: IouCalibration, images: int) -> ExpectedIou | None:
+    """The calibrated IoU of a field with the shape in its images, from quasi-random points of the cube.
+
+    Args:
+        field: of the unit frame.
+        calibration: of its network.
+        images: number of images whose logits are averaged.
+    """
+    logits = field.on_array(cube_points())
+    return calibration(uncertainty.expected_iou(logits, threshold_logit(calibration.threshold)), images)

@@ -1,0 +1,130 @@
+"""Parts of the section on uncertainty: dependence on the camera's pose, and which image to take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from .html import Html, cell, join, paragraph, table, tag
+from .readings import plotted
+from .results import Results, Row, number, shown
+from .uncertainty_plots import Cell, view_spheres
+
+_MEASURES = {"iou": "IoU", "entropy": "entropy, bits", "brier": "squared error"}
+_CELL = (45.0, 30.0)  # degrees of azimuth and elevation of evaluation.pose_tables
+_RULES = {
+    "best": "best one (knows the ground truth)",
+    "agreement": "most agreement with the others",
+    "entropy": "least entropy",
+    "expected_iou": "largest expected IoU",
+    "pose": "best pose of the class's other shapes",
+}
+
+
+def poses(results: Results) -> Html:
+    """Maps of the view sphere and what they say, a model at a time."""
+    cells, tests = (
+        results.rows("evaluate/poses.csv", "table of poses"),
+        results.rows_if_any("evaluate/pose_tests.csv"),
+    )
+    note = paragraph(
+        "Difference from the mean over the same shape's views, by the direction from which the camera sees the shape: "
+        "azimuth from +x towards +z, elevation above the horizon. Red is worse. Numbers are views; cells with fewer "
+        "than five are pale. A frame marks cells beyond what all cells of the class together reach by chance in 95 % of "
+        "cases; all others are not distinguishable from noise. Under the pointer: value, effect and its 95 % interval.",
+        note=True,
+    )
+    figures = []
+    for model in dict.fromkeys(row["model"] for row in cells):
+        for name, title in _MEASURES.items():
+            own = [row for row in cells if row["model"] == model]
+            plot = view_spheres(_panels(results, own, name), _CELL, f"effect on {title}", name == "iou")
+            figures.append(plotted(plot, f"{title} by pose of {model}", f"{model}: {title} by pose"))
+    return join([tag("h3", "By camera pose"), note, *figures, _findings(results, cells, tests)])
+
+
+def _panels(results: Results, rows: list[Row], name: str) -> dict[str, list[Cell]]:
+    panels: dict[str, list[Cell]] = defaultdict(list)
+    for row in rows:
+        values = [number(row, name + end) or 0.0 for end in ("", "_effect", "_low", "_high")]
+        azimuth, elevation = (number(row, axis) or 0.0 for axis in ("azimuth", "elevation"))
+        views = int(number(row, "views") or 0)
+        label = (
+            f"azimuth {azimuth:.0f}°, elevation {elevation:.0f}°: {values[0]:.3f}, effect {values[1]:+.3f} "
+            f"[{values[2]:+.3f}, {values[3]:+.3f}], {views} views of {row['shapes']} shapes"
+        )
+        clear = row.get(f"{name}_clear") == "1"
+        panels[results.category(row["category"])].append(
+            Cell(azimuth, elevation, values[1], views, row.get("compared") == "1", clear, label)
+        )
+    return panels
+
+
+def _findings(results: Results, cells: list[Row], tests: list[Row]) -> Html:
+    """Best and worst pose of every class, and whether the pose matters at all."""
+    body = []
+    for test in tests:
+        if test["measure"] != "iou":
+            continue
+        own = [row for row in cells if (row["model"], row["category"]) == (test["model"], test["category"])]
+        own = [row for row in own if row.get("compared") == "1"]
+        ranked = sorted(own, key=lambda row: number(row, "iou_effect") or 0.0)
+        p = number(test, "p_value")
+        body.append(
+            (
+                cell(test["model"], left=True),
+                cell(results.category(test["category"]), left=True),
+                cell(_place(ranked[-1]) if ranked else None, left=True),
+                cell(_place(ranked[0]) if ranked else None, left=True),
+                shown(number(test, "sd_views")),
+                cell(shown(p), strong=p is not None and p < 0.05),
+            )
+        )
+    heads = ("Model", "Class", "Most informative pose", "Least informative pose", "SD over views", "p")
+    note = (
+        "Cells with the largest and smallest effect on the IoU, of those with at least five views, with 95 % intervals of "
+        "the single cell. p: probability of a largest effect like this if the pose did not matter, by permutation of the "
+        "views of each shape; where it is not small, the best pose of this table is chance."
+    )
+    return join([table(heads, body), paragraph(note, note=True)])
+
+
+def _place(row: Row) -> str:
+    azimuth, elevation, effect, low, high = (
+        number(row, name) or 0.0 for name in ("azimuth", "elevation", "iou_effect", "iou_low", "iou_high")
+    )
+    return f"{azimuth:.0f}°, {elevation:.0f}°: {effect:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def choice(results: Results) -> Html:
+    """Which of a shape's images to take."""
+    rows = results.rows_if_any("evaluate/view_choice.csv")
+    if not rows:
+        return join([])
+    body = [
+        (
+            cell(row["model"], left=True),
+            cell(row["source"], left=True),
+            cell(_RULES.get(row["rule"], row["rule"]), left=True),
+            shown(number(row, "iou")),
+            _with_ends(row, "gain"),
+            _with_ends(row, "rank"),
+        )
+        for row in sorted(
+            rows, key=lambda row: (row["model"], row["source"] != "views", [*_RULES].index(row["rule"]))
+        )
+    ]
+    note = (
+        "IoU of the one image of each shape that a rule chooses, its gain over a random one, and the rank correlation of "
+        "the rule's score with the IoU over the images of a shape; bold where the 95 % interval over shapes excludes 0."
+    )
+    heads = ("Model", "Images", "Rule", "IoU", "Gain over a random one", "Rank correlation within a shape")
+    return join([tag("h3", "Which image of a shape"), table(heads, body), paragraph(note, note=True)])
+
+
+def _with_ends(row: Row, name: str) -> Html:
+    value, low, high = (number(row, name + end) for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return cell(None if value is None else f"{value:+.3f}")
+    return cell(
+        join([f"{value:+.3f}", tag("small", f" [{low:+.3f}, {high:+.3f}]")]), strong=low > 0 or high < 0
+    )

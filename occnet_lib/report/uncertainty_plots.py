@@ -1,0 +1,149 @@
+"""Diagrams of the section on uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .plots import Plot, Series, _figure, _label_axes, _plot, colors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Bin(NamedTuple):
+    """A point of a reliability diagram: mean probability, occupied fraction with its interval."""
+
+    probability: float
+    occupied: float
+    low: float | None
+    high: float | None
+
+
+class Cell(NamedTuple):
+    """A cell of the view sphere: its centre in degrees, an effect, its number of views, whether these are enough to
+    compare it, whether the effect is clear, its label."""
+
+    azimuth: float
+    elevation: float
+    effect: float
+    views: int
+    compared: bool
+    clear: bool
+    label: str
+
+
+def view_spheres(
+    panels: Mapping[str, Sequence[Cell]], size: tuple[float, float], color_label: str, more_is_better: bool
+) -> Plot:
+    """Effects over azimuth and elevation, a map a class, three in a row; numbers are views, frames mark clear effects.
+
+    Args:
+        panels: title → cells with views.
+        size: of a cell along azimuth and elevation in degrees.
+        color_label: what the colours mean.
+        more_is_better: which end of the colours is red, the worse one.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
+
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    cells = [cell for own in panels.values() for cell in own]
+    largest = max((abs(cell.effect) for cell in cells if cell.compared), default=0.0) or 1.0
+    scale = ScalarMappable(Normalize(-largest, largest), "RdBu" if more_is_better else "RdBu_r")
+    low = min(cell.elevation for cell in cells) - size[1] / 2
+    high = max(cell.elevation for cell in cells) + size[1] / 2
+    figure = _figure(3.7 * columns, (1.1 + 0.55 * (high - low) / size[1]) * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    series: dict[Axes, list[Series]] = {}
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    for axes, (title, own) in zip(grid, panels.items(), strict=False):
+        x, y = [cell.azimuth for cell in own], [cell.elevation for cell in own]
+        for cell in own:
+            corner = (cell.azimuth - size[0] / 2, cell.elevation - size[1] / 2)
+            look = {"edgecolor": "#111111", "lw": 1.8, "zorder": 3} if cell.clear else {"edgecolor": "white"}
+            color = scale.to_rgba(np.array(cell.effect), alpha=1.0 if cell.compared else 0.2)
+            axes.add_patch(Rectangle(corner, *size, facecolor=color, **look))
+            place = cell.azimuth, cell.elevation
+            axes.text(*place, str(cell.views), ha="center", va="center", fontsize=6, zorder=4)
+        series[axes] = [Series(title, "#111111", x, y, [cell.label for cell in own])]
+        axes.set(xlim=(-size[0] / 2, 360 - size[0] / 2), ylim=(low, high), ylabel="elevation, °")
+        axes.set_xticks(range(0, 360, 90))
+        axes.yaxis.label.set_fontsize(8)
+        _label_axes(axes, title, "azimuth, °")
+        axes.grid(visible=False)
+    bar = figure.colorbar(scale, ax=list(series), shrink=0.9, aspect=14, pad=0.02)
+    bar.set_label(color_label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return _plot(figure, series)
+
+
+def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
+    """Reliability diagrams beside one another: title → curve → bins; a calibrated field lies on the diagonal."""
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    palette = dict(zip(names, colors(len(names)), strict=True))
+    figure = _figure(4.2 * len(panels), 3.9)
+    series = {}
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
+        own = []
+        for name, bins in curves.items():
+            color, x, y = palette[name], [b.probability for b in bins], [b.occupied for b in bins]
+            axes.plot(x, y, color=color, lw=1.5, marker="o", ms=3, label=name)
+            known = [b for b in bins if b.low is not None and b.high is not None]
+            axes.vlines(
+                [b.probability for b in known],
+                [b.low for b in known],
+                [b.high for b in known],
+                color,
+                alpha=0.4,
+            )
+            labels = [f"says {b.probability:.2f}, is {b.occupied:.2f}" for b in bins]
+            own.append(Series(name, color, x, y, labels))
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="occupied fraction")
+        axes.yaxis.label.set_fontsize(8)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
+        _label_axes(axes, title, "occupancy probability")
+        series[axes] = own
+    return _plot(figure, series)
+
+
+def expected_against_true(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, str]]]], half_width: float | None
+) -> Plot:
+    """Expected and true IoU of images: title → class → (expected, true, what it is of); a band for the interval."""
+    names = list(dict.fromkeys(name for groups in panels.values() for name in groups))
+    palette = dict(zip(names, colors(len(names)), strict=True))
+    figure = _figure(4.2 * len(panels), 3.9)
+    series = {}
+    for axes, (title, groups) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
+        if half_width is not None:
+            axes.fill_between(
+                [0, 1],
+                [-half_width, 1 - half_width],
+                [half_width, 1 + half_width],
+                color="#888888",
+                alpha=0.13,
+                lw=0,
+            )
+        own = []
+        for name, points in groups.items():
+            x, y, labels = [p[0] for p in points], [p[1] for p in points], [p[2] for p in points]
+            axes.scatter(x, y, s=9, color=palette[name], alpha=0.6, linewidths=0, label=name)
+            own.append(Series(name, palette[name], x, y, labels))
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="true IoU")
+        axes.yaxis.label.set_fontsize(8)
+        axes.legend(fontsize=7, frameon=False, loc="upper left")
+        _label_axes(axes, title, "expected IoU")
+        series[axes] = own
+    return _plot(figure, series)
