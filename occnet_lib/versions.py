@@ -22,6 +22,6 @@ VERSIONS = MappingProxyType(
         "evaluate": 3,
         "summarise": 2,
         "analyse": 1,
-        "report": 4,
+        "report": 5,
     }
 )

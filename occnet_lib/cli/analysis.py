@@ -14,20 +14,25 @@ from .arguments import Checkpoint, Out, Table
 from .inputs import pack_files
 
 Packs = Annotated[list[Path], "pack shards, or a folder of them"]
+Scores = Annotated[
+    Path | None, "evaluate/shapes.csv, by whose ranking the examples are chosen; without it by name"
+]
 
 
 def analyse(
     packs: Packs,
     config: Config,
     *,
-    checkpoint: Annotated[Path | None, "best.ckpt, for the t-SNE of its embeddings"] = None,
-    out: Annotated[Path, "folder for statistics.csv, projections/ and embedding.csv", "-o", "--out"],
+    checkpoint: Annotated[Path | None, "best.ckpt, for the t-SNE of its embeddings and its fields"] = None,
+    scores: Scores = None,
+    out: Annotated[Path, "folder for statistics.csv, projections/, embedding.csv and fields/", "-o", "--out"],
 ) -> str:
-    """Statistics, projections and t-SNE of packed shapes."""
+    """Statistics, projections, and of a network t-SNE and occupancies at points of packed shapes."""
     statistics(packs, config, out=out / "statistics.csv")
     projections(packs, config, out=out / "projections")
     if checkpoint:
         embedding(packs, config, checkpoint=checkpoint, out=out / "embedding.csv")
+        fields(packs, config, checkpoint=checkpoint, scores=scores, out=out / "fields")
     return str(out)
 
 
@@ -64,6 +69,39 @@ def embedding(
     files = pack_files(packs, config, table, ("val", "test"))
     write_embedding(features, files, config.analyse, config.seed, out)
     return str(out)
+
+
+def fields(
+    packs: Packs,
+    config: Config,
+    *,
+    checkpoint: Checkpoint,
+    scores: Scores = None,
+    accelerator: Annotated[Literal["auto", "cpu"], "where the network runs"] = "auto",
+    table: Table = None,
+    out: Out,
+) -> str:
+    """Occupancies by a network and errors at the points of the report's example shapes, as coloured PLY files."""
+    from occnet_lib.analysis.fields import write_fields
+    from occnet_lib.reconstruction.extract import threshold_logit
+    from occnet_lib.reconstruction.inference import one_thread
+    from occnet_lib.reconstruction.reconstructor import Reconstructor
+    from occnet_lib.storage.examples import example_shapes
+    from occnet_lib.storage.packs import Shard
+    from occnet_lib.storage.tables import read_rows
+
+    files = pack_files(packs, config, table, ("test",))
+    shards = [shard for shard in map(Shard, files) if shard.split == "test"]
+    keys = [key for shard in shards for key in shard.keys]
+    rows = read_rows(scores) if scores else []
+    examples = example_shapes(keys, rows, config.distinct_models, config.report.examples)
+    chosen = {name for names in examples.values() for name in names}
+    settings = config.reconstruct.model_copy(update={"accelerator": accelerator})
+    network = Reconstructor(checkpoint, settings)
+    level = threshold_logit(network.threshold)
+    with one_thread():
+        write_fields(network.logits, level, files, chosen, config.reconstruct.view, out)
+    return f"analyse: {out}: {len(chosen)} shapes"
 
 
 def report(

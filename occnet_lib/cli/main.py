@@ -56,7 +56,7 @@ JOBS: dict[str, Verb] = {
         *(evaluate.evaluate_shard, evaluate.evaluate_views, evaluate.evaluate_tables),
         evaluate.evaluate_gains,
         *(evaluate.photograph_shard, evaluate.evaluate_photos, uncertainty.uncertainty_tables),
-        *(analysis.statistics, analysis.projections, analysis.embedding),
+        *(analysis.statistics, analysis.projections, analysis.embedding, analysis.fields),
     )
 }
 

@@ -14,7 +14,7 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, gains, metrics, shapes, training, uncertainty
+from . import data, examples, fields, gains, metrics, shapes, training, uncertainty
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
 from .scripts import policy, script
@@ -49,7 +49,7 @@ def build(results: Results) -> str:
     links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
     body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
     header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
-    code = script(with_viewer=any("data-mesh=" in part for part in body))
+    code = script(with_viewer=any("data-camera=" in part for part in body))
     head = [
         tag("meta", charset="utf-8"),
         policy(code),
@@ -191,6 +191,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("results", "Results", metrics.section),
     ("gains", "What helps", gains.section),
     ("examples", "Examples", examples.section),
+    ("fields", "Queried points", fields.section),
     ("shapes", "Test shapes", shapes.section),
     ("uncertainty", "Uncertainty", uncertainty.section),
     ("training", "Training", training.section),

@@ -42,11 +42,17 @@ button:focus-visible, input:focus-visible, select:focus-visible, a:focus-visible
   outline:2px solid var(--accent); outline-offset:2px; border-radius:3px }
 [aria-sort=ascending] button::after { content:" \\2191" }
 [aria-sort=descending] button::after { content:" \\2193" }
-.tools { display:flex; flex-wrap:wrap; gap:8px 18px; align-items:center; font-size:14px }
-.tools[hidden] { display:none }
-.tools input, .tools select { font:inherit; color:inherit; background:var(--page); border:1px solid var(--line);
-  border-radius:6px; padding:4px 8px }
+.tools, .coloring { display:flex; flex-wrap:wrap; gap:8px 18px; align-items:center; font-size:14px }
+.tools[hidden], .coloring[hidden] { display:none }
+.tools input, .tools select, .coloring select { font:inherit; color:inherit; background:var(--page);
+  border:1px solid var(--line); border-radius:6px; padding:4px 8px }
 .tools output { color:var(--soft) }
+.coloring { position:sticky; top:40px; z-index:1; padding:8px 0; background:var(--card) }
+.legend { display:flex; flex-wrap:wrap; gap:2px 9px; align-items:center; font-size:13px; color:var(--soft) }
+.legend[hidden] { display:none }
+.legend i { display:inline-block; width:170px; height:12px; border-radius:3px; vertical-align:middle }
+.legend i.swatch { width:12px; margin-right:5px }
+.legend small { display:block; font-size:11px; line-height:1.2; text-align:center; max-width:170px }
 .filtered .scroll { max-height:75vh; overflow:auto }
 .filtered th { position:sticky; top:0; z-index:1; background:var(--card) }
 .filtered td { padding-top:3px; padding-bottom:3px }
@@ -81,7 +87,7 @@ img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .shape { display:grid; grid-template-columns:repeat(var(--columns),minmax(0,206px)); gap:10px;
   padding:12px 0 14px; border-top:1px solid var(--line) }
 .shape figure { margin:0; overflow-wrap:anywhere }
-.shape img { width:100%; border:1px solid var(--line); margin-bottom:6px }
+.shape img { width:100%; aspect-ratio:auto 1; border:1px solid var(--line); margin-bottom:6px }
 .shape .none { min-height:6em;  border:1px dashed var(--line); border-radius:6px; padding:12px;
   color:var(--soft); font-size:13px }
 canvas { display:block; width:100%; aspect-ratio:1; cursor:grab; touch-action:pan-y; border-radius:6px;
@@ -93,6 +99,12 @@ canvas:active { cursor:grabbing }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
   main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
-@media print { nav, .tools, .hint, canvas { display:none }
-  .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
+@media print { nav, .tools, .coloring, .hint, canvas { display:none }
+  .coloring { position:sticky; top:40px; z-index:1; padding:8px 0; background:var(--card) }
+.legend { display:flex; flex-wrap:wrap; gap:2px 9px; align-items:center; font-size:13px; color:var(--soft) }
+.legend[hidden] { display:none }
+.legend i { display:inline-block; width:170px; height:12px; border-radius:3px; vertical-align:middle }
+.legend i.swatch { width:12px; margin-right:5px }
+.legend small { display:block; font-size:11px; line-height:1.2; text-align:center; max-width:170px }
+.filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from occnet_lib.analysis.embeddings import write_embedding
+from occnet_lib.analysis.fields import write_fields
 from occnet_lib.analysis.projections import write_projections
 from occnet_lib.analysis.statistics import write_statistics
 from occnet_lib.config import Config, ViewsConfig
@@ -118,6 +119,8 @@ def write_results(root: Path, config: Config, categories: Sequence[str] = ("car"
         write_training(root / "train" / model)
         table = root / "analyse" / f"embedding_{model}.csv"
         write_embedding(thumbnails, packs[1:], config.analyse, 0, table)
+        names = [key.name for key in Shard(packs[2]).keys]
+        write_fields(ball_logits, 0.0, packs[2:], names, 0, root / "analyse" / f"fields_{model}")
     write_statistics(packs, root / "analyse" / "statistics.csv")
     write_projections(packs[2:], config.analyse, root / "analyse" / "projections")
     for stage, name in (("preprocess", "train-000"), ("preprocess", "test-000"), ("train", "onet")):
@@ -130,6 +133,12 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     """Images (N, H, W, 3) averaged over blocks of 16 pixels: codes as good as any."""
     n, height, width, _ = images.shape
     return images.reshape(n, height // 16, 16, width // 16, 16, 3).mean((2, 4)).reshape(n, -1)
+
+
+def ball_logits(images: np.ndarray, rotations: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """A field (V, N) that is positive in a ball, whatever the images (V, …) show."""
+    field = 20.0 * (0.25 - np.linalg.norm(points.astype(np.float32), axis=1))
+    return np.tile(field, (len(images), 1))
 
 
 def _processed(category: str, name: str, i: int) -> dict[str, object]:

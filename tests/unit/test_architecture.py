@@ -33,7 +33,7 @@ ALLOWED = {
     "training": BASE | {"logs", "networks", "storage"},
     "reconstruction": BASE | {"geometry", "storage", "networks"},
     "evaluation": BASE | {"geometry", "storage"},
-    "analysis": BASE | {"geometry", "storage"},
+    "analysis": BASE | {"geometry", "storage", "evaluation"},
     "report": BASE | {"geometry", "storage", "rendering"},
     "app": BASE | {"storage", "reconstruction"},
 }

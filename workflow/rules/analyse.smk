@@ -93,12 +93,49 @@ rule analyse_embedding:
         "--out {output.table:q}"
 
 
+rule analyse_fields:
+    """Occupancies by one network, and their errors, at points of the report's examples."""
+    input:
+        checkpoint=rules.train_model.output.best,
+        shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "test"),
+        scores=rules.evaluate.output.shapes,
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        fields=directory(f"{RESULTS}/analyse/fields_{{model}}"),
+    log:
+        f"{RESULTS}/logs/analyse/fields_{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/analyse/fields_{{model}}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime=60,
+    params:
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names("test"),
+        models=CONFIG.distinct_models,
+        view=CONFIG.reconstruct.view,
+        threshold=CONFIG.reconstruct.threshold,
+        examples=CONFIG.report.examples,
+        versions=versions("analyse", "reconstruct"),
+    message:
+        "analyse: queried points of examples by {wildcards.model}"
+    shell:
+        "{params.occnet} fields --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --scores {input.scores:q} "
+        "--accelerator cpu --out {output.fields:q}"
+
+
 rule analyse:
     """Figures about the data and the networks."""
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,
         expand(rules.analyse_embedding.output.table, model=CONFIG.distinct_models),
+        expand(rules.analyse_fields.output.fields, model=CONFIG.distinct_models),
     localrule: True
     message:
         "analyse: done"

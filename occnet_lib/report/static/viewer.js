@@ -1,19 +1,95 @@
-// Meshes of the examples: the meshes of a row turn together, seen by the camera of the row's photo.
+// 3D views: the meshes and points of a row turn together, seen by the camera of the row's photo; colours are chosen by section.
 
 const STEP = 10; // degrees of an arrow key
 let renderer = null; // one for all rows: browsers allow few WebGL contexts
 
-function decodeMesh(text) {
-  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
-  const [vertices, faces] = new Uint32Array(bytes, 0, 2);
-  const [x, y, z, step] = new Float32Array(bytes, 8, 4);
-  const stored = new Uint16Array(bytes, 24, 3 * vertices);
-  const indices = new Uint16Array(bytes, 24 + 6 * vertices, 3 * faces);
-  const position = Float32Array.from(stored, (value, i) => [x, y, z][i % 3] + value * step);
-  const geometry = new THREE.BufferGeometry();
-  geometry.setAttribute("position", new THREE.BufferAttribute(position, 3));
-  geometry.setIndex(new THREE.BufferAttribute(indices, 1));
-  return geometry;
+function bytesOf(text) {
+  return Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
+}
+
+// Positions of `count` points from their lowest corner and step at byte `at`; they take 16 + 6 * count bytes.
+function positions(bytes, at, count) {
+  const [x, y, z, step] = new Float32Array(bytes, at, 4);
+  const stored = new Uint16Array(bytes, at + 16, 3 * count);
+  return new THREE.BufferAttribute(Float32Array.from(stored, (value, i) => [x, y, z][i % 3] + value * step), 3);
+}
+
+// Colours of whole numbers below `levels`, interpolated between those of a section's legend; (3 * levels) linear values.
+function colorTable(legend, levels) {
+  const stops = legend.dataset.colors.split(" ").map(code => new THREE.Color(code));
+  return Float32Array.from({ length: levels }, (_, i) => i / (levels - 1) * (stops.length - 1)).reduce((table, at) => {
+    const low = Math.min(Math.floor(at), stops.length - 2);
+    const color = stops[low].clone().lerp(stops[low + 1], at - low).convertSRGBToLinear();
+    table.push(color.r, color.g, color.b);
+    return table;
+  }, []);
+}
+
+function colorsOf(values, table) {
+  return new THREE.BufferAttribute(Float32Array.from({ length: 3 * values.length }, (_, i) => table[3 * values[Math.floor(i / 3)] + i % 3]), 3);
+}
+
+class MeshView {
+  constructor(figure) {
+    const bytes = bytesOf(figure.dataset.mesh), [vertices, faces] = new Uint32Array(bytes, 0, 2);
+    const geometry = new THREE.BufferGeometry();
+    geometry.setAttribute("position", positions(bytes, 8, vertices));
+    geometry.setIndex(new THREE.BufferAttribute(new Uint16Array(bytes, 24 + 6 * vertices, 3 * faces), 1));
+    const color = new THREE.Color(figure.dataset.color).convertSRGBToLinear();
+    const material = new THREE.MeshPhongMaterial({ color, side: THREE.DoubleSide, flatShading: true, shininess: 0 });
+    this.object = new THREE.Mesh(geometry, material);
+    this.color = color;
+    const start = 24 + 6 * vertices + 6 * faces;
+    this.errors = bytes.byteLength > start ? new Uint8Array(bytes, start, vertices) : null;
+  }
+
+  recolor(mode, legend) {
+    const { geometry, material } = this.object, byError = mode === "error" && this.errors !== null;
+    if (byError) geometry.setAttribute("color", colorsOf(this.errors, colorTable(legend, 255)));
+    material.color = byError ? new THREE.Color(0xffffff) : this.color;
+    material.vertexColors = byError;
+    material.needsUpdate = true;
+  }
+}
+
+// Points that someone says are inside are large, the others small; who says so depends on the mode.
+class PointsView {
+  constructor(figure, size) {
+    const bytes = bytesOf(figure.dataset.points), [count] = new Uint32Array(bytes, 0, 1);
+    const values = [0, 1, 2].map(i => new Uint8Array(bytes, 20 + (6 + i) * count, count));
+    [this.probability, this.outcome, this.predicted] = values;
+    this.object = new THREE.Group();
+    this.parts = [0.011, 0.025].map(part => {
+      const geometry = new THREE.BufferGeometry();
+      geometry.setAttribute("position", positions(bytes, 4, count));
+      const look = { size: Math.max(1, part * size), sizeAttenuation: false, vertexColors: true, map: disc(), alphaTest: 0.5 };
+      const points = new THREE.Points(geometry, new THREE.PointsMaterial(look));
+      this.object.add(points);
+      return points;
+    });
+  }
+
+  recolor(mode, legend) {
+    const [values, levels] = mode === "outcome" ? [this.outcome, legend.dataset.colors.split(" ").length] : [this.probability, 256];
+    const inside = mode === "outcome" ? this.outcome : this.predicted;
+    const colors = colorsOf(values, colorTable(legend, levels));
+    this.parts.forEach(({ geometry }, large) => {
+      geometry.setAttribute("color", colors);
+      geometry.setIndex([...inside.keys()].filter(i => Boolean(inside[i]) === Boolean(large)));
+    });
+  }
+}
+
+let discTexture = null;
+
+function disc() {
+  if (discTexture) return discTexture;
+  const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
+  canvas.width = canvas.height = 32;
+  context.fillStyle = "#fff";
+  context.arc(16, 16, 16, 0, 2 * Math.PI);
+  context.fill();
+  return discTexture = new THREE.CanvasTexture(canvas);
 }
 
 function makeCamera(view) {
@@ -29,16 +105,17 @@ function makeCamera(view) {
 }
 
 class Row {
-  constructor(element) {
+  constructor(element, coloring) {
     this.element = element;
     this.camera = makeCamera(JSON.parse(element.dataset.camera));
     this.right = new THREE.Vector3(1, 0, 0).applyQuaternion(this.camera.quaternion);
     this.scene = new THREE.Scene();
     this.scene.add(this.camera, new THREE.HemisphereLight(0xffffff, 0x9a9a9a, 0.3));
-    this.views = [...element.querySelectorAll("[data-mesh]")].map(figure => this.makeView(figure));
+    this.views = [...element.querySelectorAll("[data-mesh], [data-points]")].map(figure => this.makeView(figure));
     this.fingers = new Map();
     this.listen();
     this.reset();
+    coloring?.add(this);
   }
 
   makeView(figure) {
@@ -47,14 +124,17 @@ class Row {
     canvas.width = canvas.height = size;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", image.alt);
-    const color = new THREE.Color(figure.dataset.color).convertSRGBToLinear();
-    const material = new THREE.MeshPhongMaterial({ color, side: THREE.DoubleSide, flatShading: true, shininess: 0 });
-    const mesh = new THREE.Mesh(decodeMesh(figure.dataset.mesh), material);
-    mesh.visible = false;
-    this.scene.add(mesh);
+    const view = figure.dataset.mesh ? new MeshView(figure) : new PointsView(figure, size);
+    view.object.visible = false;
+    this.scene.add(view.object);
     image.before(canvas);
     image.classList.add("still");
-    return { canvas, mesh };
+    return Object.assign(view, { canvas });
+  }
+
+  recolor(mode, legend) {
+    for (const view of this.views) view.recolor(mode, legend);
+    this.changed();
   }
 
   reset() {
@@ -84,12 +164,12 @@ class Row {
     turned.multiply(new THREE.Quaternion().setFromAxisAngle(upright, THREE.MathUtils.degToRad(this.yaw)));
     this.camera.zoom = this.zoom;
     this.camera.updateProjectionMatrix();
-    for (const { canvas, mesh } of this.views) {
-      mesh.quaternion.copy(turned);
+    for (const { canvas, object } of this.views) {
+      object.quaternion.copy(turned);
       renderer.setSize(canvas.width, canvas.height, false);
-      mesh.visible = true;
+      object.visible = true;
       renderer.render(this.scene, this.camera);
-      mesh.visible = false;
+      object.visible = false;
       canvas.getContext("2d").drawImage(renderer.domElement, 0, 0);
     }
   }
@@ -144,6 +224,32 @@ class Row {
   }
 }
 
+// The choice of a section's colours; its rows follow.
+class Coloring {
+  constructor(tools) {
+    this.select = tools.querySelector("select");
+    this.legends = [...tools.querySelectorAll(".legend")];
+    this.rows = [];
+    this.select.onchange = () => this.choose();
+    tools.hidden = false;
+    this.choose();
+  }
+
+  get legend() {
+    return this.legends.find(legend => legend.dataset.mode === this.select.value);
+  }
+
+  add(row) {
+    this.rows.push(row);
+    row.recolor(this.select.value, this.legend);
+  }
+
+  choose() {
+    for (const legend of this.legends) legend.hidden = legend !== this.legend;
+    for (const row of this.rows) row.recolor(this.select.value, this.legend);
+  }
+}
+
 function startViewer() {
   const elements = document.querySelectorAll("[data-camera]");
   const test = document.createElement("canvas");
@@ -151,11 +257,13 @@ function startViewer() {
   renderer = new THREE.WebGLRenderer({ antialias: true, preserveDrawingBuffer: true });
   renderer.setClearColor(0xffffff);
   renderer.outputEncoding = THREE.sRGBEncoding;
+  const colorings = new Map();
+  for (const tools of document.querySelectorAll(".coloring")) colorings.set(tools.closest("section"), new Coloring(tools));
   const seen = new IntersectionObserver(entries => {
     for (const { isIntersecting, target } of entries)
       if (isIntersecting) {
         seen.unobserve(target);
-        new Row(target);
+        new Row(target, colorings.get(target.closest("section")));
       }
   }, { rootMargin: "200px" });
   elements.forEach(element => seen.observe(element));

@@ -16,11 +16,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from occnet_lib.analysis.fields import OUTCOME_COLUMNS
 from occnet_lib.config import Config, ModelConfig, ReportConfig, check
-from occnet_lib.report import data, examples, gains, html, metrics, plots, published, scripts, write_report
+from occnet_lib.report import (
+    cards,
+    data,
+    examples,
+    fields,
+    gains,
+    html,
+    metrics,
+    plots,
+    published,
+    scripts,
+    write_report,
+)
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
+from occnet_lib.storage.examples import evenly
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from tests.support.demo_results import IMAGE_SIZE, write_results
@@ -29,6 +43,7 @@ CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, 
 SECTIONS = (
     "results",
     "examples",
+    "fields",
     "shapes",
     "training",
     "embedding",
@@ -96,8 +111,9 @@ def copy(results: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without rendered images, for tests that look at words."""
-    monkeypatch.setattr(examples, "mesh_images", lambda *_: [b"", b""])
-    monkeypatch.setattr(examples.meshes, "encode", lambda _: None)
+    monkeypatch.setattr(cards, "mesh_images", lambda *_: [b"", b""])
+    monkeypatch.setattr(cards.meshes, "encode", lambda *_: None)
+    monkeypatch.setattr(fields, "splat", lambda *_: b"")
     monkeypatch.setattr(plots, "_png", lambda _: b"")
 
 
@@ -247,6 +263,15 @@ class TestWholePage:
         assert "nearest image, reaches" in rebuilt(copy).text[""]
         assert said.index("retrieval by onet") < said.index("baseline: oracle")
 
+    def test_queried_points_are_counted_by_outcome(self, page, results) -> None:
+        for row in read_rows(results / "analyse" / "fields_small" / "fields.csv"):
+            counts = [
+                f"{word} {int(row[key]):,}"
+                for word, key in zip(("TP", "FP", "FN"), OUTCOME_COLUMNS, strict=False)
+            ]
+            assert " · ".join(counts) in page.text["fields"].replace("  ", " ")
+            assert f"IoU {float(row['iou']):.3f}" in page.text["fields"]
+
     def test_failures_tell_reason_and_log(self, page) -> None:
         said = page.text["failures"]
         assert "chair/lost" in said
@@ -290,6 +315,7 @@ class TestMissingParts:
             ("evaluate/models.csv", "results"),
             ("evaluate/classes.csv", "results"),
             ("pack", "examples"),
+            ("analyse", "fields"),
             ("train", "training"),
             ("analyse", "data"),
             ("analyse/statistics.csv", "data"),
@@ -328,6 +354,8 @@ class TestMissingParts:
             ("train/onet/options.json", "training"),
             ("pack/test-000.h5", "examples"),
             ("reconstruct/onet/test-000/car/car_0002.ply", "examples"),
+            ("analyse/fields_onet/fields.csv", "fields"),
+            ("analyse/fields_onet/car/car_0002.ply", "fields"),
         ],
     )
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00 no text", b"a,b\n1,2,3\n", b""])
@@ -408,7 +436,7 @@ class TestExamples:
     def test_the_truth_seen_by_the_photos_camera_covers_the_photos_silhouette(self, results) -> None:
         shard = Shard(results / "pack" / "test-000.h5")
         for i in range(len(shard)):
-            first, turned = examples.mesh_images(shard.mesh(i), shard.camera(i, 0), (0.3, 0.3, 0.3))
+            first, turned = cards.mesh_images(shard.mesh(i), shard.camera(i, 0), (0.3, 0.3, 0.3))
             silhouettes = [self.silhouette(data) for data in (first, turned)]
             photo = (shard.image(i, 0) < 250).any(-1)
             agree = [(photo & s).sum() / (photo | s).sum() for s in silhouettes]
@@ -427,9 +455,9 @@ class TestExamples:
 
     def test_shapes_are_taken_at_even_quantiles_of_the_ranking(self, results) -> None:
         ranked = [str(i) for i in range(8)]
-        assert examples._evenly(ranked, 1) == ["4"]
-        assert examples._evenly(ranked, 2) == ["2", "6"]
-        assert examples._evenly(ranked[:1], 5) == ["0"]
+        assert evenly(ranked, 1) == ["4"]
+        assert evenly(ranked, 2) == ["2", "6"]
+        assert evenly(ranked[:1], 5) == ["0"]
         config = CONFIG.model_copy(update={"report": ReportConfig(examples=1)})
         chosen = examples.choose(Results(results, config))
         rows = {

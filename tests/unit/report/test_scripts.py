@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 CONFIG = Config(models={"onet": ModelConfig(), "small": ModelConfig(hidden=128, c_dim=128, decoder="fc")})
 EVIL = "no mesh <img src=x onerror=alert(1)>\"'</script><script>alert(2)</script>"
 TABLE = "document.querySelector('.filtered table')"
+BOX_SIDES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 SCORES = ("iou", "chamfer_l1", "normal_consistency", "f_score_1")
 
 
@@ -257,6 +258,88 @@ class TestViewer:
         assert page.run("getComputedStyle(document.querySelector('[data-mesh] img')).display") == "block"
 
 
+FIELDS = "document.querySelector('#fields [data-camera]')"
+
+
+def choose_color(browser: Browser, section: str, mode: str) -> None:
+    browser.run(
+        f"(s => {{ s.value = {mode!r}; s.dispatchEvent(new Event('change')) }})"
+        f"(document.querySelector('#{section} .coloring select'))"
+    )
+
+
+class TestColors:
+    def test_points_look_like_their_still_images_in_both_modes(self, page) -> None:
+        for still, mode in enumerate(("occupancy", "outcome")):
+            choose_color(page, "fields", mode)
+            canvas = colors_of(canvases(page, FIELDS)[0])
+            source = page.run(f"{FIELDS}.querySelectorAll('[data-points] img')[{still}].src")
+            expected = colors_of(base64.b64decode(source.partition(",")[2]))
+            large = (
+                np.abs(canvas - canvas.mean(-1, keepdims=True)).max(-1) > 25
+            )  # coloured, which small points are not
+            assert large.mean() > 0.01
+            wanted = np.abs(expected - expected.mean(-1, keepdims=True)).max(-1) > 25
+            both = large & wanted
+            assert both.sum() > 0.6 * min(large.sum(), wanted.sum())
+            assert np.median(np.abs(canvas - expected)[both]) < 30
+            shown = page.run("[...document.querySelectorAll('#fields .legend')].map(l => l.hidden)")
+            assert shown == [bool(still), not still]
+
+    def test_points_and_the_ground_truth_turn_together(self, page) -> None:
+        before = canvases(page, FIELDS)
+        page.run(f"{FIELDS}.focus()")
+        page.key("ArrowRight")
+        after = canvases(page, FIELDS)
+        assert len(after) == 3  # two models, the ground truth
+        assert all(a != b for a, b in zip(before, after, strict=True))
+
+    def test_meshes_are_coloured_by_their_error_and_back(self, page) -> None:
+        plain = canvases(page, SHAPE)
+        choose_color(page, "examples", "error")
+        assert not page.run("document.querySelector('#examples .legend').hidden")
+        by_error = canvases(page, SHAPE)
+        assert by_error[-1] == plain[-1]  # the ground truth
+        for index, sign in (
+            (0, 1),
+            (1, -1),
+        ):  # a blue model becomes red where it is outside, an orange one blue inside
+            before, after = (
+                sign * (image[..., 0] - image[..., 2])
+                for image in map(colors_of, (plain[index], by_error[index]))
+            )
+            assert before.max() < 10
+            assert after.max() > 20
+        choose_color(page, "examples", "plain")
+        assert canvases(page, SHAPE) == plain
+
+    def test_errors_are_stored_in_254ths_of_the_scale(self) -> None:
+        inner = Mesh(0.9 * CUBE.vertices, CUBE.faces)  # 0.05 inside: the end of the scale
+        for mesh, ground_truth, code in ((CUBE, CUBE, 127), (inner, CUBE, 0), (CUBE, inner, 254)):
+            data = base64.b64decode(meshes.encode(mesh, ground_truth))
+            vertices, faces = np.frombuffer(data, "<u4", 2)
+            codes = np.frombuffer(data, "u1", -1, 24 + 6 * vertices + 6 * faces)
+            assert len(codes) == vertices
+            assert np.abs(codes.astype(int) - code).min() <= 1
+            assert np.abs(codes.astype(int) - code).max() <= (1 if code < 254 else 0)
+
+
+def canvases(browser: Browser, row: str) -> list[bytes]:
+    """PNG of every canvas of a row after its next frame."""
+    browser.run(f"{row}.scrollIntoView({{behavior: 'instant', block: 'center'}})")
+    browser.run(
+        f"new Promise(done => {{ const look = () => {row}.querySelector('canvas') ? requestAnimationFrame(() => "
+        "requestAnimationFrame(done)) : setTimeout(look, 20); look() })"
+    )
+    urls = browser.run(f"[...{row}.querySelectorAll('canvas')].map(c => c.toDataURL())")
+    return [base64.b64decode(url.partition(",")[2]) for url in urls]
+
+
+def colors_of(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB").resize((200, 200))).astype(float)
+
+
 READING = "[...document.querySelectorAll('.reading')].filter(r => !r.hidden).map(r => r.textContent)"
 
 
@@ -333,10 +416,15 @@ def test_another_viewer_of_trimesh_is_a_warning(monkeypatch, caplog, content) ->
     assert "cannot be turned" in caplog.text
 
 
+CUBE = Mesh(
+    np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]),
+    np.array([f for a, b, c, d in BOX_SIDES for f in ((a, b, c), (a, c, d))], np.int32),
+)
+
+
 def box_mesh() -> Mesh:
     corners = np.array([[x, y, z] for x in (-0.5, 0.3) for y in (-0.2, 0.2) for z in (0.0, 0.1)])
-    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    faces = [triangle for a, b, c, d in sides for triangle in ((a, b, c), (a, c, d))]
+    faces = [triangle for a, b, c, d in BOX_SIDES for triangle in ((a, b, c), (a, c, d))]
     return Mesh(corners, np.array(faces, np.int32))
 
 
