@@ -30,7 +30,8 @@ def section(results: Results) -> Html:
     )
     hint = (
         "The upper images of a shape turn together: drag, or use the arrow keys; pinch or + and - zoom; a double click or 0 "
-        "goes back to the photo's camera. Meshes are simplified to some 3,000 faces for this."
+        "goes back to the photo's camera. Meshes are simplified to some 3,000 faces for this. By "
+        "error, meshes stay as they are where the ground truth is not closed."
     )
     choice = switch(MESH_MODES, [error_scale()])
     parts = [intro, tag("p", hint, class_="note hint", hidden=""), choice]

@@ -294,18 +294,6 @@ class TestColors:
         assert len(after) == 3  # two models, the ground truth
         assert all(a != b for a, b in zip(before, after, strict=True))
 
-    def test_meshes_are_coloured_by_their_error_and_back(self, page) -> None:
-        plain = canvases(page, SHAPE)
-        choose_color(page, "examples", "error")
-        assert not page.run("document.querySelector('#examples .legend').hidden")
-        by_error = canvases(page, SHAPE)
-        assert by_error[-1] == plain[-1]  # the ground truth
-        before, after = ((image[..., 0] - image[..., 2]) for image in map(colors_of, (plain[0], by_error[0])))
-        assert before.max() < 10  # the model is blue
-        assert after.max() > 60  # red where it is outside
-        choose_color(page, "examples", "plain")
-        assert canvases(page, SHAPE) == plain
-
     def test_errors_are_stored_in_254ths_of_the_scale(self) -> None:
         inner = Mesh(0.9 * CUBE.vertices, CUBE.faces)  # 0.05 inside: the end of the scale
         for mesh, ground_truth, code in ((CUBE, CUBE, 127), (inner, CUBE, 0), (CUBE, inner, 254)):
