@@ -164,6 +164,7 @@ def test_a_stage_process_starts_without_heavy_libraries():
 OF_NO_MODULE = {
     "architecture",
     "data_scaling",
+    "fields",
     "docs",
     "envs",
     "language",
