@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from occnet_lib import seeds
-from occnet_lib.config import Config
+from occnet_lib.config import Config, Refinement
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard
 
@@ -31,47 +31,65 @@ def cross_fit(train: Sequence[Path], val: Sequence[Path], out: Path, config: Con
     Raises:
         DataError: there are fewer than two training shapes, or as `training.train.train`.
     """
+    refinement: Refinement = "both" if config.reconstruct.refinement == "both" else "graph"
+    samples, held_out = meshes_of_halves(train, val, out, config, model, refinement)
+    train_graph(samples, held_out, out / "graph.ckpt", config, model, refinement, config.training_seed(model))
+    return out / "graph.ckpt"
+
+
+def meshes_of_halves(
+    train: Sequence[Path], val: Sequence[Path], out: Path, config: Config, model: str, refinement: Refinement
+) -> tuple[list[Path], list[Path]]:
+    """Files of meshes of training and of validation shapes by networks that have not seen them; see `cross_fit`.
+
+    Validation shapes have selected the best weights of their network, but it was not trained on them.
+    """
     from occnet_lib.reconstruction.face_samples import face_samples
-    from occnet_lib.training import run_info
     from occnet_lib.training.cross_fit import halves
-    from occnet_lib.training.face_normals import train_face_normals
     from occnet_lib.training.train import train as train_model
 
-    names = [key.name for path in train for key in Shard(path).keys]
+    names, held_out = ([key.name for path in paths for key in Shard(path).keys] for paths in (train, val))
     if len(names) < 2:
         hint = "use reconstruct.refinement gradient, bilateral or none"
         raise DataError(
             f"cross-fitting needs two training shapes, the packs hold {len(names)}", path=out, hint=hint
         )
-    section = config.reconstruct
-    refinement = "both" if section.refinement == "both" else "graph"
-    section = section.model_copy(update={"refinement": refinement})
-    parts, samples = halves(names, config.seed), list[Path]()
+    section = config.reconstruct.model_copy(update={"refinement": refinement})
+    parts, faces, samples = halves(names, config.seed), out / "faces" / refinement, list[Path]()
     for half, part in enumerate(parts):
         train_model(config, model, train, val, out / f"half-{half}", only=part)
     for half, unseen in enumerate(reversed(parts)):
-        checkpoint, chosen = (
-            out / f"half-{half}" / "best.ckpt",
-            _some(unseen, section.graph.meshes // 2, config.seed),
-        )
-        samples += face_samples(checkpoint, train, chosen, section, config.seed, out / "faces" / refinement)
-    held_out = [key.name for path in val for key in Shard(path).keys]
-    checks = face_samples(
-        out / "half-0" / "best.ckpt", val, held_out, section, config.seed, out / "faces" / refinement
-    )
+        chosen = _some(unseen, section.graph.meshes // 2, config.seed)
+        checkpoint = out / f"half-{half}" / "best.ckpt"
+        samples += face_samples(checkpoint, train, chosen, section, config.seed, faces)
+    checks = face_samples(out / "half-0" / "best.ckpt", val, held_out, section, config.seed, faces)
     logger.info("face normals of %s: %d meshes, %d for validation", model, len(samples), len(checks))
-    network = out / "graph.ckpt"
+    return sorted(samples), sorted(checks)
+
+
+def train_graph(
+    samples: Sequence[Path],
+    held_out: Sequence[Path],
+    out: Path,
+    config: Config,
+    model: str,
+    refinement: Refinement,
+    seed: int,
+) -> None:
+    """Train the graph network on files of `meshes_of_halves`."""
+    from occnet_lib.training import run_info
+    from occnet_lib.training.face_normals import train_face_normals
+
     train_face_normals(
-        section.graph,
-        config.training_seed(model),
-        sorted(samples),
-        sorted(checks),
-        network,
+        config.reconstruct.graph,
+        seed,
+        samples,
+        held_out,
+        out,
         about={"model_name": model, "refinement": refinement},
         rotate=config.models[model].frame == "camera",
         device=run_info.select_device(config.train),
     )
-    return network
 
 
 def _some(names: Sequence[str], count: int, seed: int) -> set[str]:

@@ -28,8 +28,8 @@ class GraphConfig(Section):
     meshes: Annotated[int, Field(ge=2)] = Field(
         400, description="meshes that it learns from: training shapes, by networks that have not seen them"
     )
-    steps: Count = Field(1500, description="optimiser steps of one mesh each")
-    hidden: Count = Field(64, description="width")
+    steps: Count = Field(1000, description="optimiser steps of one mesh each")
+    hidden: Count = Field(32, description="width")
     layers: Count = Field(6, description="layers")
     learning_rate: Positive = Field(
         2e-3, description="Adam's learning rate at the start; half a cosine follows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from .inference import one_thread
 from .reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
-_RUNTIME_ONLY = {"points_batch", "accelerator"}
+_NOT_OF_MESHES = {"points_batch", "accelerator", "graph"}
 
 
 def face_samples(
@@ -54,8 +55,8 @@ def face_samples(
     )
     reconstructor = Reconstructor(checkpoint, before)
     made_of = digest(
-        *(VERSIONS["reconstruct"], VERSIONS["refinement"], before.model_dump(exclude=_RUNTIME_ONLY), seed),
-        hashlib.blake2b(checkpoint.read_bytes()).hexdigest(),
+        *(VERSIONS["reconstruct"], VERSIONS["refinement"], before.model_dump(exclude=_NOT_OF_MESHES), seed),
+        _network_digest(checkpoint),
     )
     paths = []
     with one_thread():
@@ -72,6 +73,17 @@ def face_samples(
                     write_face_sample(path, sample, made_of)
                 paths.append(path)
     return paths
+
+
+def _network_digest(checkpoint: Path) -> str:
+    """Digest of weights and options; the bytes of a file that is written again differ."""
+    from occnet_lib.networks.checkpoint import read_plain
+
+    content = read_plain(checkpoint)
+    hashed = hashlib.blake2b(json.dumps(content["options"], sort_keys=True, default=str).encode())
+    for name, value in sorted(content["state_dict"].items()):
+        hashed.update(name.encode() + value.contiguous().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _sample(reconstructor: Reconstructor, shard: Shard, i: int, seed: int) -> FaceSample | None:
