@@ -34,8 +34,9 @@ def query(logits: Logits, level: float, shard: Shard, i: int, view: int) -> Quer
     """
     points, occupied = shard.points(i)
     view = min(view, shard.views - 1)
-    rotation = shard.camera(i, view)[1][:, :3]
-    values = logits(shard.image(i, view)[None], rotation[None], points)[0].astype(np.float64)
+    image, rotation = shard.image(i, view), shard.camera(i, view)[1][:, :3]
+    camera = shard.projection(i, view, image.shape)
+    values = logits(image[None], rotation[None], points, camera[None])[0].astype(np.float64)
     probability = np.exp(-np.logaddexp(0.0, -values))
     return QueriedPoints(
         points.astype(np.float32), probability.astype(np.float32), values > level, occupied.astype(bool)

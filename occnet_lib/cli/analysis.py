@@ -100,7 +100,7 @@ def fields(
     network = Reconstructor(checkpoint, settings)
     level = threshold_logit(network.threshold)
     with one_thread():
-        write_fields(network.logits, level, files, chosen, config.reconstruct.view, out)
+        write_fields(network.view_logits, level, files, chosen, config.reconstruct.view, out)
     return f"analyse: {out}: {len(chosen)} shapes"
 
 

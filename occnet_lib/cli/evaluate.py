@@ -136,7 +136,7 @@ def evaluate_views(
     (shard,) = pack_files([pack], config, table)
     with one_thread():
         rows = evaluate_views(
-            network.logits, level, shard, config, model, out, mergeable_counts(network, config)
+            network.view_logits, level, shard, config, model, out, mergeable_counts(network, config)
         )
     return f"evaluate: {out}: {len(rows)} views"
 
@@ -199,7 +199,7 @@ def evaluate_tables(
     networks = list(config.models)
     meshes = rows([*networks, *config.baseline_names], ".csv")
     views = rows(networks, ".views.csv") if config.evaluate.views else []
-    photos = rows(networks, ".photos.csv") if config.evaluate.photos else []
+    photos = rows(config.photo_models, ".photos.csv")
     tables = summarise(meshes, config, views, photos)
     tables["merged"] = [
         *summarise_merged("views", views, config),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.config import Config, Refinement
 from occnet_lib.errors import ImageError, MeshError, OccnetError
@@ -18,9 +17,12 @@ from occnet_lib.storage.atomic import replacing
 from .arguments import Checkpoint, Graph, progress_bar
 
 if TYPE_CHECKING:
+    from occnet_lib.geometry.cameras import Camera
+    from occnet_lib.reconstruction.photo import FramedPhoto
     from occnet_lib.reconstruction.reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
+_HYPOTHESES = 4  # cameras written to a file
 
 
 def reconstruct(
@@ -53,6 +55,16 @@ def reconstruct(
         "mask)",
     ] = "auto",
     as_is: Annotated[bool, "give the network the whole image as it is: neither cut out nor framed"] = False,
+    camera: Annotated[
+        Path | None,
+        "JSON of the photo's camera where it is known (docs/photos.md); for several photos a folder of <photo>.json",
+        "JSON",
+    ] = None,
+    camera_out: Annotated[
+        Path | None,
+        "also write the predicted camera (models with `pose: true`); for several photos a folder",
+        "JSON",
+    ] = None,
     save_input: Annotated[
         Path | None, "also write the image that the network gets; for several images a folder", "PNG"
     ] = None,
@@ -69,12 +81,20 @@ def reconstruct(
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)
-    input_files = _input_files(photos, save_input) if save_input else {}
+    input_files = _side_files(photos, save_input, ".png", "--save-input") if save_input else {}
+    predicted = _side_files(photos, camera_out, ".json", "--camera-out") if camera_out else {}
+    known = _side_files(photos, camera, ".json", "--camera") if camera else {}
+    if predicted and not reconstructor.predicts_cameras:
+        raise OccnetError("--camera-out: this model predicts no cameras", hint="train one with `pose: true`")
     failed = 0
     for images, path in progress_bar(zip(objects, outs, strict=True), "reconstructing"):
         try:
-            pixels = [_load(image, reconstructor, mask, as_is, input_files.get(image)) for image in images]
-            _reconstruct_object(reconstructor, pixels, images, path, config.seed, drop_outliers)
+            files = [(photo, known.get(photo), input_files.get(photo)) for photo in images]
+            views = [_load(*each, reconstructor, mask, as_is) for each in files]
+            _reconstruct_object(reconstructor, views, images, path, config.seed, drop_outliers)
+            for photo, view in zip(images, views, strict=True):
+                if photo in predicted:
+                    _write_camera(reconstructor, view, predicted[photo])
         except (ImageError, MeshError) as error:
             if len(objects) == 1:
                 raise
@@ -85,29 +105,39 @@ def reconstruct(
     return ""
 
 
+class _View(NamedTuple):
+    """A photo as the network is given it, and its camera where that is known."""
+
+    photo: FramedPhoto
+    camera: Camera | None
+
+
 def _load(
     path: Path,
+    camera_file: Path | None,
+    input_file: Path | None,
     reconstructor: Reconstructor,
     mask: Literal["auto", "alpha", "background"],
     as_is: bool,
-    input_file: Path | None,
-) -> NDArray[np.uint8]:
-    """Image of a file for the network: (H, W, 3)."""
-    from occnet_lib.reconstruction.photo import network_image
+) -> _View:
+    """A photo and its camera."""
+    from occnet_lib.reconstruction.photo import framed_photo
+    from occnet_lib.storage.cameras import read_camera
 
-    image, steps = network_image(path, reconstructor.framing, reconstructor.view_size, mask, as_is)
-    echo(f"{path}: {steps}")
+    camera = None if camera_file is None else read_camera(camera_file)
+    photo = framed_photo(path, reconstructor.framing, reconstructor.view_size, mask, as_is)
+    echo(f"{path}: {photo.steps}")
     if input_file is not None:
         from PIL import Image
 
         with replacing(input_file) as temporary:
-            Image.fromarray(reconstructor.seen(image)).save(temporary, format="PNG")
-    return image
+            Image.fromarray(reconstructor.seen(photo.image)).save(temporary, format="PNG")
+    return _View(photo, camera)
 
 
 def _reconstruct_object(
     reconstructor: Reconstructor,
-    images: list[NDArray[np.uint8]],
+    views: list[_View],
     paths: list[Path],
     out: Path,
     seed: int,
@@ -116,7 +146,13 @@ def _reconstruct_object(
     """Write the mesh of an object, and name images that disagree with the others."""
     from occnet_lib.reconstruction.photo import mesh_of_images
 
-    result, warnings = mesh_of_images(reconstructor, images, paths, seed, drop_outliers)
+    cameras = [(view.camera.rotation, view.photo.projection(view.camera)) for view in views if view.camera]
+    rotations, projections = (
+        (np.stack(each) for each in zip(*cameras, strict=True)) if cameras else (None, None)
+    )
+    images = [view.photo.image for view in views]
+    what = reconstructor, images, paths, seed, drop_outliers
+    result, warnings = mesh_of_images(*what, rotations, projections)
     for line in warnings:
         logger.warning("%s%s", line, "; --drop-outliers leaves it out" if line.endswith("left in") else "")
     if result.status == "failed":
@@ -130,21 +166,40 @@ def _reconstruct_object(
         echo(f"{out}: {result.expected_iou}")
 
 
-def _input_files(photos: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where `--save-input` puts the image of each photo; never over one of them."""
-    if out.suffix and not out.is_dir():
-        if out.suffix.lower() != ".png" or len(photos) > 1:
-            text = f"expected one .png file for one photo, a folder for {len(photos)}"
-            raise OccnetError(text, path=out, hint="--save-input seen.png, or --save-input folder")
-        files = {photos[0]: out}
+def _write_camera(reconstructor: Reconstructor, view: _View, out: Path) -> None:
+    """Write the likeliest camera of a photo, and the other hypotheses beside it."""
+    from occnet_lib.storage.cameras import write_camera
+
+    predicted = reconstructor.cameras(view.photo.image[None], _HYPOTHESES)
+    cameras = [view.photo.camera(projection) for projection in predicted.projections[0]]
+    probabilities = predicted.probabilities[0].round(4).tolist()
+    others = [
+        {
+            "probability": probability,
+            "camera_mat": other.camera_mat.tolist(),
+            "world_mat": other.world_mat.tolist(),
+        }
+        for other, probability in zip(cameras[1:], probabilities[1:], strict=True)
+    ]
+    write_camera(out, cameras[0], {"probability": probabilities[0], "others": others})
+    echo(f"{out}: camera with probability {probabilities[0]:.2f}")
+
+
+def _side_files(photos: Sequence[Path], place: Path, suffix: str, option: str) -> dict[Path, Path]:
+    """The file that an option reads or writes for each photo; never one of the photos."""
+    if place.suffix and not place.is_dir():
+        if place.suffix.lower() != suffix or len(photos) > 1:
+            text = f"expected one {suffix} file for one photo, a folder for {len(photos)}"
+            raise OccnetError(text, path=place, hint=f"{option} file{suffix}, or {option} folder")
+        files = {photos[0]: place}
     else:
-        files = {photo: out / f"{photo.stem}.png" for photo in photos}
+        files = {photo: place / f"{photo.stem}{suffix}" for photo in photos}
     if len(set(files.values())) < len(files):
-        raise OccnetError("would hold two images of one name", path=out, hint="rename a photo")
+        raise OccnetError("would hold two files of one name", path=place, hint="rename a photo")
     originals = {photo.resolve() for photo in files}
     for file in files.values():
         if file.resolve() in originals:
-            raise OccnetError("--save-input would replace this photo", path=file, hint="name another place")
+            raise OccnetError(f"{option} would replace this photo", path=file, hint="name another place")
     return files
 
 

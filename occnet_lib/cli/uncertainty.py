@@ -46,7 +46,7 @@ def calibrate(
     merged, rows = mergeable_counts(network, config), list[dict[str, Any]]()
     with one_thread():
         for shard in progress_bar(shards, "calibrate"):
-            rows += measure_views(network.logits, level, shard, config, "", merged, uncertainty=True)[0]
+            rows += measure_views(network.view_logits, level, shard, config, "", merged, uncertainty=True)[0]
     fits = fits_of_views(rows, merged)
     if not fits:
         logger.warning("no validation shapes or views: the expected IoU of %s is not calibrated", checkpoint)

@@ -65,7 +65,7 @@ RENAMED_PRESETS = {
 class ModelConfig(Section):
     """A network that is trained, evaluated and compared."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds"})
+    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds", "local", "pose"})
 
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
@@ -95,6 +95,25 @@ class ModelConfig(Section):
         1,
         description="trainings: <name>, <name>-seed1, …, by which `evaluate.compare` measures a training's chance",
     )
+    local: bool = Field(
+        False,
+        description="pixel-aligned features: maps of the encoder, sampled where a point projects to; needs a camera",
+    )
+
+    pose: bool = Field(
+        False,
+        description="predict the camera from the image, by an encoder of its own; `local` models then use it",
+    )
+
+    @property
+    def needs_cameras(self) -> bool:
+        """Whether training needs the cameras of images."""
+        return self.local or self.pose
+
+    @property
+    def takes_any_photo(self) -> bool:
+        """Whether a photo is enough for a reconstruction, without its camera."""
+        return self.pose or not self.local
 
     @model_validator(mode="before")
     @classmethod

@@ -90,6 +90,13 @@ class Config(Section):
         return [same[seed] for seed in sorted(same)]
 
     @property
+    def photo_models(self) -> list[str]:
+        """Names of the models that are evaluated on photos, whose cameras they are not given."""
+        if not self.evaluate.photos:
+            return []
+        return [name for name, model in self.models.items() if model.takes_any_photo]
+
+    @property
     def baseline_names(self) -> list[str]:
         """Names of the baselines in files and tables; those that use an encoder exist once per model."""
         names = []

@@ -26,8 +26,11 @@ from .metrics import iou
 from .reliability import COLUMNS as RELIABILITY
 from .reliability import reliability_rows
 
-Logits = Callable[[NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
-"""Images (V, H, W, 3), their cameras' rotations (V, 3, 3) and points (N, 3) of the unit frame to logits (V, N)."""
+Logits = Callable[
+    [NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating], NDArray[np.float64]], NDArray[np.float32]
+]
+"""Images (V, H, W, 3), their cameras' rotations (V, 3, 3), points (N, 3) of the unit frame and the images' projections
+(V, 3, 4) to logits (V, N)."""
 
 COLUMNS = ("model", "category", "id", "view", "iou")
 VIEW_METRICS = ("iou_views", "iou_views_sd")
@@ -88,14 +91,16 @@ def measure_views(
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
         images = np.stack([shard.image(i, view) for view in views])
         rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
-        fields = logits(images, rotations, points)
+        cameras = np.stack([shard.projection(i, view, images.shape[1:3]) for view in views])
+        fields = logits(images, rotations, points, cameras)
         about = {"model": model, "category": key.category, "id": key.id}
         own = [about | {"view": view, "iou": iou(fields[view] > level, occupied)} for view in views]
         intruder = None
         if merged and len(shard) > 1:
             other = another(i, len(shard), config.seed, key.name)
             image, rotation = shard.image(other, 0), shard.camera(other, 0)[1][:, :3]
-            intruder = logits(image[None], rotation[None], points)[0]
+            camera = shard.projection(other, 0, image.shape)
+            intruder = logits(image[None], rotation[None], points, camera[None])[0]
         more = merged_columns(list(fields), occupied, level, merged, intruder)
         if uncertainty:
             uncertain = uncertainty_columns(list(fields), occupied, level, rotations, merged)

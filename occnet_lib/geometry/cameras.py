@@ -7,6 +7,7 @@ A camera is an intrinsic matrix K (pixels) and a rigid world_mat [R | t] from th
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,6 +196,37 @@ def _support(vertices: NDArray[np.float64], directions: NDArray[np.float64]) -> 
     return largest.reshape(directions.shape[:-1])
 
 
+@dataclass(frozen=True)
+class Camera:
+    """One camera of an object.
+
+    Attributes:
+        camera_mat: (3, 3) K in pixels.
+        world_mat: (3, 4) [R | t], world to camera (x right, y down, z forward).
+        width, height: of the image in pixels.
+        loc: (3,) and `scale`: `x_world = scale * x_unit + loc`. The unit frame's +y is up, its origin is the centre of the
+            object's bounding box, whose longest edge is 1.
+    """
+
+    camera_mat: NDArray[np.float64]
+    world_mat: NDArray[np.float64]
+    width: float
+    height: float
+    loc: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    scale: float = 1.0
+
+    @property
+    def projection(self) -> NDArray[np.float64]:
+        """(3, 4) as `image_projection`."""
+        frame = self.world_mat, self.loc, self.scale
+        return image_projection(self.camera_mat, *frame, self.width, self.height)
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """(3, 3), unit frame to camera."""
+        return self.world_mat[:, :3]
+
+
 def project(
     points: ArrayLike, camera_mat: ArrayLike, world_mat: ArrayLike, loc: ArrayLike, scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -235,3 +267,45 @@ def unproject(
     camera = rays * np.asarray(depth, dtype=np.float64)[:, None]
     view = (camera - world_mat[:, 3]) @ world_mat[:, :3]
     return (view - np.asarray(loc, dtype=np.float64)) / float(scale)
+
+
+def image_projection(
+    camera_mat: ArrayLike, world_mat: ArrayLike, loc: ArrayLike, scale: float, width: float, height: float
+) -> NDArray[np.float64]:
+    """(3, 4) projection of homogeneous points of the unit frame into an image, without its size and the view frame's scale.
+
+    Args:
+        camera_mat, world_mat, loc, scale: as in `project`.
+        width, height: of the image in pixels.
+
+    Returns:
+        float64; the quotients of its first two rows by the third are fractions of the width and height from the upper left
+        corner, the third is the depth in units of the unit frame.
+    """
+    world_mat = np.asarray(world_mat, dtype=np.float64)
+    rotation, offset = world_mat[:, :3], world_mat[:, :3] @ np.asarray(loc, np.float64) + world_mat[:, 3]
+    rigid = np.concatenate([rotation, offset[:, None] / float(scale)], axis=1)
+    projection: NDArray[np.float64] = (
+        np.diag([1.0 / width, 1.0 / height, 1.0]) @ np.asarray(camera_mat, np.float64) @ rigid
+    )
+    return projection
+
+
+def rotations_of(projections: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(…, 3, 3) rotations, unit frame to camera, of projections (…, 3, 4) without skew."""
+    along = projections[..., 2:, :3] / np.linalg.norm(projections[..., 2:, :3], axis=-1, keepdims=True)
+    rows = projections[..., :2, :3]
+    rows = rows - (rows * along).sum(-1, keepdims=True) * along
+    rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.concatenate([rows, along], axis=-2)
+
+
+def camera_of(projection: NDArray[np.float64], width: float, height: float) -> Camera:
+    """The camera of a projection (3, 4) into an image of that size in pixels; the world is the unit frame."""
+    scaled = np.diag([width, height, 1.0]) @ projection / np.linalg.norm(projection[2, :3])
+    rotation = rotations_of(scaled)
+    camera_mat = scaled[:, :3] @ rotation.T
+    camera_mat[np.tril_indices(3, -1)] = 0.0
+    camera_mat[0, 1], camera_mat[2, 2] = 0.0, 1.0
+    offset = np.linalg.solve(camera_mat, scaled[:, 3])
+    return Camera(camera_mat, np.concatenate([rotation, offset[:, None]], axis=1), width, height)

@@ -53,9 +53,11 @@ class CbnDecoder(nn.Module):
         self.fc_out = nn.Linear(hidden, 1)
         nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
 
-    def forward(self, points: Tensor, code: Tensor) -> Tensor:
-        """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
+    def forward(self, points: Tensor, code: Tensor, local: Tensor | None = None) -> Tensor:
+        """Logits (B, T) of points (B, T, 3) under code (B, c_dim); `local`: (B, T, hidden) added to the first layer."""
         net = _input_layer(self.fc_p, points, self.frequencies)
+        if local is not None:
+            net = net + local
         for block in self.blocks:
             net = block(net, code)
         return self.bn.norm_relu_linear(self.fc_out, net, code).squeeze(-1)
@@ -89,9 +91,11 @@ class FcDecoder(nn.Module):
         self.fc_out = nn.Linear(hidden, 1)
         nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
 
-    def forward(self, points: Tensor, code: Tensor) -> Tensor:
-        """Logits (B, T) of points (B, T, 3) under code (B, c_dim)."""
+    def forward(self, points: Tensor, code: Tensor, local: Tensor | None = None) -> Tensor:
+        """Logits (B, T) of points (B, T, 3) under code (B, c_dim); `local`: (B, T, hidden) added to the first layer."""
         net = _input_layer(self.fc_p, points, self.frequencies)
+        if local is not None:
+            net = net + local
         for block in self.blocks:
             net = block(net, code)
         logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)

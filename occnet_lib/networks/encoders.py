@@ -13,6 +13,7 @@ from occnet_lib.errors import ConfigError, DependencyError
 # Mean and standard deviation of ImageNet's pixels, which the pretrained weights expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_MAPS = 3  # beside the input, for pixel-aligned features
 
 
 class Encoder(nn.Module):
@@ -49,6 +50,27 @@ class Encoder(nn.Module):
         code: Tensor = self.fc(self.features((images - self.mean) / self.std))
         return code
 
+    def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Codes (B, c_dim) and the maps (B, C, h, w) of `map_channels`, from the finest on.
+
+        The first is the input itself, then of a ResNet those of conv1, layer1 and layer2, of an EfficientNet those after
+        its first three changes of resolution.
+        """
+        if self.image == "silhouette":
+            images = silhouettes(images)
+        pixels = (images - self.mean) / self.std
+        pooled, maps = _with_maps(self.features, pixels)
+        return self.fc(pooled), [pixels, *maps]
+
+    @property
+    def map_channels(self) -> list[int]:
+        """Channels of the maps of `with_maps`."""
+        with torch.no_grad():
+            training = self.training
+            maps = self.eval().with_maps(torch.zeros(1, 3, 32, 32))[1]
+            self.train(training)
+        return [level.shape[1] for level in maps]
+
 
 def silhouettes(images: Tensor) -> Tensor:
     """Outline and darkness of an object on a white background, without its colour.
@@ -65,6 +87,23 @@ def silhouettes(images: Tensor) -> Tensor:
     outline = (20.0 * (1.0 - images.amin(dim=1, keepdim=True))).clamp(0.0, 1.0)
     darkness = 1.0 - images.mean(dim=1, keepdim=True)
     return torch.cat([outline, darkness, darkness], dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def _with_maps(features: nn.Module, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The output of a classifier without its head, and three of its maps."""
+    part = dict(features.named_children())
+    if "layer1" in part:  # a ResNet
+        stem: Tensor = part["relu"](part["bn1"](part["conv1"](pixels)))
+        first = part["layer1"](part["maxpool"](stem))
+        second = part["layer2"](first)
+        last, maps = part["layer4"](part["layer3"](second)), [stem, first, second]
+    else:  # an EfficientNet
+        last, maps = pixels, []
+        for stage in part["features"].children():
+            before, last = last, stage(last)
+            if len(maps) < _MAPS and last.shape[-1] < before.shape[-1]:
+                maps.append(last)
+    return torch.flatten(part["avgpool"](last), 1), maps
 
 
 def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from .arrays import tensor_of
 from .decoders import AffineDecoder, CbnDecoder, FcDecoder
 from .hardware import has_fast_bf16
+from .local_features import FoldedFeatures
 from .positional_encoding import encode
 
 _PROBES = 1024
@@ -44,8 +45,8 @@ class TorchField(ABC):
     def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
         """Logits (N,) and their gradient (N, 3) with respect to the points, both float32.
 
-        With positional encoding, where it is not piecewise constant, the gradient is itself differentiable for points that
-        require a gradient.
+        With positional encoding or pixel-aligned features, where it is not piecewise constant, the gradient is itself
+        differentiable for points that require a gradient.
         """
 
     def on_array(self, points: NDArray[np.floating], level: float | None = None) -> NDArray[np.float32]:
@@ -106,6 +107,7 @@ class FoldedDecoder(TorchField):
         code: (c_dim,) float32, on the device to use.
         chunk: points per call, which bounds the memory.
         rotation: (3, 3) that turns points before they are decoded, or None.
+        local: pixel-aligned features of points of the unit frame, or None.
     """
 
     def __init__(
@@ -114,8 +116,9 @@ class FoldedDecoder(TorchField):
         code: Tensor,
         chunk: int = 100_000,
         rotation: Tensor | None = None,
+        local: FoldedFeatures | None = None,
     ) -> None:
-        self.chunk = chunk
+        self.chunk, self._local = chunk, local
         self._rotation = None if rotation is None else rotation.to(code.device, torch.float32)
         self.device = code.device
         self._frequencies = decoder.frequencies
@@ -123,6 +126,8 @@ class FoldedDecoder(TorchField):
         with torch.no_grad(), torch.autocast(code.device.type, enabled=False):
             folded = deepcopy(decoder).double().fold(code.double())
             self._weight, self._bias = folded.weight.float(), folded.bias.float()
+            if local is not None:
+                self._bias = self._bias + local.bias
             self._exact = _Blocks(folded, torch.float32)
             fast = has_fast_bf16(code.device.type)
             self._low_precision = _Blocks(folded, torch.bfloat16) if fast else self._exact
@@ -142,8 +147,9 @@ class FoldedDecoder(TorchField):
     def __call__(self, points: Tensor, *, low_precision: bool = False) -> Tensor:
         """Logits (N,) float32 of points (N, 3), see `TorchField`."""
         blocks = self._low_precision if low_precision else self._exact
+        fast = blocks is not self._exact
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            return torch.cat([blocks(self._first(part)) for part in points.split(self.chunk)])
+            return torch.cat([blocks(self._first(part, fast)) for part in points.split(self.chunk)])
 
     def with_gradient(self, points: Tensor, *, low_precision: bool = False) -> tuple[Tensor, Tensor]:
         """Logits (N,) and their gradient (N, 3) with respect to the points; see `TorchField`."""
@@ -156,16 +162,18 @@ class FoldedDecoder(TorchField):
         differentiable = points.requires_grad
         with torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
             at = points if differentiable else points.detach().requires_grad_(True)
-            features = self._first(at)
+            features = self._first(at, blocks is not self._exact)
             logits, grad_features = blocks.with_gradient(features.detach())
             (gradient,) = torch.autograd.grad(features, at, grad_features, create_graph=differentiable)
         return logits, gradient
 
-    def _first(self, points: Tensor) -> Tensor:
-        """(N, hidden) features before the blocks."""
-        if self._rotation is not None:
-            points = points @ self._rotation.T
-        return torch.addmm(self._bias, encode(points, self._frequencies), self._weight.T)
+    def _first(self, points: Tensor, low_precision: bool) -> Tensor:
+        """(N, hidden) float32 features before the blocks; only pixel-aligned features have a low precision."""
+        at = points if self._rotation is None else points @ self._rotation.T
+        features = torch.addmm(self._bias, encode(at, self._frequencies), self._weight.T)
+        return (
+            features if self._local is None else features + self._local(points, low_precision=low_precision)
+        )
 
 
 class _Blocks:

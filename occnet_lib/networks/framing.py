@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .arrays import tensor_of
 from .images import encoder_input
+from .projection import product, window_matrices
 
 OBJECT_LEVEL = 204
 """Maximum value, of 255, of the darkest channel of an object pixel; lighter pixels may be noise or JPEG colour bleeding."""
@@ -101,8 +102,35 @@ def network_input(images: NDArray[np.uint8], options: dict[str, Any], device: st
     Returns:
         (B, 3, size, size) float32, as `images.encoder_input`.
     """
+    pixels = tensor_of(images, device)
+    return encoder_input(pixels, image_size_of(options), _input_windows(images, options, device))
+
+
+def input_projections(
+    cameras: NDArray[np.floating], images: NDArray[np.uint8], options: dict[str, Any], device: str
+) -> Tensor:
+    """Projections into the `network_input` of images.
+
+    Args:
+        cameras: (B, 3, 4), of the unit frame into the images (`geometry.cameras.image_projection`).
+        images: (B, H, W, 3) uint8 sRGB on white.
+        options: in the network's file.
+        device: of the result.
+
+    Returns:
+        (B, 3, 4) float32 (`projection.window_projections`).
+    """
+    return product(input_matrices(images, options, device), tensor_of(cameras, device, torch.float32))
+
+
+def input_matrices(images: NDArray[np.uint8], options: dict[str, Any], device: str) -> Tensor:
+    """(B, 3, 3) from fractions of images (B, H, W, 3) to [-1, 1] of the `network_input`."""
+    windows = _input_windows(images, options, device)
+    return window_matrices(windows, len(images), *images.shape[1:3])
+
+
+def _input_windows(images: NDArray[np.uint8], options: dict[str, Any], device: str) -> Tensor:
+    """(B, 4) windows of images that the network sees; (0, …) for whole images."""
     framing, fill = framing_of(options)
     windows = [object_window(image, fill) for image in images] if framing == "object" else []
-    pixels = tensor_of(images, device)
-    at = torch.as_tensor(np.array(windows, np.float32), device=device)
-    return encoder_input(pixels, image_size_of(options), at)
+    return torch.as_tensor(np.array(windows, np.float32), device=device)

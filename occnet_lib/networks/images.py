@@ -35,6 +35,14 @@ def encoder_input(images: Tensor, size: int, windows: Tensor | None = None) -> T
     return seen.clamp_(0.0, 1.0).contiguous(memory_format=torch.channels_last)
 
 
+def pixel_boxes(windows: Tensor, height: int, width: int) -> Tensor:
+    """Left, top, width and height in whole pixels, (B, 4) float32, of windows of images (`encoder_input`)."""
+    left, top, across, down = windows[:, :4].unbind(1)
+    boxes = torch.stack([left * width, top * height, across * width, down * height], dim=1).round()
+    boxes[:, 2:].clamp_(min=1.0)
+    return boxes
+
+
 def _in_8_bits(pixels: Tensor) -> bool:
     """Whether images are resized as uint8, which CUDA does not support."""
     return pixels.device.type == "cpu"
@@ -60,10 +68,7 @@ def _rounded(pixels: Tensor, size: int) -> Tensor:
 
 def _windows(images: Tensor, size: int, windows: Tensor) -> Tensor:
     """(B, 3, size, size) float32 of windows of (B, H, W, 3) uint8."""
-    height, width = images.shape[1:3]
-    left, top, across, down = windows[:, :4].unbind(1)
-    boxes = torch.stack([left * width, top * height, across * width, down * height], dim=1).round()
-    boxes[:, 2:].clamp_(min=1.0)
+    boxes = pixel_boxes(windows, *images.shape[1:3])
     resize = _cut if _in_8_bits(images) else _filtered
     if windows.shape[1] < 5:
         return resize(images, size, boxes)

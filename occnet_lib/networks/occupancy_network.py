@@ -10,6 +10,8 @@ from occnet_lib.config import ModelConfig
 from .decoders import CbnDecoder, FcDecoder
 from .encoders import Encoder
 from .folded import FoldedDecoder
+from .local_features import LocalFeatures
+from .pose import PoseNetwork
 
 
 class OccupancyNetwork(nn.Module):
@@ -31,40 +33,86 @@ class OccupancyNetwork(nn.Module):
         self.encoder = Encoder(model.encoder, model.c_dim, pretrained, model.image)
         decoder = CbnDecoder if model.decoder == "cbn" else FcDecoder
         self.decoder = decoder(model.c_dim, model.hidden, model.blocks, model.positional_encoding)
+        # Made last, so that the other weights start as those of the same model without it.
+        self.local = LocalFeatures(self.encoder.map_channels, model.hidden) if model.local else None
+        self.pose = PoseNetwork(model, pretrained) if model.pose else None
 
     def encode(self, images: Tensor) -> Tensor:
         """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1] (see `images.encoder_input`)."""
         code: Tensor = self.encoder(images)
         return code
 
-    def decode(self, points: Tensor, code: Tensor, rotations: Tensor | None = None) -> Tensor:
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What `decode` and `fold` need of images: codes as from `encode`, and of `local` models the encoder's maps."""
+        if self.local is None:
+            return (self.encode(images),)
+        code, maps = self.encoder.with_maps(images)
+        return (code, *maps)
+
+    def decode(
+        self,
+        points: Tensor,
+        code: Tensor,
+        rotations: Tensor | None = None,
+        projections: Tensor | None = None,
+        *maps: Tensor,
+    ) -> Tensor:
         """Logits (B, T) of points (B, T, 3), unit frame, under codes (B, c_dim).
 
         Args:
             points: of `frame: camera` models without `rotations` in the camera's frame.
             code: from `encode`.
             rotations: (B, 3, 3), unit frame to camera (of world_mat); only used by `frame: camera` models.
+            projections: (B, 3, 4), unit frame to the encoder's input (`projection.window_projections`); only used by
+                `local` models, which need them.
+            maps: (B, C, h, w) of `features`, of `local` models.
         """
+        local = None
+        if self.local is not None:
+            assert projections is not None
+            local = self.local(maps, points, projections)
         if self.model.frame == "camera" and rotations is not None:
             # Not a matrix product, for which autocast would round the points.
             points = (rotations.unsqueeze(1) * points.unsqueeze(2)).sum(-1)
-        logits: Tensor = self.decoder(points, code)
+        logits: Tensor = self.decoder(points, code) if local is None else self.decoder(points, code, local)
         return logits
 
-    def forward(self, images: Tensor, points: Tensor, rotations: Tensor | None = None) -> Tensor:
-        """Logits (B, T) of points (B, T, 3) given images (B, 3, H, W); `rotations` as in `decode`."""
-        return self.decode(points, self.encode(images), rotations)
+    def forward(
+        self,
+        images: Tensor,
+        points: Tensor,
+        rotations: Tensor | None = None,
+        projections: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (B, T) of points (B, T, 3) given images (B, 3, H, W); `rotations` and `projections` as in `decode`."""
+        code, *maps = self.features(images)
+        return self.decode(points, code, rotations, projections, *maps)
 
-    def fold(self, code: Tensor, chunk: int = 100_000, rotation: Tensor | None = None) -> FoldedDecoder:
+    def fold(
+        self,
+        code: Tensor,
+        chunk: int = 100_000,
+        rotation: Tensor | None = None,
+        projection: Tensor | None = None,
+        *maps: Tensor,
+    ) -> FoldedDecoder:
         """The field of one image in evaluation, `f(points (N, 3), unit frame) -> logits (N,)`.
 
         Args:
             code: (c_dim,) or (1, c_dim), from `encode` in evaluation mode.
             chunk: points per call.
             rotation: (3, 3), as `rotations` in `decode`.
+            projection: (3, 4), as `projections` in `decode`.
+            maps: (1, C, h, w), as in `decode`.
         """
         flat = code.detach().reshape(self.model.c_dim).to(torch.float32)
-        return FoldedDecoder(self.decoder, flat, chunk, rotation if self.model.frame == "camera" else None)
+        turn = rotation if self.model.frame == "camera" else None
+        local = None
+        if self.local is not None:
+            assert projection is not None
+            with torch.no_grad():
+                local = self.local.fold(maps, projection)
+        return FoldedDecoder(self.decoder, flat, chunk, turn, local)
 
     @property
     def parameter_count(self) -> int:

@@ -25,7 +25,7 @@ def batched_decoder(decode: Callable[..., Tensor], *inputs: Tensor) -> BatchOccu
 
     Args:
         decode: points (B, T, 3) and the inputs of their shapes to logits (B, T), as `OccupancyNetwork.decode`.
-        inputs: codes (B, c_dim), rotations (B, 3, 3), on the device to use.
+        inputs: its other arguments: codes (B, c_dim), rotations (B, 3, 3) and so on, on the device to use.
     """
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,14 @@ from .image_file import read_image
 
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
+    from occnet_lib.geometry.cameras import Camera
 
     from .reconstruct import Reconstruction
     from .reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
 
+AS_IS = "the image as it is"
 OBJECT_FRACTION = 0.64
 """Longer edge of the object's bounding box as a fraction of the image's edge: the median over 1,152 views
 of 48 shapes under the cameras of Choy et al. (5 % to 95 %: 0.45 to 0.85)."""
@@ -107,6 +109,8 @@ def mesh_of_images(
     photos: Sequence[str | Path],
     seed: int,
     drop_outliers: bool = False,
+    rotations: NDArray[np.floating] | None = None,
+    projections: NDArray[np.floating] | None = None,
 ) -> tuple[Reconstruction, list[str]]:
     """The mesh of an object from its images, and a line for every photo that disagrees with the others.
 
@@ -116,9 +120,19 @@ def mesh_of_images(
         photos: the files they come from; the stem of the first one's name is in the seed of the refinement.
         seed: of the configuration.
         drop_outliers: as in `mesh_of_photo`.
+        rotations, projections: (V, 3, 3) and (V, 3, 4) of the images' cameras, if these are known
+            (`FramedPhoto.projection`).
     """
     rng = seeds.rng(seed, "reconstruct", Path(photos[0]).stem)
-    result = network(list(images), rng, normals=True, drop_outliers=drop_outliers, expect_iou=True)
+    result = network(
+        list(images),
+        rng,
+        rotations,
+        normals=True,
+        drop_outliers=drop_outliers,
+        projection=projections,
+        expect_iou=True,
+    )
     return result, disagreements(photos, result.agreement, drop_outliers)
 
 
@@ -182,8 +196,67 @@ def network_image(
         ImageError: as `load_photo`.
     """
     if as_is:
-        return _square(read_image(photo)), "the image as it is"
+        return _square(read_image(photo)), AS_IS
     return framed(load_photo(photo, mask, view_size), framing, view_size)
+
+
+class FramedPhoto(NamedTuple):
+    """A photo as a network is given it, and where it is in the photo.
+
+    Attributes:
+        image, steps: as `network_image` returns them.
+        window: left, top, width and height of the part of the upright photo that `image` shows, as fractions of the
+            photo's width and height.
+    """
+
+    image: NDArray[np.uint8]
+    steps: str
+    window: tuple[float, float, float, float]
+
+    def projection(self, camera: Camera) -> NDArray[np.float64]:
+        """(3, 4) projection of the unit frame into `image`, by the camera of the photo."""
+        left, top, width, height = self.window
+        into = np.array([[1 / width, 0, -left / width], [0, 1 / height, -top / height], [0, 0, 1]])
+        projection: NDArray[np.float64] = into @ camera.projection
+        return projection
+
+    def camera(self, projection: NDArray[np.float64]) -> Camera:
+        """The camera of the photo by the projection (3, 4) of the unit frame into `image`."""
+        from occnet_lib.geometry.cameras import camera_of
+
+        left, top, width, height = self.window
+        back = np.array([[width, 0, left], [0, height, top], [0, 0, 1]])
+        shown = self.image.shape
+        return camera_of(back @ projection, shown[1] / width, shown[0] / height)
+
+
+def framed_photo(
+    photo: str | Path, framing: str, view_size: int, mask: MaskSource = "auto", as_is: bool = False
+) -> FramedPhoto:
+    """As `network_image`, with the place of the image in the photo."""
+    if as_is:
+        rgba = read_image(photo)
+        (height, width, _), edge = rgba.shape, max(rgba.shape[:2])
+        image, steps = _square(rgba), AS_IS
+        left, top, across, down = -((edge - width) // 2), -((edge - height) // 2), edge, edge
+    else:
+        cutout = load_photo(photo, mask, view_size)
+        image, steps = framed(cutout, framing, view_size)
+        left, top, across, down = _place(cutout, framing, view_size)
+        # Without a box the cut-out is as large as the photo.
+        height, width, _ = (cutout.image if cutout.box is None else read_image(photo)).shape
+    return FramedPhoto(image, steps, (left / width, top / height, across / width, down / height))
+
+
+def _place(cutout: Cutout, framing: str, view_size: int) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels of the photo of what `framed` makes of its object."""
+    rows, columns = cutout.box or (slice(0, 0), slice(0, 0))
+    left, top = columns.start, rows.start
+    if framing == "object" or _like_a_view(cutout, view_size):
+        height, width, _ = cutout.image.shape
+        return left, top, width, height
+    x, y, edge = _centred_square(cutout.image)
+    return left + x, top + y, edge, edge
 
 
 def framed(cutout: Cutout, framing: str, view_size: int) -> tuple[NDArray[np.uint8], str]:
@@ -230,12 +303,18 @@ def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
         (size, size, 3) uint8 sRGB.
 
     """
+    left, top, edge = _centred_square(image)
+    square = Image.new("RGB", (edge, edge), (255, 255, 255))
+    square.paste(Image.fromarray(image), (-left, -top))
+    return np.array(
+        square.resize((size, size), Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC)
+    )
+
+
+def _centred_square(image: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Left, top and edge in pixels of the square with the object in its middle."""
     box = object_box(image)
     low, high = np.array(box[:2]), np.array(box[2:])
     edge = float((high - low).max()) / OBJECT_FRACTION
     corner = (low + high) / 2.0 - edge / 2.0
-    square = Image.new("RGB", (int(np.ceil(edge)),) * 2, (255, 255, 255))
-    square.paste(Image.fromarray(image), (-round(corner[0]), -round(corner[1])))
-    return np.array(
-        square.resize((size, size), Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC)
-    )
+    return round(corner[0]), round(corner[1]), int(np.ceil(edge))

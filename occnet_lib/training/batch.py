@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from occnet_lib.networks.projection import window_projections
+
 
 @dataclass(frozen=True)
 class Item:
@@ -28,6 +30,8 @@ class Item:
         near_occupancies: (K,) bool.
         gamma: power to which the encoder's input is raised, in which white is 1; None: 1. The same for all items of a
             set.
+        camera: (3, 4) float32, projection of the unit frame into the image (`geometry.cameras.image_projection`); None:
+            the model needs none.
     """
 
     shape: int
@@ -40,6 +44,7 @@ class Item:
     near: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 3), np.float16))
     near_occupancies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     gamma: float | None = None
+    camera: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Batch:
         near: (B, K, 3) float16.
         near_occupancies: (B, K) bool.
         gammas: (B,) float32; (0,) where brightness stays as it is.
+        cameras: (B, 3, 4) float32; (0, 3, 4) where the model needs none.
     """
 
     shapes: Tensor
@@ -69,6 +75,14 @@ class Batch:
     near: Tensor
     near_occupancies: Tensor
     gammas: Tensor
+    cameras: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 4))
+
+    @property
+    def projections(self) -> Tensor | None:
+        """(B, 3, 4) projections into the encoder's input; None where the model needs none."""
+        if not len(self.cameras):
+            return None
+        return window_projections(self.cameras, self.windows, *self.images.shape[1:3])
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""
@@ -115,6 +129,7 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack([item.near for item in items])),
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
         powers([item.gamma for item in items]),
+        stack_cameras([item.camera for item in items]),
     )
 
 
@@ -122,6 +137,12 @@ def stack_windows(windows: list[NDArray[np.float32] | None]) -> Tensor:
     """`Batch.windows` of the items' windows."""
     there = [window for window in windows if window is not None]
     return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
+
+
+def stack_cameras(cameras: list[NDArray[np.float32] | None]) -> Tensor:
+    """`Batch.cameras` of those of items."""
+    there = [camera for camera in cameras if camera is not None]
+    return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 3, 4)
 
 
 def powers(gammas: list[float | None]) -> Tensor:

@@ -87,6 +87,11 @@ class ShapeSet:
         _, world_mat, _, _ = shard.camera(i, view)
         return world_mat[:, :3].astype(np.float32)
 
+    def camera(self, shape: int, view: int) -> NDArray[np.float32]:
+        """(3, 4) float32, projection of the unit frame into an image (`geometry.cameras.image_projection`)."""
+        shard, i = self._places[shape]
+        return shard.projection(i, view, self.image(shape, view).shape).astype(np.float32)
+
     def near_of(self, shape: int) -> int:
         """Number of points near the surface of a shape, in addition to the uniform ones."""
         shard, _ = self._places[shape]
@@ -170,6 +175,9 @@ MIRROR = np.array([-1, 1, 1], np.float16)
 """Factors of x, y and z by which points of the unit frame become those of the shape mirrored from left to right, and
 points of a camera's frame those of what its mirrored image shows."""
 
+FLIP = np.array([[-1, 0, 1], [0, 1, 0], [0, 0, 1]], np.float32)
+"""Fractions of an image's width and height to those in its mirror image, homogeneous."""
+
 UNFRAMED = ImagesConfig(framing="camera")
 """Images as they are."""
 
@@ -182,15 +190,22 @@ class TrainingItems(Dataset[Item]):
     window is that many times as long, and `balanced_choice` selects `points` of it; with `crop` the image is cropped to a
     random square of at least that fraction of its area; with `near_points` a window of points near the surface is added.
     With `images.framing: object` the image's window is that of the object, jittered; see `images` for gamma and mirror.
+    With `cameras` an item has the camera of its image.
 
     Raises:
         DataError: `train.data.near_points` and a shard without points near the surface.
     """
 
     def __init__(
-        self, shapes: ShapeSet, train: TrainConfig, seed: int, images: ImagesConfig = UNFRAMED
+        self,
+        shapes: ShapeSet,
+        train: TrainConfig,
+        seed: int,
+        images: ImagesConfig = UNFRAMED,
+        cameras: bool = False,
     ) -> None:
         data = train.data
+        self.cameras = cameras
         self.shapes, self.count, self._seed = shapes, data.points, seed
         self._images = images
         self.mirrors = images.mirror
@@ -214,12 +229,14 @@ class TrainingItems(Dataset[Item]):
             chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
+        camera = self.shapes.camera(shape, view) if self.cameras else None
         near, near_occupancies = self.shapes.near(shape, near_start, self.near_count)
         if draw.mirrored:
             image, points, near = image[:, ::-1], points * MIRROR, near * MIRROR
             rotation = rotation * np.outer(MIRROR, MIRROR)
+            camera = None if camera is None else mirrored(camera)
         window = self.window_of(draw, self.frame(image))
-        around = window, near, near_occupancies, draw.gamma
+        around = window, near, near_occupancies, draw.gamma, camera
         return Item(shape, image, points, occupancies, occupied_fraction, rotation, *around)
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
@@ -265,6 +282,11 @@ class TrainingItems(Dataset[Item]):
         return Jitter(shift, 1.0 + scale, roll)
 
 
+def mirrored(camera: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The camera (3, 4) of the mirrored shape in the mirrored image."""
+    return FLIP @ camera * np.append(MIRROR, 1).astype(np.float32)
+
+
 def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.intp]:
     """Indices (count,) of the first points of which half, or all available ones, are occupied.
 
@@ -283,8 +305,11 @@ def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.in
 class ValidationItems(Dataset[Item]):
     """View 0 (as ONet) and the first `validation_points` points of every shape."""
 
-    def __init__(self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = UNFRAMED) -> None:
+    def __init__(
+        self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = UNFRAMED, cameras: bool = False
+    ) -> None:
         self.shapes, self._count, self._images = shapes, train.checkpoint.validation_points, images
+        self._cameras = cameras
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -294,4 +319,5 @@ class ValidationItems(Dataset[Item]):
         image, rotation = self.shapes.image(shape, 0), self.shapes.rotation(shape, 0)
         framed = self._images.framing == "object"
         window = object_window(image, self._images.fill) if framed else None
-        return Item(shape, image, points, occupancies, float(occupancies.mean()), rotation, window)
+        fraction, camera = float(occupancies.mean()), self.shapes.camera(shape, 0) if self._cameras else None
+        return Item(shape, image, points, occupancies, fraction, rotation, window, camera=camera)

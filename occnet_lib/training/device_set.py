@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .batch import Batch, powers, stack_windows
-from .dataset import MIRROR, ShapeSet, TrainingItems
+from .dataset import MIRROR, ShapeSet, TrainingItems, mirrored
 
 # Fraction of the free GPU memory for data; the rest is for weights and activations.
 _MEMORY_FRACTION = 0.5
@@ -51,6 +51,11 @@ class DeviceSet:
             rotations[shape] = [shapes.rotation(shape, view) for view in views]
         self._rotations = torch.from_numpy(rotations).to(device)
         self._mirror = torch.from_numpy(MIRROR).to(device)
+        self._cameras = torch.zeros(len(shapes), len(views), 0, 3, 4, device=device)
+        if items.cameras:
+            cameras = [[shapes.camera(shape, view) for view in views] for shape in range(len(shapes))]
+            both = np.array([[(camera, mirrored(camera)) for camera in of_shape] for of_shape in cameras])
+            self._cameras = torch.from_numpy(both).to(device)
 
     @staticmethod
     def fits(shapes: ShapeSet, device: str) -> bool:
@@ -96,6 +101,10 @@ class DeviceSet:
             rotations = rotations * (factors[:, :, None] * factors[:, None, :]).float()
         near_occupancies = self._near_occupancies[shapes[:, None], near_places]
         gammas = self._moved(powers([draw.gamma for draw in draws]))
+        cameras = torch.zeros(0, 3, 4, device=self._device)
+        if self._items.cameras:
+            sides = self._moved(torch.tensor([int(draw.mirrored) for draw in draws]))
+            cameras = self._cameras[shapes, views, sides]
         return Batch(
             shapes,
             images,
@@ -107,6 +116,7 @@ class DeviceSet:
             near,
             near_occupancies,
             gammas,
+            cameras,
         )
 
     def _moved(self, values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from occnet_lib.config import ModelConfig, TrainConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.networks.pose import pose_loss
 
 from .adam import Adam
 from .batch import Batch
@@ -63,7 +64,8 @@ class OccupancyModule(LightningModule):
         if len(batch.gammas):
             images = images ** batch.gammas[:, None, None, None]
         points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
-        logits = self.network(images, points, batch.rotations).float()
+        projections = batch.projections
+        logits = self.network(images, points, batch.rotations, projections).float()
         logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)
         data = self._train.data
         weights = batch.weights() if data.balance else None
@@ -78,6 +80,9 @@ class OccupancyModule(LightningModule):
             overlap = iou(predicted, batch.occupancies, weights).mean()
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
             self.sums = self.sums.to(row.device) + row
+        if self.network.pose is not None and projections is not None:
+            # Not part of the recorded loss, which is that of occupancy in validation, too.
+            loss = loss + pose_loss(self.network.pose(images), projections)
         self._unchecked.append((loss.detach(), batch.shapes))
         if row.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
             self.check_losses()

@@ -116,7 +116,12 @@ def _train(
         )
     # With the configured number of workers: processes started for each validation would decode all data each time.
     callback = _checkpoint_callback(
-        folder, config.train, about, ValidationItems(validation, section, images), bf16, digest
+        folder,
+        config.train,
+        about,
+        ValidationItems(validation, section, images, model.needs_cameras),
+        bf16,
+        digest,
     )
     if state and first >= section.steps:
         logger.info("%s is trained already (%d steps)", model_name, first)
@@ -125,7 +130,7 @@ def _train(
             callback.restore_files()
         return
     del state  # Lightning reads the file itself
-    items = TrainingItems(training, section, seed, images)
+    items = TrainingItems(training, section, seed, images, model.needs_cameras)
     loader = training_loader(items, section, seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))

@@ -61,13 +61,12 @@ def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16:
     network.eval()
     try:
         with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            codes = network.encode(encoder_input(batch.images, image_size, batch.windows))
-            rows = []
-            for code, points, rotation in zip(codes, batch.points, batch.rotations, strict=True):
-                parts = [
-                    network.decode(part[None].float(), code[None], rotation[None])[0]
-                    for part in points.split(_CHUNK)
-                ]
+            code, *maps = network.features(encoder_input(batch.images, image_size, batch.windows))
+            cameras, rows = batch.projections, []
+            given = (code, batch.rotations) if cameras is None else (code, batch.rotations, cameras, *maps)
+            for i, points in enumerate(batch.points):
+                item = [tensor[i : i + 1] for tensor in given]
+                parts = [network.decode(part[None].float(), *item)[0] for part in points.split(_CHUNK)]
                 rows.append(torch.cat(parts).float())
     finally:
         network.train(was_training)

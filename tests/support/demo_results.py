@@ -135,7 +135,9 @@ def thumbnails(images: np.ndarray) -> np.ndarray:
     return images.reshape(n, height // 16, 16, width // 16, 16, 3).mean((2, 4)).reshape(n, -1)
 
 
-def ball_logits(images: np.ndarray, rotations: np.ndarray, points: np.ndarray) -> np.ndarray:
+def ball_logits(
+    images: np.ndarray, rotations: np.ndarray, points: np.ndarray, projections: np.ndarray
+) -> np.ndarray:
     """A field (V, N) that is positive in a ball, whatever the images (V, …) show."""
     field = 20.0 * (0.25 - np.linalg.norm(points.astype(np.float32), axis=1))
     return np.tile(field, (len(images), 1))

@@ -158,7 +158,7 @@ rule evaluate:
         per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.photos.csv",
             "test",
-            model=MODELS if CONFIG.evaluate.photos else [],
+            model=CONFIG.photo_models,
         ),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
+from occnet_lib.geometry.cameras import image_projection
 from occnet_lib.storage import hdf5
 from occnet_lib.types import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
@@ -252,6 +253,10 @@ class Shard:
         index = self._index
         scale = float(index["view_scale"][i])
         return index["camera_mat"][i, view], index["world_mat"][i, view], index["view_loc"][i], scale
+
+    def projection(self, i: int, view: int, size: tuple[int, ...]) -> NDArray[np.float64]:
+        """(3, 4) projection of the unit frame into an image of height and width `size` (cameras.image_projection)."""
+        return image_projection(*self.camera(i, view), width=size[1], height=size[0])
 
     def frame(self, i: int) -> tuple[NDArray[np.float64], float]:
         """loc (3,) and scale of shape `i`: `x_source = scale * x_unit + loc`."""

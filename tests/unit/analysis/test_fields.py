@@ -30,7 +30,7 @@ def test_outcomes_of_a_known_field(packs) -> None:
 
 
 def test_the_level_decides_and_large_logits_do_not_overflow(packs) -> None:
-    def logits(images, rotations, points):
+    def logits(images, rotations, points, projections):
         return np.tile(np.linspace(-2000.0, 2000.0, len(points), dtype=np.float32), (len(images), 1))
 
     cloud = query(logits, 1000.0, Shard(packs[2]), 0, 0)

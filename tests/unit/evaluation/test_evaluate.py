@@ -114,8 +114,8 @@ def test_distances_to_the_raw_mesh_in_its_own_frame(shard, tmp_path):
 def of_radii(radii):
     """Logits of balls, a view each."""
 
-    def logits(images, rotations, points):
-        assert images.shape[0] == rotations.shape[0] == len(radii)
+    def logits(images, rotations, points, projections):
+        assert images.shape[0] == rotations.shape[0] == projections.shape[0] == len(radii)
         assert rotations.shape[1:] == (3, 3)
         return np.stack([10 * (r - np.linalg.norm(points.astype(float), axis=1)) for r in radii])
 

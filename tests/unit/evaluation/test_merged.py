@@ -102,7 +102,8 @@ def test_views_of_a_shard_are_merged_and_compared_with_another_shape(tmp_path):
     write_shard(tmp_path / "test-000.h5", shapes, "test-000", "test")
     calls = []
 
-    def logits(images, rotations, points):
+    def logits(images, rotations, points, projections):
+        assert projections.shape == (len(images), 3, 4)
         calls.append(len(images))
         if len(images) == 1:  # the intruder
             return ball(0.15, 0.3, points.astype(float))[None]

@@ -1,0 +1,224 @@
+"""A trained network and its fields of images."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import ReconstructConfig
+from occnet_lib.errors import ConfigError, DataError
+
+from .cameras import PredictedCameras, predict_cameras
+from .inference import select_device
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from occnet_lib.networks.folded import FoldedDecoder
+
+logger = logging.getLogger(__name__)
+_ONET_THRESHOLD = 0.2
+_ONET_VIEW_SIZE = 137
+CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
+"""Rotation between the camera's frame (x right, y down, z forward) and x right, y up, z towards the camera: the frame of
+meshes that a `frame: camera` model reconstructs from an image with an unknown camera."""
+_CPU_CHUNK = 4096  # points whose features fit a core's cache: twice as fast as 100,000 per call
+
+
+class TrainedNetwork:
+    """A checkpoint, its cameras and fields of images.
+
+    Args:
+        checkpoint: network file (`networks.checkpoint`).
+        config: the section `reconstruct`.
+        as_is: do not frame images, whatever the network was trained with.
+
+    Attributes:
+        threshold: occupancy probability of the surface.
+        framing: of the training images (`images.framing`): object or camera.
+        view_size: edge of the training images in pixels.
+
+    Raises:
+        DataError: the checkpoint is missing or broken.
+        ConfigError: a GPU is requested and none is available.
+    """
+
+    def __init__(self, checkpoint: str | Path, config: ReconstructConfig, as_is: bool = False) -> None:
+        from occnet_lib.networks.checkpoint import load_network
+        from occnet_lib.networks.framing import framing_of
+
+        self.config = config
+        self.device = select_device(config.accelerator)
+        self._network, self._options = load_network(checkpoint, self.device)
+        self._network.requires_grad_(False)
+        self.threshold = _threshold(config, self._options, checkpoint)
+        self.framing = framing_of(self._options)[0]
+        self.view_size = int(self._options.get("view_size", _ONET_VIEW_SIZE))
+        if as_is:
+            self._options = self._options | {"images": {"framing": "camera"}}
+
+    @property
+    def needs_cameras(self) -> bool:
+        """Whether several images of one object need their cameras to be merged (`frame: camera`)."""
+        return self._network.model.frame == "camera"
+
+    @property
+    def needs_projections(self) -> bool:
+        """Whether every image needs its camera (`local: true`), given or predicted."""
+        return self._network.model.local
+
+    @property
+    def predicts_cameras(self) -> bool:
+        """Whether the network predicts cameras of images (`pose: true`)."""
+        return self._network.model.pose
+
+    def cameras(self, images: NDArray[np.uint8], count: int = 1) -> PredictedCameras:
+        """The `count` likeliest cameras of images (V, H, W, 3) uint8 sRGB on white.
+
+        Raises:
+            ConfigError: the network predicts none.
+        """
+        if not self.predicts_cameras:
+            raise ConfigError("this model predicts no cameras", hint="train one with `pose: true`")
+        return predict_cameras(self._network, images, self._options, self.device, count)
+
+    def field(
+        self,
+        image: NDArray[np.uint8],
+        rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT,
+        projection: NDArray[np.floating] | None = None,
+    ) -> FoldedDecoder:
+        """The field of an image (H, W, 3) uint8 sRGB on white.
+
+        Images are encoded one by one, so that a result does not depend on the others of a batch.
+
+        Args:
+            image: the input image.
+            rotation: (3, 3), from the frame of the points to that of the camera, only used by `frame: camera`
+                models; for points of the unit frame the rotation in world_mat.
+            projection: (3, 4), of the unit frame into the image (`storage.packs.Shard.projection`), which `local` models
+                need; by default that of the predicted camera.
+
+        Raises:
+            ConfigError: there is no projection, and the model needs one.
+        """
+        features = self._features(image)
+        cameras = self._projections(image[None], None if projection is None else projection[None])
+        return self._folded(features, rotation, None if cameras is None else cameras[0])
+
+    def _folded(
+        self, features: tuple[Tensor, ...], rotation: NDArray[np.floating], projection: Tensor | None
+    ) -> FoldedDecoder:
+        import torch
+
+        from occnet_lib.networks.arrays import tensor_of
+
+        chunk = _CPU_CHUNK if self.device == "cpu" else self.config.points_batch
+        code, *maps = features
+        turn = tensor_of(rotation, dtype=torch.float32)
+        return self._network.fold(code, chunk, turn, projection, *maps)
+
+    def _features(self, image: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        """Code (1, c_dim) and maps (1, C, h, w) of one image."""
+        import torch
+
+        with torch.inference_mode():
+            features = self._network.features(self._input(image[None]))
+        return tuple(tensor.clone() for tensor in features)
+
+    def _projections(
+        self, images: NDArray[np.uint8], projections: NDArray[np.floating] | None
+    ) -> Tensor | None:
+        """(B, 3, 4) projections into the encoder's input of those into images (B, H, W, 3); None if not needed."""
+        from occnet_lib.networks.framing import input_projections
+
+        if not self.needs_projections:
+            return None
+        if projections is None and self.predicts_cameras:
+            projections = self.cameras(images).projections[:, 0]
+        if projections is None:
+            raise ConfigError(
+                "a model with `local: true` needs the camera of every image",
+                hint="give it: --camera camera.json",
+            )
+        return input_projections(projections, images, self._options, self.device)
+
+    def _input(self, images: NDArray[np.uint8]) -> Tensor:
+        """Encoder input (B, 3, size, size) of images (B, H, W, 3)."""
+        from occnet_lib.networks.framing import network_input
+
+        return network_input(images, self._options, self.device)
+
+    def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The encoder's input for an image (H, W, 3) as (size, size, 3) uint8 sRGB.
+
+        An encoder of silhouettes derives outline and darkness from it.
+        """
+        pixels = self._input(image[None])[0].permute(1, 2, 0) * 255.0
+        array: NDArray[np.uint8] = pixels.round().byte().cpu().numpy()
+        return array
+
+    def view_logits(
+        self,
+        images: NDArray[np.uint8],
+        rotations: NDArray[np.floating],
+        points: NDArray[np.floating],
+        projections: NDArray[np.floating],
+    ) -> NDArray[np.float32]:
+        """As `logits`, by predicted instead of given projections where the network predicts cameras."""
+        return self.logits(images, rotations, points, None if self.predicts_cameras else projections)
+
+    def logits(
+        self,
+        images: NDArray[np.uint8],
+        rotations: NDArray[np.floating],
+        points: NDArray[np.floating],
+        projections: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.float32]:
+        """Logits (V, N) of points (N, 3), unit frame, under each of several images of one shape.
+
+        The images are encoded together. Decoders are not folded, which pays off only for more than some thousand points.
+
+        Args:
+            images: (V, H, W, 3) uint8 sRGB on white.
+            rotations: (V, 3, 3) as in `field`.
+            points: the same for all images.
+            projections: (V, 3, 4) as in `field`.
+        """
+        import torch
+
+        from occnet_lib.networks.arrays import tensor_of
+
+        turns = tensor_of(rotations, self.device, torch.float32)
+        at = tensor_of(np.asarray(points, dtype=np.float32), self.device)
+        at = at.expand(len(images), -1, -1)
+        step = max(
+            1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
+        )
+        with torch.inference_mode():
+            codes, *maps = self._network.features(self._input(images))
+            cameras = self._projections(images, projections)
+            given = (codes, turns) if cameras is None else (codes, turns, cameras, *maps)
+            parts = [slice(k, k + step) for k in range(0, len(images), step)]
+            logits = [self._network.decode(at[part], *(tensor[part] for tensor in given)) for part in parts]
+            array: NDArray[np.float32] = torch.cat(logits).float().cpu().numpy()
+        return array
+
+
+def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint: str | Path) -> float:
+    """The configured threshold, or the one with the highest IoU on the validation set."""
+    if not isinstance(config.threshold, str):
+        return config.threshold
+    value = options.get("val_threshold")
+    if value is None:
+        logger.warning(
+            "%s was trained without validation shapes: its threshold is %g", checkpoint, _ONET_THRESHOLD
+        )
+        return _ONET_THRESHOLD
+    if not isinstance(value, float) or not 0.0 < value < 1.0:
+        raise DataError(f"has the threshold {value!r}", path=checkpoint, hint="set reconstruct.threshold=0.2")
+    return value

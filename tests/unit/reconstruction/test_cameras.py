@@ -1,0 +1,193 @@
+"""Cameras of photos by the command line: files, known ones, predicted ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from occnet_lib import cli
+from occnet_lib.config import Config, ModelConfig, ReconstructConfig
+from occnet_lib.errors import DataError
+from occnet_lib.geometry.cameras import Camera, camera_of, project
+from occnet_lib.networks.checkpoint import network_file, save_network
+from occnet_lib.networks.framing import network_input
+from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.reconstruction.photo import framed_photo
+from occnet_lib.reconstruction.reconstructor import Reconstructor
+from occnet_lib.reconstruction.shard import reconstruct_shard
+from occnet_lib.storage.cameras import read_camera, write_camera
+from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.storage.meshes.frame import read_frame
+from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.reconstructions import read_mesh
+from tests.support.dotted_images import cameras, dots, hull_shard
+from tests.support.random_networks import shaken
+
+pytestmark = pytest.mark.real_encoder
+RECONSTRUCT = ReconstructConfig(resolution0=16, upsampling_steps=0, simplify={"faces": None}, refine_steps=0)
+EDGE = 40
+
+
+def checkpoint(path: Path, framing: str, **keys) -> Path:
+    """A random network, whose surface depends on the camera."""
+    torch.manual_seed(1)
+    model = ModelConfig(encoder="resnet10", decoder="fc", hidden=16, c_dim=8, blocks=1, **keys)
+    network = OccupancyNetwork(model, pretrained=False)
+    if network.local is not None:
+        shaken(network.local)
+    shaken(network.decoder)
+    options = {
+        "model": model.model_dump(),
+        "images": {"framing": framing, "fill": 0.8},
+        "train": {"image_size": 32},
+        "view_size": EDGE,
+        "val_threshold": 0.5,
+    }
+    with torch.no_grad():  # half of the cube is inside
+        points = torch.rand(1, 500, 3) - 0.5
+        seen = network_input(dots(np.zeros((1, 3)), 1, EDGE, radius=9).images, options, "cpu")
+        code, *maps = network.eval().features(seen)
+        pose = torch.tensor([[[2.5, 0, 0, 0], [0, 2.5, 0, 0], [0, 0, 1, 2]]])
+        network.decoder.fc_out.bias -= network.decode(points, code, torch.eye(3)[None], pose, *maps).median()
+    save_network(path, network_file(network.state_dict(), options))
+    return path
+
+
+def of_pack(shard: Shard, i: int) -> Camera:
+    camera_mat, world_mat, loc, scale = shard.camera(i, 0)
+    return Camera(camera_mat, world_mat, EDGE, EDGE, loc, scale)
+
+
+@pytest.mark.parametrize("framing", ["object", "camera"])
+def test_a_view_with_its_camera_gives_the_mesh_of_the_workflow(tmp_path, framing):
+    best, pack = (
+        checkpoint(tmp_path / "best.ckpt", framing, local=True),
+        hull_shard(tmp_path / "test-0.h5", 2, EDGE),
+    )
+    reconstruct_shard(best, pack, RECONSTRUCT, tmp_path / "made")
+    overlay, shard = tmp_path / "small.yaml", Shard(pack)
+    overlay.write_text(Config(reconstruct=RECONSTRUCT).model_dump_json())
+    photos = []
+    for i, key in enumerate(shard.keys):
+        photos.append(tmp_path / f"{key.id}.png")
+        photos[-1].write_bytes(shard.image_bytes(i, 0))
+        write_camera(tmp_path / "known" / f"{key.id}.json", of_pack(shard, i))
+    command = ["reconstruct", *map(str, photos), "--checkpoint", str(best), "--config", str(overlay)]
+    known = ["--camera", str(tmp_path / "known")]
+    assert cli.main([*command, "-o", str(tmp_path / "out"), *known]) == 0
+    for photo, key in zip(photos, shard.keys, strict=True):
+        mine, theirs = load_mesh(tmp_path / "out" / f"{photo.stem}.ply"), read_mesh(tmp_path / "made", key)
+        np.testing.assert_array_equal(mine.faces, theirs.faces)
+        np.testing.assert_allclose(mine.vertices, theirs.vertices, atol=1e-4)
+    # Together, each photo has its own camera.
+    assert cli.main([*command, "-o", str(tmp_path / "one.ply"), "--merge", *known]) == 0
+
+
+def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
+    best = checkpoint(tmp_path / "best.ckpt", "object", local=True)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(dots(np.zeros((1, 3)), 1, EDGE).images[0]).save(photo)
+    command = ["reconstruct", str(photo), "--checkpoint", str(best), "-o", str(tmp_path / "out.ply")]
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert "needs the camera of every image" in error
+    assert "--camera camera.json" in error
+    assert cli.main([*command, "--camera-out", str(tmp_path / "c.json")]) == 1
+    assert "predicts no cameras" in capsys.readouterr().err
+    assert cli.main([*command, "--camera", str(tmp_path / "none.json")]) == 1
+    assert "cannot be read as a camera" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("frame", ["unit", "camera"])
+def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_path, frame):
+    """With the written camera as a known one the mesh is the same, in the unit frame."""
+    best = checkpoint(tmp_path / "best.ckpt", "object", local=True, pose=True, frame=frame)
+    photo, overlay = tmp_path / "photo.png", tmp_path / "small.yaml"
+    image = dots(np.array([(0.2, 0.1, 0.0), (-0.3, 0.2, 0.1)]), 1, 64, radius=9).images[0]
+    framed = np.full((90, 120, 3), 255, np.uint8)
+    framed[10:74, 40:104] = image  # the object is not in the photo's middle
+    Image.fromarray(framed).save(photo)
+    overlay.write_text(Config(reconstruct=RECONSTRUCT).model_dump_json())
+    command = ["reconstruct", str(photo), "--checkpoint", str(best), "--config", str(overlay), "-o"]
+    out = tmp_path / "camera.json"
+    assert cli.main([*command, str(tmp_path / "a.ply"), "--camera-out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["image_size"] == [120, 90]
+    assert len(written["others"]) == 3
+    assert written["probability"] + sum(other["probability"] for other in written["others"]) == pytest.approx(
+        1, abs=1e-3
+    )
+    assert cli.main([*command, str(tmp_path / "b.ply"), "--camera", str(out)]) == 0
+    first, second = (load_mesh(tmp_path / name) for name in ("a.ply", "b.ply"))
+    assert first.vertices.shape == second.vertices.shape
+    np.testing.assert_allclose(first.vertices, second.vertices, atol=1e-3)
+    assert read_frame(tmp_path / "a.ply").frame == "unit"
+    camera = read_camera(out)
+    np.testing.assert_allclose(
+        camera.camera_mat[:2, 2], [60, 45], atol=1e-3
+    )  # the axis passes the photo's middle
+    network = Reconstructor(best, RECONSTRUCT)
+    direct = network.cameras(framed[None]).projections[0, 0]
+    np.testing.assert_allclose(camera.projection, direct / np.linalg.norm(direct[2, :3]), atol=1e-5)
+
+
+def test_a_camera_survives_its_projection_and_its_file(tmp_path):
+    (camera_mat,), (world_mat,) = cameras(1, 5, 200)
+    camera = Camera(camera_mat, world_mat, 200, 150, np.array([1.0, 2, 3]) / 50, 0.8)
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (9, 3))
+    uv, _ = project(points, camera_mat, world_mat, camera.loc, camera.scale)
+    again = camera_of(camera.projection, 200, 150)
+    np.testing.assert_allclose(project(points, again.camera_mat, again.world_mat, np.zeros(3), 1.0)[0], uv)
+    np.testing.assert_allclose(again.camera_mat, camera_mat, atol=1e-9)
+    np.testing.assert_allclose(again.rotation, camera.rotation, atol=1e-12)
+    write_camera(tmp_path / "camera.json", camera)
+    np.testing.assert_allclose(read_camera(tmp_path / "camera.json").projection, camera.projection)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"world_mat": np.eye(3).tolist()}, "expected 3 x 4"),
+        ({"world_mat": (2 * np.eye(3, 4)).tolist()}, "not a rotation"),
+        ({"world_mat": (np.diag([1.0, 1, -1]) @ np.eye(3, 4)).tolist()}, "not a rotation"),
+        ({"world_mat": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -2]]}, "behind the camera"),
+        ({"camera_mat": [[0, 0, 0], [0, 1, 0], [0, 0, 1]]}, "intrinsics"),
+        ({"camera_mat": [["a"] * 3] * 3}, "numbers"),
+        ({"image_size": [0, 10]}, "above 0"),
+        ({"scale": float("nan")}, "finite"),
+        ({"image_size": None}, "finite|numbers"),
+    ],
+)
+def test_a_wrong_camera_is_refused(tmp_path, change, said):
+    (camera_mat,), (world_mat,) = cameras(1, 5, 200)
+    write_camera(tmp_path / "camera.json", Camera(camera_mat, world_mat, 200, 150), change)
+    with pytest.raises(DataError, match=said):
+        read_camera(tmp_path / "camera.json")
+    (tmp_path / "camera.json").write_text("[1")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_camera(tmp_path / "camera.json")
+
+
+@pytest.mark.parametrize("framing", ["object", "camera"])
+@pytest.mark.parametrize("as_is", [False, True])
+def test_the_place_of_a_network_image_in_the_photo_is_known(tmp_path, framing, as_is):
+    """A dot of the photo is at the same fraction of what the network gets; a thin frame is cropped from the photo."""
+    photo = np.full((120, 160, 3), 235, np.uint8)
+    photo[40:60, 90:120] = (160, 30, 30)
+    photo[:3], photo[-3:], photo[:, :3], photo[:, -3:] = ((20, 20, 20),) * 4
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    got = framed_photo(tmp_path / "photo.png", framing, 137, as_is=as_is)
+    red = (got.image[..., 0].astype(int) - got.image[..., 1] > 80).nonzero()
+    row, column = (np.mean(each) + 0.5 for each in red)
+    height, width, _ = got.image.shape
+    left, top, across, down = got.window
+    assert left + across * column / width == pytest.approx(105 / 160, abs=0.01)
+    assert top + down * row / height == pytest.approx(50 / 120, abs=0.01)
+    eye = Camera(np.eye(3), np.eye(3, 4), 1, 1)
+    at = got.projection(eye) @ (105 / 160, 50 / 120, 1, 1)
+    np.testing.assert_allclose(at[:2], [column / width, row / height], atol=0.02)
