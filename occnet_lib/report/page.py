@@ -14,7 +14,7 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, fields, gains, metrics, shapes, training, uncertainty
+from . import data, examples, fields, gains, metrics, refinement, shapes, training, uncertainty
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
 from .scripts import policy, script
@@ -195,6 +195,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("shapes", "Test shapes", shapes.section),
     ("uncertainty", "Uncertainty", uncertainty.section),
     ("training", "Training", training.section),
+    ("refinement", "Refinement", refinement.section),
     ("embedding", "Image codes", training.embeddings),
     ("data", "Data", data.statistics),
     ("projections", "Points on photos", data.projections),

@@ -657,3 +657,24 @@ class TestGains:
         text = rebuilt(copy, self.CONFIG).text
         assert not [name for name, words in text.items() if "onet-seed1" in words and name != "failures"]
         assert "an odd reason" in text["failures"]
+
+
+class TestRefinement:
+    """The section of the graph network."""
+
+    CONFIG = check({"models": {"onet": {}}, "reconstruct": {"refinement": "graph"}})
+
+    def test_corrected_normals_are_shown_beside_the_own_ones(self, copy, quick) -> None:
+        row = {"step": 1000, "train_loss": 0.18, "val_loss": 0.15, "val_loss_unchanged": 0.2}
+        write_rows(copy / "refinement" / "onet" / "metrics.csv", [row | {"val_loss": 0.19}, row])
+        text = rebuilt(copy, self.CONFIG).text["refinement"]
+        for word in ("onet", "1000", "0.2000", "0.1500", "-25.0 %"):
+            assert word in text
+        assert "refinement graph" in rebuilt(copy, self.CONFIG).text["run"]
+
+    def test_without_validation_and_without_a_network(self, copy, quick) -> None:
+        assert "this run has no refinement/" in rebuilt(copy, self.CONFIG).text["refinement"]
+        row = {"step": 10, "train_loss": 0.18, "val_loss": "nan", "val_loss_unchanged": "nan"}
+        write_rows(copy / "refinement" / "onet" / "metrics.csv", [row])
+        assert "onet" in rebuilt(copy, self.CONFIG).text["refinement"]
+        assert "refinement" not in rebuilt(copy, check({"models": {"onet": {}}})).text
