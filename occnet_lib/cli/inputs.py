@@ -43,9 +43,10 @@ def pack_files(
     Raises:
         OccnetError: there are no shards; without `table`, a shard is damaged.
     """
-    from occnet_lib.stages.repair_packs import verified_pack
+    from occnet_lib.stages.repair_packs import repair_pack
 
     keys = read_catalogue(table) if table else []
+    shapes = Path(config.results) / "preprocess" / "shapes"
     shards = sorted({key.shard for key in keys if not splits or key.split in splits})
     files: list[Path] = []
     for path in packs:
@@ -55,7 +56,7 @@ def pack_files(
         raise OccnetError("holds no pack shards (*.h5)", path=packs[0])
     for file in files:
         if table:
-            verified_pack(config, file, lambda: keys, whole)
+            repair_pack(file, [key for key in keys if key.shard == file.stem], config, shapes, whole)
         else:
             _verify(file, file.stat().st_mtime_ns if file.exists() else 0)
     return files

@@ -12,7 +12,7 @@ DARK: Color = (0.2, 0.21, 0.24)
 
 
 def build(draw: Draw) -> list[Part]:
-    """An airplane of one of the kinds, one unit from nose to tail."""
+    """A random airplane, one unit from nose to tail."""
     return draw.one([_airliner, _airliner, _airliner, _propeller, _propeller, _fighter, _glider, _biplane])(
         draw
     )

@@ -1,4 +1,4 @@
-"""Chairs: stools aside, everything with a seat and a back; facing -z, about one unit high."""
+"""Chairs of many kinds, all with a seat and a back; facing -z, about one unit high."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .parts import Color, Part, block, box, chain, lathe, rod, rotation, sheet
 
 
 def build(draw: Draw) -> list[Part]:
-    """A chair of random make: seat, back, underframe and perhaps arm rests."""
+    """A random chair: seat, back, underframe and possibly armrests."""
     if draw.chance(0.15):
         return _club(draw)
     wood, cloth = draw.color(WOODS + METALS), draw.color(CLOTHS + WOODS)

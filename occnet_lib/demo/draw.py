@@ -51,7 +51,7 @@ GLASS: Color = (0.12, 0.17, 0.24)
 
 
 class Draw:
-    """A random generator with the few kinds of draws that the shapes need."""
+    """A random generator with the draws that the shapes need."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -61,7 +61,7 @@ class Draw:
         return float(self.rng.uniform(low, high))
 
     def whole(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """An integer from low to high, both included."""
         return int(self.rng.integers(low, high + 1))
 
     def one(self, choices: Sequence[T]) -> T:

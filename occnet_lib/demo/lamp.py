@@ -9,7 +9,7 @@ from .parts import Color, Part, box, chain, ellipsoid, hoop, lathe, rod, rotatio
 
 
 def build(draw: Draw) -> list[Part]:
-    """A lamp of one of the kinds, each about one unit high."""
+    """A random lamp, about one unit high."""
     kind = draw.one([_table, _table, _floor, _floor, _tripod, _desk, _pendant, _pendant, _arc])
     return kind(draw, draw.color(METALS + WOODS + SHADES), draw.color(SHADES))
 

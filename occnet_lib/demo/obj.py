@@ -1,4 +1,4 @@
-"""Wavefront files of demo shapes: one group a part, one material a colour."""
+"""Wavefront files of demo shapes: one group per part, one material per colour."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _legs(draw: Draw, length: float, depth: float, top: float, color: Color) -> 
 
 
 def _shelf(draw: Draw, length: float, depth: float, top: float, color: Color) -> list[Part]:
-    """Sometimes a shelf between the legs; now and then one without thickness."""
+    """With some probability, a shelf between the legs, in rare cases without thickness."""
     if not draw.chance(0.35):
         return []
     y, w, d = draw.between(0.2, 0.5) * top, 0.9 * length, 0.9 * depth

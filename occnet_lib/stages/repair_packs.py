@@ -51,38 +51,9 @@ def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> No
             path.unlink()
 
 
-def verified_packs(
-    config: Config, catalogue: Sequence[ShapeKey], splits: Sequence[str] = (), whole: bool = True
-) -> list[Path]:
-    """The pack files of the shards of some splits (default: all), repaired where they are corrupt.
-
-    Args:
-        config: the whole configuration.
-        catalogue: all shapes.
-        splits: some of train, val and test.
-        whole: as in `repair_pack`.
-    """
-    shards = sorted({key.shard for key in catalogue})
-    names = [name for name in shards if not splits or name.split("-")[0] in splits]
-    paths = [Path(config.results) / "pack" / f"{name}.h5" for name in names]
-    return [verified_pack(config, path, lambda: catalogue, whole) for path in paths]
-
-
-def verified_pack(
-    config: Config, path: Path, catalogue: Callable[[], Sequence[ShapeKey]], whole: bool = True
-) -> Path:
-    """`path`, repaired where it is corrupt."""
-
-    def members() -> list[ShapeKey]:
-        return [key for key in catalogue() if key.shard == path.stem]
-
-    repair_pack(path, members, config, Path(config.results) / "preprocess" / "shapes", whole)
-    return path
-
-
 def repair_pack(
     path: Path,
-    keys: Callable[[], Sequence[ShapeKey]],
+    keys: Sequence[ShapeKey],
     config: Config,
     shapes_dir: str | Path,
     whole: bool = True,
@@ -91,7 +62,7 @@ def repair_pack(
 
     Args:
         path: the pack file; ignored where it does not exist.
-        keys: returns the shapes of the shard.
+        keys: the shapes of the shard.
         config: the whole configuration.
         shapes_dir: folder of the shape files.
         whole: verify the checksum, which reads the whole file (`packs.verify`); otherwise verify only that the file
@@ -105,13 +76,12 @@ def repair_pack(
             return
         logger.warning("%s is corrupt; packing it again", path)
         with _preserving_mtime(path):
-            members = keys()
             if packed_dataset_layout(config.dataset_root):
-                import_shard(Path(config.dataset_root), members, path)
+                import_shard(Path(config.dataset_root), keys, path)
                 return
-            pack_with_repair(path.stem, members, config, shapes_dir, path)
+            pack_with_repair(path.stem, keys, config, shapes_dir, path)
             if not config.preprocess.keep_shapes:
-                delete_packed_shapes(members, shapes_dir)
+                delete_packed_shapes(keys, shapes_dir)
 
 
 def _is_intact(check: Callable[[Path], object], path: Path) -> bool:

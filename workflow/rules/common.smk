@@ -41,6 +41,8 @@ KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
 USES_GRAPH = CONFIG.reconstruct.refinement in ("graph", "both")
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
+TRAINING_GPUS = 0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES
+INFERENCE_GPUS = 0 if CONFIG.reconstruct.accelerator == "cpu" else 1
 
 
 wildcard_constraints:
@@ -63,6 +65,11 @@ def occnet(wildcards, input):
     else:
         python = shlex.quote(sys.executable)
     return f"{python} -m occnet_lib job --digest {digest(CONFIG_TEXT)}"
+
+
+def network_env(accelerator):
+    """The conda environment of a rule that runs a network."""
+    return "../../envs/cpu.yaml" if accelerator == "cpu" else "../../envs/cuda.yaml"
 
 
 def start_run():

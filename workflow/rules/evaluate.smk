@@ -50,13 +50,11 @@ rule evaluate_views:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.views.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         **uncertainty_params(),
         occnet=occnet,
@@ -119,13 +117,11 @@ rule evaluate_photos:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.photos.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         **uncertainty_params(),
         occnet=occnet,

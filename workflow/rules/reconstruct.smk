@@ -16,13 +16,11 @@ rule reconstruct_shard:
     wildcard_constraints:
         model="(?!baseline_)[A-Za-z0-9_-]+",
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         occnet=occnet,
         seed=CONFIG.seed,
@@ -81,13 +79,11 @@ rule index_codes:
     benchmark:
         f"{RESULTS}/benchmarks/index/codes_{{model}}.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         occnet=occnet,
         packs=f"{RESULTS}/pack",

@@ -17,15 +17,13 @@ rule train_model:
     benchmark:
         f"{RESULTS}/benchmarks/train/{{model}}.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.train.hardware.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.train.hardware.accelerator)
     threads: CONFIG.train.hardware.threads
     resources:
         **multinode_resources(),
         mem_mb=scaled_mem(8000),
         runtime=lambda wildcards, attempt: 24 * 60 * attempt,
-        gpu=0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES,
+        gpu=TRAINING_GPUS,
     params:
         occnet=occnet,
         srun=srun_prefix(),
@@ -59,14 +57,12 @@ rule train_refinement:
     benchmark:
         f"{RESULTS}/benchmarks/refinement/{{model}}.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.train.hardware.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.train.hardware.accelerator)
     threads: CONFIG.train.hardware.threads
     resources:
         mem_mb=scaled_mem(8000),
         runtime=lambda wildcards, attempt: 48 * 60 * attempt,
-        gpu=0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES,
+        gpu=TRAINING_GPUS,
     params:
         occnet=occnet,
         folder=lambda wildcards, output: Path(output.graph).parent,

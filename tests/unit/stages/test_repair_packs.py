@@ -43,7 +43,7 @@ class Shelf:
             repair_packs.delete_packed_shapes(KEYS, self.shapes)
 
     def repair(self, **how: bool) -> None:
-        repair_packs.repair_pack(self.pack, lambda: KEYS, self.config, self.shapes, **how)
+        repair_packs.repair_pack(self.pack, KEYS, self.config, self.shapes, **how)
 
 
 @pytest.fixture(scope="module")
