@@ -16,6 +16,7 @@ from occnet_lib.storage import packs
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.tables import read_rows
 from tests.support import geometry_solids as solids
+from tests.support.snakemake_server import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -45,15 +46,11 @@ rule count:
 PACK = "out/occnet/pack/train-000.h5"
 
 
-def snakemake(folder: Path, *words: str, path: Path | None, check: bool = True) -> str:
+def run(folder: Path, *words: str, path: Path) -> str:
     """Run snakemake in a folder, with the package on `path` as if it were installed."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if path:
-        environment["PYTHONPATH"] = str(path)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 or not check, (done.stdout + done.stderr)[-6000:]
-    return done.stdout + done.stderr
+    code, text = snakemake(["--cores", "2", *words], folder, {**os.environ, "PYTHONPATH": str(path)})
+    assert code == 0, text[-6000:]
+    return text
 
 
 @pytest.fixture(params=["made", "real"])
@@ -79,19 +76,19 @@ def test_the_workflow_is_a_module_of_another(meshes, project):
     folder = meshes.parents[1]
     (folder / "Snakefile").write_text(PARENT.replace("SNAKEFILE", repr(str(project / "workflow/Snakefile"))))
     (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": COARSE}))
-    snakemake(folder, path=project)
+    run(folder, path=project)
     assert (folder / "count.txt").read_text().split()[0] == PACK
     packs.verify(folder / PACK)
     assert len(packs.Shard(folder / PACK)) == 2
     assert json.loads((folder / "out/occnet/config.json").read_text())["dataset"]["root"] == "meshes"
     triggers = ("--rerun-triggers", "mtime", "params", "software-env", "code")
-    assert "Nothing to be done" in snakemake(folder, "-n", *triggers, path=project)
+    assert "Nothing to be done" in run(folder, "-n", *triggers, path=project)
     # Another title of the report is written down and reruns nothing before the report, also where the file was lost.
     resolved = folder / "out/occnet/config.json"
     for title in ("other", "third"):
         changed = COARSE | {"report": {"title": title}}
         (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": changed}))
-        text = snakemake(folder, *triggers, path=project)
+        text = run(folder, *triggers, path=project)
         assert not {"occnet_preprocess_shard", "occnet_catalogue", "occnet_config"} & set(text.split())
         assert json.loads(resolved.read_text())["report"]["title"] == title
         resolved.unlink()
@@ -105,7 +102,7 @@ def test_the_workflow_runs_in_another_directory(meshes, project, tmp_path):
     here.mkdir()
     where = ("-s", str(project / "workflow/Snakefile"), "-d", str(folder))
     arguments = (*where, "--configfile", str(folder / "coarse.yaml"), "--", "preprocess")
-    snakemake(here, *arguments, path=project)
+    run(here, *arguments, path=project)
     assert list(here.iterdir()) == []
     statuses = [row["status"] for row in read_rows(folder / "out/occnet/preprocess/shapes.csv")]
     assert len(statuses) == 2
@@ -117,7 +114,7 @@ def test_the_workflow_runs_in_another_directory(meshes, project, tmp_path):
         path.unlink()
     changed = yaml.safe_dump(COARSE | {"points": COARSE["points"] | {"uniform": 80}})
     (folder / "coarse.yaml").write_text(changed)
-    snakemake(here, *arguments, path=project)
+    run(here, *arguments, path=project)
     assert packs.Shard(folder / PACK).points_per_shape == 80
 
 
@@ -134,9 +131,10 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "Editable" not in geta
 def test_a_missing_package_is_one_clear_line(tmp_path, project):
     (tmp_path / "hide").mkdir()
     (tmp_path / "hide/sitecustomize.py").write_text(WITHOUT)
-    text = snakemake(
-        tmp_path, "-s", str(project / "workflow/Snakefile"), "-n", path=tmp_path / "hide", check=False
-    )
+    command = [sys.executable, "-m", "snakemake", "-s", str(project / "workflow/Snakefile"), "-n"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "hide")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    text = done.stdout + done.stderr
     lines = [line for line in text.splitlines() if "pip install -e" in line]
     assert len(lines) == 1, text
     assert f"pip install -e {project}" in lines[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from occnet_lib.config import merge
 from tests.support.checkout import TINY, make_checkout
+from tests.support.snakemake_server import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -36,6 +38,16 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.S | re.M)
 
 
+def run(line: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Exit code and output of a line of the shell."""
+    name, *words = shlex.split(line)
+    if name == "snakemake":
+        return snakemake(words, folder, environment)
+    command = ["bash", "-c", line]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
+    return done.returncode, done.stdout + done.stderr
+
+
 def test_the_commands_of_the_tutorial_work(tmp_path, project):
     checkout = make_checkout(tmp_path / "project", project)
     page = (project / "docs/tutorial.md").read_text(encoding="utf-8")
@@ -49,15 +61,8 @@ def test_the_commands_of_the_tutorial_work(tmp_path, project):
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
     assert [line.split()[0] for line in lines].count("snakemake") == 2
     for line in lines:
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=checkout.path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=1800,
-        )
-        assert done.returncode == 0, f"{line}\n{(done.stdout + done.stderr)[-6000:]}"
+        code, text = run(line, checkout.path, environment)
+        assert code == 0, f"{line}\n{text[-6000:]}"
     for name in re.findall(r"`(results/tutorial/[\w./]+)`", page):
         assert (checkout.path / name).exists(), name
     for name in ("closed.ply", "points.npz", "views/00.png", "mesh.ply"):

@@ -94,7 +94,7 @@ def subdivided(mesh: Mesh) -> Mesh:
     return Mesh(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3))
 
 
-# Of a wall of ten voxels many points are near a surface, which simplification moves by some hundredths of a voxel.
+# Of a wall of five voxels many points are near a surface, which simplification moves by some hundredths of a voxel.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("solid", "apart"),
@@ -110,11 +110,12 @@ def subdivided(mesh: Mesh) -> Mesh:
 def test_views_tessellation_and_order_of_faces_do_not_matter(solid: Solid, apart: float) -> None:
     solid = solid.rotated(rotation(1))
     points = np.random.default_rng(0).uniform(-0.55, 0.55, (400_000, 3))
-    result = close(solid.mesh, FULL)
+    config = FULL.model_copy(update={"resolution": 128})
+    result = close(solid.mesh, config)
     first, exact = contains(result.mesh, points), overlap(solid, result)
     mixed = shapenet_like(solid.mesh, np.random.default_rng(1))
     for other, seed in ((solid.mesh, 1), (subdivided(solid.mesh), 0), (mixed, 0)):
-        result = close(other, FULL, seed)
+        result = close(other, config, seed)
         again = contains(result.mesh, points)
         assert (first & again).sum() / (first | again).sum() >= 1.0 - apart
         assert overlap(solid, result) == pytest.approx(exact, abs=1e-3)
