@@ -45,16 +45,22 @@ TINY = {
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder in which `snakemake` runs as it does in the project's root."""
+    """A folder in which `snakemake` runs as it does in the project's root.
+
+    Attributes:
+        path: the folder.
+        workers: processes that share the shapes of a shard; of small shards, starting them takes most of the time.
+    """
 
     path: Path
+    workers: int = 1
 
-    @staticmethod
-    def words(*arguments: str, cores: int = 2) -> list[str]:
+    def words(self, *arguments: str, cores: int = 2) -> list[str]:
         """The command line behind `snakemake`: flags before targets."""
         flags = [word for word in arguments if word.startswith("-")]
         targets = [word for word in arguments if not word.startswith("-")]
-        return ["--cores", str(cores), "--configfile", "tiny.yaml", *flags, "--", *targets]
+        threads = f"--set-threads=preprocess_shard={self.workers}"
+        return ["--cores", str(cores), threads, "--configfile", "tiny.yaml", *flags, "--", *targets]
 
     def snakemake(self, *arguments: str, cores: int = 2, check: bool = True) -> str:
         """Run snakemake; what it printed."""
@@ -92,14 +98,14 @@ class Checkout:
         return self.path / "results"
 
 
-def make_checkout(path: Path, project: Path, **overlay) -> Checkout:
+def make_checkout(path: Path, project: Path, workers: int = 1, **overlay) -> Checkout:
     from occnet_lib.config import merge
 
     path.mkdir(parents=True, exist_ok=True)
     for name in LINKED:
         (path / name).symlink_to(project / name)
     (path / "tiny.yaml").write_text(yaml.safe_dump(merge(TINY, overlay)))
-    return Checkout(path)
+    return Checkout(path, workers)
 
 
 def write_meshes(folder: Path, per_category: int = 6) -> None:

@@ -10,7 +10,7 @@ from tests.support.checkout import Checkout, make_checkout, write_meshes
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, project) -> Checkout:
     """A checkout in which everything has been made once."""
-    checkout = make_checkout(tmp_path_factory.mktemp("finished"), project)
+    checkout = make_checkout(tmp_path_factory.mktemp("finished"), project, workers=2)
     write_meshes(checkout.path / "meshes")
     checkout.snakemake("report")
     return checkout
