@@ -57,6 +57,7 @@ JOBS: dict[str, Verb] = {
         evaluate.evaluate_gains,
         *(evaluate.photograph_shard, evaluate.evaluate_photos, uncertainty.uncertainty_tables),
         *(analysis.statistics, analysis.projections, analysis.embedding, analysis.fields),
+        *(uncertainty.evaluate_next_view, uncertainty.next_view_table),
     )
 }
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
 
-from .arguments import Catalogue, Checkpoint, Table, progress_bar
-from .evaluate import load_network, mergeable_counts, names_of_test_shards
+from .arguments import Catalogue, Checkpoint, Out, Pack, Table, progress_bar
+from .evaluate import Model, load_network, mergeable_counts, names_of_test_shards
 from .inputs import pack_files, read_catalogue
 
 logger = logging.getLogger(__name__)
@@ -111,3 +111,34 @@ def uncertainty_tables(
     for name, summary in tables.items():
         write_rows(folder / f"{name}.csv", summary, columns[name])
     return f"evaluate: {folder}: uncertainty"
+
+
+def evaluate_next_view(
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, model: Model, table: Table = None, out: Out
+) -> str:
+    """IoU over the number of views of the shapes of a pack shard, by policy of the next view."""
+    from occnet_lib.evaluation.next_view import evaluate_next_view
+    from occnet_lib.reconstruction.inference import one_thread
+
+    network, level = load_network(checkpoint, config)
+    (shard,) = pack_files([pack], config, table)
+    with one_thread():
+        rows = evaluate_next_view(network.logits, level, shard, config, model, out)
+    return f"evaluate: {out}: {len({(row['category'], row['id']) for row in rows})} shapes"
+
+
+def next_view_table(
+    folder: Annotated[Path, "folder with <model>/<shard>.next.csv, into which the table goes"],
+    config: Config,
+    *,
+    table: Catalogue,
+) -> str:
+    """Table of the policies of the next view over all shapes and models."""
+    from occnet_lib.evaluation.next_view import SUMMARY, summarise_next_view
+    from occnet_lib.storage.tables import read_rows, write_rows
+
+    shards = names_of_test_shards(read_catalogue(table))
+    files = [folder / model / f"{shard}.next.csv" for model in config.models for shard in shards]
+    rows = summarise_next_view([row for file in files for row in read_rows(file)], config)
+    write_rows(folder / "next_view.csv", rows, SUMMARY)
+    return f"evaluate: {folder / 'next_view.csv'}"

@@ -100,6 +100,11 @@ class EvaluateConfig(Section):
         description="measure calibration and expected IoU of the fields of views and photos, by class and camera pose "
         "(docs/explanation/uncertainty.md)",
     )
+    next_view: Natural = Field(
+        0,
+        description="views of a test shape that are chosen one after another, by policies of the next best view, and "
+        "averaged; 0: not measured (docs/explanation/uncertainty.md)",
+    )
     original: Literal["none", "floor", "all"] = Field(
         "floor",
         description="which meshes are also compared with the raw mesh, if its file exists; floor: the closed ground truth, "

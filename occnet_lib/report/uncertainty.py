@@ -8,7 +8,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_iou_calibration
 from occnet_lib.storage.tables import read_rows
 
-from . import poses
+from . import next_view, poses
 from .html import Html, cell, join, paragraph, table, tag
 from .readings import plotted
 from .results import Results, Row, number, shown
@@ -20,10 +20,9 @@ _EVERY_CLASS = "all classes"
 
 def section(results: Results) -> Html:
     """All parts; empty where uncertainty was not measured."""
-    if not results.config.evaluate.uncertainty:
-        return join([])
-    parts = _calibration, _expected, poses.poses, poses.choice
-    return join([part(results) for part in parts])
+    evaluate = results.config.evaluate
+    parts = (_calibration, _expected, poses.poses, poses.choice) if evaluate.uncertainty else ()
+    return join([part(results) for part in (*parts, next_view.next_view)])
 
 
 def _calibration(results: Results) -> Html:

@@ -147,3 +147,29 @@ def expected_against_true(
         _label_axes(axes, title, "expected IoU")
         series[axes] = own
     return _plot(figure, series)
+
+
+def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
+    """IoU over the number of images, beside one another: title → policy → IoU of 1, 2, … images."""
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    palette = dict(zip(names, colors(len(names)), strict=True))
+    figure = _figure(4.6 * len(panels), 3.4)
+    series = {}
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        own = []
+        for name, values in curves.items():
+            x, y = [float(k + 1) for k in range(len(values))], list(values)
+            axes.plot(x, y, color=palette[name], lw=1.5, marker="o", ms=3, label=name)
+            own.append(
+                Series(
+                    name, palette[name], x, y, [f"{k:.0f} images: {v:.3f}" for k, v in zip(x, y, strict=True)]
+                )
+            )
+        axes.set(ylabel="IoU", xticks=range(1, max(map(len, curves.values())) + 1))
+        axes.yaxis.label.set_fontsize(8)
+        axes.legend(fontsize=7, frameon=False, loc="lower right")
+        _label_axes(axes, title, "images")
+        series[axes] = own
+    return _plot(figure, series)

@@ -278,6 +278,7 @@ def baseline_index(wildcards):
 
 
 UNCERTAINTY = CONFIG.evaluate.uncertainty and CONFIG.evaluate.views > 0
+NEXT_VIEW = min(CONFIG.evaluate.next_view, CONFIG.evaluate.views)
 
 
 def uncertainty_output(source):
@@ -289,6 +290,6 @@ def uncertainty_output(source):
     }
 
 
-def uncertainty_params():
-    """A parameter of their rules; none by default, so that finished results stay as they are."""
-    return {"uncertainty": True} if CONFIG.evaluate.uncertainty else {}
+def if_set(**values):
+    """Parameters with a value; none by default, so that finished results stay as they are."""
+    return {name: value for name, value in values.items() if value}

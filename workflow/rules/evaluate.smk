@@ -56,7 +56,7 @@ rule evaluate_views:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **uncertainty_params(),
+        **if_set(uncertainty=CONFIG.evaluate.uncertainty),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
@@ -123,7 +123,7 @@ rule evaluate_photos:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **uncertainty_params(),
+        **if_set(uncertainty=CONFIG.evaluate.uncertainty),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,

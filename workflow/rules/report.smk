@@ -13,6 +13,7 @@ rule report:
         evaluate=rules.evaluate.output,
         gains=rules.evaluate_gains.output if COMPARED else [],
         uncertainty=rules.uncertainty.output if UNCERTAINTY else [],
+        next_view=rules.next_view.output if NEXT_VIEW else [],
         analyse=rules.analyse.input,
         config=ancient(CONFIG_FILE),
     output:
@@ -31,11 +32,11 @@ rule report:
         mem_mb=scaled_mem(2000),
         runtime=60,
     params:
+        **if_set(uncertainty=UNCERTAINTY, next_view=NEXT_VIEW),
         occnet=occnet,
         results=lambda wildcards, input: Path(input.config).parent,
         shards=shard_names(),
         models=[*MODELS, *BASELINES],
-        **uncertainty_params(),
         report=CONFIG.report.model_dump(),
         versions=versions("report"),
     message:

@@ -85,3 +85,74 @@ rule uncertainty:
     shell:
         "{params.occnet} uncertainty_tables --config {input.config:q} --log {log:q} "
         "{params.folder:q} --table {input.table:q} --networks {params.networks:q}"
+
+
+rule evaluate_next_view:
+    """IoU over the number of views of one shard's shapes by one network, by policy of the next view."""
+    input:
+        checkpoint=rules.train_model.output.best,
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.next.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.next.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.next.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+    params:
+        occnet=occnet,
+        threshold=CONFIG.reconstruct.threshold,
+        views=CONFIG.evaluate.views,
+        points=CONFIG.evaluate.view_points,
+        next_view=NEXT_VIEW,
+        seed=CONFIG.seed,
+        versions=versions("evaluate", "reconstruct"),
+    message:
+        "evaluate: next views of shard {wildcards.shard} by {wildcards.model}"
+    shell:
+        "{params.occnet} evaluate_next_view --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --model {wildcards.model:q} "
+        "--out {output.table:q}"
+
+
+rule next_view:
+    """Table of the policies of the next view over all shapes and models."""
+    input:
+        per_shard(
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.next.csv", "test", model=MODELS
+        ),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        table=f"{RESULTS}/evaluate/next_view.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/next_view.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/next_view.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime=60,
+    params:
+        occnet=occnet,
+        folder=lambda wildcards, output: Path(output.table).parent,
+        shards=shard_names("test"),
+        models=MODELS,
+        seed=CONFIG.seed,
+        bootstrap=CONFIG.evaluate.bootstrap,
+        versions=versions("evaluate", "summarise"),
+    message:
+        "evaluate: table of next views"
+    shell:
+        "{params.occnet} next_view_table --config {input.config:q} --log {log:q} "
+        "{params.folder:q} --table {input.table:q}"

@@ -145,7 +145,7 @@ def test_what_cannot_be_calibrated(folder, capsys):
 def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
     """Views and photos of the packed balls through the jobs, as the rules call them."""
     root = folder / "results"
-    values = CONFIG["evaluate"] | {"uncertainty": True, "photos": 2, "bootstrap": 50}
+    values = CONFIG["evaluate"] | {"uncertainty": True, "next_view": 2, "photos": 2, "bootstrap": 50}
     whole = {"results": str(root), "models": {"onet": None, "net": {"hidden": 32}}, "evaluate": values}
     (folder / "small.yaml").write_text(json.dumps(CONFIG | whole))
     shard = root / "pack" / "test-000.h5"
@@ -169,6 +169,7 @@ def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
     run(folder, capsys, "job", "evaluate_views", str(shard), *fixed, str(out / "test-000.views.csv"))
     photos = ("--photos", str(root / "photos"), *fixed, str(out / "test-000.photos.csv"))
     run(folder, capsys, "job", "evaluate_photos", str(shard), *photos)
+    run(folder, capsys, "job", "evaluate_next_view", str(shard), *fixed, str(out / "test-000.next.csv"))
     config = ("--config", str(folder / "small.yaml"), "--networks", str(root / "train"))
     tables = [
         "job",
@@ -178,6 +179,13 @@ def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
         str(root / "catalogue/shapes.csv"),
     ]
     assert cli.main([*tables, *config]) == 0
+    tables[1] = "next_view_table"
+    assert cli.main([*tables, *config[:2]]) == 0
+    policies = {
+        (row["policy"], row["views"]): float(row["iou"]) for row in read_rows(root / "evaluate/next_view.csv")
+    }
+    assert len(policies) == 12
+    assert max(policies.values()) == policies["best", "2"]
     calibration = read_rows(root / "evaluate" / "calibration.csv")
     assert [(row["source"], row["shapes"]) for row in calibration if not row["category"]] == [
         ("views", "3"),
@@ -190,7 +198,7 @@ def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
     assert expected["photos", "1"]["count"] == "2"  # refused photos have no field
     assert 0.0 <= float(expected["views", "2"]["coverage"]) <= 1.0
     page = uncertainty.section(Results(root, occnet.load_config(folder / "small.yaml")))
-    assert page.count("<figure") == 2 + 3  # reliability, expected IoU, three maps of poses
+    assert page.count("<figure") == 2 + 3 + 1  # reliability, expected IoU, three maps of poses, next view
     rules = [
         (row["source"], row["rule"], row["shapes"])
         for row in read_rows(root / "evaluate" / "view_choice.csv")
@@ -199,5 +207,5 @@ def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
     assert rules[0] == ("views", "best", "3")  # no shape has two photos that are not refused
     assert {row["views"] for row in read_rows(root / "evaluate" / "poses.csv")} == {"6"}
     assert "Within ± (goal 90 %)" in page
-    off = occnet.load_config(folder / "small.yaml", evaluate={"uncertainty": False})
+    off = occnet.load_config(folder / "small.yaml", evaluate={"uncertainty": False, "next_view": 0})
     assert uncertainty.section(Results(root, off)) == ""
