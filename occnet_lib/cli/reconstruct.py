@@ -65,6 +65,10 @@ def reconstruct(
         "also write the predicted camera (models with `pose: true`); for several photos a folder",
         "JSON",
     ] = None,
+    uncertainty: Annotated[
+        bool,
+        "colour the mesh by the uncertainty of its surface, dark violet (certain) to yellow (OBJ, PLY, GLB)",
+    ] = False,
     save_input: Annotated[
         Path | None, "also write the image that the network gets; for several images a folder", "PNG"
     ] = None,
@@ -81,6 +85,12 @@ def reconstruct(
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)
+    if uncertainty and (
+        path := next((path for path in outs if path.suffix.lower() in (".stl", ".off")), None)
+    ):
+        raise OccnetError(
+            "this format has no colours for --uncertainty", path=path, hint="use .ply, .glb or .obj"
+        )
     input_files = _side_files(photos, save_input, ".png", "--save-input") if save_input else {}
     predicted = _side_files(photos, camera_out, ".json", "--camera-out") if camera_out else {}
     known = _side_files(photos, camera, ".json", "--camera") if camera else {}
@@ -91,7 +101,7 @@ def reconstruct(
         try:
             files = [(photo, known.get(photo), input_files.get(photo)) for photo in images]
             views = [_load(*each, reconstructor, mask, as_is) for each in files]
-            _reconstruct_object(reconstructor, views, images, path, config.seed, drop_outliers)
+            _reconstruct_object(reconstructor, views, images, path, config.seed, drop_outliers, uncertainty)
             for photo, view in zip(images, views, strict=True):
                 if photo in predicted:
                     _write_camera(reconstructor, view, predicted[photo])
@@ -142,9 +152,11 @@ def _reconstruct_object(
     out: Path,
     seed: int,
     drop_outliers: bool,
+    uncertainty: bool,
 ) -> None:
     """Write the mesh of an object, and name images that disagree with the others."""
     from occnet_lib.reconstruction.photo import mesh_of_images
+    from occnet_lib.reconstruction.surface_uncertainty import SCALE
 
     cameras = [(view.camera.rotation, view.photo.projection(view.camera)) for view in views if view.camera]
     rotations, projections = (
@@ -152,7 +164,7 @@ def _reconstruct_object(
     )
     images = [view.photo.image for view in views]
     what = reconstructor, images, paths, seed, drop_outliers
-    result, warnings = mesh_of_images(*what, rotations, projections)
+    result, warnings = mesh_of_images(*what, rotations, projections, uncertainty)
     for line in warnings:
         logger.warning("%s%s", line, "; --drop-outliers leaves it out" if line.endswith("left in") else "")
     if result.status == "failed":
@@ -164,6 +176,12 @@ def _reconstruct_object(
     echo(f"{out}: {len(result.mesh.faces)} faces (CPU seconds: {steps})")
     if result.expected_iou is not None:
         echo(f"{out}: {result.expected_iou}")
+    if result.uncertainty is not None:
+        middle, high = np.quantile(result.uncertainty, [0.5, 0.95])
+        echo(
+            f"{out}: surface uncertain by ± {middle:.3f} (median), {high:.3f} (95th percentile) of the longest edge; "
+            f"colours from {SCALE[0]:g} (dark violet) to {SCALE[1]:g} (yellow)"
+        )
 
 
 def _write_camera(reconstructor: Reconstructor, view: _View, out: Path) -> None:

@@ -189,7 +189,8 @@ def evaluate_next_view(
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
         images = np.stack([shard.image(i, view) for view in views])
         rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
-        fields = logits(images, rotations, np.concatenate([points, grid_points()]))
+        cameras = np.stack([shard.projection(i, view, images.shape[1:3]) for view in views])
+        fields = logits(images, rotations, np.concatenate([points, grid_points()]), cameras)
         split = fields[:, : len(points)], fields[:, len(points) :]
         measured = ViewFields(*split, occupied, -rotations[:, 2].astype(np.float64), level)
         count = min(config.evaluate.next_view, len(views))
@@ -229,12 +230,7 @@ def summarise_next_view(rows: Iterable[Mapping[str, Any]], config: Config) -> Ro
             np.array([(own, own - base[name][id]) for id, own in sorted(classes[name].items())])
             for name in names
         ]
-        row: dict[str, Any] = {
-            "model": model,
-            "policy": policy,
-            "views": count,
-            "shapes": sum(map(len, pairs)),
-        }
+        about = {"model": model, "policy": policy, "views": count, "shapes": sum(map(len, pairs))}
         mean = np.mean([own.mean(axis=0) for own in pairs], axis=0).tolist()
         ends: Any = [("", "")] * 2
         if config.evaluate.bootstrap and min(map(len, pairs)) > 1:
@@ -242,6 +238,6 @@ def summarise_next_view(rows: Iterable[Mapping[str, Any]], config: Config) -> Ro
             sampled = bootstrap_means(pairs, rngs, config.evaluate.bootstrap)
             ends = np.quantile(sampled, [0.025, 0.975], axis=0).T.tolist()
         for name, value, (low, high) in zip(("iou", "gain"), mean, ends, strict=True):
-            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        table.append(row)
+            about |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        table.append(about)
     return table

@@ -111,6 +111,7 @@ def mesh_of_images(
     drop_outliers: bool = False,
     rotations: NDArray[np.floating] | None = None,
     projections: NDArray[np.floating] | None = None,
+    uncertainty: bool = False,
 ) -> tuple[Reconstruction, list[str]]:
     """The mesh of an object from its images, and a line for every photo that disagrees with the others.
 
@@ -122,6 +123,7 @@ def mesh_of_images(
         drop_outliers: as in `mesh_of_photo`.
         rotations, projections: (V, 3, 3) and (V, 3, 4) of the images' cameras, if these are known
             (`FramedPhoto.projection`).
+        uncertainty: whether to colour the mesh by `Reconstruction.uncertainty`.
     """
     rng = seeds.rng(seed, "reconstruct", Path(photos[0]).stem)
     result = network(
@@ -132,6 +134,7 @@ def mesh_of_images(
         drop_outliers=drop_outliers,
         projection=projections,
         expect_iou=True,
+        uncertainty=uncertainty,
     )
     return result, disagreements(photos, result.agreement, drop_outliers)
 

@@ -57,6 +57,8 @@ class Reconstruction:
         normals: (V, 3) float32 unit vertex normals of the field, if requested.
         agreement: how far the fields of several images agree; None for one image.
         expected_iou: calibrated, if requested and the checkpoint has a calibration.
+        uncertainty: (V,) float32 half-width of the band of the surface, in edges of the unit cube
+            (`surface_uncertainty.with_uncertainty`).
     """
 
     mesh: Mesh
@@ -71,6 +73,7 @@ class Reconstruction:
     frame: Literal["unit", "camera"] = "unit"
     agreement: Agreement | None = None
     expected_iou: ExpectedIou | None = None
+    uncertainty: NDArray[np.float32] | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the mesh with its normals and its frame as OBJ, PLY, GLB, STL or OFF, by its suffix (storage.meshes).

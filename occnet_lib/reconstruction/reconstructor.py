@@ -22,6 +22,7 @@ from .inference import batched_decoder
 from .mise import mise_batch
 from .reconstruct import CUBE_EDGE, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
 from .several_images import agreement_of_fields
+from .surface_uncertainty import with_uncertainty
 from .trained_network import CAMERA_TO_UPRIGHT, TrainedNetwork
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Reconstructor(TrainedNetwork):
         drop_outliers: bool = False,
         projection: NDArray[np.floating] | None = None,
         expect_iou: bool = False,
+        uncertainty: bool = False,
     ) -> Reconstruction:
         """Reconstruct an object from one image or several.
 
@@ -77,7 +79,9 @@ class Reconstructor(TrainedNetwork):
             normals: whether to compute vertex normals.
             drop_outliers: leave out the images that disagree with the others (`Reconstruction.agreement`).
             projection: (3, 4) or (V, 3, 4) as in `field`.
-            expect_iou: whether to compute `Reconstruction.expected_iou`, for a mesh of the unit frame.
+            expect_iou: whether to compute `Reconstruction.expected_iou`. The calibration is that of given cameras, so a
+                model that needs cameras has none without them.
+            uncertainty: whether to compute `Reconstruction.uncertainty` and colour the mesh by it.
 
         Raises:
             ConfigError: several images for a model of the camera's frame, but no rotations; or the refinement needs the
@@ -86,6 +90,8 @@ class Reconstructor(TrainedNetwork):
         from occnet_lib.networks.folded import MeanField
 
         images = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
+        calibrated = rotation is not None or not self.needs_cameras
+        calibrated &= projection is not None or not self.needs_projections
         if self.needs_cameras and self.predicts_cameras and rotation is None:
             rotation = np.stack([rotations_of(self.cameras(each[None]).projections[0, 0]) for each in images])
         turned = rotation is None and self.needs_cameras
@@ -106,7 +112,7 @@ class Reconstructor(TrainedNetwork):
             if drop_outliers and agreed.can_drop:
                 fields = [field for i, field in enumerate(fields) if i not in agreed.outliers]
         field, expected = MeanField(fields), None
-        if expect_iou and not turned and self.calibration:
+        if expect_iou and calibrated and self.calibration:
             with timed(seconds, "confidence"):
                 expected = expected_iou(field, self.calibration, len(fields))
         result = reconstruct(
@@ -122,6 +128,9 @@ class Reconstructor(TrainedNetwork):
             # The orientation of the shape's cube in the camera's frame is unknown.
             box=ROTATED_CUBE_EDGE if turned else CUBE_EDGE,
         )
+        if uncertainty and len(result.mesh.faces):
+            with timed(seconds, "uncertainty"):
+                result = with_uncertainty(result, field, threshold_logit(self.threshold))
         frame: Literal["unit", "camera"] = "camera" if turned else "unit"
         return replace(
             result, seconds=seconds | result.seconds, frame=frame, agreement=agreed, expected_iou=expected

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.geometry.agreement import Agreement, agreement
 
@@ -25,13 +24,7 @@ def agreement_of_fields(fields: Sequence[TorchField], level: float) -> Agreement
         fields: at least two.
         level: logit above which a point is inside.
     """
-    points = cube_points()
-    return agreement(np.stack([field.on_array(points) for field in fields]), level)
-
-
-def cube_points() -> NDArray[np.float64]:
-    """(8192, 3) quasi-random points, uniform in the cube of the unit frame (Sobol 1967)."""
     from scipy.stats.qmc import Sobol
 
-    points: NDArray[np.float64] = CUBE_EDGE * (Sobol(3, scramble=False).random(_POINTS) - 0.5)
-    return points
+    points = CUBE_EDGE * (Sobol(3, scramble=False).random(_POINTS) - 0.5)
+    return agreement(np.stack([field.on_array(points) for field in fields]), level)

@@ -13,6 +13,7 @@ from PIL import Image
 import occnet_lib as occnet
 from occnet_lib import cli
 from occnet_lib.networks.checkpoint import network_file, save_network
+from occnet_lib.reconstruction.expected_iou import _cube_points
 from occnet_lib.report import uncertainty
 from occnet_lib.report.results import Results
 from occnet_lib.storage.dataset.catalogue import write_table
@@ -124,6 +125,16 @@ def test_no_number_that_does_not_fit(folder, capsys):
     assert "best.calibration.json is of another network; make it again: `occnet calibrate`" in err
     calibration_file(folder / "best.ckpt").write_text("{")
     assert "no expected IoU" in reconstruct(folder, capsys)[1]
+
+
+def test_its_points_are_even():
+    points = _cube_points()
+    assert np.abs(points).max() <= 0.55
+    cells = np.floor((points / 1.1 + 0.5) * 8).astype(int) @ (64, 8, 1)
+    assert np.bincount(cells, minlength=512) == pytest.approx(16, abs=7)
+    for radius in (0.2, 0.35, 0.5):
+        inside = (np.linalg.norm(points, axis=1) < radius).mean()
+        assert inside == pytest.approx(4 / 3 * np.pi * radius**3 / 1.1**3, rel=0.04)
 
 
 def test_what_cannot_be_calibrated(folder, capsys):

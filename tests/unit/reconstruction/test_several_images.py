@@ -35,10 +35,10 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict[
     options = {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.35}
     save_network(checkpoint, network_file(network.state_dict(), options))
 
-    def code(self: Reconstructor, image: np.ndarray) -> torch.Tensor:
-        return torch.tensor([[0.1 * (image.min() < 60) + 0.0001 * image.min(), *[0.0] * 7]])
+    def features(self: Reconstructor, image: np.ndarray) -> tuple[torch.Tensor]:
+        return (torch.tensor([[0.1 * (image.min() < 60) + 0.0001 * image.min(), *[0.0] * 7]]),)
 
-    monkeypatch.setattr(Reconstructor, "_code", code)
+    monkeypatch.setattr(Reconstructor, "_features", features)
     files = {}
     for name, shade in (("front", 80), ("back", 90), ("side", 100), ("other", 20)):
         image = np.full((60, 60, 3), 255, np.uint8)
