@@ -44,7 +44,7 @@ from occnet_lib.storage.tables import write_rows
 
 Array = NDArray[Any]
 METRICS = ("iou_views", "iou_photos", "recall", "recall_thin")
-LINES, SAMPLES, LENGTH = 64, 256, 1.1  # of a shape's spectrum; edge of the padded cube
+LINES, SAMPLES, LENGTH = 24, 256, 1.1  # of a shape's spectrum; edge of the padded cube
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="*", help="default: all others")
     parser.add_argument("--together", nargs="*", default=[], help="models to average with the reference")
     parser.add_argument("--thin", type=float, default=0.03)
-    parser.add_argument("--points", type=int, default=5000)
+    parser.add_argument("--points", type=int, default=4000)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
@@ -165,7 +165,8 @@ def random_lines(rng: np.random.Generator) -> Array:
 
 def evaluated(checkpoint: Path, shapes: Sequence[Shape], config: Config, args: argparse.Namespace) -> Fields:
     """The fields of a network, from the cache if it has them."""
-    stored = args.cache / f"{checkpoint.parent.name}.npz" if args.cache else None
+    name = f"{checkpoint.parent.name}-{args.points}-{args.views}-{LINES}.npz"
+    stored = args.cache / name if args.cache else None
     if stored and stored.is_file() and stored.stat().st_mtime > checkpoint.stat().st_mtime:
         with np.load(stored) as arrays:
             return Fields(list(arrays["logits"]), list(arrays["lines"]), float(arrays["level"]))
@@ -205,15 +206,21 @@ def averaged(one: Fields, two: Fields) -> Fields:
 
 
 def shape_metrics(shape: Shape, logits: Array, level: float) -> list[float]:
-    """`METRICS` of one shape; not a number where it has no thin part or no photo."""
-    inside = logits.astype(np.float32) > level
-    views, photos = inside[: len(shape.views)], inside[len(shape.views) :]
+    """`METRICS` of one shape; not a number where it has no thin part or no photo.
+
+    Recalls are those at the level at which as many points are inside of the field as of the shape: at the network's own
+    level, a network that is generous everywhere would have a higher recall.
+    """
+    logits = logits.astype(np.float32)
+    views, photos = logits[: len(shape.views)], logits[len(shape.views) :]
     ious = [
-        float(np.mean([iou(field, shape.occupied) for field in fields])) if len(fields) else np.nan
+        float(np.mean([iou(field > level, shape.occupied) for field in fields])) if len(fields) else np.nan
         for fields in (views, photos)
     ]
+    count = int(shape.occupied.sum())
+    inside = views >= np.sort(views, axis=1)[:, len(shape.points) - max(count, 1), None]
     recalls = [
-        float(views[:, part].mean()) if part.any() else np.nan for part in (shape.occupied, shape.thin)
+        float(inside[:, part].mean()) if part.any() else np.nan for part in (shape.occupied, shape.thin)
     ]
     return [*ious, *recalls]
 

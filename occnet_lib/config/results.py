@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from .base import Count, Natural, NonNegative, Positive, Section
 
@@ -113,9 +113,16 @@ class EvaluateConfig(Section):
     compare: dict[str, str] = Field(
         {},
         description="models and the references that they are compared with, over shapes and `models.<name>.seeds` "
-        "(evaluate/gains.csv): {model: reference}",
+        "(evaluate/gains.csv): {model: reference}; null removes a comparison",
+        json_schema_extra={"additionalProperties": {"type": ["string", "null"]}},
     )
     clusters: Count = Field(500, description="clusters of training shapes, at most a quarter of their number")
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _null_removes(cls, value: Any) -> Any:
+        # An overlay is merged over another one that defines the comparison.
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 class AnalyseConfig(Section):

@@ -242,6 +242,12 @@ class TestSeeds:
             f"baseline_retrieval-{name}" for name in ("a", "b", "c-seed7")
         ]
 
+    def test_an_overlay_removes_a_comparison(self):
+        compared = {"models": {"a": {}, "b": {}}, "evaluate": {"compare": {"b": "a"}}}
+        assert check(compared).evaluate.compare == {"b": "a"}
+        fewer = merge(compared, {"models": {"b": None}, "evaluate": {"compare": {"b": None}}})
+        assert check(fewer).evaluate.compare == {}
+
     def test_a_dump_is_the_same_configuration(self):
         config = check(self.VALUES)
         assert check(json.loads(config.model_dump_json())) == config
