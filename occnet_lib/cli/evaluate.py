@@ -141,6 +141,40 @@ def evaluate_views(
     return f"evaluate: {out}: {len(rows)} views"
 
 
+def evaluate_cameras(
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, model: Model, table: Table = None, out: Out
+) -> str:
+    """Predicted cameras of every view of the shapes of a pack shard against the true ones."""
+    from occnet_lib.evaluation.cameras import CameraSource, evaluate_cameras
+    from occnet_lib.reconstruction.inference import one_thread
+
+    network, level = load_network(checkpoint, config)
+    (shard,) = pack_files([pack], config, table)
+    logits = network.logits if network.needs_projections else None
+    with one_thread():
+        source = CameraSource(network.cameras, network.cameras_at, logits)
+        rows = evaluate_cameras(source, level, shard, config, model, out)
+    return f"evaluate: {out}: {len(rows)} views"
+
+
+def camera_table(
+    folder: Annotated[Path, "folder with <model>/<shard>.cameras.csv"],
+    config: Config,
+    *,
+    table: Catalogue,
+    out: Out,
+) -> str:
+    """Errors of predicted cameras by model and class."""
+    from occnet_lib.evaluation.cameras import SUMMARY, summarise_cameras
+    from occnet_lib.storage.tables import read_rows, write_rows
+
+    shards = names_of_test_shards(read_catalogue(table))
+    files = [folder / model / f"{shard}.cameras.csv" for model in config.pose_models for shard in shards]
+    rows = summarise_cameras(row for file in files for row in read_rows(file))
+    write_rows(out, rows, SUMMARY)
+    return f"evaluate: {out}"
+
+
 def photograph_shard(pack: Pack, config: Config, *, table: Table = None, out: Out) -> str:
     """Photos of the shapes of a pack shard, by another renderer than that of the views."""
     from occnet_lib.evaluation.photo_metrics import write_photos

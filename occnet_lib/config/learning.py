@@ -65,7 +65,7 @@ RENAMED_PRESETS = {
 class ModelConfig(Section):
     """A network that is trained, evaluated and compared."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds", "local", "pose"})
+    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds", "local", "pose", "own_cameras"})
 
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
@@ -103,6 +103,11 @@ class ModelConfig(Section):
     pose: bool = Field(
         False,
         description="predict the camera from the image, by an encoder of its own; `local` models then use it",
+    )
+
+    own_cameras: bool = Field(
+        False,
+        description="with `local` and `pose`: train on predicted cameras from a third of the steps on, else on true ones",
     )
 
     @property

@@ -90,6 +90,11 @@ class Config(Section):
         return [same[seed] for seed in sorted(same)]
 
     @property
+    def pose_models(self) -> list[str]:
+        """Names of the models whose predicted cameras are evaluated."""
+        return [name for name, model in self.models.items() if model.pose] if self.evaluate.views else []
+
+    @property
     def photo_models(self) -> list[str]:
         """Names of the models that are evaluated on photos, whose cameras they are not given."""
         if not self.evaluate.photos:

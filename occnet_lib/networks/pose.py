@@ -18,7 +18,7 @@ from torch.nn import functional
 from occnet_lib.config import ModelConfig
 
 from .encoders import Encoder
-from .projection import intrinsics_of, product, rotations_of
+from .projection import intrinsics_of, principal_points, product, rotations_of
 
 BINS = 24
 _CODE = 256
@@ -74,6 +74,15 @@ class PosePrediction(NamedTuple):
         elevation, roll, x, y, scale, distance = numbers.unbind(-1)
         pose = Pose(azimuth, elevation, roll, torch.stack([x, y], -1), scale, distance)
         return pose, probabilities / probabilities.sum(1, keepdim=True)
+
+    def projections(self, matrices: Tensor) -> Tensor:
+        """(B, 3, 4) projections of the likeliest cameras into the encoder's input.
+
+        Args:
+            matrices: (B, 3, 3) of `projection.window_matrices`.
+        """
+        pose, _ = self.likeliest(1)
+        return projections_of(pose, principal_points(matrices).unsqueeze(1)).squeeze(1)
 
 
 class PoseNetwork(nn.Module):

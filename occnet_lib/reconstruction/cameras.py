@@ -48,3 +48,34 @@ def predict_cameras(
         into_input = projections_of(pose, principal_points(matrices).unsqueeze(1))
         into_images = product(torch.linalg.inv(matrices).unsqueeze(1), into_input)
     return PredictedCameras(into_images.double().cpu().numpy(), probabilities.double().cpu().numpy())
+
+
+def predict_at_rotations(
+    network: OccupancyNetwork,
+    images: NDArray[np.uint8],
+    projections: NDArray[np.floating],
+    options: dict[str, Any],
+    device: str,
+) -> NDArray[np.float64]:
+    """Projections (V, 3, 4) with the rotations of given ones and all else of the likeliest predicted cameras.
+
+    Args:
+        network, images, options, device: as in `predict_cameras`.
+        projections: (V, 3, 4) into the images.
+    """
+    import torch
+
+    from occnet_lib.networks.framing import input_matrices, input_projections, network_input
+    from occnet_lib.networks.pose import pose_of, projections_of
+    from occnet_lib.networks.projection import principal_points, product
+
+    assert network.pose is not None
+    with torch.inference_mode():
+        pose, _ = network.pose(network_input(images, options, device)).likeliest(1)
+        given = pose_of(input_projections(projections, images, options, device))
+        mixed = given._replace(
+            centre=pose.centre[:, 0], log_scale=pose.log_scale[:, 0], log_distance=pose.log_distance[:, 0]
+        )
+        matrices = input_matrices(images, options, device)
+        into_input = projections_of(mixed, principal_points(matrices))
+        return product(torch.linalg.inv(matrices), into_input).double().cpu().numpy()

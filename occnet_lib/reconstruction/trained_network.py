@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
-from .cameras import PredictedCameras, predict_cameras
+from .cameras import PredictedCameras, predict_at_rotations, predict_cameras
 from .inference import select_device
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ class TrainedNetwork:
         if not self.predicts_cameras:
             raise ConfigError("this model predicts no cameras", hint="train one with `pose: true`")
         return predict_cameras(self._network, images, self._options, self.device, count)
+
+    def cameras_at(self, images: NDArray[np.uint8], projections: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Projections (V, 3, 4) with the rotations of given ones into images, and all else as `cameras` predicts it."""
+        return predict_at_rotations(self._network, images, projections, self._options, self.device)
 
     def field(
         self,

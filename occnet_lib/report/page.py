@@ -14,7 +14,7 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import data, examples, fields, gains, metrics, refinement, shapes, training, uncertainty
+from . import cameras, data, examples, fields, gains, metrics, refinement, shapes, training, uncertainty
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
 from .scripts import policy, script
@@ -193,6 +193,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("examples", "Examples", examples.section),
     ("fields", "Queried points", fields.section),
     ("shapes", "Test shapes", shapes.section),
+    ("cameras", "Cameras", cameras.section),
     ("uncertainty", "Uncertainty", uncertainty.section),
     ("training", "Training", training.section),
     ("refinement", "Refinement", refinement.section),

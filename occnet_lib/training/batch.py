@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from occnet_lib.networks.projection import window_projections
+from occnet_lib.networks.projection import product, window_matrices
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,12 @@ class Batch:
         """(B, 3, 4) projections into the encoder's input; None where the model needs none."""
         if not len(self.cameras):
             return None
-        return window_projections(self.cameras, self.windows, *self.images.shape[1:3])
+        return product(self.window_matrices, self.cameras)
+
+    @property
+    def window_matrices(self) -> Tensor:
+        """(B, 3, 3) from fractions of the images to [-1, 1] of the encoder's input."""
+        return window_matrices(self.windows, len(self.images), *self.images.shape[1:3])
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""

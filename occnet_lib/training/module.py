@@ -65,7 +65,11 @@ class OccupancyModule(LightningModule):
             images = images ** batch.gammas[:, None, None, None]
         points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
         projections = batch.projections
-        logits = self.network(images, points, batch.rotations, projections).float()
+        pose = None if self.network.pose is None else self.network.pose(images)
+        cameras = projections
+        if pose is not None and self._uses_own_cameras:
+            cameras = pose.projections(batch.window_matrices).detach()
+        logits = self.network(images, points, batch.rotations, cameras).float()
         logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)
         data = self._train.data
         weights = batch.weights() if data.balance else None
@@ -80,13 +84,18 @@ class OccupancyModule(LightningModule):
             overlap = iou(predicted, batch.occupancies, weights).mean()
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
             self.sums = self.sums.to(row.device) + row
-        if self.network.pose is not None and projections is not None:
+        if pose is not None and projections is not None:
             # Not part of the recorded loss, which is that of occupancy in validation, too.
-            loss = loss + pose_loss(self.network.pose(images), projections)
+            loss = loss + pose_loss(pose, projections)
         self._unchecked.append((loss.detach(), batch.shapes))
         if row.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
             self.check_losses()
         return loss
+
+    @property
+    def _uses_own_cameras(self) -> bool:
+        """Whether pixel-aligned features are sampled by predicted cameras in this step (`own_cameras`)."""
+        return self.network.model.own_cameras and self.global_step >= self._train.steps // 3
 
     def check_losses(self) -> None:
         """Check that all losses since the last call are finite.

@@ -61,8 +61,11 @@ def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16:
     network.eval()
     try:
         with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-            code, *maps = network.features(encoder_input(batch.images, image_size, batch.windows))
+            images = encoder_input(batch.images, image_size, batch.windows)
+            code, *maps = network.features(images)
             cameras, rows = batch.projections, []
+            if cameras is not None and network.pose is not None:
+                cameras = network.pose(images).projections(batch.window_matrices)  # as for photos
             given = (code, batch.rotations) if cameras is None else (code, batch.rotations, cameras, *maps)
             for i, points in enumerate(batch.points):
                 item = [tensor[i : i + 1] for tensor in given]

@@ -72,6 +72,75 @@ rule evaluate_views:
         "--out {output.table:q}"
 
 
+rule evaluate_cameras:
+    """Predicted cameras of every view of one shard's shapes, by one network with `pose: true`."""
+    input:
+        checkpoint=rules.train_model.output.best,
+        shard=f"{RESULTS}/pack/{{shard}}.h5",
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        table=f"{RESULTS}/evaluate/{{model}}/{{shard}}.cameras.csv",
+    log:
+        f"{RESULTS}/logs/evaluate/{{model}}/{{shard}}.cameras.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.cameras.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+        if CONFIG.reconstruct.accelerator == "cpu"
+        else "../../envs/cuda.yaml"
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+    params:
+        occnet=occnet,
+        threshold=CONFIG.reconstruct.threshold,
+        views=CONFIG.evaluate.views,
+        points=CONFIG.evaluate.view_points,
+        versions=versions("evaluate", "reconstruct"),
+    message:
+        "evaluate: cameras of shard {wildcards.shard} by {wildcards.model}"
+    shell:
+        "{params.occnet} evaluate_cameras --config {input.config:q} --log {log:q} "
+        "{input.shard:q} --table {input.table:q} --checkpoint {input.checkpoint:q} --model {wildcards.model:q} "
+        "--out {output.table:q}"
+
+
+rule camera_table:
+    """Errors of predicted cameras by model and class."""
+    input:
+        per_shard(
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.cameras.csv",
+            "test",
+            model=CONFIG.pose_models,
+        ),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        table=f"{RESULTS}/evaluate/cameras.csv",
+    log:
+        f"{RESULTS}/logs/camera_table.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/camera_table.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime=60,
+    params:
+        occnet=occnet,
+        folder=lambda wildcards, output: Path(output.table).parent,
+        shards=shard_names("test"),
+        models=CONFIG.pose_models,
+        versions=versions("evaluate"),
+    message:
+        "evaluate: {output.table}"
+    shell:
+        "{params.occnet} camera_table --config {input.config:q} --log {log:q} "
+        "{params.folder:q} --table {input.table:q} --out {output.table:q}"
+
+
 rule photograph_shard:
     """Photos of one shard's shapes by a renderer that training never uses."""
     input:

@@ -12,6 +12,7 @@ rule report:
         ),
         evaluate=rules.evaluate.output,
         gains=rules.evaluate_gains.output if COMPARED else [],
+        cameras=rules.camera_table.output if CONFIG.pose_models else [],
         uncertainty=rules.uncertainty.output if UNCERTAINTY else [],
         next_view=rules.next_view.output if NEXT_VIEW else [],
         analyse=rules.analyse.input,

@@ -95,3 +95,16 @@ def test_a_network_learns_the_cameras_of_a_few_images(shapes):
     assert (pose.log_distance[:, 0] - true.log_distance).abs().median() < 0.1
     assert (pose.elevation[:, 0] - true.elevation).abs().median() < 0.1
     assert loss < 2
+
+
+def test_likeliest_cameras_fall_into_the_window_that_the_network_sees(shapes):
+    images = ImagesConfig(shift=0.2, roll=20.0)
+    items = TrainingItems(shapes, train_config(points=6), 1, images, cameras=True)
+    batch = collate([items[epoch, 0] for epoch in range(4)])
+    true = pose_of(batch.projections)
+    place = true.azimuth / (2 * np.pi / BINS) % BINS
+    logits = 9.0 * torch.nn.functional.one_hot(place.long(), BINS)
+    residuals = (place - place.floor() - 0.5)[:, None].expand(-1, BINS)
+    numbers = torch.stack([true.elevation, true.roll, *true.centre.T, true.log_scale, true.log_distance], 1)
+    again = PosePrediction(logits, residuals, numbers).projections(batch.window_matrices)
+    torch.testing.assert_close(again, batch.projections, atol=1e-3, rtol=1e-3)

@@ -75,7 +75,9 @@ def test_points_in_the_outline_of_unseen_images_are_learned(pack, trained, tmp_p
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not(pack, tmp_path, monkeypatch):
-    train(configuration(6), "net", *pack, tmp_path / "whole")
+    """Also with predicted cameras, on which it trains from the third step on."""
+    config = configuration(6, pose=True, own_cameras=True)
+    train(config, "net", *pack, tmp_path / "whole")
     trainer = training._trainer
 
     def stopping(*args):
@@ -85,15 +87,15 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(pack, tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "_trainer", stopping)
-        train(configuration(6), "net", *pack, tmp_path / "parts")
+        train(config, "net", *pack, tmp_path / "parts")
     assert torch.load(tmp_path / "parts/last.ckpt", weights_only=True)["global_step"] == 3
-    train(configuration(6), "net", *pack, tmp_path / "parts")
+    train(config, "net", *pack, tmp_path / "parts")
     whole, parts = (
         torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
         for name in ("whole", "parts")
     )
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    assert any(name.startswith("network.local.") for name in whole)
+    assert {"network.local.fc_out.weight", "network.pose.out.weight"} <= whole.keys()
 
 
 def test_a_packed_image_gives_one_mesh_alone_and_in_a_batch_and_needs_its_camera(pack, trained, tmp_path):

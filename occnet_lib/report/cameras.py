@@ -1,0 +1,56 @@
+"""Predicted cameras: errors by model and class."""
+
+from __future__ import annotations
+
+from .html import Html, cell, join, paragraph, table
+from .results import Results, Row, number, shown
+
+_HEADS = (
+    *("Model", "Class", "Views", "Azimuth, median °", "within 15°", "any of four within 15°"),
+    *("Elevation, median °", "Distance, median", "d2D, mean px", "d2D, median px", "d3D, mean"),
+    *("IoU, predicted camera", "IoU, true rotation", "IoU, true camera"),
+)
+
+
+def section(results: Results) -> Html:
+    """A row a model and class; empty where no model predicts cameras."""
+    if not results.config.pose_models:
+        return Html("")
+    rows = results.rows("evaluate/cameras.csv", "errors of predicted cameras")
+    note = (
+        "Cameras of the views of test shapes, against the true ones. Azimuth is modulo the rotations about the "
+        "vertical axis that map the shape onto itself, and the other errors are those after the best of them. The "
+        "model gives several hypotheses with probabilities; all columns but one are of the likeliest. Distance is "
+        "relative. d2D is the mean distance of projected surface points in pixels of the view, d3D that of the points "
+        "in the camera's frame, in units of the view frame (the box's diagonal is 1; Xu et al. 2019). IoU is that of "
+        "the field of models with pixel-aligned features: with the predicted camera, with the true rotation and all "
+        "else predicted, with the true camera."
+    )
+    return join([table(_HEADS, [_row(row, results) for row in rows]), paragraph(note, note=True)])
+
+
+def _row(row: Row, results: Results) -> tuple[object, ...]:
+    def value(name: str, digits: int) -> str | None:
+        return shown(number(row, name), digits)
+
+    def percent(name: str) -> str | None:
+        fraction = number(row, name)
+        return None if fraction is None else f"{100 * fraction:.0f} %"
+
+    category = row["category"]
+    return (
+        cell(row["model"], left=True),
+        cell(category if category == "mean" else results.category(category), left=True),
+        row.get("views"),
+        value("azimuth_median", 1),
+        percent("azimuth_within_15"),
+        percent("any_within_15"),
+        value("elevation_median", 1),
+        percent("distance_median"),
+        value("d2d_mean", 1),
+        value("d2d_median", 1),
+        value("d3d_mean", 3),
+        value("iou", 3),
+        value("iou_distance", 3),
+        value("iou_given", 3),
+    )
