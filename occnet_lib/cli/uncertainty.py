@@ -81,7 +81,7 @@ def uncertainty_tables(
     from occnet_lib.storage.tables import read_rows, write_rows
 
     shards = names_of_test_shards(read_catalogue(table))
-    files = [networks / model / "best.calibration.json" for model in config.models]
+    files = [networks / model / "best.calibration.json" for model in config.distinct_models]
     calibrations = {file.parent.name: read_iou_calibration(file) for file in files}
     columns = {
         "calibration": calibration_tables.COLUMNS,
@@ -96,7 +96,9 @@ def uncertainty_tables(
 
         def rows(suffix: str, source: str = source) -> list[dict[str, Any]]:
             paths = [
-                folder / model / f"{shard}.{source}{suffix}" for model in config.models for shard in shards
+                folder / model / f"{shard}.{source}{suffix}"
+                for model in config.distinct_models
+                for shard in shards
             ]
             return [row for path in paths for row in read_rows(path)]
 
@@ -138,7 +140,7 @@ def next_view_table(
     from occnet_lib.storage.tables import read_rows, write_rows
 
     shards = names_of_test_shards(read_catalogue(table))
-    files = [folder / model / f"{shard}.next.csv" for model in config.models for shard in shards]
+    files = [folder / model / f"{shard}.next.csv" for model in config.distinct_models for shard in shards]
     rows = summarise_next_view([row for file in files for row in read_rows(file)], config)
     write_rows(folder / "next_view.csv", rows, SUMMARY)
     return f"evaluate: {folder / 'next_view.csv'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .html import Html, cell, join, paragraph, table, tag
+from .poses import pictured
 from .readings import plotted
 from .results import Results, number, shown
 from .uncertainty_plots import over_images
@@ -49,8 +50,8 @@ def next_view(results: Results) -> Html:
         "all first views; gain over random views of the same number with 95 % intervals of paired bootstrap samples over "
         "shapes, bold where the interval excludes 0. Two policies need the image before they choose it."
     )
-    figure = plotted(
-        over_images(curves), "IoU over the number of images", "IoU over the number of images, by policy"
-    )
+    shown_curves = {model: curve for model, curve in curves.items() if model == pictured(results)}
+    title = "IoU over the number of images"
+    figure = plotted(over_images(shown_curves), title, f"{title}, by policy") if shown_curves else ""
     heads = ("Model", "Next view", *(f"{count} views" for count in counts))
     return join([tag("h3", "Next best view"), figure, table(heads, body), paragraph(note, note=True)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from .html import Html, cell, join, paragraph, table, tag
+from .measures import best_of
 from .readings import plotted
 from .results import Results, Row, number, shown
 from .uncertainty_plots import Cell, view_spheres
@@ -20,6 +21,13 @@ _RULES = {
 }
 
 
+def pictured(results: Results) -> str:
+    """The model that the diagrams show: the best one by IoU; the tables have all."""
+    rows = results.rows_if_any("evaluate/models.csv")
+    best = best_of([row for row in rows if row["model"] in results.trained])
+    return best["model"] if best else results.trained[0]
+
+
 def poses(results: Results) -> Html:
     """Maps of the view sphere and what they say, a model at a time."""
     cells, tests = (
@@ -33,12 +41,11 @@ def poses(results: Results) -> Html:
         "cases; all others are not distinguishable from noise. Under the pointer: value, effect and its 95 % interval.",
         note=True,
     )
-    figures = []
-    for model in dict.fromkeys(row["model"] for row in cells):
-        for name, title in _MEASURES.items():
-            own = [row for row in cells if row["model"] == model]
-            plot = view_spheres(_panels(results, own, name), _CELL, f"effect on {title}", name == "iou")
-            figures.append(plotted(plot, f"{title} by pose of {model}", f"{model}: {title} by pose"))
+    figures, model = [], pictured(results)
+    own = [row for row in cells if row["model"] == model]
+    for name, title in _MEASURES.items() if own else ():
+        plot = view_spheres(_panels(results, own, name), _CELL, f"effect on {title}", name == "iou")
+        figures.append(plotted(plot, f"{title} by pose of {model}", f"{model}: {title} by pose"))
     return join([tag("h3", "By camera pose"), note, *figures, _findings(results, cells, tests)])
 
 

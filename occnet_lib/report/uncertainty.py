@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_iou_calibration
@@ -11,7 +12,7 @@ from occnet_lib.storage.tables import read_rows
 from . import next_view, poses
 from .html import Html, cell, join, paragraph, table, tag
 from .readings import plotted
-from .results import Results, Row, number, shown
+from .results import MissingResult, Results, Row, number, shown
 from .uncertainty_plots import Bin, expected_against_true, reliability
 
 _SOURCES = ("views", "photos")
@@ -22,7 +23,15 @@ def section(results: Results) -> Html:
     """All parts; empty where uncertainty was not measured."""
     evaluate = results.config.evaluate
     parts = (_calibration, _expected, poses.poses, poses.choice) if evaluate.uncertainty else ()
-    return join([part(results) for part in (*parts, next_view.next_view)])
+    return join([_if_there(part, results) for part in (*parts, next_view.next_view)])
+
+
+def _if_there(part: Callable[[Results], Html], results: Results) -> Html:
+    """A part, or why it is missing, so that it does not take the others with it."""
+    try:
+        return part(results)
+    except MissingResult as missing:
+        return paragraph(missing.message)
 
 
 def _calibration(results: Results) -> Html:
@@ -53,6 +62,7 @@ def _calibration(results: Results) -> Html:
             f"Reliability of {model}: below the diagonal it is overconfident. Bars: 95 % intervals over shapes.",
         )
         for model, own in panels.items()
+        if model == poses.pictured(results)
     ]
     heads = (
         "Model",
@@ -108,7 +118,8 @@ def _expected(results: Results) -> Html:
         "shape (mean over shapes): near 0, the number cannot choose between views.",
         note=True,
     )
-    figures = [figure for model in results.config.models if (figure := _scatter(results, model))]
+    model = poses.pictured(results)
+    figures = [figure for figure in [_scatter(results, model)] if figure]
     return join([tag("h3", "Expected IoU"), note, *figures, table(heads, body)])
 
 

@@ -153,7 +153,7 @@ def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
     """IoU over the number of images, beside one another: title → policy → IoU of 1, 2, … images."""
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     palette = dict(zip(names, colors(len(names)), strict=True))
-    figure = _figure(4.6 * len(panels), 3.4)
+    figure = _figure(6.6 * len(panels), 3.4)
     series = {}
     for axes, (title, curves) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
@@ -169,7 +169,7 @@ def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
             )
         axes.set(ylabel="IoU", xticks=range(1, max(map(len, curves.values())) + 1))
         axes.yaxis.label.set_fontsize(8)
-        axes.legend(fontsize=7, frameon=False, loc="lower right")
+        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         _label_axes(axes, title, "images")
         series[axes] = own
     return _plot(figure, series)

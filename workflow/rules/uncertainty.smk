@@ -13,13 +13,11 @@ rule calibrate_model:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{model}}/calibrate.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         occnet=occnet,
         packs=f"{RESULTS}/pack",
@@ -43,16 +41,18 @@ rule uncertainty:
         per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.{{source}}.csv",
             "test",
-            model=MODELS,
+            model=CONFIG.distinct_models,
             source=["views", *(["photos"] if CONFIG.evaluate.photos else [])],
         ),
         per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.{{source}}.reliability.csv",
             "test",
-            model=MODELS,
+            model=CONFIG.distinct_models,
             source=["views", *(["photos"] if CONFIG.evaluate.photos else [])],
         ),
-        calibrations=expand(rules.calibrate_model.output.calibration, model=MODELS),
+        calibrations=expand(
+            rules.calibrate_model.output.calibration, model=CONFIG.distinct_models
+        ),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
     output:
@@ -76,7 +76,7 @@ rule uncertainty:
         folder=lambda wildcards, output: Path(output.calibration).parent,
         networks=f"{RESULTS}/train",
         shards=shard_names("test"),
-        models=MODELS,
+        models=CONFIG.distinct_models,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),
@@ -101,13 +101,11 @@ rule evaluate_next_view:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{{model}}/{{shard}}.next.tsv"
     conda:
-        "../../envs/cpu.yaml"
-        if CONFIG.reconstruct.accelerator == "cpu"
-        else "../../envs/cuda.yaml"
+        network_env(CONFIG.reconstruct.accelerator)
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 240 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
@@ -128,7 +126,9 @@ rule next_view:
     """Table of the policies of the next view over all shapes and models."""
     input:
         per_shard(
-            f"{RESULTS}/evaluate/{{model}}/{{shard}}.next.csv", "test", model=MODELS
+            f"{RESULTS}/evaluate/{{model}}/{{shard}}.next.csv",
+            "test",
+            model=CONFIG.distinct_models,
         ),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
@@ -147,7 +147,7 @@ rule next_view:
         occnet=occnet,
         folder=lambda wildcards, output: Path(output.table).parent,
         shards=shard_names("test"),
-        models=MODELS,
+        models=CONFIG.distinct_models,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),

@@ -218,5 +218,9 @@ def test_the_jobs_of_the_workflow_and_the_section_of_the_report(folder, capsys):
     assert rules[0] == ("views", "best", "3")  # no shape has two photos that are not refused
     assert {row["views"] for row in read_rows(root / "evaluate" / "poses.csv")} == {"6"}
     assert "Within ± (goal 90 %)" in page
+    (root / "evaluate" / "next_view.csv").unlink()
+    without = uncertainty.section(Results(root, occnet.load_config(folder / "small.yaml")))
+    assert "There is no table of next views" in without
+    assert without.count("<figure") == 5
     off = occnet.load_config(folder / "small.yaml", evaluate={"uncertainty": False, "next_view": 0})
     assert uncertainty.section(Results(root, off)) == ""
