@@ -80,8 +80,7 @@ def _findings(results: Results, cells: list[Row], tests: list[Row]) -> Html:
             (
                 cell(test["model"], left=True),
                 cell(results.category(test["category"]), left=True),
-                cell(_place(ranked[-1]) if ranked else None, left=True),
-                cell(_place(ranked[0]) if ranked else None, left=True),
+                *(_place(ranked[end]) if ranked else cell(None) for end in (-1, 0)),
                 shown(number(test, "sd_views")),
                 cell(shown(p), strong=p is not None and p < 0.05),
             )
@@ -89,17 +88,18 @@ def _findings(results: Results, cells: list[Row], tests: list[Row]) -> Html:
     heads = ("Model", "Class", "Most informative pose", "Least informative pose", "SD over views", "p")
     note = (
         "Cells with the largest and smallest effect on the IoU, of those with at least five views, with 95 % intervals of "
-        "the single cell. p: probability of a largest effect like this if the pose did not matter, by permutation of the "
-        "views of each shape; where it is not small, the best pose of this table is chance."
+        "the single cell; bold where the map has a frame, all others are not distinguishable from chance. p: probability of "
+        "a largest effect like this if the pose did not matter, by permutation of the views of each shape."
     )
     return join([table(heads, body), paragraph(note, note=True)])
 
 
-def _place(row: Row) -> str:
+def _place(row: Row) -> Html:
     azimuth, elevation, effect, low, high = (
         number(row, name) or 0.0 for name in ("azimuth", "elevation", "iou_effect", "iou_low", "iou_high")
     )
-    return f"{azimuth:.0f}°, {elevation:.0f}°: {effect:+.3f} [{low:+.3f}, {high:+.3f}]"
+    said = f"{azimuth:.0f}°, {elevation:.0f}°: {effect:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return cell(said, left=True, strong=row.get("iou_clear") == "1")
 
 
 def choice(results: Results) -> Html:
