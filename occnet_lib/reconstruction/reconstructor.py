@@ -104,7 +104,10 @@ class Reconstructor(TrainedNetwork):
         with timed(seconds, "encode"):
             turns = np.zeros((len(images), 3, 3)) + (CAMERA_TO_UPRIGHT if rotation is None else rotation)
             cameras = [None] * len(images) if projection is None else list(np.reshape(projection, (-1, 3, 4)))
-            fields = [self.field(*view) for view in zip(images, turns, cameras, strict=True)]
+            if projection is None and self.averages_poses:
+                fields = [self.mean_field(*view) for view in zip(images, turns, strict=True)]
+            else:
+                fields = [self.field(*view) for view in zip(images, turns, cameras, strict=True)]
         agreed = None
         if len(fields) > 1:
             with timed(seconds, "agreement"):
@@ -157,6 +160,8 @@ class Reconstructor(TrainedNetwork):
 
         from occnet_lib.networks.arrays import tensor_of
 
+        if projections is None and self.averages_poses:
+            return [self(*each) for each in zip(images, rngs, rotations, strict=True)]
         config, seconds, level = self.config, dict[str, float](), threshold_logit(self.threshold)
         turns = tensor_of(rotations, self.device, torch.float32)
         with timed(seconds, "encode"):

@@ -18,7 +18,7 @@ from .inference import select_device
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from occnet_lib.networks.folded import FoldedDecoder
+    from occnet_lib.networks.folded import FoldedDecoder, TorchField
 
 logger = logging.getLogger(__name__)
 _ONET_THRESHOLD = 0.2
@@ -114,6 +114,34 @@ class TrainedNetwork:
         cameras = self._projections(image[None], None if projection is None else projection[None])
         return self._folded(features, rotation, None if cameras is None else cameras[0])
 
+    @property
+    def averages_poses(self) -> bool:
+        """Whether fields of images without given cameras are averaged over several hypotheses (`reconstruct.poses`).
+
+        In the frame of a camera they are not: the hypotheses have different frames.
+        """
+        return (
+            self.config.poses > 1
+            and self.predicts_cameras
+            and self.needs_projections
+            and not self.needs_cameras
+        )
+
+    def mean_field(
+        self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT
+    ) -> TorchField:
+        """The mean probability of an image's field over the `reconstruct.poses` likeliest cameras, as `field`."""
+        from occnet_lib.networks.mixture import MixtureField
+
+        predicted = self.cameras(image[None], self.config.poses)
+        projections = self._projections(
+            np.repeat(image[None], self.config.poses, 0), predicted.projections[0]
+        )
+        assert projections is not None
+        features = self._features(image)
+        fields = [self._folded(features, rotation, projection) for projection in projections]
+        return MixtureField(fields, predicted.probabilities[0].tolist())
+
     def _folded(
         self, features: tuple[Tensor, ...], rotation: NDArray[np.floating], projection: Tensor | None
     ) -> FoldedDecoder:
@@ -197,6 +225,8 @@ class TrainedNetwork:
 
         from occnet_lib.networks.arrays import tensor_of
 
+        if projections is None and self.averages_poses:
+            return self._mean_logits(images, rotations, points)
         turns = tensor_of(rotations, self.device, torch.float32)
         at = tensor_of(np.asarray(points, dtype=np.float32), self.device)
         at = at.expand(len(images), -1, -1)
@@ -211,6 +241,22 @@ class TrainedNetwork:
             logits = [self._network.decode(at[part], *(tensor[part] for tensor in given)) for part in parts]
             array: NDArray[np.float32] = torch.cat(logits).float().cpu().numpy()
         return array
+
+    def _mean_logits(
+        self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """`logits` of the mean probability over the likeliest cameras, as `mean_field`."""
+        predicted = self.cameras(images, self.config.poses)
+        fields = [
+            self.logits(images, rotations, points, predicted.projections[:, k])
+            for k in range(self.config.poses)
+        ]
+        logits, weights = np.stack(fields).astype(np.float64), np.log(predicted.probabilities.T)[:, :, None]
+        inside, outside = (
+            np.logaddexp.reduce(weights - np.logaddexp(0.0, sign * logits)) for sign in (-1, 1)
+        )
+        mixed: NDArray[np.float32] = (inside - outside).astype(np.float32)
+        return mixed
 
 
 def _threshold(config: ReconstructConfig, options: dict[str, object], checkpoint: str | Path) -> float:

@@ -128,6 +128,12 @@ def versions(*stages):
     return {stage: VERSIONS[stage] for stage in stages}
 
 
+def averaged_poses():
+    """A parameter of rules that evaluate fields, if fields are averaged over several cameras."""
+    poses = CONFIG.reconstruct.poses
+    return {"poses": poses} if poses > 1 else {}
+
+
 def scaled_mem(megabytes):
     """Memory that doubles with each attempt."""
     return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)

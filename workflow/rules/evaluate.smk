@@ -58,6 +58,7 @@ rule evaluate_views:
     params:
         **if_set(uncertainty=CONFIG.evaluate.uncertainty),
         occnet=occnet,
+        **averaged_poses(),
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
         points=CONFIG.evaluate.view_points,
@@ -194,6 +195,7 @@ rule evaluate_photos:
     params:
         **if_set(uncertainty=CONFIG.evaluate.uncertainty),
         occnet=occnet,
+        **averaged_poses(),
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,
         merged=CONFIG.evaluate.merged,

@@ -136,6 +136,33 @@ def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_p
     np.testing.assert_allclose(camera.projection, direct / np.linalg.norm(direct[2, :3]), atol=1e-5)
 
 
+def test_several_hypotheses_are_averaged_in_meshes_and_in_logits(tmp_path):
+    best, pack = (
+        checkpoint(tmp_path / "best.ckpt", "object", local=True, pose=True),
+        hull_shard(tmp_path / "test-0.h5", 2, EDGE),
+    )
+    shard, rng = Shard(pack), np.random.default_rng(0)
+    images, turned = np.stack([shard.image(i, 0) for i in (0, 1)]), np.zeros((2, 3, 3))
+    points = rng.uniform(-0.5, 0.5, (300, 3)).astype(np.float32)
+    several = Reconstructor(best, RECONSTRUCT.model_copy(update={"poses": 3}))
+    logits = several.logits(images, turned, points)
+    for image, own in zip(images, logits, strict=True):
+        np.testing.assert_allclose(several.mean_field(image).on_array(points), own, atol=2e-3)
+    likeliest = Reconstructor(best, RECONSTRUCT)
+    single = likeliest.logits(images, turned, points)
+    assert np.abs(single - logits).max() > 0.01
+    cameras_of = likeliest.cameras(images, 3)
+    fields = [likeliest.logits(images, turned, points, cameras_of.projections[:, k]) for k in range(3)]
+    mean = sum(w[:, None] / (1 + np.exp(-f)) for w, f in zip(cameras_of.probabilities.T, fields, strict=True))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), mean, atol=1e-4)
+    # A given camera is taken alone.
+    given = cameras_of.projections[:, 0]
+    np.testing.assert_array_equal(several.logits(images, turned, points, given), fields[0])
+    made = several.reconstruct_batch(list(images), [rng, rng], turned)
+    assert [len(each.mesh.faces) > 0 for each in made] == [True, True]
+    assert "poses" not in RECONSTRUCT.model_dump()
+
+
 def test_a_camera_survives_its_projection_and_its_file(tmp_path):
     (camera_mat,), (world_mat,) = cameras(1, 5, 200)
     camera = Camera(camera_mat, world_mat, 200, 150, np.array([1.0, 2, 3]) / 50, 0.8)
