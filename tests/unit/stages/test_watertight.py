@@ -64,12 +64,12 @@ def turned_rods(voxels: float, turn: np.ndarray) -> Solid:
 @pytest.mark.parametrize(
     ("name", "solid", "least"),
     [
-        ("sphere", sphere(), 0.999),
+        ("sphere", sphere(5), 0.999),
         ("chair", chair(), 0.999),
         ("turned chair", chair().rotated(rotation(1)), 0.999),
         ("bored block", bored_block(), 0.999),
         ("turned bored block", bored_block().rotated(rotation(2)), 0.999),
-        ("torus", torus(sections=256), 0.99),
+        ("torus", torus(sections=160), 0.99),
         ("cup", cup(), 0.99),
         ("rods of two voxels", rods(2.0 / 244), 0.985),
         ("turned rods of two voxels", turned_rods(2.0, rotation(1)), 0.985),
