@@ -1,106 +1,21 @@
-"""Verbs of measurement: one mesh, packed shapes, tables."""
+"""Verbs of measurement: packed shapes, tables."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from occnet_lib.api import evaluation
 from occnet_lib.config import Config
-from occnet_lib.errors import ConfigError
 from occnet_lib.types import ShapeKey
 
-from .arguments import Catalogue, Checkpoint, Out, Pack, Table, progress_bar
+from .arguments import Catalogue, Checkpoint, Out, Pack, Table
 from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
 
 if TYPE_CHECKING:
-    from occnet_lib.evaluation.alignment import Align
     from occnet_lib.reconstruction.reconstructor import Reconstructor
-    from occnet_lib.storage.meshes import Up
-
-logger = logging.getLogger(__name__)
 
 Model = Annotated[str, "name of the model or baseline, for the table"]
-
-
-def evaluate(
-    prediction: Annotated[Path, "predicted mesh, or folder of meshes of any system"],
-    ground_truth: Annotated[Path, "closed ground-truth mesh (of `occnet watertight`), or folder of such"],
-    config: Config,
-    *,
-    align: Annotated[
-        Literal["none", "scale", "similarity", "yaw", "icp"],
-        "what may be changed before measuring: uniform scale and translation; also rotation; also rotation about the up "
-        "axis only; rotation and translation without scale",
-    ] = "none",
-    pairs: Annotated[
-        Path | None, "CSV with the columns prediction, ground_truth and optionally name, for folders"
-    ] = None,
-    up: Annotated[
-        Literal["x", "y", "z"] | None,
-        "up axis of predictions, if it is another than that of the ground truth",
-    ] = None,
-    out: Annotated[Path | None, "folder for tables and transforms", "-o", "--out"] = None,
-) -> str:
-    """IoU, Chamfer distances, normal consistency and F-scores of meshes against their ground truth."""
-    folders = [path.is_dir() for path in (prediction, ground_truth)]
-    if any(folders) != all(folders):
-        raise ConfigError(f"{prediction} and {ground_truth} must be two meshes or two folders")
-    if all(folders):
-        return _evaluate_folders(prediction, ground_truth, config, align, pairs, up, out)
-    if pairs:
-        raise ConfigError("--pairs needs two folders, to which its paths are relative")
-    return _evaluate_mesh(prediction, ground_truth, config, align, up, out)
-
-
-def _evaluate_folders(
-    predictions: Path,
-    ground_truth: Path,
-    config: Config,
-    align: Align,
-    table: Path | None,
-    up: Up | None,
-    out: Path | None,
-) -> str:
-    from occnet_lib.evaluation.pairs import match_folders, read_pairs
-
-    folders = predictions, ground_truth
-    pairs = read_pairs(table, *folders) if table else match_folders(*folders)
-    report = evaluation.evaluate_pairs(progress_bar(pairs, "evaluate"), config, align, up)
-    if out is not None:
-        report.write(out, config)
-    return report.text()
-
-
-def _evaluate_mesh(
-    prediction: Path, ground_truth: Path, config: Config, align: Align, up: Up | None, out: Path | None
-) -> str:
-    from occnet_lib.evaluation.metrics import NO_SURFACE
-    from occnet_lib.evaluation.pair_tables import Measured, Report
-    from occnet_lib.evaluation.pairs import Pair
-    from occnet_lib.storage.meshes.suffixes import stem
-
-    result = evaluation.evaluate(prediction, ground_truth, config, align=align, up=up)
-    if result.note:
-        worst = ", which counts as the worst value of every metric" if result.note == NO_SURFACE else ""
-        logger.warning("%s %s%s", prediction, result.note, worst)
-    numbers = {name: None if math.isnan(value) else value for name, value in result.values.items()}
-    intervals = {name: list(bounds) for name, bounds in result.intervals.items() if numbers[name] is not None}
-    if out is not None:
-        pair = Pair("", stem(ground_truth.name), prediction, ground_truth)
-        Report.of(align, [Measured.of(pair, result)], [], config).write(out, config)
-    lines = [f"  {json.dumps(name)}: {json.dumps(value)}," for name, value in numbers.items()]
-    lines.append(f'  "align": {json.dumps(align)},')
-    if result.alignment is not None:
-        lines.append(f'  "transform": {json.dumps(result.alignment.record())},')
-    lines += ['  "sampling_interval_95": {']
-    lines += [f"    {json.dumps(name)}: {json.dumps(interval)}," for name, interval in intervals.items()]
-    lines[-1] = lines[-1].rstrip(",")
-    return "\n".join(["{", *lines, "  }", "}"])
 
 
 def evaluate_shard(

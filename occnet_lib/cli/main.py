@@ -16,7 +16,7 @@ from occnet_lib.config import Config, digest, load
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.atomic import is_read_only
 
-from . import analysis, app, datasets, evaluate, models, preprocess, reconstruct, shapes, uncertainty
+from . import analysis, app, datasets, evaluate, measure, models, preprocess, reconstruct, shapes, uncertainty
 from .arguments import Verb, add_arguments, takes_configuration
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ VERBS: dict[str, Verb] = {
     "train_refinement": models.train_refinement,
     "reconstruct": reconstruct.reconstruct,
     "app": app.app,
-    "evaluate": evaluate.evaluate,
+    "evaluate": measure.evaluate,
     "calibrate": uncertainty.calibrate,
     "analyse": analysis.analyse,
     "report": analysis.report,

@@ -24,6 +24,7 @@ from .summary import bootstrap_means
 
 MEAN = "mean"
 """Name of the row over all categories."""
+AS_GROUND_TRUTH = "as the ground truth's"
 _PRINTED = {
     "IoU": ("iou", 3),
     "Chamfer-L1": ("chamfer_l1", 4),
@@ -33,13 +34,14 @@ _PRINTED = {
     "F 1%": ("f_score_1", 3),
     "F 2%": ("f_score_2", 3),
 }
-_UNITS = {
+DEFINITIONS = {
     "lengths": "longest edge of the ground truth's bounding box; chamfer_l1_paper: a tenth of it",
     "chamfer_l1": "mean of accuracy and completeness",
     "chamfer_l2": "half the sum of the mean squared distances",
     "thresholds": "f_score_<p>, precision_<p>, recall_<p>: p % of the longest edge",
     "mean": "mean of the category means; 95 % bootstrap interval over shapes within categories",
 }
+"""What the columns of the tables mean."""
 
 
 class Measured(NamedTuple):
@@ -75,12 +77,14 @@ class Report(NamedTuple):
         shapes: measured pairs.
         excluded: pairs whose ground truth cannot be used, with the reason.
         rows: means per category, then that over categories.
+        up: up axis of the prediction files, as outputs state it.
     """
 
     align: Align
     shapes: list[Measured]
     excluded: list[tuple[Pair, str]]
     rows: list[dict[str, Any]]
+    up: str = AS_GROUND_TRUTH
 
     @classmethod
     def of(
@@ -110,6 +114,8 @@ class Report(NamedTuple):
     def _notes(self) -> list[str]:
         mean = self.rows[-1]
         notes = [f"predictions: {DEGREES_OF_FREEDOM[self.align]} (--align {self.align})"]
+        if self.up != AS_GROUND_TRUTH:
+            notes.append(f"up axis of the predictions: {self.up}")
         if mean["failed"]:
             notes.append(
                 f"{mean['failed']} of {mean['shapes']} failed and count as the worst: {self._reasons()}"
@@ -127,11 +133,14 @@ class Report(NamedTuple):
         )
         return ", ".join(f"{count} {reason}" for reason, count in failed.most_common(3))
 
+    def shape_rows(self) -> list[dict[str, Any]]:
+        """Rows of shapes.csv: measured shapes, then excluded ones."""
+        rows = [_shape_row(shape, self.align) for shape in self.shapes]
+        return rows + [_excluded_row(pair, reason, self.align) for pair, reason in self.excluded]
+
     def write(self, folder: Path, config: Config) -> None:
         """Write shapes.csv, summary.csv, summary.json and transforms.json."""
-        shapes = [_shape_row(shape, self.align) for shape in self.shapes]
-        shapes += [_excluded_row(pair, reason, self.align) for pair, reason in self.excluded]
-        write_rows(folder / "shapes.csv", shapes)
+        write_rows(folder / "shapes.csv", self.shape_rows())
         write_rows(folder / "summary.csv", self.rows)
         write_text(folder / "summary.json", _json(self._summary(config)))
         transforms = {shape.pair.name: shape.alignment.record() for shape in self.shapes if shape.alignment}
@@ -148,7 +157,8 @@ class Report(NamedTuple):
         return {
             "align": self.align,
             "alignment": DEGREES_OF_FREEDOM[self.align],
-            "definitions": _UNITS,
+            "up_axis": self.up,
+            "definitions": DEFINITIONS,
             "settings": settings,
             "excluded": {pair.name: reason for pair, reason in self.excluded},
             "rows": self.rows,

@@ -15,10 +15,9 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
 from . import cameras, data, examples, fields, gains, metrics, refinement, shapes, training, uncertainty
+from .document import document
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
-from .scripts import policy, script
-from .style import CSS
 
 LOG = logging.getLogger(__name__)
 
@@ -46,27 +45,9 @@ def build(results: Results) -> str:
     title = results.config.report.title
     parts = [(slug, heading, _guarded(content, results)) for slug, heading, content in _SECTIONS]
     sections = [(slug, heading, content) for slug, heading, content in parts if content]
-    links = [tag("a", heading, href=f"#{slug}") for slug, heading, _ in sections]
-    body = [tag("section", tag("h2", heading), content, id=slug) for slug, heading, content in sections]
-    header = [tag("h1", title), paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
-    code = script(with_viewer=any("data-camera=" in part for part in body))
-    head = [
-        tag("meta", charset="utf-8"),
-        policy(code),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", title),
-        tag("style", Html(CSS)),
-    ]
-    footer = paragraph(
-        f"occnet {__version__}, Python {platform.python_version()}. Made from {_dates(results)}."
-    )
-    page = [
-        tag("header", tag("div", *header)),
-        tag("nav", tag("div", *links)),
-        tag("main", *body, tag("footer", footer)),
-        code,
-    ]
-    return "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *page), lang="en") + "\n"
+    header = [paragraph(_subtitle(results), note=True), _guarded(metrics.headline, results)]
+    footer = f"occnet {__version__}, Python {platform.python_version()}. Made from {_dates(results)}."
+    return document(title, header, sections, footer)
 
 
 def _guarded(content: Callable[[Results], Html], results: Results) -> Html:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
 from .html import Html, cell, join, paragraph, table, tag
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, scaled
 from .readings import thumbnail
@@ -23,14 +26,35 @@ def section(results: Results) -> Html:
         for row in results.in_order([{"model": name} for name in dict.fromkeys(row["model"] for row in rows)])
     ]
     names = {f"{row['category']}/{row['id']}": row for row in rows}
+    return table_of_shapes(
+        names, models, results.shape_rows, results.category, partial(_image, results), label
+    )
+
+
+def table_of_shapes(
+    names: Mapping[str, Row],
+    models: Sequence[str],
+    rows: Mapping[tuple[str, str], Row],
+    category: Callable[[str], str] = str,
+    image: Callable[[str], Html | None] | None = None,
+    label: Callable[[str], str] = str,
+) -> Html:
+    """A table of shapes that sorts and filters, one column a model.
+
+    Args:
+        names: a row of each shape by its name, with `category` and `id`.
+        models: columns.
+        rows: scores by model and name.
+        category: how a category is called.
+        image: a small image of a shape by name, of the first ones.
+        label: how a model is called.
+    """
     body = []
     for i, (name, row) in enumerate(sorted(names.items())):
-        image = _image(results, name) if i < _MOST_THUMBNAILS else None
-        named = join([image or "", tag("span", row["id"])])
-        scores = [_score(results.shape_rows.get((model, name))) for model in models]
-        body.append(
-            [cell(named, left=True), cell(results.category(row["category"]), left=True), *scores],
-        )
+        small = image(name) if image and i < _MOST_THUMBNAILS else None
+        named = join([small or "", tag("span", row["id"])])
+        scores = [_score(rows.get((model, name))) for model in models]
+        body.append([cell(named, left=True), cell(category(row["category"]), left=True), *scores])
     note = (
         "Every test shape and its score by every model. A click on a column's head sorts; a shape without a mesh has the "
         "worst score, in red, and its reason as a tooltip. The filter takes words of names, classes and reasons, and bounds "
@@ -39,7 +63,7 @@ def section(results: Results) -> Html:
     )
     columns = ("Shape", "Class", *map(label, models))
     parts = [paragraph(note, note=True), _tools(), table(columns, body)]
-    if len(names) > _MOST_THUMBNAILS:
+    if image and len(names) > _MOST_THUMBNAILS:
         parts.append(paragraph(f"The first {_MOST_THUMBNAILS:,} shapes by name have an image.", note=True))
     return tag("div", *parts, class_="filtered")
 

@@ -1,0 +1,229 @@
+"""One page that compares the meshes of one or several systems with the ground truth (`occnet evaluate … -o`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from occnet_lib import __version__
+from occnet_lib.geometry.cameras import camera_centres, intrinsics, look_at_origin
+from occnet_lib.storage.atomic import write_text
+from occnet_lib.types import Mesh
+
+from .cards import COLORS, GROUND_TRUTH_COLOR, row_of_views, turnable
+from .coloring import MESH_MODES, error_scale, switch
+from .document import document
+from .html import Html, cell, figure, join, paragraph, table, tag
+from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, Metric, best_of, scaled
+from .results import number, shown
+from .shapes import table_of_shapes
+
+_METRICS = (
+    IOU,
+    Metric("chamfer_l1", "Chamfer-L1 ↓", 1.0, 4, False),
+    TIMES_TEN,
+    Metric("chamfer_l2", "Chamfer-L2 ↓", 1.0, 5, False),
+    NORMALS,
+    F_SCORE,
+    Metric("f_score_2", "F-score at 2 % ↑"),
+)
+_OF_CATEGORIES = (IOU, TIMES_TEN, F_SCORE)
+_MOST_EXAMPLES = 24  # rows of the page, whatever the number of categories
+_VIEW = (40.0, 22.0, 1.6)  # azimuth, elevation (degrees) and distance of the camera of the examples
+_MOST_FAILURES = 200
+MEAN = "mean"
+
+
+class System(NamedTuple):
+    """The measured meshes of one system.
+
+    Attributes:
+        name: of the system.
+        rows: of summary.csv: means of categories, the last one over all.
+        shapes: of shapes.csv.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, Any]]
+    shapes: Sequence[Mapping[str, Any]]
+
+
+class Example(NamedTuple):
+    """A shape that is shown: unit-frame meshes, those of the systems as they were measured; None: there is none."""
+
+    name: str
+    ground_truth: Mesh
+    predictions: Sequence[Mesh | None]
+
+
+def example_names(system: System, count: int) -> list[str]:
+    """Names of shapes at even quantiles of each category's ranking by Chamfer-L1, the best first, `_MOST_EXAMPLES` at most.
+
+    Args:
+        system: gives the ranking.
+        count: shapes of each category.
+    """
+    groups: dict[str, list[tuple[float, str]]] = {}
+    for row in system.shapes:
+        if (value := number(row, "chamfer_l1")) is not None:
+            groups.setdefault(row["category"], []).append((value, _name(row)))
+    chosen = []
+    for _, ranked in sorted(groups.items()):
+        ordered = [name for _, name in sorted(ranked)]
+        kept = min(count, len(ordered))
+        chosen += [ordered[int((k + 0.5) / kept * len(ordered))] for k in range(kept)]
+    places = np.unique(np.linspace(0, len(chosen) - 1, min(_MOST_EXAMPLES, len(chosen))).astype(int))
+    return [chosen[place] for place in places.tolist()]
+
+
+def write_comparison(
+    systems: Sequence[System], examples: Iterable[Example], facts: Mapping[str, str], out: Path
+) -> None:
+    """Write the page.
+
+    Args:
+        systems: one or more, measured in the same way against the same ground truth.
+        examples: shapes to show, with as many predictions as systems.
+        facts: how everything was measured, by name: alignment, settings, definitions.
+        out: the HTML file.
+    """
+    names = ", ".join(system.name for system in systems)
+    count = len({_name(row) for system in systems for row in system.shapes})
+    title = "Comparison of systems" if len(systems) > 1 else f"Evaluation of {names}"
+    header = [
+        paragraph(f"{names} · {count:,} shapes", note=True),
+        paragraph("Predictions were measured ", tag("b", facts["Alignment"]), ".", class_="lead"),
+    ]
+    sections = [
+        ("results", "Results", _results(systems)),
+        ("examples", "Examples", _examples(systems, examples)),
+        ("shapes", "Shapes", _shapes(systems)),
+        ("failures", "Failures", _failures(systems)),
+        ("method", "How it was measured", _facts(facts)),
+    ]
+    write_text(out, document(title, header, sections, f"occnet {__version__}"))
+
+
+def _results(systems: Sequence[System]) -> Html:
+    last = {system.name: system.rows[-1] for system in systems}
+    body = []
+    for name, row in last.items():
+        cells = [_mean(row, metric, list(last.values())) for metric in _METRICS]
+        body.append((cell(name, left=True), row["shapes"], row["failed"], row["open"], *cells))
+    heads = ("System", "Shapes", "Failed", "Open", *(metric.title for metric in _METRICS))
+    note = (
+        "Mean of the means of categories, with 95 % bootstrap intervals over shapes. Failed: missing, unreadable or empty, "
+        "which counts as the worst value of every metric. Open predictions have no IoU: it is the mean of the other shapes."
+    )
+    parts = [table(heads, body), paragraph(note, note=True)]
+    categories = list(
+        dict.fromkeys(row["category"] for s in systems for row in s.rows if row["category"] != MEAN)
+    )
+    if categories:
+        tables = [_of_categories(systems, categories, metric) for metric in _OF_CATEGORIES]
+        parts += [tag("h3", "Means of categories"), tag("div", *tables, class_="tables")]
+    return join(parts)
+
+
+def _mean(row: Mapping[str, Any], metric: Metric, rows: Sequence[Mapping[str, Any]]) -> Html:
+    value = scaled(row, metric)
+    best = best_of(rows, metric) is row and len(rows) > 1
+    ends = [number(row, metric.key + end) for end in ("_low", "_high")]
+    interval = ""
+    if None not in ends:
+        interval = ", ".join(f"{metric.factor * end:.{metric.digits}f}" for end in ends if end is not None)
+    small = tag("small", f" [{interval}]") if interval else ""
+    return cell(join([shown(value, metric.digits), small]), strong=best)
+
+
+def _of_categories(systems: Sequence[System], categories: Sequence[str], metric: Metric) -> Html:
+    rows = {(s.name, row["category"]): row for s in systems for row in s.rows}
+    body = []
+    for category in categories:
+        own = [rows.get((system.name, category), {}) for system in systems]
+        best = best_of(own, metric) if len(own) > 1 else None
+        cells = [cell(shown(scaled(row, metric), metric.digits), strong=row is best) for row in own]
+        body.append((cell(category or "(none)", left=True), *cells))
+    return table(("Category", *(system.name for system in systems)), body, caption=metric.title)
+
+
+def _examples(systems: Sequence[System], examples: Iterable[Example]) -> Html:
+    camera = (
+        intrinsics(200, 149.84),
+        look_at_origin(camera_centres([_VIEW[0]], [_VIEW[1]], [_VIEW[2]]))[0],
+        np.zeros(3),
+        1.0,
+    )
+    rows = {(system.name, _name(row)): row for system in systems for row in system.shapes}
+    note = (
+        "The ground truth and every system's mesh as it was measured, that is after alignment. Shapes are at even steps of "
+        f"the ranking by Chamfer-L1 of {systems[0].name}; numbers are IoU and Chamfer-L1 × 10. A mesh elsewhere is outside "
+        "the image."
+    )
+    hint = (
+        "The meshes of a row turn together: drag, or use the arrow keys; pinch or + and - zoom; 0 goes back."
+    )
+    parts = [
+        paragraph(note, note=True),
+        tag("p", hint, class_="note hint", hidden=""),
+        switch(MESH_MODES, [error_scale()]),
+    ]
+    for example in examples:
+        caption = join(["ground truth", example.name], "<br>")
+        true = example.ground_truth
+        cards = [turnable(true, camera, GROUND_TRUTH_COLOR, f"ground truth of {example.name}", caption)]
+        for k, (system, mesh) in enumerate(zip(systems, example.predictions, strict=True)):
+            row = rows.get((system.name, example.name), {})
+            values = [shown(scaled(row, metric), 3) or "–" for metric in (IOU, TIMES_TEN)]
+            said = join([system.name, " · ".join(values)], "<br>")
+            if mesh is None:
+                why = row.get("reason") or "not measured"
+                cards.append(figure(tag("div", "no mesh: ", why, class_="none"), said))
+            else:
+                alt = f"{system.name} of {example.name}"
+                color = COLORS[k % len(COLORS)]
+                cards.append(turnable(mesh, camera, color, alt, said, ground_truth=true))
+        parts.append(row_of_views(cards, camera, f"meshes of {example.name}"))
+    return join(parts)
+
+
+def _shapes(systems: Sequence[System]) -> Html:
+    rows = {(system.name, _name(row)): row for system in systems for row in system.shapes}
+    names = {name: rows[system, name] for system, name in rows}
+    return table_of_shapes(names, [system.name for system in systems], rows)
+
+
+def _failures(systems: Sequence[System]) -> Html:
+    body = [
+        (
+            cell(system.name, left=True),
+            cell(_name(row), left=True),
+            cell(row["status"], left=True),
+            cell(row["reason"], left=True),
+        )
+        for system in systems
+        for row in system.shapes
+        if row["status"] in ("failed", "excluded", "warn")
+    ]
+    if not body:
+        return paragraph("No prediction is missing, broken or open, and every ground truth is closed.")
+    note = "failed: counts as the worst; warn: measured, with a limitation; excluded: the ground truth cannot be used."
+    parts = [
+        paragraph(note, note=True),
+        table(("System", "Shape", "Status", "Reason"), body[:_MOST_FAILURES]),
+    ]
+    if len(body) > _MOST_FAILURES:
+        parts.append(paragraph(f"… and {len(body) - _MOST_FAILURES:,} more in shapes.csv.", note=True))
+    return join(parts)
+
+
+def _facts(facts: Mapping[str, str]) -> Html:
+    rows = [(cell(name, left=True), cell(value, left=True)) for name, value in facts.items()]
+    return table((), rows, sortable=False)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['category']}/{row['id']}" if row["category"] else str(row["id"])
