@@ -142,6 +142,7 @@ def reconstruct(
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
         `status` is `failed` and the mesh empty, with a `reason`, if the network predicts no surface.
         `agreement` of several photos: how far each one's field agrees with the others, 0 to 1, and the outliers.
+        `expected_iou` with the shape in the photos, if the checkpoint is calibrated (`occnet calibrate`).
 
     Raises:
         ImageError: the photo is unreadable, or its background cannot be removed.
