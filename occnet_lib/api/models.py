@@ -125,6 +125,7 @@ def reconstruct(
     mask: MaskSource = "auto",
     drop_outliers: bool = False,
     graph: PathLike | None = None,
+    camera: PathLike | Sequence[PathLike] | None = None,
 ) -> Reconstruction:
     """Reconstruct a closed mesh from a photo: MISE, marching cubes, simplification, refinement.
 
@@ -137,6 +138,7 @@ def reconstruct(
         drop_outliers: of three photos or more, leave out those that disagree with the others; without it, a warning
             names them.
         graph: graph.ckpt of `train_refinement`, for `reconstruct.refinement` graph and both.
+        camera: JSON of the photo's camera where it is known, or one for each photo (docs/photos.md).
 
     Returns:
         `mesh` with `normals` (V, 3) float32, in `frame`: the unit frame, or the camera's for a model of `frame: camera`.
@@ -146,7 +148,8 @@ def reconstruct(
 
     Raises:
         ImageError: the photo is unreadable, or its background cannot be removed.
-        DataError: the checkpoint is missing or damaged.
+        DataError: the checkpoint or a camera is missing or damaged.
+        ConfigError: the model needs the camera, or there are not as many as photos.
 
     Examples:
         >>> result = occnet.reconstruct("photo.png", "best.ckpt", config)
@@ -156,4 +159,6 @@ def reconstruct(
     """
     from occnet_lib.reconstruction.photo import mesh_of_photo
 
-    return mesh_of_photo(photo, checkpoint, config, mask, drop_outliers=drop_outliers, graph=graph)
+    return mesh_of_photo(
+        photo, checkpoint, config, mask, drop_outliers=drop_outliers, graph=graph, camera=camera
+    )

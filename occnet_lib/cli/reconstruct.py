@@ -155,14 +155,12 @@ def _reconstruct_object(
     uncertainty: bool,
 ) -> None:
     """Write the mesh of an object, and name images that disagree with the others."""
-    from occnet_lib.reconstruction.photo import mesh_of_images
+    from occnet_lib.reconstruction.photo import known_cameras, mesh_of_images
     from occnet_lib.reconstruction.surface_uncertainty import SCALE
 
-    cameras = [(view.camera.rotation, view.photo.projection(view.camera)) for view in views if view.camera]
-    rotations, projections = (
-        (np.stack(each) for each in zip(*cameras, strict=True)) if cameras else (None, None)
-    )
-    images = [view.photo.image for view in views]
+    photos = [view.photo for view in views]
+    rotations, projections = known_cameras(photos, [view.camera for view in views if view.camera])
+    images = [photo.image for photo in photos]
     what = reconstructor, images, paths, seed, drop_outliers
     result, warnings = mesh_of_images(*what, rotations, projections, uncertainty)
     for line in warnings:

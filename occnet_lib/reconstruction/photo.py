@@ -13,7 +13,7 @@ from PIL import Image
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import ImageError
+from occnet_lib.errors import ConfigError, ImageError
 from occnet_lib.networks.framing import object_box
 
 from .cutout import Cutout, MaskSource, as_training_view, cut_out, darken_pale_object
@@ -70,6 +70,7 @@ def mesh_of_photo(
     as_is: bool = False,
     drop_outliers: bool = False,
     graph: str | Path | None = None,
+    camera: str | Path | Sequence[str | Path] | None = None,
 ) -> Reconstruction:
     """A photo, or several of one object, to a closed mesh with vertex normals; warns of photos that disagree.
 
@@ -81,6 +82,7 @@ def mesh_of_photo(
         as_is: show the network the whole image, neither cut out nor framed.
         drop_outliers: leave out photos that disagree with the others (`geometry.agreement`).
         graph: graph.ckpt of `train_refinement`, for the refinements graph and both.
+        camera: file of the photo's camera, or as many as photos (`storage.cameras.read_camera`).
 
     Returns:
         The mesh, in the unit frame, and what it took; `save` writes it. Status `failed` if
@@ -88,16 +90,24 @@ def mesh_of_photo(
 
     Raises:
         ImageError: a photo shows no object.
-        DataError: the checkpoint is missing or broken.
+        DataError: the checkpoint or a camera is missing or broken.
+        ConfigError: there are not as many cameras as photos, or the model needs cameras.
     """
+    from occnet_lib.storage.cameras import read_camera
+
     from .reconstructor import Reconstructor
 
     config = config or Config()
     photos = [photo] if isinstance(photo, str | Path) else list(photo)
+    files = [camera] if isinstance(camera, str | Path) else list(camera or ())
+    if files and len(files) != len(photos):
+        raise ConfigError(f"{len(files)} cameras for {len(photos)} photos", hint="give one for each photo")
     network = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     known = network.framing, network.view_size, mask, as_is
-    images = [network_image(path, *known)[0] for path in photos]
-    result, warnings = mesh_of_images(network, images, photos, config.seed, drop_outliers)
+    framed_photos = [framed_photo(path, *known) for path in photos]
+    images = [each.image for each in framed_photos]
+    cameras = known_cameras(framed_photos, [read_camera(file) for file in files])
+    result, warnings = mesh_of_images(network, images, photos, config.seed, drop_outliers, *cameras)
     for line in warnings:
         logger.warning("%s", line)
     return result
@@ -249,6 +259,16 @@ def framed_photo(
         # Without a box the cut-out is as large as the photo.
         height, width, _ = (cutout.image if cutout.box is None else read_image(photo)).shape
     return FramedPhoto(image, steps, (left / width, top / height, across / width, down / height))
+
+
+def known_cameras(
+    photos: Sequence[FramedPhoto], cameras: Sequence[Camera]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Rotations (V, 3, 3) and projections (V, 3, 4) of V photos with their cameras; None without cameras."""
+    if not cameras:
+        return None, None
+    projections = [photo.projection(camera) for photo, camera in zip(photos, cameras, strict=True)]
+    return np.stack([camera.rotation for camera in cameras]), np.stack(projections)
 
 
 def _place(cutout: Cutout, framing: str, view_size: int) -> tuple[int, int, int, int]:

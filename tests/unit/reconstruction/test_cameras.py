@@ -12,12 +12,12 @@ from PIL import Image
 
 from occnet_lib import cli
 from occnet_lib.config import Config, ModelConfig, ReconstructConfig
-from occnet_lib.errors import DataError
+from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.geometry.cameras import Camera, camera_of, project
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.framing import network_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
-from occnet_lib.reconstruction.photo import framed_photo
+from occnet_lib.reconstruction.photo import framed_photo, mesh_of_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.cameras import read_camera, write_camera
@@ -84,8 +84,13 @@ def test_a_view_with_its_camera_gives_the_mesh_of_the_workflow(tmp_path, framing
         mine, theirs = load_mesh(tmp_path / "out" / f"{photo.stem}.ply"), read_mesh(tmp_path / "made", key)
         np.testing.assert_array_equal(mine.faces, theirs.faces)
         np.testing.assert_allclose(mine.vertices, theirs.vertices, atol=1e-4)
-    # Together, each photo has its own camera.
+    # Together, each photo has its own camera, as in Python.
     assert cli.main([*command, "-o", str(tmp_path / "one.ply"), "--merge", *known]) == 0
+    files = [tmp_path / "known" / f"{photo.stem}.json" for photo in photos]
+    merged = mesh_of_photo(photos, best, Config(reconstruct=RECONSTRUCT), camera=files)
+    np.testing.assert_allclose(load_mesh(tmp_path / "one.ply").vertices, merged.mesh.vertices, atol=1e-5)
+    with pytest.raises(ConfigError, match="1 cameras for 2 photos"):
+        mesh_of_photo(photos, best, camera=files[0])
 
 
 def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
