@@ -28,7 +28,7 @@ class GraphConfig(Section):
     meshes: Annotated[int, Field(ge=2)] = Field(
         400, description="meshes that it learns from: training shapes, by networks that have not seen them"
     )
-    steps: Count = Field(1000, description="optimiser steps of one mesh each")
+    steps: Count = Field(1000, description="optimiser steps of parts of eight meshes each")
     hidden: Count = Field(32, description="width")
     layers: Count = Field(6, description="layers")
     learning_rate: Positive = Field(

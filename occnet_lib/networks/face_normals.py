@@ -21,9 +21,12 @@ from .checkpoint import read_plain
 
 FORMAT = "occnet face normals"
 VERSION = 1
-VECTORS = 3
-"""Number of vectors at the start of a face's features: its normal, the field's direction, its centroid."""
-FACE_FEATURES = 3 * VECTORS + 6
+SMOOTHING = (4, 16)
+"""Numbers of averagings with the neighbours after which normals are also inputs."""
+VECTORS = 3 + len(SMOOTHING)
+"""Number of vectors at the start of a face's features: normal, the field's direction, centroid, smoothed normals."""
+SCALARS = 6
+FACE_FEATURES = 3 * VECTORS + SCALARS
 EDGE_FEATURES = 3
 
 
@@ -31,14 +34,33 @@ class FaceGraph(NamedTuple):
     """A mesh as the network sees it (`reconstruction.face_features`).
 
     Attributes:
-        faces: (F, FACE_FEATURES) float32: three vectors, the first one the unit normal (0 without area), then scalars.
+        faces: (F, FACE_FEATURES) float32: vectors, the first one the unit normal (0 without area), then scalars.
         edges: (F, 3, EDGE_FEATURES) float32, of the edge from corner k to the next one.
         neighbours: (F, 3) int64, the face across that edge; the face itself where there is none.
+        means: (F, FACE_FEATURES) float32, the mean of `faces` over the whole mesh, also where this is a part of one.
     """
 
     faces: Tensor
     edges: Tensor
     neighbours: Tensor
+    means: Tensor
+
+    @classmethod
+    def of(cls, faces: Tensor, edges: Tensor, neighbours: Tensor) -> FaceGraph:
+        """The graph of a whole mesh.
+
+        Args:
+            faces: (F, 9 + SCALARS) as in `faces`, without the smoothed normals.
+        """
+        vectors, scalars = faces.split([9, SCALARS], dim=1)
+        smooth, smoothed = vectors[:, :3], []
+        for rounds in range(max(SMOOTHING)):
+            smooth = 0.5 * (smooth + smooth[neighbours].mean(dim=1))
+            if rounds + 1 in SMOOTHING:
+                smoothed.append(functional.normalize(smooth, dim=1))
+        faces = torch.cat([vectors, *smoothed, scalars], dim=1)
+        means = faces.mean(dim=0, keepdim=True) if len(faces) else faces
+        return cls(faces, edges, neighbours, means.expand(len(faces), -1))
 
     def to(self, device: str | torch.device) -> FaceGraph:
         """The same on a device."""
@@ -46,16 +68,20 @@ class FaceGraph(NamedTuple):
 
     def turned(self, rotation: Tensor) -> FaceGraph:
         """With all vectors multiplied by an orthogonal matrix (3, 3); scalars do not depend on the orientation."""
-        vectors = self.faces[:, : 3 * VECTORS].reshape(-1, VECTORS, 3) @ rotation.T
-        return self._replace(faces=torch.cat([vectors.flatten(1), self.faces[:, 3 * VECTORS :]], dim=1))
+        return self._replace(faces=_turned(self.faces, rotation), means=_turned(self.means, rotation))
+
+
+def _turned(features: Tensor, rotation: Tensor) -> Tensor:
+    vectors = features[:, : 3 * VECTORS].reshape(-1, VECTORS, 3) @ rotation.T
+    return torch.cat([vectors.flatten(1), features[:, 3 * VECTORS :]], dim=1)
 
 
 class FaceNormalNetwork(nn.Module):
     """Corrected unit normals of the faces of a mesh.
 
     Each layer adds to a face's state the mean over its three edges of a function of the face, its neighbour and the edge, so
-    the result does not depend on the order of faces and corners. Half way, the mean over all faces is added: what kind of
-    object it is. A new network returns the mesh's own normals.
+    the result does not depend on the order of faces and corners. The means over all faces are an input: what kind of object
+    it is. A linear function of the inputs is added to the result. A new network returns the mesh's own normals.
 
     Args:
         hidden: width.
@@ -64,24 +90,23 @@ class FaceNormalNetwork(nn.Module):
 
     def __init__(self, hidden: int, layers: int) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Linear(FACE_FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+        self.first = nn.Sequential(nn.Linear(2 * FACE_FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
         self.layers = nn.ModuleList(_Layer(hidden) for _ in range(layers))
-        self.pooled = nn.Linear(hidden, hidden)
-        correction = nn.Linear(hidden, 3)
-        nn.init.zeros_(correction.weight)
-        nn.init.zeros_(correction.bias)
+        correction, self.linear = nn.Linear(hidden, 3), nn.Linear(2 * FACE_FEATURES, 3)
+        for layer in (correction, self.linear):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.last = nn.Sequential(nn.LayerNorm(hidden), correction)
 
     def forward(self, graph: FaceGraph) -> Tensor:
         """(F, 3) unit normals; 0 for a face without area."""
         own = graph.faces[:, :3]
-        state = self.first(graph.faces)
-        for i, layer in enumerate(self.layers):
-            if i == len(self.layers) // 2:
-                state = state + self.pooled(state.mean(dim=0, keepdim=True))
+        features = torch.cat([graph.faces, graph.means], dim=1)
+        state = self.first(features)
+        for layer in self.layers:
             state = layer(state, graph.edges, graph.neighbours)
         has_area = (own != 0).any(dim=1, keepdim=True)
-        return functional.normalize(own + self.last(state), dim=1) * has_area
+        return functional.normalize(own + self.linear(features) + self.last(state), dim=1) * has_area
 
 
 class _Layer(nn.Module):

@@ -25,7 +25,21 @@ REACH = 2.0
 
 
 def face_graph(field: FieldWithGradient, mesh: Mesh, level: float, device: str = "cpu") -> FaceGraph:
-    """The features of a mesh, for `networks.face_normals.FaceNormalNetwork`.
+    """The input of `networks.face_normals.FaceNormalNetwork` for a mesh, on a device; arguments as `face_features`."""
+    import torch
+
+    from occnet_lib.networks.arrays import tensor_of
+    from occnet_lib.networks.face_normals import FaceGraph
+
+    faces, edges, neighbours = face_features(field, mesh, level, device)
+    parts = tensor_of(faces, device, torch.float32), tensor_of(edges, device, torch.float32)
+    return FaceGraph.of(*parts, tensor_of(neighbours, device))
+
+
+def face_features(
+    field: FieldWithGradient, mesh: Mesh, level: float, device: str = "cpu"
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Features of faces and edges, from which `FaceGraph.of` makes the graph.
 
     A face has its normal, the field's direction (against the gradient of the logits at the centroid; 0 where it vanishes),
     its centroid; the logit's gap to the level, the same divided by the gradient (an estimate of the distance, in edge
@@ -37,12 +51,14 @@ def face_graph(field: FieldWithGradient, mesh: Mesh, level: float, device: str =
         field: logits and their gradient.
         mesh: unit frame.
         level: logit of the surface.
-        device: torch device of the field and of the result.
+        device: torch device of the field.
+
+    Returns:
+        (F, 15), (F, 3, 3) and the neighbours (F, 3).
     """
     import torch
 
     from occnet_lib.networks.arrays import tensor_of
-    from occnet_lib.networks.face_normals import FaceGraph
 
     corners, neighbours = mesh.triangles, face_neighbours(mesh.faces, len(mesh.vertices))
     lengths = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
@@ -70,8 +86,7 @@ def face_graph(field: FieldWithGradient, mesh: Mesh, level: float, device: str =
     )
     relative = np.clip(np.log(np.maximum(lengths, 1e-12) / edge), -_LIMIT, _LIMIT)
     edges = np.stack([dihedral_angles(mesh, neighbours), relative, inner], axis=2)
-    parts = tensor_of(faces, device, torch.float32), tensor_of(edges, device, torch.float32)
-    return FaceGraph(*parts, tensor_of(neighbours, device))
+    return faces, edges, neighbours
 
 
 class FaceNormalPredictor:

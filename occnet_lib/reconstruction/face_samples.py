@@ -18,7 +18,7 @@ from occnet_lib.types import Mesh
 from occnet_lib.versions import VERSIONS
 
 from .extract import threshold_logit
-from .face_features import face_graph, target
+from .face_features import face_features, target
 from .inference import one_thread
 from .reconstructor import Reconstructor
 
@@ -94,8 +94,7 @@ def _sample(reconstructor: Reconstructor, shard: Shard, i: int, seed: int) -> Fa
     if len(mesh.faces) == 0:
         return None
     field, level = reconstructor.field(image, rotation), threshold_logit(reconstructor.threshold)
-    graph = face_graph(field.with_gradient, mesh, level, reconstructor.device)
-    faces, edges, neighbours = (part.cpu().numpy() for part in graph)
+    faces, edges, neighbours = face_features(field.with_gradient, mesh, level, reconstructor.device)
     normals, weight = target(mesh, *shard.surface(i))
     half = np.float16
     return FaceSample(

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("step", "train_loss", "val_loss", "val_loss_unchanged")
 _RECORD = 100  # steps between rows, and between states to resume from
 _WARMUP = 50  # steps
+_PARTS, _PART_FACES = 8, 640  # of a step
 
 
 class _Mesh(NamedTuple):
@@ -52,10 +53,11 @@ def train_face_normals(
     rotate: bool = False,
     device: str = "cpu",
 ) -> None:
-    """Train on meshes in files of `storage.face_samples`, one mesh a step, and write the network with the last weights.
+    """Train on meshes in files of `storage.face_samples`, and write the network with the last weights.
 
-    A step sees a mesh or, half of the time, its mirror image (x to -x). The loss is the mean of 1 - cos of the angle to the
-    ground truth's normal, by area, over the faces that have one. The learning rate of Adam follows half a cosine.
+    A step sees parts of several meshes, because the errors of the faces of one mesh are alike. Each part is mirrored
+    (x to -x) half of the time. The loss is the mean of 1 - cos of the angle to the ground truth's normal, by area, over the
+    faces that have one. The learning rate of Adam follows half a cosine.
 
     Args:
         config: section `reconstruct.graph`.
@@ -92,8 +94,7 @@ def train_face_normals(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _rate(step, config.steps)
         random = seeds.rng(seed, "face_normals", str(step))
-        mesh = meshes[int(random.integers(len(meshes)))]
-        graph, target, weight = _moved(mesh, _orthogonal(random, rotate), device)
+        graph, target, weight = _batch(meshes, random, rotate, device)
         loss = normal_loss(network(graph), target, weight)
         optimizer.zero_grad()
         loss.backward()
@@ -122,16 +123,56 @@ def _load(path: Path) -> _Mesh:
     """A mesh, in half precision, which takes half of the memory."""
     sample: FaceSample = read_face_sample(path)
     faces, edges, neighbours, target, weight = (torch.from_numpy(part) for part in vars(sample).values())
-    return _Mesh(FaceGraph(faces, edges, neighbours), target, weight)
+    graph = FaceGraph.of(faces.float(), edges.float(), neighbours.long())
+    in_half = FaceGraph(graph.faces.half(), edges, neighbours, graph.means[:1].half().expand(len(faces), -1))
+    return _Mesh(in_half, target, weight)
 
 
-def _moved(mesh: _Mesh, turn: Tensor | None, device: str) -> _Mesh:
-    faces, edges, neighbours = mesh.graph
-    graph = FaceGraph(faces.float(), edges.float(), neighbours.long()).to(device)
-    target, weight = mesh.target.float().to(device), mesh.weight.float().to(device)
-    if turn is not None:
-        graph, target = graph.turned(turn.to(device)), target @ turn.to(device).T
-    return _Mesh(graph, target, weight)
+def _in_float(mesh: _Mesh) -> _Mesh:
+    faces, edges, neighbours, means = mesh.graph
+    graph = FaceGraph(faces.float(), edges.float(), neighbours.long(), means.float())
+    return _Mesh(graph, mesh.target.float(), mesh.weight.float())
+
+
+def _batch(meshes: Sequence[_Mesh], random: np.random.Generator, rotate: bool, device: str) -> _Mesh:
+    """Parts of `_PARTS` meshes as one graph."""
+    parts, offset = [], 0
+    for i in random.integers(len(meshes), size=_PARTS):
+        graph, target, weight = _in_float(_part(meshes[i], random, _PART_FACES))
+        turn = _orthogonal(random, rotate)
+        graph = graph.turned(turn)
+        graph = graph._replace(neighbours=graph.neighbours + offset)
+        parts.append((*graph, target @ turn.T, weight))
+        offset += len(target)
+    *graph_parts, target, weight = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
+    return _Mesh(FaceGraph(*graph_parts), target, weight)
+
+
+def _part(mesh: _Mesh, random: np.random.Generator, size: int) -> _Mesh:
+    """At most `size` faces around a random one with a target; those at the cut are seen, but have no weight."""
+    neighbours = mesh.graph.neighbours.numpy()
+    candidates = np.flatnonzero(mesh.weight.numpy() > 0)
+    if len(neighbours) <= size or len(candidates) == 0:
+        return mesh
+    ring = candidates[random.integers(len(candidates), size=1)]
+    inside = np.zeros(len(neighbours), dtype=bool)
+    inside[ring] = True
+    count = 1
+    while len(ring) and count < size:
+        ring = np.unique(neighbours[ring])
+        ring = ring[~inside[ring]][: size - count]
+        inside[ring] = True
+        count += len(ring)
+    index = np.flatnonzero(inside)
+    local = np.full(len(neighbours), -1)
+    local[index] = np.arange(len(index))
+    among = local[neighbours[index]]
+    cut = (among < 0).any(axis=1)
+    among = np.where(among < 0, np.arange(len(index))[:, None], among)
+    faces, edges, _, means = mesh.graph
+    graph = FaceGraph(faces[index], edges[index], torch.from_numpy(among), means[index])
+    weight = torch.where(torch.from_numpy(cut), 0.0, mesh.weight[index])
+    return _Mesh(graph, mesh.target[index], weight)
 
 
 def _orthogonal(random: np.random.Generator, rotate: bool) -> Tensor:
@@ -149,7 +190,8 @@ def _mean_loss(network: FaceNormalNetwork | None, meshes: Sequence[_Mesh], devic
     losses = []
     with torch.no_grad():
         for mesh in meshes:
-            graph, target, weight = _moved(mesh, None, device)
+            graph, target, weight = _in_float(mesh)
+            graph, target, weight = graph.to(device), target.to(device), weight.to(device)
             losses.append(
                 float(normal_loss(network(graph) if network else graph.faces[:, :3], target, weight))
             )

@@ -38,11 +38,9 @@ def trained(seed: int = 0) -> FaceNormalNetwork:
 
 def reference(network: FaceNormalNetwork, graph) -> torch.Tensor:
     """Face by face and edge by edge."""
-    state = [network.first(row) for row in graph.faces]
-    for i, layer in enumerate(network.layers):
-        if i == len(network.layers) // 2:
-            mean = sum(state) / len(state)
-            state = [row + network.pooled(mean) for row in state]
+    mean = sum(graph.faces) / len(graph.faces)
+    state = [network.first(torch.cat([row, mean])) for row in graph.faces]
+    for layer in network.layers:
         normed = [layer.norm(row) for row in state]
         result = []
         for f, row in enumerate(state):
@@ -52,7 +50,10 @@ def reference(network: FaceNormalNetwork, graph) -> torch.Tensor:
             ]
             result.append(row + layer.out(sum(messages) / 3))
         state = result
-    normals = [graph.faces[f, :3] + network.last(row) for f, row in enumerate(state)]
+    normals = [
+        graph.faces[f, :3] + network.last(row) + network.linear(torch.cat([graph.faces[f], mean]))
+        for f, row in enumerate(state)
+    ]
     return torch.stack([normal / normal.norm() for normal in normals])
 
 

@@ -18,9 +18,12 @@ BALL = sloped(lambda points: 10 * (0.5 - points.norm(dim=1)))
 def test_features_of_a_ball():
     mesh = sphere(3).mesh
     graph = face_graph(BALL, mesh, 1.0)
-    normals, directions, centroids, scalars = (
-        part.numpy() for part in graph.faces.split([3, 3, 3, 6], dim=1)
+    normals, directions, centroids, little, more, scalars = (
+        part.numpy() for part in graph.faces.split([3, 3, 3, 3, 3, 6], dim=1)
     )
+    assert np.linalg.norm(more, axis=1) == pytest.approx(1.0, abs=1e-5)
+    radial_errors = [np.abs((part * normals).sum(axis=1) - 1).max() for part in (little, more)]
+    assert radial_errors[0] < radial_errors[1] < 0.01, "of a regular mesh, smoothed normals change little"
     assert normals == pytest.approx(mesh.face_normals, abs=1e-5)
     radial = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
     assert directions == pytest.approx(radial, abs=1e-5)

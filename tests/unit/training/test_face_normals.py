@@ -10,7 +10,7 @@ from occnet_lib.config import GraphConfig
 from occnet_lib.errors import DataError
 from occnet_lib.networks import face_normals as networks
 from occnet_lib.networks.face_normals import load_face_normals
-from occnet_lib.reconstruction.face_features import face_graph
+from occnet_lib.reconstruction.face_features import face_features, face_graph
 from occnet_lib.storage.face_samples import FaceSample, write_face_sample
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.training import face_normals as module
@@ -29,8 +29,7 @@ def no_field(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def sample_of(exact: Mesh, noise: float) -> tuple[FaceSample, Mesh]:
     moved = exact.vertices + np.random.default_rng(0).normal(0, noise, exact.vertices.shape)
     mesh = Mesh(moved, exact.faces)
-    graph = (part.numpy() for part in face_graph(no_field, mesh, 0.0))
-    faces, edges, neighbours = graph
+    faces, edges, neighbours = face_features(no_field, mesh, 0.0)
     half = np.float16
     arrays = faces.astype(half), edges.astype(half), neighbours.astype(np.int32)
     weight = np.ones(len(exact.faces), half)
@@ -116,3 +115,22 @@ def test_random_rotations_and_missing_or_damaged_meshes(tmp_path):
     paths[0].write_bytes(b"PK")
     with pytest.raises(DataError, match=r"a\.npz.*cannot be read"):
         train_face_normals(SMALL, 0, paths, [], tmp_path / "other.ckpt")
+
+
+def test_a_part_is_connected_has_its_size_and_no_weight_at_the_cut(tmp_path):
+    (path,) = files(tmp_path, {"a": sphere(3).mesh})
+    mesh = module._load(path)
+    part = module._part(mesh, np.random.default_rng(0), 200)
+    neighbours = part.graph.neighbours.numpy()
+    assert len(neighbours) == len(part.weight) == len(part.target) == len(part.graph.faces) == 200
+    assert (neighbours >= 0).all()
+    assert (neighbours < 200).all()
+    cut = (neighbours == np.arange(200)[:, None]).any(axis=1)
+    assert 0 < cut.sum() < 100
+    assert np.array_equal(part.weight.numpy() == 0, cut)
+    reached = np.zeros(200, dtype=bool)
+    reached[0] = True
+    for _ in range(200):
+        reached[neighbours[reached]] = True
+    assert reached.all()
+    assert module._part(mesh, np.random.default_rng(0), 5000) is mesh
