@@ -11,7 +11,7 @@ poles, plates and wings, but not the edges of boxes.
 A training takes about 10 CPU s with the default numbers of points and views.
 
 usage: python benchmarks/fields.py results/demo --reference plain [--models encoding-0 camera …] [--together camera]
-       [--thin 0.03] [--points 5000] [--views 4] [--cache FOLDER] [--out table.csv] [--spectrum spectrum.png]
+       [--thin 0.03] [--points 5000] [--views 4] [--cache FOLDER] [--out table.csv] [--spectrum spectrum.csv]
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Fields:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a row a model, and write the table and the figure where they are wanted."""
+    """Print a row a model, and write the tables that are wanted."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.out:
         write_rows(args.out, rows)
     if args.spectrum:
-        draw_spectra(args.spectrum, shapes, {name: fields[name] for name in [args.reference, *names]})
+        write_rows(args.spectrum, spectra(shapes, {name: fields[name] for name in [args.reference, *names]}))
 
 
 def test_shapes(args: argparse.Namespace) -> Iterator[Shape]:
@@ -279,28 +279,15 @@ def spectrum(values: Array) -> Array:
     return np.asarray((np.abs(np.fft.rfft(lines, axis=1)) ** 2).mean(axis=0))
 
 
-def draw_spectra(path: Path, shapes: Sequence[Shape], fields: dict[str, Fields]) -> None:
-    """Energy of the occupancy probability over frequency, as a fraction of that of the ground truth."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+def spectra(shapes: Sequence[Shape], fields: dict[str, Fields]) -> Iterator[dict[str, Any]]:
+    """Energy of the occupancy probability by model and frequency, as a fraction of that of the ground truth."""
     ground_truth = spectrum(np.stack([shape.inside for shape in shapes]).astype(np.float64))
-    frequencies = np.arange(len(ground_truth)) / LENGTH
-    figure, axes = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
     for name, own in fields.items():
         odds = np.clip(np.stack(own.lines).astype(np.float64) - own.level, -30.0, 30.0)
         ratio = spectrum(1.0 / (1.0 + np.exp(-odds))) / ground_truth
-        axes.plot(frequencies[1:], ratio[1:], label=name, linewidth=1.2)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="cycles per longest edge",
-        ylabel="energy, fraction of the ground truth's",
-    )
-    axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=110, pil_kwargs={"optimize": True})
+        for k, energy in enumerate(ratio.tolist()):
+            if k:
+                yield {"model": name, "cycles": round(k / LENGTH, 3), "energy": float(f"{energy:.4g}")}
 
 
 def line(row: dict[str, Any]) -> str:

@@ -278,11 +278,32 @@ def data_scaling() -> Any:
     return figure
 
 
+def encoding_spectrum() -> Any:
+    """Energy of fields over frequency, from the table that `benchmarks/fields.py --spectrum` writes."""
+    import csv
+
+    with (OUT / "encoding_spectrum.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    kinds = {
+        "plain": ("4 frequencies", BLUE),
+        "learned": ("24 learned frequency vectors", GREY),
+        "encoding-0": ("no positional encoding", ORANGE),
+    }
+    figure, axes = plt.subplots(figsize=(5.6, 3.3))
+    for model, (title, color) in kinds.items():
+        own = [(float(row["cycles"]), float(row["energy"])) for row in rows if row["model"] == model]
+        axes.plot(*zip(*own, strict=True), color=color, label=title, lw=1.3)
+    axes.set(xscale="log", yscale="log", xlabel="cycles per longest edge", ylabel="energy (ground truth 1)")
+    axes.legend(frameon=False)
+    return figure
+
+
 FIGURES: dict[str, Callable[[], Any]] = {
     "fusion": fusion,
     "mise": mise,
     "metrics": metrics,
     "data_scaling": data_scaling,
+    "encoding_spectrum": encoding_spectrum,
 }
 
 if __name__ == "__main__":
