@@ -30,6 +30,7 @@ def analyse(
     """Statistics, projections, and of a network t-SNE and occupancies at points of packed shapes."""
     statistics(packs, config, out=out / "statistics.csv")
     projections(packs, config, out=out / "projections")
+    duplicates(packs, config, out=out / "duplicates")
     if checkpoint:
         embedding(packs, config, checkpoint=checkpoint, out=out / "embedding.csv")
         fields(packs, config, checkpoint=checkpoint, scores=scores, out=out / "fields")
@@ -42,6 +43,14 @@ def statistics(packs: Packs, config: Config, *, table: Table = None, out: Out) -
 
     write_statistics(pack_files(packs, config, table), out)
     return str(out)
+
+
+def duplicates(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
+    """Near-duplicates within and across splits, and the training shape nearest to every test shape."""
+    from occnet_lib.analysis.duplicates import write_duplicates
+
+    count = write_duplicates(pack_files(packs, config, table), out)
+    return f"analyse: {out}: {count} pairs of near-duplicates"
 
 
 def projections(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:

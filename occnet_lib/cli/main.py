@@ -58,7 +58,13 @@ JOBS: dict[str, Verb] = {
         evaluate.evaluate_cameras,
         evaluate.camera_table,
         *(evaluate.photograph_shard, evaluate.evaluate_photos, uncertainty.uncertainty_tables),
-        *(analysis.statistics, analysis.projections, analysis.embedding, analysis.fields),
+        *(
+            analysis.statistics,
+            analysis.projections,
+            analysis.embedding,
+            analysis.fields,
+            analysis.duplicates,
+        ),
         *(uncertainty.evaluate_next_view, uncertainty.next_view_table),
     )
 }

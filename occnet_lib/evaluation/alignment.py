@@ -234,7 +234,7 @@ def _starts(
     own: Mesh, ground_truth: Mesh, to_frame: Similarity, mode: Align, rng: np.random.Generator
 ) -> list[Similarity]:
     """Rotations by size and centre: those of the surface's moments, and for `scale` also those of the bounding box."""
-    (centre, second), (target_centre, target_second) = _moments(own), _moments(ground_truth)
+    (centre, second), (target_centre, target_second) = surface_moments(own), surface_moments(ground_truth)
     scale = to_frame.scale if mode == "icp" else math.sqrt(np.trace(target_second) / np.trace(second))
     rotations = _rotations(second, target_second, mode, rng)
     starts = [Similarity(scale, turn, target_centre - scale * turn @ centre) for turn in rotations]
@@ -265,7 +265,7 @@ def _rotations(
     return [*principal, *cube, *Rotation.random(_RANDOM_ROTATIONS, rng).as_matrix()]
 
 
-def _moments(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def surface_moments(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centroid (3,) of the surface and its second moments (3, 3) about it."""
     area = mesh.face_areas / mesh.face_areas.sum()
     corners = mesh.triangles

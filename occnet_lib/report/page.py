@@ -14,7 +14,19 @@ from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import replacing
 
-from . import cameras, data, examples, fields, gains, metrics, refinement, shapes, training, uncertainty
+from . import (
+    cameras,
+    data,
+    duplicates,
+    examples,
+    fields,
+    gains,
+    metrics,
+    refinement,
+    shapes,
+    training,
+    uncertainty,
+)
 from .document import document
 from .html import Html, cell, join, paragraph, table, tag
 from .results import MissingResult, Results, number, shown
@@ -180,6 +192,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("refinement", "Refinement", refinement.section),
     ("embedding", "Image codes", training.embeddings),
     ("data", "Data", data.statistics),
+    ("duplicates", "Near-duplicates", duplicates.section),
     ("projections", "Points on photos", data.projections),
     ("preprocessing", "Preprocessing", data.preprocessing),
     ("failures", "Failures", data.failures),

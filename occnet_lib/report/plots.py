@@ -170,6 +170,21 @@ def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
     return _plot(figure, {axes: series})
 
 
+def points(groups: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> Plot:
+    """Points by group on linear axes."""
+    figure = _figure(6.2, 3.6)
+    axes = figure.subplots()
+    series = []
+    for (name, sample), color in zip(groups.items(), colors(len(groups)), strict=True):
+        x, y = [point.x for point in sample], [point.y for point in sample]
+        series.append(Series(name, color, x, y, [point.label for point in sample]))
+        axes.scatter(x, y, s=16, color=color, label=name, alpha=0.75, linewidths=0)
+    axes.set_ylabel(y_label, fontsize=8)
+    axes.legend(fontsize=7, frameon=False)
+    _label_axes(axes, "", x_label)
+    return _plot(figure, {axes: series})
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 

@@ -93,6 +93,37 @@ rule analyse_embedding:
         "--out {output.table:q}"
 
 
+rule analyse_duplicates:
+    """Near-duplicates, and the training shape nearest to every test shape."""
+    input:
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        pairs=f"{RESULTS}/analyse/duplicates/duplicates.csv",
+        nearest=f"{RESULTS}/analyse/duplicates/nearest.csv",
+    log:
+        f"{RESULTS}/logs/analyse/duplicates.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/analyse/duplicates.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        folder=lambda wildcards, output: Path(output.pairs).parent,
+        shards=shard_names(),
+        versions=versions("analyse"),
+    message:
+        "analyse: near-duplicates and nearest training shapes"
+    shell:
+        "{params.occnet} duplicates --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {params.folder:q}"
+
+
 rule analyse_fields:
     """Occupancies by one network, and their errors, at points of the report's examples."""
     input:
@@ -134,6 +165,7 @@ rule analyse:
     input:
         rules.analyse_statistics.output.table,
         rules.analyse_projections.output.figures,
+        rules.analyse_duplicates.output,
         expand(rules.analyse_embedding.output.table, model=CONFIG.distinct_models),
         expand(rules.analyse_fields.output.fields, model=CONFIG.distinct_models),
     localrule: True

@@ -57,8 +57,8 @@ rule evaluate_views:
         gpu=INFERENCE_GPUS,
     params:
         **if_set(uncertainty=CONFIG.evaluate.uncertainty),
-        occnet=occnet,
         **averaged_poses(),
+        occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
         points=CONFIG.evaluate.view_points,
@@ -194,8 +194,8 @@ rule evaluate_photos:
         gpu=INFERENCE_GPUS,
     params:
         **if_set(uncertainty=CONFIG.evaluate.uncertainty),
-        occnet=occnet,
         **averaged_poses(),
+        occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,
         merged=CONFIG.evaluate.merged,

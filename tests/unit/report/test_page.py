@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from occnet_lib.analysis.duplicates import PAIR_COLUMNS
 from occnet_lib.analysis.fields import OUTCOME_COLUMNS
 from occnet_lib.config import Config, ModelConfig, ReportConfig, check
 from occnet_lib.report import (
@@ -48,6 +49,7 @@ SECTIONS = (
     "training",
     "embedding",
     "data",
+    "duplicates",
     "projections",
     "preprocessing",
     "failures",
@@ -271,6 +273,20 @@ class TestWholePage:
             ]
             assert " · ".join(counts) in page.text["fields"].replace("  ", " ")
             assert f"IoU {float(row['iou']):.3f}" in page.text["fields"]
+
+    def test_a_leak_between_splits_is_a_warning(self, copy, quick) -> None:
+        assert "Warning" not in rebuilt(copy).text["duplicates"]
+        pair = ("car", "car_0002", "test", "car", "car_0000", "train", "mirrored", 0.0004)
+        write_rows(
+            copy / "analyse" / "duplicates" / "duplicates.csv", [dict(zip(PAIR_COLUMNS, pair, strict=True))]
+        )
+        near = {"category": "car", "id": "car_0002", "distance": 0.0123}
+        write_rows(copy / "analyse" / "duplicates" / "nearest.csv", [near])
+        said = rebuilt(copy).text["duplicates"]
+        assert "1 pairs of near-duplicates are in different splits" in said
+        assert "car/car_0002 (test)" in said
+        assert "car/car_0000 (train)" in said
+        assert "Recognition or reconstruction" in said
 
     def test_failures_tell_reason_and_log(self, page) -> None:
         said = page.text["failures"]

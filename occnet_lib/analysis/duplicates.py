@@ -1,0 +1,226 @@
+"""Shapes that occur twice, also scaled, rotated or mirrored, and how near test shapes are to training shapes.
+
+Candidates come from descriptors that do not depend on scale, rotation and reflection: quantiles of the distances of surface
+points to their centroid and to one another (D1 and D2 of Osada et al. 2002, "Shape distributions") and the eigenvalues of
+their covariance. Candidates are verified by the distance between their surfaces after alignment of the principal axes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.evaluation.alignment import surface_moments
+from occnet_lib.evaluation.voxel_grids import Grids
+from occnet_lib.geometry.occupancy import surface_distance
+from occnet_lib.geometry.similarity import Similarity
+from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.tables import write_rows
+from occnet_lib.types import Mesh, ShapeKey
+
+logger = logging.getLogger(__name__)
+SAME = 0.002
+"""Mean distance of two surfaces, in longest edges, below which shapes are near-duplicates."""
+PAIR_COLUMNS = ("category", "id", "split", "other_category", "other_id", "other_split", "kind", "distance")
+NEAREST_COLUMNS = ("category", "id", "nearest_category", "nearest_id", "voxel_iou", "distance")
+_QUANTILES = np.linspace(0.05, 0.95, 25)
+_CLOSE = 0.03  # largest difference of two descriptors of near-duplicates
+_NEIGHBOURS = 8
+_MOST_VERIFIED = 2000  # pairs, the most similar ones
+_SAMPLES = 1500  # surface points for a distance
+_YAWS = 24
+_CANDIDATES = 5  # training shapes of the highest voxel IoU whose distance is measured
+
+Place = tuple[Shard, int]
+
+
+class Described(NamedTuple):
+    """Shapes and their descriptors.
+
+    Attributes:
+        places: shard and number of each shape.
+        descriptors: (n, D) float64.
+        centres, scales, axes: (n, 3) centroids, (n,) root mean square distances to them, and (n, 3, 3) principal axes
+            (columns), unit frame.
+    """
+
+    places: list[Place]
+    descriptors: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    scales: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    def key(self, index: int) -> ShapeKey:
+        """A shape."""
+        shard, i = self.places[index]
+        return shard.keys[i]
+
+
+def describe(shards: Sequence[Shard]) -> Described:
+    """Descriptors of all shapes that have a mesh; imported ones may have none."""
+    places, rows = [], []
+    for shard in shards:
+        for i in range(len(shard)):
+            mesh = shard.mesh(i)
+            if len(mesh.faces) and mesh.face_areas.any():
+                places.append((shard, i))
+                rows.append(_describe(mesh, shard.surface(i)[0].astype(np.float64)))
+    if not rows:
+        return Described([], np.zeros((0, 1)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3, 3)))
+    return Described(places, *(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _describe(
+    mesh: Mesh, points: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]:
+    """Descriptor, centroid, root mean square distance to it and principal axes; the last three are exact."""
+    centre, second = surface_moments(mesh)
+    values, axes = np.linalg.eigh(second)
+    scale = float(np.sqrt(values.sum()))
+    pairs = np.concatenate([points - np.roll(points, len(points) // part, axis=0) for part in (2, 3, 5, 7)])
+    lengths = np.linalg.norm(points - centre, axis=1), np.linalg.norm(pairs, axis=1)
+    quantiles = [np.quantile(length / scale, _QUANTILES) for length in lengths]
+    return np.concatenate([*quantiles, values / scale**2]), centre, scale, axes
+
+
+def candidate_pairs(descriptors: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of shapes with nearly equal descriptors (n, D), the most similar first; at most 8 others of a shape."""
+    from scipy.spatial import cKDTree
+
+    if len(descriptors) < 2:
+        return []
+    tree = cKDTree(descriptors)
+    count = min(_NEIGHBOURS + 1, len(descriptors))
+    gaps, others = tree.query(descriptors, k=count, p=np.inf, distance_upper_bound=_CLOSE)
+    pairs = {
+        (min(i, j), max(i, j)): gap
+        for i, (row, near) in enumerate(
+            zip(np.asarray(gaps).tolist(), np.asarray(others).tolist(), strict=True)
+        )
+        for gap, j in zip(row, near, strict=True)
+        if j != i and np.isfinite(gap)
+    }
+    return sorted(pairs, key=lambda pair: (pairs[pair], pair))
+
+
+def near_duplicates(shapes: Described) -> list[dict[str, Any]]:
+    """Rows with `PAIR_COLUMNS`, sorted by distance.
+
+    `kind`: copy (equal up to scale and translation, which the unit frame removes), rotated, or mirrored (and perhaps
+    rotated).
+    """
+    pairs = candidate_pairs(shapes.descriptors)
+    if len(pairs) > _MOST_VERIFIED:
+        text = "%d pairs of shapes have similar descriptors; the %d most similar ones are verified"
+        logger.warning(text, len(pairs), _MOST_VERIFIED)
+    rows = []
+    for a, b in pairs[:_MOST_VERIFIED]:
+        kind, distance = _verify(shapes, a, b)
+        if distance < SAME:
+            one, two = sorted(
+                (shapes.key(a), shapes.key(b)), key=lambda key: (_SPLITS.index(key.split), key.name)
+            )
+            rows.append(_pair_row(one, two, kind, distance))
+    return sorted(rows, key=lambda row: (row["distance"], row["id"], row["other_id"]))
+
+
+_SPLITS = ("test", "val", "train")
+
+
+def _pair_row(one: ShapeKey, two: ShapeKey, kind: str, distance: float) -> dict[str, Any]:
+    values = (one.category, one.id, one.split, two.category, two.id, two.split, kind, round(distance, 6))
+    return dict(zip(PAIR_COLUMNS, values, strict=True))
+
+
+def _verify(shapes: Described, a: int, b: int) -> tuple[str, float]:
+    """The least distance between two shapes under the transforms to try, and what the best one is."""
+    (shard_a, i), (shard_b, j) = shapes.places[a], shapes.places[b]
+    meshes = shard_a.mesh(i), shard_b.mesh(j)
+    if not all(len(mesh.faces) for mesh in meshes):
+        return "", np.inf
+    points = [s.surface(k)[0][:_SAMPLES].astype(np.float64) for s, k in (shapes.places[a], shapes.places[b])]
+    still = Similarity(1.0, np.eye(3), np.zeros(3))
+    plain = surfaces_distance(points, meshes, still)
+    if plain < SAME:
+        return "copy", plain
+    tried = list(_transforms(shapes, a, b))
+    few = [part[:100] for part in points]
+    coarse = [surfaces_distance(few, meshes, transform) for transform in tried]
+    best = [tried[k] for k in np.argsort(coarse, kind="stable")[:3].tolist()]
+    exact = [surfaces_distance(points, meshes, transform) for transform in best]
+    k = int(np.argmin(exact))
+    mirrored = np.linalg.det(best[k].rotation) < 0
+    return ("mirrored" if mirrored else "rotated"), exact[k]
+
+
+def _transforms(shapes: Described, a: int, b: int) -> Iterator[Similarity]:
+    """Similarities and reflections from one shape to another: between principal axes, and about the up axis."""
+    from scipy.spatial.transform import Rotation
+
+    scale = float(shapes.scales[b] / shapes.scales[a])
+    signs = [np.diag([x, y, z]) for x in (1, -1) for y in (1, -1) for z in (1, -1)]
+    turns = [shapes.axes[b] @ sign @ shapes.axes[a].T for sign in signs]
+    angles = np.arange(_YAWS) * (2.0 * np.pi / _YAWS)
+    yaws = Rotation.from_euler("y", angles[:, None]).as_matrix()
+    for turn in [*turns, *yaws, *(yaws @ np.diag([-1.0, 1.0, 1.0]))]:
+        yield Similarity(scale, turn, shapes.centres[b] - scale * turn @ shapes.centres[a])
+
+
+def surfaces_distance(
+    points: Sequence[NDArray[np.float64]], meshes: Sequence[Mesh], transform: Similarity
+) -> float:
+    """Mean distance of points of each of two surfaces to the other one, the first transformed; in units of the second."""
+    forward = surface_distance(meshes[1], transform.apply(points[0]))
+    backward = surface_distance(meshes[0], transform.inverse().apply(points[1])) * transform.scale
+    return float(0.5 * (forward.mean() + backward.mean()))
+
+
+def nearest_training(train: Sequence[Shard], test: Sequence[Shard]) -> list[dict[str, Any]]:
+    """Rows with `NEAREST_COLUMNS`: the training shape nearest to each test shape, both in the unit frame as they are.
+
+    Of the five training shapes of the highest voxel IoU, that with the least mean distance of the surfaces.
+    """
+    grids, names = Grids.of(train)
+    places = {key.name: (shard, i) for shard in train for i, key in enumerate(shard.keys)}
+    rows = []
+    still = Similarity(1.0, np.eye(3), np.zeros(3))
+    for shard in test:
+        for i, key in enumerate(shard.keys):
+            voxels, mesh = shard.voxels(i), shard.mesh(i)
+            if not names or not voxels.any() or not len(mesh.faces):
+                continue
+            own = shard.surface(i)[0][:_SAMPLES].astype(np.float64)
+            ious = grids.iou(voxels)
+            measured = []
+            for k in np.argsort(-ious, kind="stable")[:_CANDIDATES].tolist():
+                other, j = places[names[k]]
+                other_mesh = other.mesh(j)
+                if len(other_mesh.faces):
+                    theirs = other.surface(j)[0][:_SAMPLES].astype(np.float64)
+                    measured.append((surfaces_distance((own, theirs), (mesh, other_mesh), still), k))
+            if measured:
+                distance, k = min(measured)
+                other, j = places[names[k]]
+                near = other.keys[j]
+                values = key.category, key.id, near.category, near.id, float(ious[k]), distance
+                rows.append(dict(zip(NEAREST_COLUMNS, values, strict=True)))
+    return rows
+
+
+def write_duplicates(packs: Sequence[Path], out: Path) -> int:
+    """Write duplicates.csv and nearest.csv into a folder; the number of pairs of near-duplicates.
+
+    Raises:
+        DataError: a shard is missing or corrupt.
+    """
+    shards = [Shard(path) for path in packs]
+    rows = near_duplicates(describe(shards))
+    parts = [[shard for shard in shards if shard.split == split] for split in ("train", "test")]
+    write_rows(out / "nearest.csv", nearest_training(*parts), NEAREST_COLUMNS)
+    write_rows(out / "duplicates.csv", rows, PAIR_COLUMNS)
+    return len(rows)

@@ -1,0 +1,110 @@
+"""Near-duplicates: a copy, a scaled and rotated copy, a mirrored one; and the nearest training shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from occnet_lib import cli
+from occnet_lib.analysis.duplicates import NEAREST_COLUMNS, PAIR_COLUMNS, candidate_pairs
+from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.geometry.sampling import sample_surface
+from occnet_lib.geometry.voxels import solid_voxels
+from occnet_lib.storage.packs import PackedShape, write_shard
+from occnet_lib.storage.tables import read_rows
+from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
+
+
+def solid(seed: int) -> Mesh:
+    """A closed mesh without symmetry: the convex hull of random points."""
+    from scipy.spatial import ConvexHull
+
+    points = np.random.default_rng(seed).normal(size=(30, 3)) * [1.0, 0.6, 0.3]
+    hull = ConvexHull(points)
+    corners = points[hull.simplices]
+    inward = (
+        np.einsum(
+            "fk,fk->f",
+            np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]),
+            corners[:, 0] - points.mean(0),
+        )
+        < 0
+    )
+    faces = hull.simplices.astype(np.int32)
+    faces[inward] = faces[inward, ::-1]
+    return Mesh(points, faces).compact()
+
+
+def shape(name: str, split: str, mesh: Mesh, seed: int) -> PackedShape:
+    unit, loc, scale = unit_cube(mesh)
+    surface, normals, _ = sample_surface(unit, 50_000, np.random.default_rng(seed))
+    none = np.zeros((8, 3), np.float16), np.zeros(8, bool)
+    points = PointSamples(
+        *none, surface.astype(np.float16), normals.astype(np.float16), solid_voxels(unit, 16)
+    )
+    world = np.concatenate([np.eye(3), np.zeros((3, 1))], axis=1)[None]
+    views = Views(np.full((1, 8, 8, 3), 255, np.uint8), np.eye(3)[None], world, np.zeros(3), 1.0)
+    key = ShapeKey("solid", name, "", split, f"{split}-000")
+    return PackedShape.of(key, Watertight(unit, loc, scale), points, views)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("packs")
+    turn = Rotation.from_rotvec([0.3, 1.1, -0.4]).as_matrix()
+    first, second, third = solid(1), solid(2), solid(3)
+    mirrored = Mesh(third.vertices * [1, 1, -1], third.faces[:, ::-1])
+    meshes = {
+        "train": {"first": first, "second": second, "third": third, "other": solid(4)},
+        "test": {
+            "copy": Mesh(7.0 * first.vertices + [1, 2, 3], first.faces),
+            "turned": Mesh(0.2 * second.vertices @ turn.T, second.faces),
+            "mirror": mirrored,
+            "new": solid(5),
+        },
+    }
+    for k, (split, own) in enumerate(meshes.items()):
+        shapes = [shape(name, split, mesh, 10 * k + i) for i, (name, mesh) in enumerate(own.items())]
+        write_shard(folder / f"{split}-000.h5", shapes, f"{split}-000", split)
+    config = folder / "config.yaml"
+    config.write_text("seed: 0\n")
+    assert (
+        cli.main(["job", "duplicates", str(folder), "--config", str(config), "--out", str(folder / "out")])
+        == 0
+    )
+    return {name: read_rows(Path(folder / "out" / f"{name}.csv")) for name in ("duplicates", "nearest")}
+
+
+def test_copies_are_reported_with_their_kind_and_nothing_else_is(rows) -> None:
+    pairs = {
+        (row["id"], row["other_id"]): (row["kind"], row["split"], row["other_split"])
+        for row in rows["duplicates"]
+    }
+    assert pairs == {
+        ("copy", "first"): ("copy", "test", "train"),
+        ("turned", "second"): ("rotated", "test", "train"),
+        ("mirror", "third"): ("mirrored", "test", "train"),
+    }
+    assert tuple(rows["duplicates"][0]) == PAIR_COLUMNS
+
+
+def test_the_nearest_training_shape_of_every_test_shape(rows) -> None:
+    nearest = {row["id"]: row for row in rows["nearest"]}
+    assert set(nearest) == {"copy", "turned", "mirror", "new"}
+    assert tuple(rows["nearest"][0]) == NEAREST_COLUMNS
+    assert nearest["copy"]["nearest_id"] == "first"
+    assert float(nearest["copy"]["voxel_iou"]) == 1.0
+    assert float(nearest["copy"]["distance"]) < 1e-3
+    assert float(nearest["new"]["distance"]) > 0.01
+
+
+def test_candidates_are_a_bounded_number_of_others() -> None:
+    descriptors = np.zeros((20, 3))
+    pairs = candidate_pairs(descriptors)
+    assert len(pairs) < 20 * 9
+    assert all(a < b for a, b in pairs)
+    assert candidate_pairs(descriptors[:1]) == []
+    assert candidate_pairs(np.arange(12.0)[:, None]) == []
