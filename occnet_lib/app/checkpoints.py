@@ -36,10 +36,15 @@ def find_checkpoints(path: str | Path) -> dict[str, Path]:
 
 
 class Networks:
-    """Loads the networks of `find_checkpoints`; the two used last stay in memory, as cutting out takes no options."""
+    """Loads the networks of `find_checkpoints`; the two used last stay in memory, as cutting out takes no options.
 
-    def __init__(self, checkpoints: dict[str, Path]) -> None:
-        self.checkpoints = checkpoints
+    Args:
+        checkpoints: by model name.
+        graph: graph.ckpt of `train_refinement`, for the refinements graph and both.
+    """
+
+    def __init__(self, checkpoints: dict[str, Path], graph: Path | None = None) -> None:
+        self.checkpoints, self.graph = checkpoints, graph
         self._loaded: list[tuple[str, ReconstructConfig, Reconstructor]] = []
 
     def load(self, model: str, config: ReconstructConfig) -> Reconstructor:
@@ -55,6 +60,6 @@ class Networks:
                 return loaded[2]
         from occnet_lib.reconstruction.reconstructor import Reconstructor
 
-        network = Reconstructor(self.checkpoints[model], config)
+        network = Reconstructor(self.checkpoints[model], config, graph=self.graph)
         self._loaded = [(model, config, network), *self._loaded[:1]]
         return network

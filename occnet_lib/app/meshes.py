@@ -60,8 +60,10 @@ class Outcome:
         threshold: occupancy probability of the surface.
         seconds: CPU seconds by step.
         warnings: lines that the command line prints as warnings.
+        expected_iou: as the command line prints it; empty without a calibration beside the checkpoint.
         seen: (size, size, 3) uint8, what the network is given of each photo.
         command: the command that makes the same mesh; empty if none does.
+        is_configured: whether the command needs the page's `--config`, too.
     """
 
     files: dict[str, Path]
@@ -69,8 +71,10 @@ class Outcome:
     threshold: float
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    expected_iou: str = ""
     seen: tuple[NDArray[np.uint8], ...] = ()
     command: str = ""
+    is_configured: bool = False
 
 
 def reconstruct_photos(
@@ -117,12 +121,14 @@ def reconstruct_photos(
         threshold=network.threshold,
         seconds=seconds,
         warnings=(*lines, *([result.reason] if result.reason else [])),
+        expected_iou="" if result.expected_iou is None else str(result.expected_iou),
         seen=tuple(map(network.seen, images)),
-        command=command_line(photos, networks.checkpoints[model], options),
+        command=command_line(photos, networks.checkpoints[model], networks.graph, options),
+        is_configured=config != Config(),
     )
 
 
-def command_line(photos: Sequence[Photo], checkpoint: Path, options: Options) -> str:
+def command_line(photos: Sequence[Photo], checkpoint: Path, graph: Path | None, options: Options) -> str:
     """The command that makes the same mesh of the same files; of corrected photos, of the PNGs with their masks.
 
     Empty where only some photos are corrected: `--mask` is for all photos.
@@ -136,6 +142,7 @@ def command_line(photos: Sequence[Photo], checkpoint: Path, options: Options) ->
     words += ["--merge"] if len(photos) > 1 else []
     words += ["--checkpoint", str(checkpoint), "-o", f"{Path(names[0]).stem}.glb"]
     words += [] if mask == "auto" else ["--mask", mask]
+    words += [] if graph is None else ["--graph", str(graph)]
     shown = (
         options.arguments() if len(photos) > 1 else [w for w in options.arguments() if w != "--drop-outliers"]
     )

@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,8 @@ def _listen(event: Callable[..., Any], action: Callable[..., Any], inputs: Any, 
             return action(*values)
         except gr.Error:
             raise
+        except OccnetError as error:
+            raise gr.Error(escape(str(error))) from None
         except Exception as error:  # a bug: the page has one line, the terminal the traceback
             logger.exception("in %s", action.__name__)
             raise gr.Error(f"{type(error).__name__} (a bug; the terminal has more)") from None

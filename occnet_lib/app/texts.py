@@ -62,21 +62,24 @@ def images(title: str, pixels: Sequence[NDArray[np.uint8]], names: Sequence[str]
     return f'<figure class="occnet-seen">{"".join(parts)}<figcaption>{escape(title)}</figcaption></figure>'
 
 
-def command(text: str) -> str:
+def command(text: str, is_configured: bool) -> str:
     """The command that makes the same mesh."""
     if not text:
         return ""
-    summary = "<summary>The same on the command line</summary>"
+    more = " (and the --config of this page)" if is_configured else ""
+    summary = f"<summary>The same on the command line{more}</summary>"
     return f'<details class="occnet-command">{summary}<code>{escape(text)}</code></details>'
 
 
 def outcome(result: Outcome) -> str:
     """What was made, and the warnings."""
     made = f"{result.files['glb'].name}: {result.faces} faces at threshold {result.threshold:.3g}"
-    return lines([("ok", made), *(("warning", text) for text in result.warnings)])
+    items: list[tuple[Kind, str]] = [("ok", made)]
+    items += [("ok", result.expected_iou)] if result.expected_iou else []
+    return lines([*items, *(("warning", text) for text in result.warnings)])
 
 
 def details(result: Outcome, names: Sequence[str]) -> str:
     """Times, what the network is given, and the command that makes the same mesh."""
     seen = images("What the network is given", result.seen, names)
-    return times(result.seconds) + seen + command(result.command)
+    return times(result.seconds) + seen + command(result.command, result.is_configured)

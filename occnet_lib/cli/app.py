@@ -8,6 +8,8 @@ from typing import Annotated
 from occnet_lib.config import Config
 from occnet_lib.logs import echo
 
+from .arguments import Graph
+
 
 def app(
     models: Annotated[Path, "results folder with trained models, or a best.ckpt"],
@@ -17,6 +19,7 @@ def app(
         str, "address to listen at; the default is reachable from this machine alone"
     ] = "127.0.0.1",
     port: Annotated[int, "port to listen at; 0: any that is free"] = 7860,
+    graph: Graph = None,
     open: Annotated[bool, "open the page in a browser"] = False,
 ) -> str:
     """Local page in the browser: photos to a mesh, with masks that a brush corrects."""
@@ -24,9 +27,12 @@ def app(
     from occnet_lib.app.server import check_gradio, listen, serve
     from occnet_lib.app.workspace import Workspace
 
-    networks = Networks(find_checkpoints(models))
+    networks = Networks(find_checkpoints(models), graph)
     with Workspace() as workspace, listen(host, port) as address:
         check_gradio(workspace)
+        networks.load(
+            next(iter(networks.checkpoints)), config.reconstruct
+        )  # errors end here, not in the page
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{address.getsockname()[1]}/"
         echo(f"{url} (Ctrl-C ends it)")

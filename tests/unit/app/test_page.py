@@ -185,10 +185,9 @@ def test_a_refused_photo_is_rescued_by_the_brush(page, server, photos, tmp_path,
     notes = upload(page, file)
     assert notes.splitlines()[0] == str(error.value).replace(str(file), "chequered.png")
     assert reconstruct(page) == notes.splitlines()[0]
-    page.wait(
-        "document.querySelector('#editor canvas') !== null && document.querySelector('#editor .zoom-number') !== null"
-    )
-    page.run("new Promise(done => setTimeout(done, 500))")
+    # The zoom has a value of its own once the image is in the editor.
+    page.wait("(document.querySelector('#editor .zoom-number')?.innerText ?? '100%').trim() !== '100%'")
+    page.run("new Promise(done => setTimeout(done, 300))")
     draw(page, OBJECT)
     # Strokes count without a click on `Apply strokes`.
     assert reconstruct(page).startswith("chequered.glb: 5")
@@ -272,8 +271,6 @@ def test_requests_beside_the_page(server, photos):
     assert path.resolve().is_relative_to(server.temporary)
     assert server.get(f"gradio_api/file={path}") == (200, (photos / "plain.png").read_bytes())
     assert server.get(f"gradio_api/file={path}/../../../.lock")[0] == 403
-    body, headers = form("large.png", bytes(41_000_000))
-    assert server.get("gradio_api/upload", body, **headers)[0] == 413
 
 
 def test_twenty_uploads_at_once(page, server, photos, tmp_path):
