@@ -15,7 +15,8 @@ from occnet_lib.errors import ImageError, MeshError
 from occnet_lib.reconstruction.cutout import MaskSource
 from occnet_lib.reconstruction.options import overridden
 from occnet_lib.reconstruction.photo import framed, mesh_of_images
-from occnet_lib.reconstruction.reconstruct import timed
+from occnet_lib.reconstruction.reconstruct import Reconstruction, timed
+from occnet_lib.reconstruction.surface_uncertainty import describe
 
 from .checkpoints import Networks
 from .photos import Photo
@@ -33,6 +34,7 @@ class Options:
     simplify: float | None = None
     refine: int | None = None
     drop_outliers: bool = False
+    uncertainty: bool = False
 
     def config(self, config: Config) -> Config:
         """The configuration with these options.
@@ -47,7 +49,8 @@ class Options:
         named = ("resolution", "threshold", "simplify", "refine")
         pairs = [(name, getattr(self, name)) for name in named]
         words = [word for name, value in pairs if value is not None for word in (f"--{name}", f"{value:g}")]
-        return [*words, *(["--drop-outliers"] if self.drop_outliers else [])]
+        flags = {"--drop-outliers": self.drop_outliers, "--uncertainty": self.uncertainty}
+        return [*words, *(name for name, is_set in flags.items() if is_set)]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Outcome:
         threshold: occupancy probability of the surface.
         seconds: CPU seconds by step.
         warnings: lines that the command line prints as warnings.
-        expected_iou: as the command line prints it; empty without a calibration beside the checkpoint.
+        notes: lines that the command line prints beside: expected IoU, uncertainty.
         seen: (size, size, 3) uint8, what the network is given of each photo.
         command: the command that makes the same mesh; empty if none does.
         is_configured: whether the command needs the page's `--config`, too.
@@ -71,7 +74,7 @@ class Outcome:
     threshold: float
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    expected_iou: str = ""
+    notes: tuple[str, ...] = ()
     seen: tuple[NDArray[np.uint8], ...] = ()
     command: str = ""
     is_configured: bool = False
@@ -106,7 +109,9 @@ def reconstruct_photos(
     cutouts = [photo.cutout for photo in photos if photo.cutout is not None]
     images = [framed(cutout, network.framing, network.view_size)[0] for cutout in cutouts]
     names = [photo.name for photo in photos]
-    result, lines = mesh_of_images(network, images, names, settings.seed, drop)
+    result, lines = mesh_of_images(
+        network, images, names, settings.seed, drop, uncertainty=options.uncertainty
+    )
     if result.status == "failed":
         raise MeshError(result.reason, path=names[0], hint="lower --threshold or use another photo")
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,11 +126,16 @@ def reconstruct_photos(
         threshold=network.threshold,
         seconds=seconds,
         warnings=(*lines, *([result.reason] if result.reason else [])),
-        expected_iou="" if result.expected_iou is None else str(result.expected_iou),
+        notes=_notes(result),
         seen=tuple(map(network.seen, images)),
         command=command_line(photos, networks.checkpoints[model], networks.graph, options),
         is_configured=config != Config(),
     )
+
+
+def _notes(result: Reconstruction) -> tuple[str, ...]:
+    iou = () if result.expected_iou is None else (str(result.expected_iou),)
+    return iou if result.uncertainty is None else (*iou, describe(result.uncertainty))
 
 
 def command_line(photos: Sequence[Photo], checkpoint: Path, graph: Path | None, options: Options) -> str:

@@ -115,10 +115,9 @@ class Page:
     ) -> list[Any]:
         """The mesh of the photos, with strokes that were not applied yet."""
         session, folder = self._painted(before, model, fill, editor).mesh_folder()
-        resolution, threshold, simplify, refine, drop_outliers = values
-        options = Options(
-            mask, _whole(resolution or None), threshold, simplify, _whole(refine), bool(drop_outliers)
-        )
+        resolution, threshold, simplify, refine, drop_outliers, uncertainty = values
+        numbers = _whole(resolution or None), threshold, simplify, _whole(refine)
+        options = Options(mask, *numbers, bool(drop_outliers), bool(uncertainty))
         try:
             outcome = reconstruct_photos(session.photos, self._networks, model, self._config, options, folder)
         except OccnetError as error:
@@ -278,6 +277,7 @@ def _options() -> list[Any]:
                 None, label="Refinement steps (empty: as configured)", minimum=0, maximum=500, precision=0
             ),
             gr.Checkbox(False, label="Leave out photos that disagree"),
+            gr.Checkbox(False, label="Colour the mesh by its uncertainty", elem_id="uncertainty"),
         ]
 
 

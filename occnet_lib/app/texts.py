@@ -74,9 +74,8 @@ def command(text: str, is_configured: bool) -> str:
 def outcome(result: Outcome) -> str:
     """What was made, and the warnings."""
     made = f"{result.files['glb'].name}: {result.faces} faces at threshold {result.threshold:.3g}"
-    items: list[tuple[Kind, str]] = [("ok", made)]
-    items += [("ok", result.expected_iou)] if result.expected_iou else []
-    return lines([*items, *(("warning", text) for text in result.warnings)])
+    notes: list[tuple[Kind, str]] = [("ok", text) for text in (made, *result.notes)]
+    return lines([*notes, *(("warning", text) for text in result.warnings)])
 
 
 def details(result: Outcome, names: Sequence[str]) -> str:

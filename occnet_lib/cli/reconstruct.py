@@ -156,7 +156,7 @@ def _reconstruct_object(
 ) -> None:
     """Write the mesh of an object, and name images that disagree with the others."""
     from occnet_lib.reconstruction.photo import known_cameras, mesh_of_images
-    from occnet_lib.reconstruction.surface_uncertainty import SCALE
+    from occnet_lib.reconstruction.surface_uncertainty import describe
 
     photos = [view.photo for view in views]
     rotations, projections = known_cameras(photos, [view.camera for view in views if view.camera])
@@ -175,11 +175,7 @@ def _reconstruct_object(
     if result.expected_iou is not None:
         echo(f"{out}: {result.expected_iou}")
     if result.uncertainty is not None:
-        middle, high = np.quantile(result.uncertainty, [0.5, 0.95])
-        echo(
-            f"{out}: surface uncertain by ± {middle:.3f} (median), {high:.3f} (95th percentile) of the longest edge; "
-            f"colours from {SCALE[0]:g} (dark violet) to {SCALE[1]:g} (yellow)"
-        )
+        echo(f"{out}: {describe(result.uncertainty)}")
 
 
 def _write_camera(reconstructor: Reconstructor, view: _View, out: Path) -> None:

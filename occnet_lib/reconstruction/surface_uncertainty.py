@@ -51,6 +51,15 @@ def surface_uncertainty(
     return np.maximum(total / 2.0, 0.0).astype(np.float32)
 
 
+def describe(uncertainty: NDArray[np.floating]) -> str:
+    """Median and 95th percentile of `Reconstruction.uncertainty`, and what the colours mean, as one line."""
+    middle, high = np.quantile(uncertainty, [0.5, 0.95])
+    return (
+        f"surface uncertain by ± {middle:.3f} (median), {high:.3f} (95th percentile) of the longest edge; "
+        f"colours from {SCALE[0]:g} (dark violet) to {SCALE[1]:g} (yellow)"
+    )
+
+
 def _first_reach(fall: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
     """(V,) distance at which a function, sampled as (S, V), first reaches `_ODDS`, linear between samples."""
     reached = fall >= _ODDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,10 +37,15 @@ def by_command(command: str, out, monkeypatch, folder) -> bytes:
     return out.read_bytes()
 
 
-@pytest.mark.parametrize("names", [["plain.png"], ["plain.png", "side.jpg"]])
-def test_the_files_are_those_of_the_command(photos, networks, tmp_path, monkeypatch, names):
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [(["plain.png"], replace(FAST, uncertainty=True)), (["plain.png", "side.jpg"], FAST)],
+    ids=["uncertainty", "merged"],
+)
+def test_the_files_are_those_of_the_command(photos, networks, tmp_path, monkeypatch, names, options):
     opened = [open_photo(photos / name, name, 32) for name in names]
-    outcome = reconstruct_photos(opened, networks, "onet", Config(), FAST, tmp_path / "page")
+    outcome = reconstruct_photos(opened, networks, "onet", Config(), options, tmp_path / "page")
+    assert [text.split()[:2] for text in outcome.notes] == [["surface", "uncertain"]] * options.uncertainty
     assert set(outcome.files) == set(FORMATS)
     for format in FORMATS:
         out = tmp_path / f"command.{format}"
