@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-import numpy as np
-
 from occnet_lib.config import Config, Refinement
 from occnet_lib.errors import ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
