@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
+from benchmarks.cut_open import cut_open, viewing_direction
 from occnet_lib import seeds
 from occnet_lib.config import ViewsConfig, WatertightConfig
 from occnet_lib.geometry import occupancy
@@ -270,7 +271,7 @@ def _print_row(name: str, rows: list[dict[str, Any]], failed: int, agreement: li
 
 
 def draw(drawn: dict[str, dict[str, Mesh]], methods: list[str], path: Path) -> None:
-    """A row a shape: the input and every method's result, whole and cut open below."""
+    """A row a shape: the input and every method's result, whole, and below it cut open and seen from the open side."""
     from PIL import Image, ImageDraw
 
     from occnet_lib.geometry.cameras import choy_cameras
@@ -287,12 +288,13 @@ def draw(drawn: dict[str, dict[str, Mesh]], methods: list[str], path: Path) -> N
             if name not in meshes:
                 continue
             mesh = meshes[name]
-            centre = mesh.vertices[mesh.faces].mean(axis=1)
-            for half, shown in enumerate((mesh, Mesh(mesh.vertices, mesh.faces[centre[:, 2] < 0]))):
-                cameras = choy_cameras(1, np.random.default_rng(5), config)
+            cameras = choy_cameras(1, np.random.default_rng(5), config)
+            middle = np.mean(meshes["input"].bounds, axis=0) + 1e-4  # not in a face
+            half = cut_open(mesh, viewing_direction(cameras[1][0]), middle)
+            for place, shown in enumerate((mesh, half)):
                 scaled = Mesh(shown.vertices / np.linalg.norm(np.ptp(mesh.vertices, axis=0)), shown.faces)
                 images, *_ = render_views(scaled, *cameras, config)
-                sheet.paste(Image.fromarray(images[0]), (220 * column, 440 * row + 220 * half + 20))
+                sheet.paste(Image.fromarray(images[0]), (220 * column, 440 * row + 220 * place + 20))
     sheet.save(path)
     print(f"  {path}")
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 VERSIONS = MappingProxyType(
     {
         "demo": 2,
-        "watertight": 5,
+        "watertight": 6,
         "points": 3,
         "views": 3,
         "samples": 1,

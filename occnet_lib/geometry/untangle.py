@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.intersections import intersecting_pairs
-from occnet_lib.geometry.repair import coincident_labels
+from occnet_lib.geometry.repair import any_coincident, coincident_labels
 from occnet_lib.types import Mesh
 
 APART = 0.01  # voxels between vertices that would coincide
@@ -18,7 +18,7 @@ STEP = 0.3  # voxels, largest displacement of a vertex in a round
 ROUNDS = 32
 SLIDE = 8  # rounds in which vertices stay in their planes and edges; afterwards they move freely
 WIDEN = 4  # rounds of either kind after which the neighbours of tangled vertices move, too
-MANY = 500  # moved faces above which all faces are tested again
+CELLS = 128  # of a grid along the longest edge, by which the faces near moved ones are looked up
 RANK = 0.02  # fraction of the trace below which a direction is free to slide: an edge has one, a corner none
 
 
@@ -88,6 +88,8 @@ def _as_stored(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
     """All but the first of the vertices at each position."""
+    if not any_coincident(vertices):
+        return np.zeros(0, dtype=np.intp)
     _, first = np.unique(coincident_labels(vertices), return_index=True)
     return np.setdiff1d(np.arange(len(vertices)), first)
 
@@ -125,27 +127,31 @@ def _along_surface(
 
 
 def _near(mesh: Mesh, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Faces whose bounding boxes meet that of a chosen one; all faces if too many are chosen for a quick search."""
-    some = np.flatnonzero(chosen)
-    if len(some) > MANY:
-        return np.arange(len(mesh.faces))
-    triangles = mesh.triangles
-    return np.flatnonzero(_touching(triangles.min(axis=1), triangles.max(axis=1), some))
+    """Faces in a cell of a grid that a chosen one is in, by their bounding boxes."""
+    low, high = mesh.bounds
+    cell = max(float(np.ptp(mesh.vertices, axis=0).max()) / CELLS, 1e-12)
+    shape = ((high - low) / cell).astype(np.int64) + 1
+    return np.asarray(_in_cells(mesh.vertices, mesh.faces, chosen, low, cell, np.zeros(shape, dtype=bool)))
 
 
 @njit(cache=True)
-def _touching(low, high, chosen):  # type: ignore[no-untyped-def]
-    out = np.zeros(len(low), dtype=np.bool_)
-    for f in range(len(low)):
-        for g in chosen:
-            if (
-                low[f, 0] <= high[g, 0]
-                and low[g, 0] <= high[f, 0]
-                and low[f, 1] <= high[g, 1]
-                and low[g, 1] <= high[f, 1]
-                and low[f, 2] <= high[g, 2]
-                and low[g, 2] <= high[f, 2]
-            ):
-                out[f] = True
-                break
-    return out
+def _in_cells(vertices, faces, chosen, origin, cell, marked):  # type: ignore[no-untyped-def]
+    near = np.zeros(len(faces), dtype=np.bool_)
+    first, last = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
+    for marking in (True, False):
+        for f in range(len(faces)):
+            if marking and not chosen[f]:
+                continue
+            a, b, c = faces[f]
+            for k in range(3):
+                x, y, z = vertices[a, k], vertices[b, k], vertices[c, k]
+                first[k] = int((min(x, y, z) - origin[k]) / cell)
+                last[k] = int((max(x, y, z) - origin[k]) / cell)
+            for i in range(first[0], last[0] + 1):
+                for j in range(first[1], last[1] + 1):
+                    for k in range(first[2], last[2] + 1):
+                        if marking:
+                            marked[i, j, k] = True
+                        elif marked[i, j, k]:
+                            near[f] = True
+    return np.flatnonzero(near)

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 MARGIN = 5  # samples around the shape, for thickened sheets or the outward bias of the method tsdf
 AUDIT_SAMPLES = 10_000
+PLANAR = 0.002  # voxels by which removing vertices within planar regions may move the surface
 DIRECTIONS = 64  # in which the visibility of the outside from a hollow is tested
 # A surface is ragged where it is more than this many voxels beyond half of `gap_width` from the input. Closed gaps,
 # thickened sheets and the outward bias of the method tsdf are nearer.
@@ -95,7 +96,7 @@ def _keep(unit: Mesh, config: WatertightConfig, audit: dict[str, Any]) -> Mesh |
         return None
     voxel = 1.0 / (config.resolution - 2 - 2 * MARGIN)
     closed = untangle.separate_vertices(solid.mesh, voxel)
-    merged = repair.merge_vertices(closed)
+    merged = repair.merge_vertices(closed) if repair.any_coincident(closed.vertices) else closed
     if not repair.check_watertight(merged).closed or len(intersections.intersecting_pairs(closed)):
         audit["input_defect"] = "parts that touch"
         return None
@@ -109,26 +110,37 @@ def _rebuild(
     unit: Mesh, config: WatertightConfig, rng: np.random.Generator, audit: dict[str, Any]
 ) -> tuple[Mesh, Mesh]:
     """A closed mesh by fusion, and the decimated input that it was made from."""
-    from occnet_lib.geometry import components, repair, simplify, untangle, vertex_clustering
+    from occnet_lib.geometry import components, simplify, untangle, vertex_clustering
 
     unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
     result, voxel = fuse(_with_area(unit), config, rng)
-    fused, removed, filled = components.remove_small_components(result.mesh, config.min_component)
-    repaired = not repair.check_watertight(fused).closed
-    if repaired:  # mostly an edge of four faces
-        fused = repair.make_manifold(fused)
-        repaired = not repair.check_watertight(fused).closed
-    if repaired:
-        logger.warning("the fused surface is not closed; repairing it")
-        fused = repair.repair(fused)
-    simple = simplify.simplify(fused, config.face_limit)
+    faces_fused = len(result.mesh.faces)
+    planar, repaired = _without_planar(result.mesh, PLANAR * voxel)
+    planar, removed, filled = components.remove_small_components(planar, config.min_component)
+    simple = simplify.simplify(planar, config.face_limit)
     closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
     audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
-    audit |= {"faces_fused": len(fused.faces), "repaired": repaired}
+    audit |= {"faces_fused": faces_fused, "repaired": repaired}
     audit |= {"components_removed": removed, "hollows_filled": filled}
     audit |= {"gaps_closed": result.gaps_closed, "widest_gap": result.widest_gap}
     audit["self_intersecting"] = tangled
     return closed, unit
+
+
+def _without_planar(fused: Mesh, tolerance: float) -> tuple[Mesh, bool]:
+    """The fused surface with few faces in planar regions, closed, and whether it was repaired."""
+    from occnet_lib.geometry import half_edges, planar_decimation, repair
+
+    edges = half_edges.half_edges(fused.faces, len(fused.vertices))
+    if edges.unpaired:  # mostly an edge of four faces
+        fused = repair.make_manifold(fused)
+        edges = half_edges.half_edges(fused.faces, len(fused.vertices))
+    repaired = edges.unpaired > 0
+    if repaired:
+        logger.warning("the fused surface is not closed; repairing it")
+        fused = repair.repair(fused)
+        edges = half_edges.half_edges(fused.faces, len(fused.vertices))
+    return planar_decimation.decimate_planar(fused, tolerance, edges), repaired
 
 
 def fuse(
@@ -172,7 +184,8 @@ def measure(closed: Mesh, unit: Mesh, voxel: float, gap: float, rng: np.random.G
     """
     from occnet_lib.geometry import occupancy, repair, sampling
 
-    check = repair.check_watertight(repair.merge_vertices(closed))
+    merged = repair.merge_vertices(closed) if repair.any_coincident(closed.vertices) else closed
+    check = repair.check_watertight(merged)
     audit: dict[str, Any] = {
         "closed": check.closed,
         "boundary_edges": check.boundary_edges,

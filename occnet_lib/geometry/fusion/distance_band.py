@@ -111,7 +111,7 @@ def _mark_cuts(triangles, order, size, slot, cut):  # type: ignore[no-untyped-de
 @njit(cache=True)
 def _splat(triangles, width, shape, slot, distance, nearest):  # type: ignore[no-untyped-def]
     """For every triangle visit the samples within `width` of its plane and of its shadow along its main axis."""
-    normal, corner = np.zeros(3), np.zeros((3, 3))
+    normal, corner, middle = np.zeros(3), np.zeros((3, 3)), np.zeros(3)
     cell = np.zeros(3, dtype=np.int64)
     for f in range(len(triangles)):
         t = triangles[f]
@@ -130,7 +130,10 @@ def _splat(triangles, width, shape, slot, distance, nearest):  # type: ignore[no
         for k in range(3):
             corner[k, 0], corner[k, 1], corner[k, 2] = t[k, a], t[k, b], t[k, main]
         sa, sb = -normal[a] / normal[main], -normal[b] / normal[main]
-        reach = width * size / abs(normal[main])
+        steep = abs(normal[main]) / size
+        reach = width / steep
+        steep *= 1.0 - 1e-6  # rounding must not hide a sample that float32 distances would count
+        radius = _sphere(corner, middle)
         low, high = corner[:, 2].min() - width, corner[:, 2].max() + width
         first = max(0, math.ceil(corner[:, 0].min() - width))
         last = min(shape[a] - 1, math.floor(corner[:, 0].max() + width))
@@ -148,11 +151,31 @@ def _splat(triangles, width, shape, slot, distance, nearest):  # type: ignore[no
                     n = address(slot, x, y, z)
                     if n < 0:
                         continue
+                    # Neither the plane nor the sphere around the triangle is farther than the triangle.
+                    if abs(k - plane) * steep >= distance[n]:
+                        continue
+                    off = (i - middle[0]) ** 2 + (j - middle[1]) ** 2 + (k - middle[2]) ** 2
+                    if off >= (distance[n] + radius) ** 2:
+                        continue
                     cx, cy, cz = closest_point(t, float(x), float(y), float(z))
                     d = np.float32(math.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2))
                     if d < distance[n]:
                         distance[n] = d
                         nearest[n] = f
+
+
+@njit(cache=True)
+def _sphere(corner, middle):  # type: ignore[no-untyped-def]
+    """Radius of a sphere around a triangle; writes its centre."""
+    for c in range(3):
+        middle[c] = (
+            min(corner[0, c], corner[1, c], corner[2, c]) + max(corner[0, c], corner[1, c], corner[2, c])
+        ) / 2
+    largest = 0.0
+    for k in range(3):
+        dx, dy, dz = corner[k, 0] - middle[0], corner[k, 1] - middle[1], corner[k, 2] - middle[2]
+        largest = max(largest, dx * dx + dy * dy + dz * dz)
+    return math.sqrt(largest) + 1e-4
 
 
 @njit(cache=True)

@@ -246,10 +246,19 @@ def _inherit_bricks(slot, label, far, chosen, fine_far):  # type: ignore[no-unty
 @njit(cache=True)
 def _inherit(slot, label, far, corner, distance, fine):  # type: ignore[no-untyped-def]
     """Label the samples whose distance to the surface is larger than that to the coarse sample in their cell."""
-    for n in range(len(fine)):
-        x = corner[n >> 9, 0] + ((n >> 6) & 7)
-        y = corner[n >> 9, 1] + ((n >> 3) & 7)
-        z = corner[n >> 9, 2] + (n & 7)
-        away = (x & 1) + (y & 1) + (z & 1)
-        if away == 0 or distance[n] * distance[n] > away + 0.01:
-            fine[n] = _coarse_label(slot, label, far, x >> 1, y >> 1, z >> 1)
+    for brick in range(len(corner)):
+        # All coarse samples of a brick are in one brick of the coarser level.
+        i, j, k = corner[brick] >> 4
+        coarse, whole = np.int64(slot[i, j, k]), far[i, j, k]
+        x0, y0, z0 = (corner[brick] >> 1) & 7
+        for local in range(512):
+            x, y, z = local >> 6, local >> 3 & 7, local & 7
+            away = (x & 1) + (y & 1) + (z & 1)
+            n = (brick << 9) | local
+            if away == 0 or distance[n] * distance[n] > away + 0.01:
+                if coarse < 0:
+                    fine[n] = whole
+                else:
+                    fine[n] = label[
+                        coarse << 9 | (x0 + (x >> 1)) << 6 | (y0 + (y >> 1)) << 3 | (z0 + (z >> 1))
+                    ]
