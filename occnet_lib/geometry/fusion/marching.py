@@ -1,14 +1,16 @@
 """Marching cubes (Lorensen & Cline 1987) of a field in bricks.
 
 The table of cases is made so that the surface is always closed and manifold: on a face of a cell with two inside corners
-at opposite ends these are kept apart, on both sides of the face alike, and no triangle has an edge across a face, where
-the neighbouring cell could have the same one.
+at opposite ends, the signs of the bilinear interpolation decide whether these are joined (the asymptotic decider, Nielson &
+Hamann 1991), on both sides of the face alike, and no triangle has an edge across a face, where the neighbouring cell could
+have the same one. Without the decision, oblique sheets hardly thicker than a voxel would be perforated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,7 +22,9 @@ from occnet_lib.types import Mesh
 
 # Values closer to zero are moved away from it: vertices would otherwise fall together at a sample.
 CLEARANCE = 1e-3
+WITHIN = 3
 _LONGEST = 12 * 3  # numbers in a row of the table
+_CENTRE = 36  # number of a vertex within the cell; those on grid edges are 3 corner + axis
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class GridSurface:
 
     Attributes:
         mesh: closed, in voxels from sample (0, 0, 0), wound outward.
-        owner: (V,) int32 stored sample at the lower end of the grid edge of each vertex.
-        axis: (V,) uint8 direction of that edge.
+        owner: (V,) int32 stored sample at the lower end of the grid edge of each vertex, or at the lowest corner of the cell
+            that the vertex is in.
+        axis: (V,) uint8 direction of that edge; `WITHIN`: the vertex is in a cell.
         cell: (F,) int32 stored sample at the lowest corner of the cell of each face.
     """
 
@@ -58,52 +63,83 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     rank = (np.cumsum(mixed) - 1).astype(np.int32)
     mask = np.zeros(512 * int(mixed.sum()), dtype=np.uint8)
     first = np.zeros(len(mask), dtype=np.int32)
-    n_vertices, n_faces = _count(field, slot, bricks.corner, mixed, rank, table, mask, first)
+    n_on_edges, n_within, n_faces = _count(field, slot, bricks.corner, mixed, rank, table, mask, first)
     if n_faces == 0:
         raise MeshError("the field has no inside: the shape is too thin for the grid, or empty")
+    n_vertices = n_on_edges + n_within
     vertices, faces = np.zeros((n_vertices, 3)), np.zeros((n_faces, 3), dtype=np.int32)
-    owner, axis = np.zeros(n_vertices, dtype=np.int32), np.zeros(n_vertices, dtype=np.uint8)
+    owner, axis = np.zeros(n_vertices, dtype=np.int32), np.full(n_vertices, WITHIN, dtype=np.uint8)
     cell = np.zeros(n_faces, dtype=np.int32)
     places = (vertices, owner, axis)
-    _fill(field, slot, bricks.corner, mixed, rank, table, mask, first, places, faces, cell)
+    _fill(field, slot, bricks.corner, mixed, rank, table, mask, first, places, faces, cell, n_on_edges)
+    if n_within:
+        _centre(vertices, faces, n_on_edges)
     return GridSurface(Mesh(vertices, faces), owner, axis, cell)
 
 
-@cache
-def _table() -> NDArray[np.int8]:
-    """(256, 37) per case of inside corners: number of triangles, then their vertices as grid edges 3 corner + axis.
+class _Table(NamedTuple):
+    """Triangles of every case of inside corners, of every choice of joined faces (a tuple, for numba).
 
-    Corner 4 x + 2 y + z of a cell is bit number 4 x + 2 y + z of the case.
+    Corner 4 x + 2 y + z of a cell is bit number 4 x + 2 y + z of the case. Joined faces are counted as binary digits, the
+    first ambiguous one lowest.
+
+    Attributes:
+        rows: (n, 37) int8, number of triangles, then their vertices as grid edges 3 corner + axis.
+        first: (256,) int16 row of each case in which no face is joined.
+        ambiguous: (256,) uint8 mask of the faces of which opposite corners are inside.
     """
-    table = np.full((256, _LONGEST + 1), -1, dtype=np.int8)
+
+    rows: NDArray[np.int8]
+    first: NDArray[np.int16]
+    ambiguous: NDArray[np.uint8]
+
+
+# (6, 4) the corners of each face of a cell, counterclockwise from outside it
+_FACES = np.array(
+    [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]], dtype=np.int8
+)
+
+
+@cache
+def _table() -> _Table:
+    rows: list[NDArray[np.int8]] = []
+    first, ambiguous = np.zeros(256, dtype=np.int16), np.zeros(256, dtype=np.uint8)
     for case in range(256):
-        triangles = [t for loop in _loops(case) for t in _triangles(loop) or _triangles(loop, False) or []]
-        numbers = [3 * min(edge) + (2, 1, 0)[(edge[0] ^ edge[1]) >> 1] for t in triangles for edge in t]
-        table[case, 0] = len(triangles)
-        table[case, 1 : 1 + len(numbers)] = numbers
-    return table
+        faces = [f for f in range(6) if _is_ambiguous(case, f)]
+        first[case], ambiguous[case] = len(rows), sum(1 << f for f in faces)
+        for choice in range(1 << len(faces)):
+            joined = {f for digit, f in enumerate(faces) if choice >> digit & 1}
+            row = np.full(_LONGEST + 1, -1, dtype=np.int8)
+            numbers = [n for loop in _loops(case, joined) for n in _numbers(tuple(loop))]
+            row[0] = len(numbers) // 3
+            row[1 : 1 + len(numbers)] = numbers
+            rows.append(row)
+    return _Table(np.stack(rows), first, ambiguous)
+
+
+def _is_ambiguous(case: int, face: int) -> bool:
+    a, b, c, d = (case >> int(corner) & 1 for corner in _FACES[face])
+    return a == c and b == d and a != b
 
 
 Edge = tuple[int, int]
 
 
-def _loops(case: int) -> list[list[Edge]]:
+def _loops(case: int, joined: set[int]) -> list[list[Edge]]:
     """The polygons that part the inside corners of a cell from the others, as grid edges in order."""
     after: dict[Edge, Edge] = {}
-    for bit in (4, 2, 1):
-        u, v = {4: (2, 1), 2: (1, 4), 1: (4, 2)}[bit]
-        for high in (False, True):
-            ring = [0, u, u + v, v] if high else [0, v, u + v, u]  # counterclockwise from outside the cell
-            ring = [corner + bit * high for corner in ring]
-            inside = [bool(case >> corner & 1) for corner in ring]
-            for start in range(4):
-                if inside[start] and not inside[start - 1]:
-                    end = start
-                    while inside[(end + 1) % 4]:
-                        end += 1
-                    enter = (ring[start - 1], ring[start])
-                    leave = (ring[end % 4], ring[(end + 1) % 4])
-                    after[_sorted(enter)] = _sorted(leave)
+    for face in range(6):
+        ring = [int(corner) for corner in _FACES[face]]
+        inside = [bool(case >> corner & 1) for corner in ring]
+        for start in range(4):
+            if inside[start] and not inside[start - 1]:
+                # From the edge at which the inside begins to that at which it ends, or, if both insides are joined,
+                # to that at which the one before ended.
+                end = start - 2 if face in joined else start
+                while inside[(end + 1) % 4]:
+                    end += 1
+                enter = (ring[start - 1], ring[start])
+                after[_sorted(enter)] = _sorted((ring[end % 4], ring[(end + 1) % 4]))
     loops = []
     while after:
         edge = next(iter(after))
@@ -115,6 +151,16 @@ def _loops(case: int) -> list[list[Edge]]:
     return loops
 
 
+def _numbers(loop: tuple[Edge, ...]) -> list[int]:
+    """The vertices of the triangles of a polygon; a fan around a vertex within the cell where there is no other way."""
+    rim = {edge: 3 * min(edge) + (2, 1, 0)[(edge[0] ^ edge[1]) >> 1] for edge in loop}
+    triangles = _triangles(loop)
+    if triangles is not None:
+        return [rim[edge] for triangle in triangles for edge in triangle]
+    following = zip(loop, (*loop[1:], loop[0]), strict=True)
+    return [n for a, b in following for n in (rim[a], rim[b], _CENTRE)]
+
+
 def _sorted(edge: Edge) -> Edge:
     return (min(edge), max(edge))
 
@@ -124,18 +170,19 @@ def _on_one_face(a: Edge, b: Edge) -> bool:
     return any(len({corner & bit for corner in both}) == 1 for bit in (4, 2, 1))
 
 
-def _triangles(loop: list[Edge], strict: bool = True) -> list[tuple[Edge, Edge, Edge]] | None:
+@cache
+def _triangles(loop: tuple[Edge, ...]) -> tuple[tuple[Edge, Edge, Edge], ...] | None:
     """Triangles of a polygon, none with an edge across a face of the cell; None if there are no such."""
     if len(loop) < 3:
-        return []
+        return ()
     a, b = loop[0], loop[-1]
     for k in range(1, len(loop) - 1):
         c = loop[k]
-        if strict and ((k > 1 and _on_one_face(a, c)) or (k < len(loop) - 2 and _on_one_face(c, b))):
+        if (k > 1 and _on_one_face(a, c)) or (k < len(loop) - 2 and _on_one_face(c, b)):
             continue
-        left, right = _triangles(loop[: k + 1], strict), _triangles(loop[k:], strict)
+        left, right = _triangles(loop[: k + 1]), _triangles(loop[k:])
         if left is not None and right is not None:
-            return [*left, (a, c, b), *right]
+            return (*left, (a, c, b), *right)
     return None
 
 
@@ -193,10 +240,45 @@ def _case(cube, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _row(cube, x, y, z, case, table):  # type: ignore[no-untyped-def]
+    """Row of the table of a cell: inside corners of an ambiguous face are joined if the saddle between them is inside."""
+    row, digit = np.int64(table.first[case]), 1
+    if table.ambiguous[case]:
+        value = np.zeros(4)
+        for face in range(6):
+            if not (table.ambiguous[case] >> face) & 1:
+                continue
+            for k in range(4):
+                c = _FACES[face, k]
+                value[k] = cube[x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)]
+            one, other = (
+                value[0] * value[2],
+                value[1] * value[3],
+            )  # exact, as both cells of a face have to agree
+            if (one > other) if value[0] < 0.0 else (other > one):
+                row += digit
+            digit *= 2
+    return row
+
+
+@njit(cache=True)
+def _centre(vertices, faces, n_on_edges):  # type: ignore[no-untyped-def]
+    """Place the vertices within cells at the means of their neighbours; their faces have them last."""
+    count = np.zeros(len(vertices) - n_on_edges)
+    for f in range(len(faces)):
+        v = faces[f, 2]
+        if v >= n_on_edges:
+            vertices[v] += vertices[faces[f, 0]]
+            count[v - n_on_edges] += 1
+    for v in range(n_on_edges, len(vertices)):
+        vertices[v] /= count[v - n_on_edges]
+
+
+@njit(cache=True)
 def _count(field, slot, corner, mixed, rank, table, mask, first):  # type: ignore[no-untyped-def]
     """Number the vertices: mask has a bit for every axis along which a sample's edge has one."""
     cube = np.zeros((9, 9, 9), dtype=np.float32)
-    n_vertices, n_faces = 0, 0
+    n_vertices, n_within, n_faces = 0, 0, 0
     for b in range(len(corner)):
         if not mixed[b]:
             continue
@@ -211,15 +293,22 @@ def _count(field, slot, corner, mixed, rank, table, mask, first):  # type: ignor
             bits = (here ^ (case >> 4 & 1)) | (here ^ (case >> 2 & 1)) << 1 | (here ^ (case >> 1 & 1)) << 2
             mask[n], first[n] = bits, n_vertices
             n_vertices += (bits & 1) + (bits >> 1 & 1) + (bits >> 2)
-            n_faces += table[case, 0]
-    return n_vertices, n_faces
+            row = _row(cube, x, y, z, case, table)
+            triangles = table.rows[row, 0]
+            n_faces += triangles
+            # A fan around a vertex is the only polygon of its cell that has one, and the last vertex of its triangles.
+            for t in range(triangles):
+                if table.rows[row, 3 * t + 3] == _CENTRE:
+                    n_within += 1
+                    break
+    return n_vertices, n_within, n_faces
 
 
 @njit(cache=True)
-def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, cell):  # type: ignore[no-untyped-def]
+def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, cell, n_on_edges):  # type: ignore[no-untyped-def]
     vertices, owner, axis = places
     cube = np.zeros((9, 9, 9), dtype=np.float32)
-    f = 0
+    f, within = 0, n_on_edges
     for b in range(len(corner)):
         if not mixed[b]:
             continue
@@ -241,9 +330,14 @@ def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, c
                     vertices[at, a] += np.float64(here) / (np.float64(here) - np.float64(there))
                     owner[at], axis[at] = (b << 9) | local, a
                     at += 1
-            for t in range(table[case, 0]):
+            row = _row(cube, x, y, z, case, table)
+            has_centre = False
+            for t in range(table.rows[row, 0]):
                 for side in range(3):
-                    edge = np.int64(table[case, 1 + 3 * t + side])
+                    edge = np.int64(table.rows[row, 1 + 3 * t + side])
+                    if edge == _CENTRE:
+                        faces[f, side], has_centre = within, True
+                        continue
                     c, along = edge // 3, edge % 3
                     u, v, w = x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)
                     s = slot[i + (u >> 3), j + (v >> 3), k + (w >> 3)]
@@ -252,3 +346,6 @@ def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, c
                     faces[f, side] = first[m] + (below & 1) + (below >> 1)
                 cell[f] = (b << 9) | local
                 f += 1
+            if has_centre:
+                owner[within] = (b << 9) | local
+                within += 1

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.fusion.bricks import Bricks, neighbour
-from occnet_lib.geometry.fusion.marching import GridSurface
+from occnet_lib.geometry.fusion.marching import WITHIN, GridSurface
 from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.topology import connected_components, edge_keys
 from occnet_lib.types import Mesh
@@ -99,6 +99,8 @@ def _on_input(links, owner, axis, nearest, lowered):  # type: ignore[no-untyped-
     out = np.zeros(len(owner), dtype=np.int64)
     count = 0
     for v in range(len(owner)):
+        if axis[v] == WITHIN:
+            continue
         n = np.int64(owner[v])
         m = neighbour(links, n, np.int64(axis[v]), 1)
         if m >= 0 and nearest[n] >= 0 and nearest[m] >= 0 and not (lowered[n] or lowered[m]):

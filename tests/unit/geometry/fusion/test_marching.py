@@ -64,6 +64,23 @@ def test_any_field_has_a_closed_manifold_surface(seed: int) -> None:
     assert len(result.mesh.faces) > 10_000
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_oblique_sheets_have_no_holes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    normal = np.array([1.0, 1.0, 0.1 * seed]) + 0.1 * rng.normal(size=3)
+    normal /= np.linalg.norm(normal)
+    index = np.stack(np.indices((32, 32, 32)), axis=-1) - 15.5
+    sheet = np.abs(index @ normal - rng.random()) - 1.35 / 2
+    field = np.maximum(sheet, np.linalg.norm(index, axis=-1) - 13.0).astype(np.float32)
+    bricks = everywhere(field.shape)
+    mesh = surface(bricks.from_dense(field), bricks, np.ones(bricks.slot.shape, dtype=bool)).mesh
+    check = check_watertight(mesh)
+    assert check.closed
+    assert check.euler == 2
+    volume = np.pi * 13.0**2 * 1.35
+    assert check.volume == pytest.approx(volume, rel=0.08)
+
+
 def test_bricks_that_are_not_stored_have_the_sign_given() -> None:
     field = ball((64, 64, 64), np.array([30.2, 31.4, 33.3]), 25.0)
     whole = everywhere(field.shape)
