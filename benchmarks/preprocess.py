@@ -1,10 +1,11 @@
 """Preprocessing: CPU seconds by stage over meshes, bytes a shape, exactness, start-up, and a naive dense implementation.
 
 usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--data FOLDER] [--limit N] [--quick] [--huge]
-           [--resolutions 256 512 1024 [--against REVISION]]
+           [--resolutions 256 512 1024 [--against REVISION]] [--workers 1 2]
 
 FOLDER is that of the real meshes (default: OCCNET_REAL_DATA, else ../shared/data); its `dev/manifest.csv` names them.
 --limit takes N of them, evenly spaced; --quick is short for a limit of 8 and leaves out the solids of known inside.
+--workers processes the meshes as one shard, with each of these numbers of workers.
 --huge processes a mesh of five million faces, as PLY and as OBJ, each in a process of its own.
 """
 
@@ -17,6 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from benchmarks.resolutions import compare
 from benchmarks.watertight import exactness, time_reference
 from occnet_lib.config import Config
 from occnet_lib.stages import process_shape
+from occnet_lib.stages.workers import process_shapes as process_shapes_in_pool
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.types import Mesh, ShapeKey
 
@@ -50,6 +53,7 @@ def main() -> None:
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--resolutions", type=int, nargs="+", help="only close the meshes, at each of these")
     parser.add_argument("--against", help="with --resolutions: a git revision to compare with")
+    parser.add_argument("--workers", type=int, nargs="+", help="only process one shard, with each of these")
     parser.add_argument("--reference-views", type=int, default=2)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -64,6 +68,9 @@ def main() -> None:
         paths = meshes(args.data / "dev", args.limit or (8 if args.quick else None), Path(place))
         if args.resolutions:
             compare(paths, args.resolutions, args.against)
+            return
+        if args.workers:
+            shard(paths, args.workers, Path(place))
             return
         start_up(paths[0])
         rows = [process_shapes(path, Path(place)) for path in paths[:1] + paths][
@@ -101,6 +108,23 @@ def process_shapes(path: Path, place: Path) -> dict[str, Any]:
     out = place / "shape.h5"
     row = process_shape.process(key, Config(), path.parent, out, force=True)
     return row | {"bytes": out.stat().st_size}
+
+
+def shard(paths: list[Path], workers: list[int], place: Path) -> None:
+    """Print wall-clock time and CPU seconds of one shard by the number of workers."""
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    keys = [ShapeKey("benchmark", path.parent.name, str(path.relative_to(root))) for path in paths]
+    for count in workers:
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        rows = process_shapes_in_pool(keys, Config(), root, place / str(count), count)
+        wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        done = [row["seconds"] for row in rows if row["status"] != "failed"]
+        print(
+            f"{count} workers, {len(done)} of {len(rows)} shapes: {wall:.1f} s wall, {spent:.1f} CPU s, of which "
+            f"shapes {sum(done):.1f} ({sum(done) / len(done):.2f} each); busy {spent / wall / count:.0%}",
+            flush=True,
+        )
 
 
 def seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
