@@ -115,7 +115,7 @@ def _rebuild(
     unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
     result, voxel = fuse(_with_area(unit), config, rng)
     faces_fused = len(result.mesh.faces)
-    planar, repaired = _without_planar(result.mesh, PLANAR * voxel)
+    planar, repaired = _without_planar(result.mesh, PLANAR * voxel, config.face_limit)
     planar, removed, filled = components.remove_small_components(planar, config.min_component)
     simple = simplify.simplify(planar, config.face_limit)
     closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
@@ -127,8 +127,8 @@ def _rebuild(
     return closed, unit
 
 
-def _without_planar(fused: Mesh, tolerance: float) -> tuple[Mesh, bool]:
-    """The fused surface with few faces in planar regions, closed, and whether it was repaired."""
+def _without_planar(fused: Mesh, tolerance: float, max_faces: int) -> tuple[Mesh, bool]:
+    """The fused surface, closed, with few faces in planar regions if it has too many; and whether it was repaired."""
     from occnet_lib.geometry import half_edges, planar_decimation, repair
 
     edges = half_edges.half_edges(fused.faces, len(fused.vertices))
@@ -140,6 +140,8 @@ def _without_planar(fused: Mesh, tolerance: float) -> tuple[Mesh, bool]:
         logger.warning("the fused surface is not closed; repairing it")
         fused = repair.repair(fused)
         edges = half_edges.half_edges(fused.faces, len(fused.vertices))
+    if len(fused.faces) <= max_faces:
+        return fused, repaired
     return planar_decimation.decimate_planar(fused, tolerance, edges), repaired
 
 

@@ -9,8 +9,6 @@ have the same one. Without the decision, oblique sheets hardly thicker than a vo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -18,13 +16,12 @@ from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.fusion.bricks import Bricks
+from occnet_lib.geometry.fusion.marching_cases import CENTRE, FACES, case_table
 from occnet_lib.types import Mesh
 
 # Values closer to zero are moved away from it: vertices would otherwise fall together at a sample.
 CLEARANCE = 1e-3
-WITHIN = 3
-_LONGEST = 12 * 3  # numbers in a row of the table
-_CENTRE = 36  # number of a vertex within the cell; those on grid edges are 3 corner + axis
+WITHIN = 3  # instead of an axis: the vertex is not on a grid edge
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     _clear(field)
     slot = np.where(bricks.slot >= 0, bricks.slot, np.where(far_outside, -1, -2)).astype(np.int32)
     slot = np.pad(slot, ((0, 1), (0, 1), (0, 1)), constant_values=-1)
-    table = _table()
+    table = case_table()
     mixed = _mixed(field, slot, bricks.corner)
     rank = (np.cumsum(mixed) - 1).astype(np.int32)
     mask = np.zeros(512 * int(mixed.sum()), dtype=np.uint8)
@@ -75,115 +72,6 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     if n_within:
         _centre(vertices, faces, n_on_edges)
     return GridSurface(Mesh(vertices, faces), owner, axis, cell)
-
-
-class _Table(NamedTuple):
-    """Triangles of every case of inside corners, of every choice of joined faces (a tuple, for numba).
-
-    Corner 4 x + 2 y + z of a cell is bit number 4 x + 2 y + z of the case. Joined faces are counted as binary digits, the
-    first ambiguous one lowest.
-
-    Attributes:
-        rows: (n, 37) int8, number of triangles, then their vertices as grid edges 3 corner + axis.
-        first: (256,) int16 row of each case in which no face is joined.
-        ambiguous: (256,) uint8 mask of the faces of which opposite corners are inside.
-    """
-
-    rows: NDArray[np.int8]
-    first: NDArray[np.int16]
-    ambiguous: NDArray[np.uint8]
-
-
-# (6, 4) the corners of each face of a cell, counterclockwise from outside it
-_FACES = np.array(
-    [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]], dtype=np.int8
-)
-
-
-@cache
-def _table() -> _Table:
-    rows: list[NDArray[np.int8]] = []
-    first, ambiguous = np.zeros(256, dtype=np.int16), np.zeros(256, dtype=np.uint8)
-    for case in range(256):
-        faces = [f for f in range(6) if _is_ambiguous(case, f)]
-        first[case], ambiguous[case] = len(rows), sum(1 << f for f in faces)
-        for choice in range(1 << len(faces)):
-            joined = {f for digit, f in enumerate(faces) if choice >> digit & 1}
-            row = np.full(_LONGEST + 1, -1, dtype=np.int8)
-            numbers = [n for loop in _loops(case, joined) for n in _numbers(tuple(loop))]
-            row[0] = len(numbers) // 3
-            row[1 : 1 + len(numbers)] = numbers
-            rows.append(row)
-    return _Table(np.stack(rows), first, ambiguous)
-
-
-def _is_ambiguous(case: int, face: int) -> bool:
-    a, b, c, d = (case >> int(corner) & 1 for corner in _FACES[face])
-    return a == c and b == d and a != b
-
-
-Edge = tuple[int, int]
-
-
-def _loops(case: int, joined: set[int]) -> list[list[Edge]]:
-    """The polygons that part the inside corners of a cell from the others, as grid edges in order."""
-    after: dict[Edge, Edge] = {}
-    for face in range(6):
-        ring = [int(corner) for corner in _FACES[face]]
-        inside = [bool(case >> corner & 1) for corner in ring]
-        for start in range(4):
-            if inside[start] and not inside[start - 1]:
-                # From the edge at which the inside begins to that at which it ends, or, if both insides are joined,
-                # to that at which the one before ended.
-                end = start - 2 if face in joined else start
-                while inside[(end + 1) % 4]:
-                    end += 1
-                enter = (ring[start - 1], ring[start])
-                after[_sorted(enter)] = _sorted((ring[end % 4], ring[(end + 1) % 4]))
-    loops = []
-    while after:
-        edge = next(iter(after))
-        loop = []
-        while edge in after:
-            loop.append(edge)
-            edge = after.pop(edge)
-        loops.append(loop)
-    return loops
-
-
-def _numbers(loop: tuple[Edge, ...]) -> list[int]:
-    """The vertices of the triangles of a polygon; a fan around a vertex within the cell where there is no other way."""
-    rim = {edge: 3 * min(edge) + (2, 1, 0)[(edge[0] ^ edge[1]) >> 1] for edge in loop}
-    triangles = _triangles(loop)
-    if triangles is not None:
-        return [rim[edge] for triangle in triangles for edge in triangle]
-    following = zip(loop, (*loop[1:], loop[0]), strict=True)
-    return [n for a, b in following for n in (rim[a], rim[b], _CENTRE)]
-
-
-def _sorted(edge: Edge) -> Edge:
-    return (min(edge), max(edge))
-
-
-def _on_one_face(a: Edge, b: Edge) -> bool:
-    both = (*a, *b)
-    return any(len({corner & bit for corner in both}) == 1 for bit in (4, 2, 1))
-
-
-@cache
-def _triangles(loop: tuple[Edge, ...]) -> tuple[tuple[Edge, Edge, Edge], ...] | None:
-    """Triangles of a polygon, none with an edge across a face of the cell; None if there are no such."""
-    if len(loop) < 3:
-        return ()
-    a, b = loop[0], loop[-1]
-    for k in range(1, len(loop) - 1):
-        c = loop[k]
-        if (k > 1 and _on_one_face(a, c)) or (k < len(loop) - 2 and _on_one_face(c, b)):
-            continue
-        left, right = _triangles(loop[: k + 1]), _triangles(loop[k:])
-        if left is not None and right is not None:
-            return (*left, (a, c, b), *right)
-    return None
 
 
 @njit(cache=True)
@@ -249,7 +137,7 @@ def _row(cube, x, y, z, case, table):  # type: ignore[no-untyped-def]
             if not (table.ambiguous[case] >> face) & 1:
                 continue
             for k in range(4):
-                c = _FACES[face, k]
+                c = FACES[face, k]
                 value[k] = cube[x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)]
             one, other = (
                 value[0] * value[2],
@@ -298,7 +186,7 @@ def _count(field, slot, corner, mixed, rank, table, mask, first):  # type: ignor
             n_faces += triangles
             # A fan around a vertex is the only polygon of its cell that has one, and the last vertex of its triangles.
             for t in range(triangles):
-                if table.rows[row, 3 * t + 3] == _CENTRE:
+                if table.rows[row, 3 * t + 3] == CENTRE:
                     n_within += 1
                     break
     return n_vertices, n_within, n_faces
@@ -335,7 +223,7 @@ def _fill(field, slot, corner, mixed, rank, table, mask, first, places, faces, c
             for t in range(table.rows[row, 0]):
                 for side in range(3):
                     edge = np.int64(table.rows[row, 1 + 3 * t + side])
-                    if edge == _CENTRE:
+                    if edge == CENTRE:
                         faces[f, side], has_centre = within, True
                         continue
                     c, along = edge // 3, edge % 3
