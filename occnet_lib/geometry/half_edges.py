@@ -14,14 +14,14 @@ class HalfEdges:
     """Which half-edges lie opposite each other.
 
     Attributes:
-        twin: (3 F,) int32 half-edge in the other direction; -1 where there is not exactly one in each direction.
+        opposite: (3 F,) int32 half-edge in the other direction; -1 where there is not exactly one in each direction.
         leaving: (V,) int32 a half-edge that starts at each vertex; -1: no face uses it.
         degree: (V,) int32 number of faces at each vertex.
-        unpaired: number of half-edges without a twin.
+        unpaired: number of half-edges without an opposite one.
         pinched: (V,) bool vertices whose faces are not one closed fan.
     """
 
-    twin: NDArray[np.int32]
+    opposite: NDArray[np.int32]
     leaving: NDArray[np.int32]
     degree: NDArray[np.int32]
     unpaired: int
@@ -37,11 +37,13 @@ def half_edges(faces: NDArray[np.integer], n_vertices: int) -> HalfEdges:
     """Half-edges of faces (F, 3)."""
     corners = np.ascontiguousarray(faces, dtype=np.int32).ravel()
     first, start = _starts(corners, n_vertices)
-    twin = _twins(corners, first, start)
+    opposite = _opposites(corners, first, start)
     degree = np.diff(first)
     leaving = np.full(n_vertices, -1, dtype=np.int32)
     leaving[degree > 0] = start[first[:-1][degree > 0]]
-    return HalfEdges(twin, leaving, degree, int((twin < 0).sum()), _pinched(twin, leaving, degree))
+    return HalfEdges(
+        opposite, leaving, degree, int((opposite < 0).sum()), _pinched(opposite, leaving, degree)
+    )
 
 
 @njit(cache=True, inline="always")
@@ -52,7 +54,7 @@ def after(h):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def before(h):  # type: ignore[no-untyped-def]
-    """The half-edge before h in the same face; its twin leaves the same vertex as h."""
+    """The half-edge before h in the same face; its opposite leaves the same vertex as h."""
     return h + 2 if h % 3 == 0 else h - 1
 
 
@@ -73,10 +75,10 @@ def _starts(corners, n_vertices):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _twins(corners, first, start):  # type: ignore[no-untyped-def]
-    twin = np.full(len(corners), -1, dtype=np.int32)
+def _opposites(corners, first, start):  # type: ignore[no-untyped-def]
+    opposite = np.full(len(corners), -1, dtype=np.int32)
     for h in range(len(corners)):
-        if twin[h] >= 0:
+        if opposite[h] >= 0:
             continue
         v, u = corners[h], corners[after(h)]
         along, against, other = 0, 0, -1
@@ -88,19 +90,19 @@ def _twins(corners, first, start):  # type: ignore[no-untyped-def]
             if corners[after(start[k])] == u:
                 along += 1
         if along == 1 and against == 1 and u != v:
-            twin[h], twin[other] = other, h
-    return twin
+            opposite[h], opposite[other] = other, h
+    return opposite
 
 
 @njit(cache=True)
-def _pinched(twin, leaving, degree):  # type: ignore[no-untyped-def]
+def _pinched(opposite, leaving, degree):  # type: ignore[no-untyped-def]
     out = np.zeros(len(leaving), dtype=np.bool_)
     for v in range(len(leaving)):
         if leaving[v] < 0:
             continue
         h, count = leaving[v], 0
         while True:
-            h = twin[before(h)]
+            h = opposite[before(h)]
             count += 1
             if h < 0 or h == leaving[v] or count > degree[v]:
                 break

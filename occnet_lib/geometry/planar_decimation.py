@@ -36,11 +36,11 @@ def decimate_planar(mesh: Mesh, tolerance: float, edges: HalfEdges | None = None
     edges = edges or half_edges(mesh.faces, len(mesh.vertices))
     faces = np.array(mesh.faces, dtype=np.int32)
     fixed = edges.pinched.copy()
-    fixed[faces.ravel()[edges.twin < 0]] = True
+    fixed[faces.ravel()[edges.opposite < 0]] = True
     gone = _decimate(
         np.ascontiguousarray(mesh.vertices, dtype=np.float64),
         faces.ravel(),
-        edges.twin.copy(),
+        edges.opposite.copy(),
         edges.leaving.copy(),
         edges.degree.copy(),
         fixed,
@@ -50,8 +50,8 @@ def decimate_planar(mesh: Mesh, tolerance: float, edges: HalfEdges | None = None
 
 
 @njit(cache=True)
-def _decimate(points, corners, twin, leaving, degree, fixed, tolerance):  # type: ignore[no-untyped-def]
-    """Collapse edges in place (corners, twin, leaving, degree); returns which faces (F,) are gone."""
+def _decimate(points, corners, opposite, leaving, degree, fixed, tolerance):  # type: ignore[no-untyped-def]
+    """Collapse edges in place (corners, opposite, leaving, degree); returns which faces (F,) are gone."""
     done = fixed | (leaving < 0)  # removed, or never to be
     moved = np.zeros(len(points), dtype=np.float32)  # distance that the surface has moved by
     mark = np.full(len(points), -1, dtype=np.int32)
@@ -64,18 +64,18 @@ def _decimate(points, corners, twin, leaving, degree, fixed, tolerance):  # type
         for v in range(len(points)):
             if done[v] or degree[v] > _RING:
                 continue
-            _collect(points, corners, twin, leaving, degree, v, ring, spoke, beside)
+            _collect(points, corners, opposite, leaving, degree, v, ring, spoke, beside)
             height = _flatten(beside, flat, degree[v])
             if moved[v] + height > tolerance:
-                done[v] = True  # a larger ring later on is no flatter
+                done[v] = True  # a larger ring later on will not be flatter
                 continue
             k = _target(flat, ring, degree, fixed, v)
-            if k < 0 or not _stays_manifold(corners, twin, leaving, degree, v, ring, k, mark):
+            if k < 0 or not _stays_manifold(corners, opposite, leaving, degree, v, ring, k, mark):
                 continue
             for j in range(degree[v]):
                 moved[ring[j]] = max(moved[ring[j]], np.float32(moved[v] + height))
-            gone[spoke[k] // 3] = gone[twin[spoke[k]] // 3] = True
-            _collapse(corners, twin, leaving, degree, v, ring[k], spoke, k)
+            gone[spoke[k] // 3] = gone[opposite[spoke[k]] // 3] = True
+            _collapse(corners, opposite, leaving, degree, v, ring[k], spoke, k)
             done[v] = True
             left -= 2
         if at_start - left < GAIN * at_start:
@@ -84,7 +84,7 @@ def _decimate(points, corners, twin, leaving, degree, fixed, tolerance):  # type
 
 
 @njit(cache=True)
-def _collect(points, corners, twin, leaving, degree, v, ring, spoke, beside):  # type: ignore[no-untyped-def]
+def _collect(points, corners, opposite, leaving, degree, v, ring, spoke, beside):  # type: ignore[no-untyped-def]
     """The neighbours of v in order, the half-edges to them, and where they are relative to v."""
     h = leaving[v]
     for k in range(degree[v]):
@@ -92,7 +92,7 @@ def _collect(points, corners, twin, leaving, degree, v, ring, spoke, beside):  #
         ring[k], spoke[k] = u, h
         for c in range(3):
             beside[k, c] = points[u, c] - points[v, c]
-        h = twin[before(h)]
+        h = opposite[before(h)]
 
 
 @njit(cache=True)
@@ -150,7 +150,7 @@ def _target(flat, ring, degree, fixed, v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _stays_manifold(corners, twin, leaving, degree, v, ring, k, mark):  # type: ignore[no-untyped-def]
+def _stays_manifold(corners, opposite, leaving, degree, v, ring, k, mark):  # type: ignore[no-untyped-def]
     """The link condition (Dey et al. 1999): v and the target have two common neighbours, which keep three faces."""
     n, u = degree[v], ring[k]
     if degree[ring[k - 1 if k else n - 1]] <= 3 or degree[ring[k + 1 if k + 1 < n else 0]] <= 3:
@@ -162,22 +162,22 @@ def _stays_manifold(corners, twin, leaving, degree, v, ring, k, mark):  # type: 
     common, h = 0, leaving[u]
     for _ in range(degree[u]):
         common += mark[corners[after(h)]] == v
-        h = twin[before(h)]
+        h = opposite[before(h)]
     return common == 2
 
 
 @njit(cache=True)
-def _collapse(corners, twin, leaving, degree, v, u, spoke, k):  # type: ignore[no-untyped-def]
+def _collapse(corners, opposite, leaving, degree, v, u, spoke, k):  # type: ignore[no-untyped-def]
     """Move v onto u, which removes the faces at the edge between them, of half-edges h and t."""
     h = spoke[k]
-    t = twin[h]
+    t = opposite[h]
     a, b = corners[before(h)], corners[before(t)]  # the third corners of the two faces
-    a_to_u, v_to_a = twin[after(h)], twin[before(h)]
-    b_to_v, u_to_b = twin[after(t)], twin[before(t)]
+    a_to_u, v_to_a = opposite[after(h)], opposite[before(h)]
+    b_to_v, u_to_b = opposite[after(t)], opposite[before(t)]
     for j in range(degree[v]):
         corners[spoke[j]] = u
-    twin[a_to_u], twin[v_to_a] = v_to_a, a_to_u
-    twin[b_to_v], twin[u_to_b] = u_to_b, b_to_v
+    opposite[a_to_u], opposite[v_to_a] = v_to_a, a_to_u
+    opposite[b_to_v], opposite[u_to_b] = u_to_b, b_to_v
     leaving[u], leaving[a], leaving[b] = v_to_a, a_to_u, b_to_v
     degree[u] += degree[v] - 4
     degree[a] -= 1

@@ -40,14 +40,14 @@ def fine_box(low: tuple[float, float, float], high: tuple[float, float, float], 
 
 
 @pytest.mark.parametrize("mesh", [sphere(2).mesh, torus().mesh, box_mesh((0, 0, 0), (1, 2, 3))])
-def test_twins_are_the_same_edge_in_the_other_direction(mesh: Mesh) -> None:
+def test_opposites_are_the_same_edge_in_the_other_direction(mesh: Mesh) -> None:
     edges = half_edges(mesh.faces, len(mesh.vertices))
     assert edges.manifold
     corners, h = mesh.faces.ravel(), np.arange(3 * len(mesh.faces))
     following = h - h % 3 + (h + 1) % 3
-    assert (edges.twin[edges.twin] == h).all()
-    assert (corners[edges.twin] == corners[following]).all()
-    assert (corners[following[edges.twin]] == corners).all()
+    assert (edges.opposite[edges.opposite] == h).all()
+    assert (corners[edges.opposite] == corners[following]).all()
+    assert (corners[following[edges.opposite]] == corners).all()
     assert [after(n) for n in h[:6]] == list(following[:6])
     assert [before(n) for n in following[:6]] == list(h[:6])
     assert (corners[edges.leaving] == np.arange(len(mesh.vertices))).all()
