@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.evaluation.alignment import surface_moments
 from occnet_lib.evaluation.voxel_grids import Grids
-from occnet_lib.geometry.occupancy import surface_distance
+from occnet_lib.geometry.occupancy import raycasting_scene
 from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
@@ -33,6 +33,7 @@ _CLOSE = 0.03  # largest difference of two descriptors of near-duplicates
 _NEIGHBOURS = 8
 _MOST_VERIFIED = 2000  # pairs, the most similar ones
 _SAMPLES = 1500  # surface points for a distance
+_PAIRED = 25_000  # surface points whose distances to one another are in the descriptor
 _YAWS = 24
 _CANDIDATES = 5  # training shapes of the highest voxel IoU whose distance is measured
 
@@ -82,7 +83,8 @@ def _describe(
     centre, second = surface_moments(mesh)
     values, axes = np.linalg.eigh(second)
     scale = float(np.sqrt(values.sum()))
-    pairs = np.concatenate([points - np.roll(points, len(points) // part, axis=0) for part in (2, 3, 5, 7)])
+    some = points[:_PAIRED]
+    pairs = np.concatenate([some - np.roll(some, len(some) // part, axis=0) for part in (2, 3, 5, 7)])
     lengths = np.linalg.norm(points - centre, axis=1), np.linalg.norm(pairs, axis=1)
     quantiles = [np.quantile(length / scale, _QUANTILES) for length in lengths]
     return np.concatenate([*quantiles, values / scale**2]), centre, scale, axes
@@ -145,14 +147,15 @@ def _verify(shapes: Described, a: int, b: int) -> tuple[str, float]:
         return "", np.inf
     points = [s.surface(k)[0][:_SAMPLES].astype(np.float64) for s, k in (shapes.places[a], shapes.places[b])]
     still = Similarity(1.0, np.eye(3), np.zeros(3))
-    plain = surfaces_distance(points, meshes, still)
+    scenes = [raycasting_scene(mesh) for mesh in meshes]
+    plain = surfaces_distance(points, scenes, still)
     if plain < SAME:
         return "copy", plain
     tried = list(_transforms(shapes, a, b))
     few = [part[:100] for part in points]
-    coarse = [surfaces_distance(few, meshes, transform) for transform in tried]
+    coarse = [surfaces_distance(few, scenes, transform) for transform in tried]
     best = [tried[k] for k in np.argsort(coarse, kind="stable")[:3].tolist()]
-    exact = [surfaces_distance(points, meshes, transform) for transform in best]
+    exact = [surfaces_distance(points, scenes, transform) for transform in best]
     k = int(np.argmin(exact))
     mirrored = np.linalg.det(best[k].rotation) < 0
     return ("mirrored" if mirrored else "rotated"), exact[k]
@@ -172,12 +175,25 @@ def _transforms(shapes: Described, a: int, b: int) -> Iterator[Similarity]:
 
 
 def surfaces_distance(
-    points: Sequence[NDArray[np.float64]], meshes: Sequence[Mesh], transform: Similarity
+    points: Sequence[NDArray[np.float64]], scenes: Sequence[Any], transform: Similarity
 ) -> float:
-    """Mean distance of points of each of two surfaces to the other one, the first transformed; in units of the second."""
-    forward = surface_distance(meshes[1], transform.apply(points[0]))
-    backward = surface_distance(meshes[0], transform.inverse().apply(points[1])) * transform.scale
+    """Mean distance of points of each of two surfaces to the other one, the first transformed; in units of the second.
+
+    Args:
+        points: (N, 3) and (M, 3) samples of the surfaces.
+        scenes: of `raycasting_scene`.
+        transform: from the frame of the first to that of the second.
+    """
+    forward = _distances(scenes[1], transform.apply(points[0]))
+    backward = _distances(scenes[0], transform.inverse().apply(points[1])) * transform.scale
     return float(0.5 * (forward.mean() + backward.mean()))
+
+
+def _distances(scene: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    import open3d as o3d
+
+    at = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
+    return np.asarray(scene.compute_distance(at, nthreads=1).numpy(), np.float64)
 
 
 def nearest_training(train: Sequence[Shard], test: Sequence[Shard]) -> list[dict[str, Any]]:
@@ -195,14 +211,16 @@ def nearest_training(train: Sequence[Shard], test: Sequence[Shard]) -> list[dict
             if not names or not voxels.any() or not len(mesh.faces):
                 continue
             own = shard.surface(i)[0][:_SAMPLES].astype(np.float64)
-            ious = grids.iou(voxels)
+            scene, ious = raycasting_scene(mesh), grids.iou(voxels)
             measured = []
             for k in np.argsort(-ious, kind="stable")[:_CANDIDATES].tolist():
                 other, j = places[names[k]]
                 other_mesh = other.mesh(j)
                 if len(other_mesh.faces):
                     theirs = other.surface(j)[0][:_SAMPLES].astype(np.float64)
-                    measured.append((surfaces_distance((own, theirs), (mesh, other_mesh), still), k))
+                    measured.append(
+                        (surfaces_distance((own, theirs), (scene, raycasting_scene(other_mesh)), still), k)
+                    )
             if measured:
                 distance, k = min(measured)
                 other, j = places[names[k]]
