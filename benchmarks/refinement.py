@@ -162,7 +162,7 @@ def draw(arms: Arms, shard: Shard, i: int, start: Mesh, path: Path) -> None:
 
     from PIL import Image
 
-    from occnet_lib.report.examples import mesh_images
+    from occnet_lib.report.cards import mesh_images
 
     meshes = {name: function(start) for name, seed, function in arms.of(shard, i) if seed == 0}
     columns = []

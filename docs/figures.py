@@ -195,7 +195,7 @@ def demo() -> Any:
 
     from PIL import Image
 
-    from occnet_lib.report.examples import mesh_images
+    from occnet_lib.report.cards import mesh_images
     from occnet_lib.report.results import Results
     from occnet_lib.storage.reconstructions import read_mesh
 
