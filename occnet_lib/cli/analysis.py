@@ -25,11 +25,17 @@ def analyse(
     *,
     checkpoint: Annotated[Path | None, "best.ckpt, for the t-SNE of its embeddings and its fields"] = None,
     scores: Scores = None,
-    out: Annotated[Path, "folder for statistics.csv, projections/, embedding.csv and fields/", "-o", "--out"],
+    out: Annotated[
+        Path,
+        "folder for statistics.csv, distributions/, projections/, embedding.csv and fields/",
+        "-o",
+        "--out",
+    ],
 ) -> str:
     """Statistics, projections, and of a network t-SNE and occupancies at points of packed shapes."""
     statistics(packs, config, out=out / "statistics.csv")
     projections(packs, config, out=out / "projections")
+    distributions(packs, config, out=out / "distributions")
     duplicates(packs, config, out=out / "duplicates")
     if checkpoint:
         embedding(packs, config, checkpoint=checkpoint, out=out / "embedding.csv")
@@ -42,6 +48,14 @@ def statistics(packs: Packs, config: Config, *, table: Table = None, out: Out) -
     from occnet_lib.analysis.statistics import write_statistics
 
     write_statistics(pack_files(packs, config, table), out)
+    return str(out)
+
+
+def distributions(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
+    """Geometry and colours of every shape, and the mean shapes of categories."""
+    from occnet_lib.analysis.distributions import write_distributions
+
+    write_distributions(pack_files(packs, config, table), config.seed, out)
     return str(out)
 
 

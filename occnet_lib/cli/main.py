@@ -64,6 +64,7 @@ JOBS: dict[str, Verb] = {
             analysis.embedding,
             analysis.fields,
             analysis.duplicates,
+            analysis.distributions,
         ),
         *(uncertainty.evaluate_next_view, uncertainty.next_view_table),
     )

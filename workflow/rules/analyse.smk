@@ -28,6 +28,36 @@ rule analyse_statistics:
         "{params.packs:q} --table {input.table:q} --out {output.table:q}"
 
 
+rule analyse_distributions:
+    """Geometry and colours of every shape, and mean shapes."""
+    input:
+        per_shard(f"{RESULTS}/pack/{{shard}}.h5"),
+        config=ancient(CONFIG_FILE),
+        table=ancient(CATALOGUE),
+    output:
+        figures=directory(f"{RESULTS}/analyse/distributions"),
+    log:
+        f"{RESULTS}/logs/analyse/distributions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/analyse/distributions.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=scaled_mem(2000),
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        occnet=occnet,
+        packs=f"{RESULTS}/pack",
+        shards=shard_names(),
+        seed=CONFIG.seed,
+        versions=versions("analyse"),
+    message:
+        "analyse: geometry and colours of every shape, mean shapes"
+    shell:
+        "{params.occnet} distributions --config {input.config:q} --log {log:q} "
+        "{params.packs:q} --table {input.table:q} --out {output.figures:q}"
+
+
 rule analyse_projections:
     """Points projected onto their images."""
     input:
@@ -164,6 +194,7 @@ rule analyse:
     """Figures about the data and the networks."""
     input:
         rules.analyse_statistics.output.table,
+        rules.analyse_distributions.output.figures,
         rules.analyse_projections.output.figures,
         rules.analyse_duplicates.output,
         expand(rules.analyse_embedding.output.table, model=CONFIG.distinct_models),
