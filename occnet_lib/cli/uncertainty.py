@@ -92,14 +92,10 @@ def uncertainty_tables(
         "view_choice": view_choice.COLUMNS,
     }
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
-    for source in [name for name in ("views", "photos") if getattr(config.evaluate, name)]:
+    for source, models in config.uncertain_models.items():
 
-        def rows(suffix: str, source: str = source) -> list[dict[str, Any]]:
-            paths = [
-                folder / model / f"{shard}.{source}{suffix}"
-                for model in config.distinct_models
-                for shard in shards
-            ]
+        def rows(suffix: str, source: str = source, models: list[str] = models) -> list[dict[str, Any]]:
+            paths = [folder / model / f"{shard}.{source}{suffix}" for model in models for shard in shards]
             return [row for path in paths for row in read_rows(path)]
 
         measures, curves = calibration_tables.summarise_calibration(source, rows(".reliability.csv"), config)
@@ -125,7 +121,7 @@ def evaluate_next_view(
     network, level = load_network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)
     with one_thread():
-        rows = evaluate_next_view(network.logits, level, shard, config, model, out)
+        rows = evaluate_next_view(network.view_logits, level, shard, config, model, out)
     return f"evaluate: {out}: {len({(row['category'], row['id']) for row in rows})} shapes"
 
 

@@ -102,6 +102,15 @@ class Config(Section):
         return [name for name, model in self.models.items() if model.takes_any_photo]
 
     @property
+    def uncertain_models(self) -> dict[str, list[str]]:
+        """Names of the models whose fields' uncertainty is measured, by their images: views and photos."""
+        models = {
+            "views": self.distinct_models if self.evaluate.views else [],
+            "photos": [name for name in self.distinct_models if name in self.photo_models],
+        }
+        return {source: names for source, names in models.items() if names}
+
+    @property
     def baseline_names(self) -> list[str]:
         """Names of the baselines in files and tables; those that use an encoder exist once per model."""
         names = []

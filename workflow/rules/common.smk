@@ -296,6 +296,22 @@ def uncertainty_output(source):
     }
 
 
+def uncertain_fields(wildcards):
+    """The tables of all models' fields of views and photos, with their uncertainty."""
+    tables = f"{RESULTS}/evaluate/{{model}}/{{shard}}.{{source}}{{table}}"
+    return [
+        path
+        for source, models in CONFIG.uncertain_models.items()
+        for path in expand(
+            tables,
+            model=models,
+            shard=shards("test"),
+            source=source,
+            table=[".csv", ".reliability.csv"],
+        )
+    ]
+
+
 def if_set(**values):
     """Parameters with a value; none by default, so that finished results stay as they are."""
     return {name: value for name, value in values.items() if value}

@@ -19,6 +19,7 @@ rule calibrate_model:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
+        **averaged_poses(),
         occnet=occnet,
         packs=f"{RESULTS}/pack",
         shards=shard_names("val"),
@@ -38,18 +39,7 @@ rule calibrate_model:
 rule uncertainty:
     """Tables of calibration, expected IoU and camera poses of all models."""
     input:
-        per_shard(
-            f"{RESULTS}/evaluate/{{model}}/{{shard}}.{{source}}.csv",
-            "test",
-            model=CONFIG.distinct_models,
-            source=["views", *(["photos"] if CONFIG.evaluate.photos else [])],
-        ),
-        per_shard(
-            f"{RESULTS}/evaluate/{{model}}/{{shard}}.{{source}}.reliability.csv",
-            "test",
-            model=CONFIG.distinct_models,
-            source=["views", *(["photos"] if CONFIG.evaluate.photos else [])],
-        ),
+        uncertain_fields,
         calibrations=expand(
             rules.calibrate_model.output.calibration, model=CONFIG.distinct_models
         ),
@@ -74,9 +64,9 @@ rule uncertainty:
     params:
         occnet=occnet,
         folder=lambda wildcards, output: Path(output.calibration).parent,
-        networks=f"{RESULTS}/train",
+        networks=lambda wildcards, input: Path(input.calibrations[0]).parents[1],
         shards=shard_names("test"),
-        models=CONFIG.distinct_models,
+        models=CONFIG.uncertain_models,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),
@@ -107,6 +97,7 @@ rule evaluate_next_view:
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=INFERENCE_GPUS,
     params:
+        **averaged_poses(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,

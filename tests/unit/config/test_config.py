@@ -210,6 +210,22 @@ def test_digest_depends_on_values_alone():
     assert configuration.digest({"a": 1, "b": 2}) == configuration.digest({"b": 2, "a": 1})
 
 
+def test_uncertainty_is_measured_of_what_a_model_can_be_evaluated_on():
+    models = {
+        "onet": None,
+        "plain": {"seeds": 2},
+        "local": {"local": True},
+        "pose": {"local": True, "pose": True},
+    }
+
+    def measured(**evaluate):
+        return check({"models": models, "evaluate": evaluate}).uncertain_models
+
+    assert measured() == {"views": ["plain", "local", "pose"], "photos": ["plain", "pose"]}
+    assert measured(photos=0) == {"views": ["plain", "local", "pose"]}
+    assert measured(views=0) == {"photos": ["plain", "pose"]}
+
+
 def test_later_keys_are_dumped_only_where_they_change_something():
     """What a rule compares, and the digest of the configuration, are those of earlier versions."""
     assert "refinement" not in Config().model_dump()["reconstruct"]
