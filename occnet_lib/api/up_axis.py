@@ -26,11 +26,16 @@ _TRIED = 4  # pairs
 _TIE = 0.02  # relative difference of the criteria below which the axes are not distinguishable
 
 
-def guess_up(pairs: Sequence[Pair], config: Config, align: Align) -> Up | None:
+def guess_up(pairs: Sequence[Pair], config: Config, align: Align, system: str = "") -> Up | None:
     """The up axis of a system's predictions by which they agree best with the ground truth, with a warning.
 
     Some pairs, evenly spread over the list, are aligned as `align` allows with each axis; the least mean criterion
     (Chamfer-L1) decides. For the same files and seed the result is the same.
+
+    Args:
+        pairs: of the system.
+        config, align: as for `evaluate_pairs`.
+        system: its name in the warning, where several systems are measured.
 
     Returns:
         None, as the ground truth, if no axis is clearly better than that: every rotation is free (`similarity`, `icp`),
@@ -38,6 +43,7 @@ def guess_up(pairs: Sequence[Pair], config: Config, align: Align) -> Up | None:
     """
     from occnet_lib.storage.meshes import Up
 
+    whose = f"the predictions of {system}" if system else "the predictions"
     usable = [pair for pair in pairs if pair.prediction is not None]
     places = np.unique(np.linspace(0, len(usable) - 1, min(_TRIED, len(usable))).astype(int))
     criteria: dict[Up | None, list[float]] = {axis: [] for axis in (None, *get_args(Up))}
@@ -48,11 +54,13 @@ def guess_up(pairs: Sequence[Pair], config: Config, align: Align) -> Up | None:
     means = {axis: float(np.mean(scores)) for axis, scores in criteria.items() if scores}
     best = min(means, key=lambda axis: means[axis], default=None)
     if best is None or means[best] >= (1.0 - _TIE) * means[None]:
-        logger.warning("--up auto: the up axis of predictions is taken to be that of the ground truth")
+        logger.warning("--up auto: the up axis of %s is taken to be that of the ground truth", whose)
         return None
     listed = ", ".join(f"{axis}: {means[axis]:.4f}" for axis in get_args(Up))
-    text = "--up auto guesses that %s is the up axis of the predictions, from %d of them (Chamfer-L1 %s); state it: --up %s"
-    logger.warning(text, best, len(criteria[best]), listed, best)
+    text = (
+        "--up auto guesses that %s is the up axis of %s, from %d of them (Chamfer-L1 %s); state it: --up %s"
+    )
+    logger.warning(text, best, whose, len(criteria[best]), listed, best)
     return best
 
 

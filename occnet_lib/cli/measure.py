@@ -48,8 +48,12 @@ def evaluate(
     out: Annotated[Path | None, "folder for tables, transforms and comparison.html", "-o", "--out"] = None,
 ) -> str:
     """IoU, Chamfer distances, normal consistency and F-scores of meshes against their ground truth."""
+    if error_map is not None:
+        _refuse_inputs(error_map, [*predictions, ground_truth])
     folders = [path.is_dir() for path in (*predictions, ground_truth)]
     if any(folders) != all(folders):
+        if missing := next((path for path in (*predictions, ground_truth) if not path.exists()), None):
+            raise ConfigError("no such file or folder", path=missing)
         paths = " and ".join(map(str, (*predictions, ground_truth)))
         raise ConfigError(f"{paths} must be two meshes or only folders")
     if not all(folders):
@@ -60,9 +64,13 @@ def evaluate(
                 "several predictions need folders, one of each system, and that of the ground truth"
             )
         return _evaluate_mesh(predictions[0], ground_truth, config, align, up, error_map, out)
+    names = _system_names(predictions)
+    if error_map is not None and len(names) > 1:
+        for name in names:
+            _refuse_inputs(error_map / name, [*predictions, ground_truth])
     systems = [
         _measured_system(name, folder, ground_truth, config, align, pairs, up)
-        for name, folder in zip(_system_names(predictions), predictions, strict=True)
+        for name, folder in zip(names, predictions, strict=True)
     ]
     _write(systems, config, error_map, out)
     if len(systems) == 1:
@@ -84,13 +92,13 @@ def _measured_system(
 
     folders = predictions, ground_truth
     pairs = read_pairs(table, *folders) if table else match_folders(*folders)
-    axis, stated = _up_axis(pairs, config, align, up)
+    axis, stated = _up_axis(pairs, config, align, up, name)
     report = evaluation.evaluate_pairs(progress_bar(pairs, f"evaluate {name}"), config, align, axis)
     return MeasuredSystem(name, report._replace(up=stated), axis)
 
 
 def _up_axis(
-    pairs: list[Pair], config: Config, align: Align, up: Up | Literal["auto"] | None
+    pairs: list[Pair], config: Config, align: Align, up: Up | Literal["auto"] | None, system: str = ""
 ) -> tuple[Up | None, str]:
     """The up axis of predictions, and how outputs state it."""
     from occnet_lib.api.up_axis import guess_up
@@ -98,8 +106,25 @@ def _up_axis(
 
     if up != "auto":
         return up, up or AS_GROUND_TRUTH
-    axis = guess_up(pairs, config, align)
+    axis = guess_up(pairs, config, align, system)
     return axis, f"{axis or AS_GROUND_TRUTH} (guessed)"
+
+
+def _refuse_inputs(error_map: Path, inputs: list[Path]) -> None:
+    """Refuse a folder of coloured meshes that is, or lies in, a folder of the meshes to measure.
+
+    They would replace meshes of the same name, and the next evaluation would take them for predictions.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    place = error_map.resolve()
+    for path in inputs:
+        folder = path if path.is_dir() else path.parent
+        inside = place.is_relative_to(folder.resolve()) if path.is_dir() else place == folder.resolve()
+        if inside:
+            text = f"--error-map {error_map}: its meshes would mix with those of {folder}, which are measured"
+            raise ConfigError(text, hint="name a folder outside, e.g. --error-map errors")
 
 
 def _system_names(folders: list[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from occnet_lib.config import Config, Refinement
-from occnet_lib.errors import ImageError, MeshError, OccnetError
+from occnet_lib.errors import DataError, ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
 from occnet_lib.storage.atomic import replacing
 
@@ -72,7 +72,7 @@ def reconstruct(
     ] = None,
 ) -> str:
     """Input image to closed mesh."""
-    from occnet_lib.reconstruction.options import overridden
+    from occnet_lib.reconstruction.options import check_graph, overridden
     from occnet_lib.reconstruction.reconstructor import Reconstructor
 
     if as_is and mask != "auto":
@@ -80,6 +80,7 @@ def reconstruct(
     if drop_outliers and not merge:
         raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
     config = overridden(config, resolution, threshold, simplify, refine, refinement)
+    check_graph(graph, config.reconstruct)
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     objects = [photos] if merge else [[photo] for photo in photos]
     outs = _mesh_files(objects, out, format)
@@ -92,8 +93,13 @@ def reconstruct(
     input_files = _side_files(photos, save_input, ".png", "--save-input") if save_input else {}
     predicted = _side_files(photos, camera_out, ".json", "--camera-out") if camera_out else {}
     known = _side_files(photos, camera, ".json", "--camera") if camera else {}
+    if {file.resolve() for file in known.values()} & {file.resolve() for file in predicted.values()}:
+        text = "--camera-out would replace the cameras of --camera"
+        raise OccnetError(text, path=camera_out, hint="name another place")
     if predicted and not reconstructor.predicts_cameras:
         raise OccnetError("--camera-out: this model predicts no cameras", hint="train one with `pose: true`")
+    if known:
+        reconstructor.check_given_cameras()
     failed = 0
     for images, path in progress_bar(zip(objects, outs, strict=True), "reconstructing"):
         try:
@@ -132,7 +138,11 @@ def _load(
     from occnet_lib.reconstruction.photo import framed_photo
     from occnet_lib.storage.cameras import read_camera
 
-    camera = None if camera_file is None else read_camera(camera_file)
+    try:
+        camera = None if camera_file is None else read_camera(camera_file)
+    except DataError as error:
+        hint = error.hint or f"--camera needs the camera of {path}"
+        raise ImageError(error.message, path=error.path, hint=hint) from error
     photo = framed_photo(path, reconstructor.framing, reconstructor.view_size, mask, as_is)
     echo(f"{path}: {photo.steps}")
     if input_file is not None:

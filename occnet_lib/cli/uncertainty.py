@@ -41,6 +41,9 @@ def calibrate(
             "evaluate.views is 0: there are no views to calibrate with", hint="set evaluate.views=12"
         )
     shards = [Shard(path) for path in pack_files(_validation(packs, table), config, table, ("val",))]
+    if seen := [shard for shard in shards if shard.split == "train"]:
+        text = "%s is of the training set, whose shapes the network may have seen: the expected IoU will be too high"
+        logger.warning(text, seen[0].path)
     digest = file_digest(checkpoint)
     network, level = load_network(checkpoint, config)
     merged, rows = mergeable_counts(network, config), list[dict[str, Any]]()

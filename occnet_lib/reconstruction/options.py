@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any
 
 from occnet_lib import config as configuration
-from occnet_lib.config import Config, Refinement
+from occnet_lib.config import Config, ReconstructConfig, Refinement
+
+logger = logging.getLogger(__name__)
 
 
 def overridden(
@@ -44,4 +48,16 @@ def overridden(
         while cells > 1 and cells % 2 == 0 and cells // 2 >= config.reconstruct.resolution0:
             cells, steps = cells // 2, steps + 1
         changes |= {"resolution0": cells, "upsampling_steps": steps}
-    return configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
+    result = configuration.check(configuration.merge(config.model_dump(), {"reconstruct": changes}))
+    chosen = result.reconstruct.refinement
+    if refine and chosen not in ("gradient", "both"):
+        text = "%d steps of gradient refinement have no effect: reconstruct.refinement is %s"
+        logger.warning(text, refine, chosen)
+    return result
+
+
+def check_graph(graph: str | Path | None, config: ReconstructConfig) -> None:
+    """Warn if the file of a graph network is given and the refinement uses none."""
+    if graph is not None and config.refinement not in ("graph", "both"):
+        text = "%s has no effect: reconstruct.refinement is %s; choose graph or both"
+        logger.warning(text, graph, config.refinement)

@@ -18,6 +18,7 @@ from occnet_lib.networks.framing import object_box
 
 from .cutout import Cutout, MaskSource, as_training_view, cut_out, darken_pale_object
 from .image_file import read_image
+from .options import check_graph
 
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
@@ -102,8 +103,11 @@ def mesh_of_photo(
     files = [camera] if isinstance(camera, str | Path) else list(camera or ())
     if files and len(files) != len(photos):
         raise ConfigError(f"{len(files)} cameras for {len(photos)} photos", hint="give one for each photo")
+    check_graph(graph, config.reconstruct)
     network = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     known = network.framing, network.view_size, mask, as_is
+    if files:
+        network.check_given_cameras()
     framed_photos = [framed_photo(path, *known) for path in photos]
     images = [each.image for each in framed_photos]
     cameras = known_cameras(framed_photos, [read_camera(file) for file in files])

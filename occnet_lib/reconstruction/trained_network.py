@@ -76,6 +76,13 @@ class TrainedNetwork:
         """Whether the network predicts cameras of images (`pose: true`)."""
         return self._network.model.pose
 
+    def check_given_cameras(self) -> None:
+        """Warn if given cameras of images change nothing."""
+        if not self.needs_cameras and not self.needs_projections:
+            logger.warning(
+                "the given cameras have no effect: models of `frame: unit` without `local: true` use none"
+            )
+
     def cameras(self, images: NDArray[np.uint8], count: int = 1) -> PredictedCameras:
         """The `count` likeliest cameras of images (V, H, W, 3) uint8 sRGB on white.
 

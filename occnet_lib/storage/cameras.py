@@ -73,7 +73,7 @@ def _numbers(values: dict[str, Any], name: str, shape: tuple[int, ...], path: Pa
         array = np.array(values[name], dtype=np.float64)
     except KeyError:
         raise DataError(f"has no {name}", path=path) from None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name} is not made of numbers", path=path) from None
     if array.shape != shape or not np.isfinite(array).all():
         expected = " x ".join(map(str, shape)) or "one"

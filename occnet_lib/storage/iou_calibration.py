@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 
 from occnet_lib.errors import DataError
@@ -99,10 +100,22 @@ def read_iou_calibration(path: Path) -> IouCalibration:
         values = json.loads(path.read_text(encoding="utf-8"))
         if (values["format"], values["version"], values["coverage"]) != (FORMAT, VERSION, COVERAGE):
             raise DataError("is not of this version of occnet", path=path, hint=hint)
-        fits = {int(count): IouFit(**fit) for count, fit in values["fits"].items()}
+        fits = {int(count): _checked(IouFit(**fit)) for count, fit in values["fits"].items()}
         return IouCalibration(float(values["threshold"]), fits, str(values["checkpoint"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not readable as a calibration: {error}", path=path, hint=hint) from None
+
+
+def _checked(fit: IouFit) -> IouFit:
+    """A fit whose numbers are finite.
+
+    Raises:
+        ValueError: one is not (JSON as Python reads it has NaN), or is no number.
+    """
+    numbers = [fit.gradient, fit.intercept, *([] if fit.half_width is None else [fit.half_width])]
+    if not all(isinstance(value, int | float) and isfinite(value) for value in numbers):
+        raise ValueError(f"a fit has numbers that are not finite: {numbers}")
+    return fit
 
 
 def calibration_file(checkpoint: str | Path) -> Path:

@@ -171,3 +171,21 @@ def test_the_up_axis_is_guessed_with_a_warning(tmp_path, monkeypatch, capsys, up
     again = capsys.readouterr()
     assert again.out == out
     assert again.err == err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["large", "gt", "--error-map", "large"],
+        ["large", "gt", "--error-map", "gt/maps"],
+        ["large", "small", "gt", "--error-map", "."],  # those of the system large go to ./large
+        ["large/a/one.ply", "gt/a/one.ply", "--error-map", "gt/a"],
+    ],
+)
+def test_error_maps_never_replace_what_is_measured(folder, monkeypatch, capsys, command) -> None:
+    monkeypatch.chdir(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*.ply")}
+    assert cli.main(["evaluate", *command, *SIZE]) == 1
+    assert "which are measured (name a folder outside" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.ply")}
+    assert not list((folder / "large").rglob("*.glb"))

@@ -195,6 +195,7 @@ def test_pairs_of_a_table_are_measured_without_alignment(systems, capsys):
 def test_folders_that_cannot_be_measured_are_one_line(systems, capsys):
     for arguments, message in (
         (["pred/car/a.glb", "gt"], "must be two meshes or only folders"),
+        (["pred", "nothere", "gt"], "nothere: no such file or folder"),
         (["pred/car/a.glb", "gt/car/a.ply", "--pairs", "pairs.csv"], "--pairs needs two folders"),
     ):
         assert cli.main(["evaluate", *arguments, *SIZE]) == 1

@@ -64,7 +64,7 @@ def of_pack(shard: Shard, i: int) -> Camera:
 
 
 @pytest.mark.parametrize("framing", ["object", "camera"])
-def test_a_view_with_its_camera_gives_the_mesh_of_the_workflow(tmp_path, framing):
+def test_a_view_with_its_camera_gives_the_mesh_of_the_workflow(tmp_path, framing, capsys):
     best, pack = (
         checkpoint(tmp_path / "best.ckpt", framing, local=True),
         hull_shard(tmp_path / "test-0.h5", 2, EDGE),
@@ -91,6 +91,14 @@ def test_a_view_with_its_camera_gives_the_mesh_of_the_workflow(tmp_path, framing
     np.testing.assert_allclose(load_mesh(tmp_path / "one.ply").vertices, merged.mesh.vertices, atol=1e-5)
     with pytest.raises(ConfigError, match="1 cameras for 2 photos"):
         mesh_of_photo(photos, best, camera=files[0])
+    # Of several objects, one without its camera is named and the others get their meshes.
+    files[0].unlink()
+    capsys.readouterr()
+    assert cli.main([*command, "-o", str(tmp_path / "rest"), *known]) == 1
+    said = capsys.readouterr().err
+    assert f"--camera needs the camera of {photos[0]}" in said
+    assert "1 of 2 photos gave no mesh" in said
+    assert [path.name for path in (tmp_path / "rest").iterdir()] == [f"{photos[1].stem}.ply"]
 
 
 def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
@@ -109,7 +117,7 @@ def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("frame", ["unit", "camera"])
-def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_path, frame):
+def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_path, frame, capsys):
     """With the written camera as a known one the mesh is the same, in the unit frame."""
     best = checkpoint(tmp_path / "best.ckpt", "object", local=True, pose=True, frame=frame)
     photo, overlay = tmp_path / "photo.png", tmp_path / "small.yaml"
@@ -128,6 +136,10 @@ def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_p
         1, abs=1e-3
     )
     assert cli.main([*command, str(tmp_path / "b.ply"), "--camera", str(out)]) == 0
+    before = out.read_bytes()
+    assert cli.main([*command, str(tmp_path / "c.ply"), "--camera", str(out), "--camera-out", str(out)]) == 1
+    assert "--camera-out would replace" in capsys.readouterr().err
+    assert out.read_bytes() == before
     first, second = (load_mesh(tmp_path / name) for name in ("a.ply", "b.ply"))
     assert first.vertices.shape == second.vertices.shape
     np.testing.assert_allclose(first.vertices, second.vertices, atol=1e-3)
@@ -139,6 +151,25 @@ def test_a_predicted_camera_is_written_read_again_and_turns_a_mesh_upright(tmp_p
     network = Reconstructor(best, RECONSTRUCT)
     direct = network.cameras(framed[None]).projections[0, 0]
     np.testing.assert_allclose(camera.projection, direct / np.linalg.norm(direct[2, :3]), atol=1e-5)
+
+
+def test_options_that_a_model_or_a_refinement_ignores_are_warnings(tmp_path, capsys):
+    best = checkpoint(tmp_path / "best.ckpt", "object")
+    photo, overlay, known = tmp_path / "photo.png", tmp_path / "small.yaml", tmp_path / "camera.json"
+    Image.fromarray(dots(np.zeros((1, 3)), 1, EDGE).images[0]).save(photo)
+    overlay.write_text(Config(reconstruct=RECONSTRUCT).model_dump_json())
+    (camera_mat,), (world_mat,) = cameras(1, 5, EDGE)
+    write_camera(known, Camera(camera_mat, world_mat, EDGE, EDGE))
+    command = ["reconstruct", str(photo), "--checkpoint", str(best), "--config", str(overlay), "-o"]
+    assert cli.main([*command, str(tmp_path / "plain.ply")]) == 0
+    assert "no effect" not in capsys.readouterr().err
+    more = ["--camera", str(known), "--graph", "graph.ckpt", "--refinement", "none", "--refine", "3"]
+    assert cli.main([*command, str(tmp_path / "more.ply"), *more]) == 0
+    said = capsys.readouterr().err
+    assert "the given cameras have no effect" in said
+    assert "graph.ckpt has no effect: reconstruct.refinement is none" in said
+    assert "3 steps of gradient refinement have no effect" in said
+    assert (tmp_path / "more.ply").read_bytes() == (tmp_path / "plain.ply").read_bytes()
 
 
 def test_several_hypotheses_are_averaged_in_meshes_and_in_logits(tmp_path):
@@ -192,6 +223,7 @@ def test_a_camera_survives_its_projection_and_its_file(tmp_path):
         ({"camera_mat": [["a"] * 3] * 3}, "numbers"),
         ({"image_size": [0, 10]}, "above 0"),
         ({"scale": float("nan")}, "finite"),
+        ({"scale": 10**400}, "numbers"),
         ({"image_size": None}, "finite|numbers"),
     ],
 )

@@ -12,12 +12,13 @@ from PIL import Image
 
 import occnet_lib as occnet
 from occnet_lib import cli
+from occnet_lib.errors import DataError
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.reconstruction.expected_iou import _cube_points
 from occnet_lib.report import uncertainty
 from occnet_lib.report.results import Results
 from occnet_lib.storage.dataset.catalogue import write_table
-from occnet_lib.storage.iou_calibration import IouFit, calibration_file, read_iou_calibration
+from occnet_lib.storage.iou_calibration import IouCalibration, IouFit, calibration_file, read_iou_calibration
 from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
@@ -125,6 +126,22 @@ def test_no_number_that_does_not_fit(folder, capsys):
     assert "best.calibration.json is of another network; make it again: `occnet calibrate`" in err
     calibration_file(folder / "best.ckpt").write_text("{")
     assert "no expected IoU" in reconstruct(folder, capsys)[1]
+
+
+@pytest.mark.parametrize("fit", [(float("nan"), 0.1, None), (1.0, 0.1, float("inf")), ("1", 0.1, 0.2)])
+def test_a_calibration_without_numbers_is_refused(tmp_path, fit):
+    IouCalibration(0.35, {1: IouFit(*fit, 12, 24)}, "digest").write(tmp_path / "a.json")
+    with pytest.raises(DataError, match="not finite"):
+        read_iou_calibration(tmp_path / "a.json")
+
+
+def test_a_calibration_on_training_shapes_is_a_warning(folder, capsys):
+    """The network may have seen them, so its IoU there is not that of new shapes."""
+    write_shard(folder / "train-000.h5", balls([0.3] * 2), "train-000", "train")
+    _, err = run(folder, capsys, "calibrate", str(folder / "train-000.h5"), "-o", str(folder / "c.json"))
+    assert "train-000.h5 is of the training set" in err
+    _, err = run(folder, capsys, "calibrate", str(folder), "-o", str(folder / "c.json"))
+    assert "training set" not in err
 
 
 def test_its_points_are_even():
