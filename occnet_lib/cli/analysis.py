@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from occnet_lib import config as configuration
 from occnet_lib.config import Config
-from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.storage.atomic import replacing
 
 from .arguments import Checkpoint, Out, Table
@@ -33,6 +33,10 @@ def analyse(
     ],
 ) -> str:
     """Statistics, projections, and of a network t-SNE and occupancies at points of packed shapes."""
+    if scores and not checkpoint:
+        raise ConfigError(
+            "--scores chooses the examples of fields/, which need a network", hint="add --checkpoint"
+        )
     statistics(packs, config, out=out / "statistics.csv")
     projections(packs, config, out=out / "projections")
     distributions(packs, config, out=out / "distributions")
@@ -117,7 +121,11 @@ def fields(
     shards = [shard for shard in map(Shard, files) if shard.split == "test"]
     keys = [key for shard in shards for key in shard.keys]
     rows = read_rows(scores) if scores else []
-    examples = example_shapes(keys, rows, config.distinct_models, config.report.examples)
+    if rows and not {"model", "category", "id", "iou"} <= rows[0].keys():
+        raise DataError("has no ranking: expected evaluate/shapes.csv of a results folder", path=scores)
+    # The models of another configuration rank as well.
+    models = dict.fromkeys([*config.distinct_models, *(row["model"] for row in rows)])
+    examples = example_shapes(keys, rows, models, config.report.examples)
     chosen = {name for names in examples.values() for name in names}
     settings = config.reconstruct.model_copy(update={"accelerator": accelerator})
     network = Reconstructor(checkpoint, settings)

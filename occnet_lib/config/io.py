@@ -184,7 +184,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "model_type":
         return f"key `{name}`: expected a section (`key: value`), got {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ")
-    text = f"key `{name}`: {message[:1].lower()}{message[1:]}"
+    text = f"key `{name}`: {message[:1].lower()}{message[1:]}" if name else message
     if isinstance(first["input"], str | int | float | bool | date | None):
         text += f", got {first['input']!r}"
         if first["type"] == "string_type" and first["input"] is not None:

@@ -161,4 +161,16 @@ class Config(Section):
             if name not in self.distinct_models:
                 known = ", ".join(self.distinct_models)
                 raise ValueError(f"`evaluate.compare` names {name!r}; models are {known}")
+        if same := [name for name, reference in self.evaluate.compare.items() if name == reference]:
+            raise ValueError(f"`evaluate.compare` compares {same[0]!r} with itself")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self) -> Config:
+        for name, model in self.models.items():
+            if model.own_cameras and not (model.local and model.pose):
+                raise ValueError(f"`models.{name}.own_cameras` needs `local: true` and `pose: true`")
+        for key in ("uncertainty", "next_view"):
+            if getattr(self.evaluate, key) and not self.evaluate.views:
+                raise ValueError(f"`evaluate.{key}` needs the fields of views, and `evaluate.views` is 0")
         return self

@@ -78,6 +78,16 @@ def test_the_job_agrees_with_evaluate(packs, tmp_path) -> None:
         )
         folder = ["--scores", str(tmp_path / "scores.csv"), "--out", str(tmp_path / "fields")]
         assert cli.main(["job", "fields", str(packs[2]), *common, *folder]) == 0
+        # The ranking of a model that this configuration lacks counts as well: here the upper one has the lower name.
+        write_rows(
+            tmp_path / "others.csv", [score | {"model": "other", "iou": 5 - score["iou"]} for score in scores]
+        )
+        ranked = ["--scores", str(tmp_path / "others.csv"), "--out", str(tmp_path / "ranked")]
+        assert cli.main(["job", "fields", str(packs[2]), *common, *ranked]) == 0
+        assert read_rows(tmp_path / "ranked" / "fields.csv")[0]["id"] == "car_0002"
+        write_rows(tmp_path / "no.csv", [{"id": "car_0002"}])
+        ranked[1] = str(tmp_path / "no.csv")
+        assert cli.main(["job", "fields", str(packs[2]), *common, *ranked]) == 1
         table = ["--model", "onet", "--out", str(tmp_path / "views.csv")]
         assert cli.main(["job", "evaluate_views", str(packs[2]), *common, *table]) == 0
     expected = {row["id"]: float(row["iou"]) for row in read_rows(tmp_path / "views.csv")}
@@ -89,3 +99,8 @@ def test_the_job_agrees_with_evaluate(packs, tmp_path) -> None:
     for row in rows:
         assert float(row["iou"]) == expected[row["id"]]
     assert 0 < sum(expected.values()) < 4
+
+
+def test_scores_without_a_network_are_refused(packs, tmp_path, capsys) -> None:
+    assert cli.main(["analyse", str(packs[2]), "--scores", "scores.csv", "-o", str(tmp_path)]) == 1
+    assert "add --checkpoint" in capsys.readouterr().err

@@ -68,6 +68,10 @@ def test_config_yaml_is_the_defaults(project):
             {"evaluate": {"compare": {"onet": "other"}}},
             ["`evaluate.compare` names 'other'", "models are onet"],
         ),
+        ({"evaluate": {"compare": {"onet": "onet"}}}, ["`evaluate.compare` compares 'onet' with itself"]),
+        ({"models": {"a": {"local": True, "own_cameras": True}}}, ["`models.a.own_cameras` needs", "`pose"]),
+        ({"evaluate": {"views": 0, "next_view": 3}}, ["`evaluate.next_view` needs", "`evaluate.views` is 0"]),
+        ({"evaluate": {"views": 0, "uncertainty": True}}, ["`evaluate.uncertainty` needs"]),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
         ({"results": "out/{name}"}, ["`results`", "without braces", "'out/{name}'"]),
         ({"results": "/"}, ["`results`", "path of a folder"]),
@@ -78,6 +82,7 @@ def test_a_wrong_key_gives_one_line_that_names_it(values, parts):
         check(values)
     text = str(caught.value)
     assert "\n" not in text
+    assert "``" not in text
     for part in parts:
         assert part in text
 
