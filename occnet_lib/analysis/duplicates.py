@@ -239,6 +239,8 @@ def write_duplicates(packs: Sequence[Path], out: Path) -> int:
     shards = [Shard(path) for path in packs]
     rows = near_duplicates(describe(shards))
     parts = [[shard for shard in shards if shard.split == split] for split in ("train", "test")]
+    if not all(parts):
+        logger.warning("no training shards or no test shards are given: %s stays empty", out / "nearest.csv")
     write_rows(out / "nearest.csv", nearest_training(*parts), NEAREST_COLUMNS)
     write_rows(out / "duplicates.csv", rows, PAIR_COLUMNS)
     return len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from occnet_lib.storage.atomic import replacing
 from .arguments import Checkpoint, Out, Table
 from .inputs import pack_files
 
+logger = logging.getLogger(__name__)
 Packs = Annotated[list[Path], "pack shards, or a folder of them"]
 Scores = Annotated[
     Path | None, "evaluate/shapes.csv, by whose ranking the examples are chosen; without it by name"
@@ -127,6 +129,8 @@ def fields(
     models = dict.fromkeys([*config.distinct_models, *(row["model"] for row in rows)])
     examples = example_shapes(keys, rows, models, config.report.examples)
     chosen = {name for names in examples.values() for name in names}
+    if not chosen:
+        logger.warning("no test shapes are given: %s stays empty", out / "fields.csv")
     settings = config.reconstruct.model_copy(update={"accelerator": accelerator})
     network = Reconstructor(checkpoint, settings)
     level = threshold_logit(network.threshold)

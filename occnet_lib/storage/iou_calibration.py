@@ -110,7 +110,7 @@ def _checked(fit: IouFit) -> IouFit:
     """A fit whose numbers are finite.
 
     Raises:
-        ValueError: one is not (JSON as Python reads it has NaN), or is no number.
+        ValueError: one is not (JSON as Python reads it has NaN), or not a number.
     """
     numbers = [fit.gradient, fit.intercept, *([] if fit.half_width is None else [fit.half_width])]
     if not all(isinstance(value, int | float) and isfinite(value) for value in numbers):

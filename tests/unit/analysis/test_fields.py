@@ -51,7 +51,7 @@ def test_files_hold_what_the_table_counts(packs, tmp_path) -> None:
         assert int(row["points"]) == POINTS
 
 
-def test_the_job_agrees_with_evaluate(packs, tmp_path) -> None:
+def test_the_job_agrees_with_evaluate(packs, tmp_path, capsys) -> None:
     """Both query a checkpoint in the same way: equal IoU of the same points and view."""
     import torch
 
@@ -88,6 +88,9 @@ def test_the_job_agrees_with_evaluate(packs, tmp_path) -> None:
         write_rows(tmp_path / "no.csv", [{"id": "car_0002"}])
         ranked[1] = str(tmp_path / "no.csv")
         assert cli.main(["job", "fields", str(packs[2]), *common, *ranked]) == 1
+        capsys.readouterr()
+        assert cli.main(["job", "fields", str(packs[0]), *common, "--out", str(tmp_path / "none")]) == 0
+        assert "no test shapes are given" in capsys.readouterr().err
         table = ["--model", "onet", "--out", str(tmp_path / "views.csv")]
         assert cli.main(["job", "evaluate_views", str(packs[2]), *common, *table]) == 0
     expected = {row["id"]: float(row["iou"]) for row in read_rows(tmp_path / "views.csv")}
