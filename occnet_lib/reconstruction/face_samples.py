@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from .extract import threshold_logit
 from .face_features import face_features, target
 from .inference import one_thread
 from .reconstructor import Reconstructor
+
+if TYPE_CHECKING:
+    from occnet_lib.networks.folded import TorchField
 
 logger = logging.getLogger(__name__)
 _NOT_OF_MESHES = {"points_batch", "accelerator", "graph"}
@@ -90,10 +94,16 @@ def _sample(reconstructor: Reconstructor, shard: Shard, i: int, seed: int) -> Fa
     random = seeds.rng(seed, "face_samples", shard.keys[i].name)
     view = int(random.integers(shard.views))
     image, rotation = shard.image(i, view), shard.camera(i, view)[1][:, :3]
-    mesh: Mesh = reconstructor(image, random, rotation).mesh
+    given = None if reconstructor.predicts_cameras else shard.projection(i, view, image.shape)
+    mesh: Mesh = reconstructor(image, random, rotation, projection=given).mesh
     if len(mesh.faces) == 0:
         return None
-    field, level = reconstructor.field(image, rotation), threshold_logit(reconstructor.threshold)
+    field: TorchField = (
+        reconstructor.mean_field(image, rotation)
+        if reconstructor.averages_poses
+        else reconstructor.field(image, rotation, given)
+    )
+    level = threshold_logit(reconstructor.threshold)
     faces, edges, neighbours = face_features(field.with_gradient, mesh, level, reconstructor.device)
     normals, weight = target(mesh, *shard.surface(i))
     half = np.float16

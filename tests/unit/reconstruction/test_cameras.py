@@ -17,6 +17,8 @@ from occnet_lib.geometry.cameras import Camera, camera_of, project
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.framing import network_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.reconstruction import face_samples as module
+from occnet_lib.reconstruction.face_features import face_features
 from occnet_lib.reconstruction.photo import framed_photo, mesh_of_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
@@ -255,3 +257,26 @@ def test_the_place_of_a_network_image_in_the_photo_is_known(tmp_path, framing, a
     eye = Camera(np.eye(3), np.eye(3, 4), 1, 1)
     at = got.projection(eye) @ (105 / 160, 50 / 120, 1, 1)
     np.testing.assert_allclose(at[:2], [column / width, row / height], atol=0.02)
+
+
+@pytest.mark.parametrize("poses", [0, 1, 3])
+def test_the_graph_network_learns_from_the_field_of_the_mesh(tmp_path, monkeypatch, poses):
+    """By the given camera, the likeliest one, the mean over several."""
+    best, pack = (
+        checkpoint(tmp_path / "best.ckpt", "object", local=True, pose=poses > 0),
+        hull_shard(tmp_path / "train-0.h5", 2, EDGE),
+    )
+    off_surface = []
+
+    def features(field, mesh, level, device):
+        vertices = torch.as_tensor(mesh.vertices, dtype=torch.float32)
+        inside, beside = ((field(at)[0] - level).abs().median() for at in (vertices, vertices.flip(1)))
+        off_surface.append(float(inside / beside))
+        return face_features(field, mesh, level, device)
+
+    monkeypatch.setattr(module, "face_features", features)
+    config = RECONSTRUCT.model_copy(update={"refinement": "graph", "poses": max(poses, 1), "resolution0": 32})
+    names = {key.name for key in Shard(pack).keys}
+    files = module.face_samples(best, [pack], names, config, 0, tmp_path / "faces")
+    assert len(files) == len(off_surface) == 2
+    assert max(off_surface) < 0.2
