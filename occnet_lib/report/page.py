@@ -17,6 +17,7 @@ from occnet_lib.storage.atomic import replacing
 from . import (
     cameras,
     data,
+    distributions,
     duplicates,
     examples,
     fields,
@@ -192,6 +193,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Results], Html]], ...] = (
     ("refinement", "Refinement", refinement.section),
     ("embedding", "Image codes", training.embeddings),
     ("data", "Data", data.statistics),
+    ("distributions", "Distributions", distributions.section),
     ("duplicates", "Near-duplicates", duplicates.section),
     ("projections", "Points on photos", data.projections),
     ("preprocessing", "Preprocessing", data.preprocessing),

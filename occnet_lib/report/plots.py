@@ -153,6 +153,40 @@ def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> Plot:
     return _plot(figure, {axes: series})
 
 
+def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], x_label: str) -> Plot:
+    """Box plots, one line a group and kind: group → kind → sample, which may be empty.
+
+    The box spans the quartiles, the line the 5th to the 95th percentile; the median is marked.
+    """
+    kinds = list(dict.fromkeys(kind for by_kind in values.values() for kind in by_kind))
+    figure = _figure(5.2, 0.9 + 0.22 * len(kinds) * len(values))
+    axes = figure.subplots()
+    step = 0.8 / len(kinds)
+    series = []
+    for k, (kind, color) in enumerate(zip(kinds, colors(len(kinds)), strict=True)):
+        read = Series(kind, color, [], [])
+        for i, (name, by_kind) in enumerate(values.items()):
+            if not len(sample := by_kind.get(kind, ())):
+                continue
+            y = i + (k - (len(kinds) - 1) / 2) * step
+            low, first, median, third, high = np.quantile(sample, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
+            axes.plot([low, high], [y, y], color=color, lw=1)
+            axes.barh(y, third - first, 0.8 * step, first, color=color, alpha=0.5, linewidth=0)
+            axes.plot([median] * 2, [y - 0.4 * step, y + 0.4 * step], color=color, lw=2)
+            read.x.append(median)
+            read.y.append(y)
+            read.labels.append(
+                f"{name}: median {median:.3g}, quartiles {first:.3g} to {third:.3g}, {len(sample):,} shapes"
+            )
+        axes.plot([], [], color=color, lw=5, alpha=0.5, label=kind)
+        series.append(read)
+    axes.set_yticks(range(len(values)), list(values), fontsize=8)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    figure.legend(fontsize=7, frameon=False, loc="outside upper right", ncols=len(kinds))
+    _label_axes(axes, "", x_label)
+    return _plot(figure, {axes: series})
+
+
 def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
     """Points in the plane by group, without axes as distances along them mean nothing."""
     figure = _figure(5.6, 4.4)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from occnet_lib.analysis.distributions import write_distributions
 from occnet_lib.analysis.duplicates import write_duplicates
 from occnet_lib.analysis.embeddings import write_embedding
 from occnet_lib.analysis.fields import write_fields
@@ -123,6 +124,7 @@ def write_results(root: Path, config: Config, categories: Sequence[str] = ("car"
         names = [key.name for key in Shard(packs[2]).keys]
         write_fields(ball_logits, 0.0, packs[2:], names, 0, root / "analyse" / f"fields_{model}")
     write_statistics(packs, root / "analyse" / "statistics.csv")
+    write_distributions(packs, config.seed, root / "analyse" / "distributions")
     write_duplicates(packs, root / "analyse" / "duplicates")
     write_projections(packs[2:], config.analyse, root / "analyse" / "projections")
     for stage, name in (("preprocess", "train-000"), ("preprocess", "test-000"), ("train", "onet")):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from occnet_lib import cli
 from occnet_lib.analysis import distributions
-from occnet_lib.analysis.distributions import color, geometry, mean_views
+from occnet_lib.analysis.distributions import color, mean_views
+from occnet_lib.geometry.measures import Geometry, geometry
 from occnet_lib.storage.packs import Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh
@@ -29,7 +30,7 @@ def both(one: Mesh, two: Mesh) -> Mesh:
     return Mesh(np.concatenate([one.vertices, two.vertices]), faces)
 
 
-def measured(mesh: Mesh) -> distributions.Geometry:
+def measured(mesh: Mesh) -> Geometry:
     return geometry(mesh, np.random.default_rng(0))
 
 

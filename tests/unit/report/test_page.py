@@ -49,6 +49,7 @@ SECTIONS = (
     "training",
     "embedding",
     "data",
+    "distributions",
     "duplicates",
     "projections",
     "preprocessing",
@@ -274,6 +275,31 @@ class TestWholePage:
             assert " · ".join(counts) in page.text["fields"].replace("  ", " ")
             assert f"IoU {float(row['iou']):.3f}" in page.text["fields"]
 
+    def test_a_shift_between_splits_is_seen(self, copy, quick) -> None:
+        folder = copy / "analyse" / "distributions"
+        rows = [
+            {
+                "category": "car",
+                "id": str(i),
+                "split": split,
+                "volume": volume,
+                "components": 1 + (volume > 0.15),
+            }
+            for split, volumes in (("train", (0.1, 0.1, 0.2)), ("test", (0.3, 0.3, 0.5)))
+            for i, volume in enumerate(volumes)
+        ]
+        write_rows(folder / "shapes.csv", rows)
+        (folder / "mean_car_test.png").write_bytes(b"image")
+        page = rebuilt(copy)
+        assert "car train 3 66.7 %" in " ".join(page.text["distributions"].split())
+        assert "car test 3 0.0 %" in " ".join(page.text["distributions"].split())
+        plots = [json.loads(data) for data in page.values("data-plot") if "Volume" in data]
+        medians = {series["name"]: series["x"] for series in plots[0]["panels"][0]["series"]}
+        assert medians == {"train": [0.1], "test": [0.3]}
+        assert "mean shape of car, test" in page.values("alt")
+        assert "mean shape of car, train" not in page.values("alt"), "there is no such file"
+        assert not [alt for alt in page.values("alt") if "Thickness" in alt], "no shape has one"
+
     def test_a_leak_between_splits_is_a_warning(self, copy, quick) -> None:
         assert "Warning" not in rebuilt(copy).text["duplicates"]
         pair = ("car", "car_0002", "test", "car", "car_0000", "train", "mirrored", 0.0004)
@@ -335,6 +361,7 @@ class TestMissingParts:
             ("train", "training"),
             ("analyse", "data"),
             ("analyse/statistics.csv", "data"),
+            ("analyse/distributions/shapes.csv", "distributions"),
             ("analyse/projections", "projections"),
             ("preprocess", "preprocessing"),
             ("benchmarks", "run"),
@@ -365,6 +392,7 @@ class TestMissingParts:
         [
             ("evaluate/models.csv", "results"),
             ("analyse/statistics.csv", "data"),
+            ("analyse/distributions/shapes.csv", "distributions"),
             ("preprocess/shapes.csv", "preprocessing"),
             ("train/onet/metrics.csv", "training"),
             ("train/onet/options.json", "training"),
