@@ -68,6 +68,8 @@ def read_plain(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError("no such file", path=path, hint="train the model first") from error
+    except IsADirectoryError as error:
+        raise DataError("is a folder", path=path, hint="give the file in it, such as best.ckpt") from error
     except Exception as error:  # a broken zip or pickle raises arbitrary errors
         raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
     if not isinstance(content, dict):

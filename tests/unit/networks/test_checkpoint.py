@@ -52,3 +52,8 @@ def test_broken_network_files_are_one_line_errors(tmp_path):
     torch.save(content, path)
     with pytest.raises(DataError, match="do not match"):
         load_network(path)
+
+
+def test_a_folder_in_place_of_a_checkpoint_names_the_file(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder \(give the file in it, such as best.ckpt\)"):
+        load_network(tmp_path)
