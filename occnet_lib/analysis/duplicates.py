@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from occnet_lib import seeds
 from occnet_lib.evaluation.alignment import surface_moments
 from occnet_lib.evaluation.voxel_grids import Grids
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
@@ -70,10 +72,18 @@ def describe(shards: Sequence[Shard]) -> Described:
             mesh = shard.mesh(i)
             if len(mesh.faces) and mesh.face_areas.any():
                 places.append((shard, i))
-                rows.append(_describe(mesh, shard.surface(i)[0].astype(np.float64)))
+                rows.append(_describe(mesh, _surface(shard, i, mesh)))
     if not rows:
         return Described([], np.zeros((0, 1)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 3, 3)))
     return Described(places, *(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _surface(shard: Shard, i: int, mesh: Mesh) -> NDArray[np.float64]:
+    """Surface points of a shape: its own, or of its mesh where these are too few for quantiles without noise."""
+    points = shard.surface(i)[0].astype(np.float64)
+    if len(points) >= _PAIRED:
+        return points
+    return sample_surface(mesh, _PAIRED, seeds.rng(0, "duplicates", shard.keys[i].name))[0]
 
 
 def _describe(

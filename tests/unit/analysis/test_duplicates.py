@@ -9,11 +9,17 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from occnet_lib import cli
-from occnet_lib.analysis.duplicates import NEAREST_COLUMNS, PAIR_COLUMNS, candidate_pairs
+from occnet_lib.analysis.duplicates import (
+    NEAREST_COLUMNS,
+    PAIR_COLUMNS,
+    candidate_pairs,
+    describe,
+    near_duplicates,
+)
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.voxels import solid_voxels
-from occnet_lib.storage.packs import PackedShape, write_shard
+from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
 
@@ -38,17 +44,17 @@ def solid(seed: int) -> Mesh:
     return Mesh(points, faces).compact()
 
 
-def shape(name: str, split: str, mesh: Mesh, seed: int) -> PackedShape:
+def shape(name: str, split: str, mesh: Mesh, seed: int, points: int = 50_000) -> PackedShape:
     unit, loc, scale = unit_cube(mesh)
-    surface, normals, _ = sample_surface(unit, 50_000, np.random.default_rng(seed))
+    surface, normals, _ = sample_surface(unit, points, np.random.default_rng(seed))
     none = np.zeros((8, 3), np.float16), np.zeros(8, bool)
-    points = PointSamples(
+    samples = PointSamples(
         *none, surface.astype(np.float16), normals.astype(np.float16), solid_voxels(unit, 16)
     )
     world = np.concatenate([np.eye(3), np.zeros((3, 1))], axis=1)[None]
     views = Views(np.full((1, 8, 8, 3), 255, np.uint8), np.eye(3)[None], world, np.zeros(3), 1.0)
     key = ShapeKey("solid", name, "", split, f"{split}-000")
-    return PackedShape.of(key, Watertight(unit, loc, scale), points, views)
+    return PackedShape.of(key, Watertight(unit, loc, scale), samples, views)
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +114,11 @@ def test_candidates_are_a_bounded_number_of_others() -> None:
     assert all(a < b for a, b in pairs)
     assert candidate_pairs(descriptors[:1]) == []
     assert candidate_pairs(np.arange(12.0)[:, None]) == []
+
+
+def test_a_copy_with_few_surface_points_is_a_copy(tmp_path):
+    for k, split in enumerate(("train", "test")):
+        shapes = [shape(f"{split}-{i}", split, solid(i + k), 10 * k + i, points=300) for i in (1, 2)]
+        write_shard(tmp_path / f"{split}.h5", shapes, f"{split}-000", split)
+    rows = near_duplicates(describe([Shard(tmp_path / "train.h5"), Shard(tmp_path / "test.h5")]))
+    assert [(row["id"], row["other_id"], row["kind"]) for row in rows] == [("test-1", "train-2", "copy")]
