@@ -93,7 +93,7 @@ rule evaluate_cameras:
     resources:
         mem_mb=scaled_mem(4000),
         runtime=lambda wildcards, attempt: 120 * attempt,
-        gpu=0 if CONFIG.reconstruct.accelerator == "cpu" else 1,
+        gpu=INFERENCE_GPUS,
     params:
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
