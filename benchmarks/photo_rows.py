@@ -30,7 +30,7 @@ def occnet(*arguments: str | Path, checked: bool = True) -> None:
 
 
 def collect(results: Path, model: str, folder: Path) -> None:
-    """Folders of `<category>/<id>` of the test shapes: `expected` and `report` with meshes, `view` and `photo` with images."""
+    """Folders `<category>/<id>` of test shapes: `expected`, `report` with meshes, `view`, `photo` with images."""
     for path in sorted((results / "pack").glob("test-*.h5")):
         shard = open_pack(path)
         for i, key in enumerate(shard.keys):
