@@ -330,6 +330,7 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
 
 
 @pytest.mark.slow
+@pytest.mark.real_encoder
 @COMPILES
 # torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
@@ -560,6 +561,7 @@ def test_what_cannot_be_trained_is_a_one_line_error(pack, tmp_path):
             train(configuration(accelerator="gpu"), "small", *pack, tmp_path)
 
 
+@pytest.mark.real_encoder
 def test_a_network_learns_shapes_by_heart(tmp_path):
     shard = make_shard(tmp_path / "train-0.h5", 2, points=512, views=2)
     model = ModelConfig(hidden=64, c_dim=16, blocks=2)
