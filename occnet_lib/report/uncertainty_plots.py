@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from .plots import Plot, Series, _figure, _label_axes, _plot, colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Bin(NamedTuple):
@@ -83,28 +84,29 @@ def view_spheres(
     return _plot(figure, series)
 
 
+def _beside(
+    panels: Mapping[str, Mapping[str, Any]], width: float, height: float
+) -> tuple[Figure, dict[str, str], list[Axes]]:
+    """A figure with a panel of that size per title, a colour per name in any of them, and the panels' axes."""
+    names = list(dict.fromkeys(name for own in panels.values() for name in own))
+    figure = _figure(width * len(panels), height)
+    places = list(figure.subplots(1, len(panels), squeeze=False)[0])
+    return figure, dict(zip(names, colors(len(names)), strict=True)), places
+
+
 def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
     """Reliability diagrams beside one another: title → curve → bins; a calibrated field lies on the diagonal."""
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    palette = dict(zip(names, colors(len(names)), strict=True))
-    figure = _figure(4.2 * len(panels), 3.9)
+    figure, palette, places = _beside(panels, 4.2, 3.9)
     series = {}
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    for axes, (title, curves) in zip(places, panels.items(), strict=True):
         axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
         own = []
         for name, bins in curves.items():
             color, x, y = palette[name], [b.probability for b in bins], [b.occupied for b in bins]
             axes.plot(x, y, color=color, lw=1.5, marker="o", ms=3, label=name)
-            known = [b for b in bins if b.low is not None and b.high is not None]
-            axes.vlines(
-                [b.probability for b in known],
-                [b.low for b in known],
-                [b.high for b in known],
-                color,
-                alpha=0.4,
-            )
+            known = [(b.probability, b.low, b.high) for b in bins if b.low is not None and b.high is not None]
+            x_known, low, high = ([values[k] for values in known] for k in range(3))
+            axes.vlines(x_known, low, high, color, alpha=0.4)
             labels = [f"says {b.probability:.2f}, is {b.occupied:.2f}" for b in bins]
             own.append(Series(name, color, x, y, labels))
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="occupied fraction")
@@ -119,13 +121,9 @@ def expected_against_true(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, str]]]], half_width: float | None
 ) -> Plot:
     """Expected and true IoU of images: title → class → (expected, true, what it is of); a band for the interval."""
-    names = list(dict.fromkeys(name for groups in panels.values() for name in groups))
-    palette = dict(zip(names, colors(len(names)), strict=True))
-    figure = _figure(4.2 * len(panels), 3.9)
+    figure, palette, places = _beside(panels, 4.2, 3.9)
     series = {}
-    for axes, (title, groups) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    for axes, (title, groups) in zip(places, panels.items(), strict=True):
         axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
         if half_width is not None:
             axes.fill_between(
@@ -151,13 +149,9 @@ def expected_against_true(
 
 def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
     """IoU over the number of images, beside one another: title → policy → IoU of 1, 2, … images."""
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    palette = dict(zip(names, colors(len(names)), strict=True))
-    figure = _figure(6.6 * len(panels), 3.4)
+    figure, palette, places = _beside(panels, 6.6, 3.4)
     series = {}
-    for axes, (title, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    for axes, (title, curves) in zip(places, panels.items(), strict=True):
         own = []
         for name, values in curves.items():
             x, y = [float(k + 1) for k in range(len(values))], list(values)
