@@ -136,9 +136,29 @@ def _create(size: int) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within PyOpenGL and pyrender
         import pyrender
-        from pyrender.shader_program import ShaderProgramCache
 
         renderer = pyrender.OffscreenRenderer(size, size)
         # pyrender has no public way to use other shaders.
-        renderer._renderer._program_cache = ShaderProgramCache(str(_SHADERS))
+        renderer._renderer._program_cache = _programs()
     return pyrender, renderer
+
+
+def _programs() -> Any:
+    """A cache of compiled shaders for one context.
+
+    The keys of pyrender's own hold the object that stands for the current context, which is a new one in each call: it
+    compiles, and never frees, a program per image.
+    """
+    from pyrender.shader_program import ShaderProgramCache
+
+    class Programs(ShaderProgramCache):  # type: ignore[misc]  # pyrender has no types
+        def get_program(
+            self, vertex_shader: str, fragment_shader: str, geometry_shader: Any = None, defines: Any = None
+        ) -> Any:
+            key = (vertex_shader, fragment_shader, geometry_shader, *sorted((defines or {}).items()))
+            if key not in compiled:
+                compiled[key] = super().get_program(vertex_shader, fragment_shader, geometry_shader, defines)
+            return compiled[key]
+
+    compiled: dict[tuple[Any, ...], Any] = {}
+    return Programs(str(_SHADERS))

@@ -30,6 +30,8 @@ mesh = Mesh(rng.uniform(-.4, .4, (90, 3)), np.arange(90, dtype=np.int32).reshape
 camera_mat, world_mat = choy_cameras(3, rng, ViewsConfig(image_size=size))
 ids = np.stack(list(pyrender_backend.face_ids(mesh, camera_mat, world_mat, size)))
 np.save(sys.argv[1], ids)
+programs = pyrender_backend._renderer(size)[1]._renderer._program_cache._program_cache
+assert len(programs) == 1, f"{len(programs)} programs compiled for {len(ids) + 1} images"
 """
 
 
