@@ -151,7 +151,7 @@ def _programs() -> Any:
     """
     from pyrender.shader_program import ShaderProgramCache
 
-    class Programs(ShaderProgramCache):  # type: ignore[misc]  # pyrender has no types
+    class Programs(ShaderProgramCache):
         def get_program(
             self, vertex_shader: str, fragment_shader: str, geometry_shader: Any = None, defines: Any = None
         ) -> Any:
