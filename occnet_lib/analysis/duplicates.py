@@ -19,6 +19,7 @@ from occnet_lib import seeds
 from occnet_lib.evaluation.alignment import surface_moments
 from occnet_lib.evaluation.voxel_grids import Grids
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.storage.packs import Shard
@@ -200,7 +201,7 @@ def surfaces_distance(
 
 
 def _distances(scene: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    import open3d as o3d
+    o3d = import_open3d()
 
     at = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
     return np.asarray(scene.compute_distance(at, nthreads=1).numpy(), np.float64)

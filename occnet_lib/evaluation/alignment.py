@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.similarity import IDENTITY, Similarity
 from occnet_lib.types import Mesh
@@ -167,7 +168,7 @@ class _Correspondences:
 
 def _closest(scene: Any, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Closest points of the surface and its normals there."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     query = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
     closest = scene.compute_closest_points(query, nthreads=1)

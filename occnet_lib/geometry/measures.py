@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import component_volumes, label_faces
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.types import Mesh
@@ -76,7 +77,7 @@ def geometry(mesh: Mesh, generator: np.random.Generator) -> Geometry:
 
 def _thickness(scene: Any, points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Lengths of the rays inward that leave the shape; 0 where the ray starts beyond the opposite wall."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     rays = np.concatenate([points - _INWARD * normals, -normals], axis=1).astype(np.float32)
     hit = scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
@@ -89,7 +90,7 @@ def _mirror_distances(
     scene: Any, points: NDArray[np.float64], bounds: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> list[float]:
     """Mean distances of points, reflected at the three planes through the centre of a box, to the surface."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     mirrored = np.repeat(points[None], 3, axis=0)
     for axis in range(3):

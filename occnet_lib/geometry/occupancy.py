@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.types import Mesh
 
 
 def raycasting_scene(mesh: Mesh) -> Any:
     """An open3d RaycastingScene of the mesh, which holds its vertices as float32."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(
@@ -39,7 +40,7 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
     Returns:
         (N,) bool.
     """
-    import open3d as o3d
+    o3d = import_open3d()
 
     points = np.ascontiguousarray(points, dtype=np.float32)
     if len(points) == 0 or len(mesh.faces) == 0:
@@ -55,7 +56,7 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
 
 def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
     """(N,) float64 unsigned distances of points (N, 3) to the nearest triangle, closed mesh or not."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     points = np.ascontiguousarray(points, dtype=np.float32)
     distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor.from_numpy(points), nthreads=1)
@@ -64,7 +65,7 @@ def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
 
 def closest_faces(mesh: Mesh, points: ArrayLike) -> NDArray[np.int64]:
     """(N,) int64 indices of the faces nearest to points (N, 3)."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     points = np.ascontiguousarray(points, dtype=np.float32)
     closest = raycasting_scene(mesh).compute_closest_points(o3d.core.Tensor.from_numpy(points), nthreads=1)

@@ -17,6 +17,7 @@ from types import ModuleType
 
 import torch
 
+from occnet_lib.deferred import deferring
 from occnet_lib.errors import DependencyError
 
 _OPERATORS = ("nms", "qnms")
@@ -31,7 +32,7 @@ def import_torchvision() -> ModuleType:
         DependencyError: torchvision is missing or incompatible with the installed torch in another way.
     """
     try:
-        return import_module("torchvision")
+        return _import()
     except ImportError as error:
         raise DependencyError(f"cannot import torchvision: {error}", hint="install it") from error
     except RuntimeError as error:
@@ -46,7 +47,13 @@ def import_torchvision() -> ModuleType:
     for operator in _OPERATORS:
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.append(library)
-    return import_module("torchvision")
+    return _import()
+
+
+def _import() -> ModuleType:
+    """Import torchvision, but not the compiler of torch for its pooling of regions, which takes longer than all the rest."""
+    with deferring("torch._dynamo.utils", "is_compile_supported"):
+        return import_module("torchvision")
 
 
 torchvision: ModuleType = import_torchvision()

@@ -14,6 +14,7 @@ from occnet_lib.config import EverydayConfig
 from occnet_lib.geometry.cameras import everyday_cameras
 from occnet_lib.geometry.colors import linear_to_srgb
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.types import Mesh
 
 SIZE = 256  # pixels along the edge
@@ -58,7 +59,7 @@ class _Scene:
         self, origins: NDArray[np.float64], directions: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Distances (R,), infinite where nothing is hit, and normals (R, 3) of the faces."""
-        from open3d.core import Tensor
+        Tensor = import_open3d().core.Tensor
 
         rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], axis=1)
         hits = self._scene.cast_rays(Tensor.from_numpy(rays.astype(np.float32)), nthreads=1)

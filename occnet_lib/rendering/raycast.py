@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import raycasting_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 from occnet_lib.types import Mesh
 
 
@@ -15,7 +16,7 @@ def face_ids(
     mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], size: int
 ) -> Iterator[NDArray[np.int32]]:
     """The face visible at the centre of each pixel; see `pyrender_backend.face_ids`."""
-    from open3d.core import Tensor
+    Tensor = import_open3d().core.Tensor
 
     scene = raycasting_scene(mesh)
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import triangle_scene
+from occnet_lib.geometry.open3d_import import import_open3d
 
 RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
 
@@ -31,7 +32,7 @@ class Scene:
             (n,) float64 distance in lengths of `direction`, inf without a hit; (n, 3) float64 unit normals of the
             triangles, of either side.
         """
-        import open3d as o3d
+        o3d = import_open3d()
 
         rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
         hit = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
@@ -46,7 +47,7 @@ class Scene:
         Returns:
             (N,) float64 in [0, 1].
         """
-        import open3d as o3d
+        o3d = import_open3d()
 
         seen = np.zeros(len(places))
         step = max(1, RAYS // len(directions))
