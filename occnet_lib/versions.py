@@ -21,6 +21,7 @@ VERSIONS = MappingProxyType(
         "refinement": 1,
         "evaluate": 3,
         "summarise": 2,
+        "uncertainty": 1,
         "analyse": 1,
         "report": 5,
     }

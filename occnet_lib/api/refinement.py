@@ -80,6 +80,8 @@ def train_graph(
     from occnet_lib.training import run_info
     from occnet_lib.training.face_normals import train_face_normals
 
+    metadata = run_info.checkpoint_metadata(config, model, 0)
+
     train_face_normals(
         config.reconstruct.graph,
         seed,
@@ -87,6 +89,7 @@ def train_graph(
         held_out,
         out,
         about={"model_name": model, "refinement": refinement},
+        network_options={key: metadata[key] for key in ("model", "images", "train")},
         rotate=config.models[model].frame == "camera",
         device=run_info.select_device(config.train),
     )

@@ -67,7 +67,7 @@ def evaluate_cameras(
     (shard,) = pack_files([pack], config, table)
     logits = network.logits if network.needs_projections else None
     with one_thread():
-        source = CameraSource(network.cameras, network.cameras_at, logits)
+        source = CameraSource(network.cameras, network.cameras_with, logits)
         rows = evaluate_cameras(source, level, shard, config, model, out)
     return f"evaluate: {out}: {len(rows)} views"
 

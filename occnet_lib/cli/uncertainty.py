@@ -32,6 +32,7 @@ def calibrate(
     """Calibrate the expected IoU of a network on validation shapes."""
     from occnet_lib.evaluation.iou_fit import fits_of_views
     from occnet_lib.evaluation.view_metrics import measure_views
+    from occnet_lib.reconstruction.expected_iou import POINTS
     from occnet_lib.reconstruction.inference import one_thread
     from occnet_lib.storage.iou_calibration import IouCalibration, calibration_file, file_digest
     from occnet_lib.storage.packs import Shard
@@ -44,6 +45,10 @@ def calibrate(
     if seen := [shard for shard in shards if shard.split == "train"]:
         text = "%s is of the training set, whose shapes the network may have seen: the expected IoU will be too high"
         logger.warning(text, seen[0].path)
+    points = min([config.evaluate.view_points, *(shard.points_per_shape for shard in shards)])
+    if points < POINTS:
+        text = "the IoU of %d points varies more than that of the %d of `occnet reconstruct`, so the intervals are wider"
+        logger.warning(f"{text}; set evaluate.view_points", points, POINTS)
     digest = file_digest(checkpoint)
     network, level = load_network(checkpoint, config)
     merged, rows = mergeable_counts(network, config), list[dict[str, Any]]()
@@ -54,7 +59,7 @@ def calibrate(
     if not fits:
         logger.warning("no validation shapes or views: the expected IoU of %s is not calibrated", checkpoint)
     out = out or calibration_file(checkpoint)
-    IouCalibration(network.threshold, fits, digest).write(out)
+    IouCalibration(network.threshold, fits, digest, points).write(out)
     return f"calibrate: {out}: {fits[1].shapes if fits else 0} shapes"
 
 
@@ -84,8 +89,13 @@ def uncertainty_tables(
     from occnet_lib.storage.tables import read_rows, write_rows
 
     shards = names_of_test_shards(read_catalogue(table))
-    files = [networks / model / "best.calibration.json" for model in config.distinct_models]
+    files = [networks / model / "best.calibration.json" for model in config.measured_models]
     calibrations = {file.parent.name: read_iou_calibration(file) for file in files}
+    points = min(config.evaluate.view_points, config.points.uniform)
+    for file, calibration in zip(files, calibrations.values(), strict=True):
+        if calibration.points not in (0, points):
+            text = "%s was made with %d points per view, and the tables are of %d: intervals do not fit"
+            logger.warning(text, file, calibration.points, points)
     columns = {
         "calibration": calibration_tables.COLUMNS,
         "reliability": calibration_tables.CURVE,
@@ -139,7 +149,7 @@ def next_view_table(
     from occnet_lib.storage.tables import read_rows, write_rows
 
     shards = names_of_test_shards(read_catalogue(table))
-    files = [folder / model / f"{shard}.next.csv" for model in config.distinct_models for shard in shards]
+    files = [folder / model / f"{shard}.next.csv" for model in config.measured_models for shard in shards]
     rows = summarise_next_view([row for file in files for row in read_rows(file)], config)
     write_rows(folder / "next_view.csv", rows, SUMMARY)
     return f"evaluate: {folder / 'next_view.csv'}"

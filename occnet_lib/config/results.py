@@ -101,15 +101,16 @@ class EvaluateConfig(Section):
         "`occnet reconstruct --merge`; []: none",
     )
     view_points: Count = Field(2048, description="points per view at which the field is evaluated")
-    uncertainty: bool = Field(
+    uncertainty: bool | list[str] = Field(
         False,
         description="measure calibration and expected IoU of the fields of views and photos, by class and camera pose "
-        "(docs/explanation/uncertainty.md)",
+        "(docs/explanation/uncertainty.md); true: of the first seed of every model; a list: of these models, with all seeds",
     )
     next_view: Natural = Field(
         0,
         description="views of a test shape that are chosen one after another, by policies of the next best view, and "
-        "averaged; 0: not measured (docs/explanation/uncertainty.md)",
+        "averaged, at most `views`; of the models of a list in `uncertainty`; 0: not measured "
+        "(docs/explanation/uncertainty.md)",
     )
     original: Literal["none", "floor", "all"] = Field(
         "floor",

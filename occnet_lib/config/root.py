@@ -102,11 +102,19 @@ class Config(Section):
         return [name for name, model in self.models.items() if model.takes_any_photo]
 
     @property
+    def measured_models(self) -> list[str]:
+        """Names of the models whose uncertainty and next views are measured."""
+        named = self.evaluate.uncertainty
+        if isinstance(named, bool) or not named:
+            return self.distinct_models
+        return list(dict.fromkeys(training for name in named for training in self.seeds_of(name)))
+
+    @property
     def uncertain_models(self) -> dict[str, list[str]]:
         """Names of the models whose fields' uncertainty is measured, by their images: views and photos."""
         models = {
-            "views": self.distinct_models if self.evaluate.views else [],
-            "photos": [name for name in self.distinct_models if name in self.photo_models],
+            "views": self.measured_models if self.evaluate.views else [],
+            "photos": [name for name in self.measured_models if name in self.photo_models],
         }
         return {source: names for source, names in models.items() if names}
 
@@ -157,10 +165,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _compared_models_exist(self) -> Config:
-        for name in [name for pair in self.evaluate.compare.items() for name in pair]:
-            if name not in self.distinct_models:
+        measured = self.evaluate.uncertainty
+        named = {
+            "compare": [name for pair in self.evaluate.compare.items() for name in pair],
+            "uncertainty": [] if isinstance(measured, bool) else measured,
+        }
+        for key, names in named.items():
+            if unknown := [name for name in names if name not in self.distinct_models]:
                 known = ", ".join(self.distinct_models)
-                raise ValueError(f"`evaluate.compare` names {name!r}; models are {known}")
+                raise ValueError(f"`evaluate.{key}` names {unknown[0]!r}; models are {known}")
         if same := [name for name, reference in self.evaluate.compare.items() if name == reference]:
             raise ValueError(f"`evaluate.compare` compares {same[0]!r} with itself")
         return self
@@ -173,4 +186,7 @@ class Config(Section):
         for key in ("uncertainty", "next_view"):
             if getattr(self.evaluate, key) and not self.evaluate.views:
                 raise ValueError(f"`evaluate.{key}` needs the fields of views, and `evaluate.views` is 0")
+        if self.evaluate.next_view > self.evaluate.views:
+            text = "`evaluate.next_view` chooses among `evaluate.views`, so it is at most {}, not {}"
+            raise ValueError(text.format(self.evaluate.views, self.evaluate.next_view))
         return self

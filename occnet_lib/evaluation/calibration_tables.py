@@ -21,8 +21,13 @@ MEASURES = ("ece", "ece_uncertain", "overconfidence", "brier", "brier_base")
 COLUMNS = (
     *("model", "source", "category", "shapes", "points"),
     *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+    *(f"{name}_bias" for name in MEASURES[:2]),
 )
-"""Columns of evaluate/calibration.csv."""
+"""Columns of evaluate/calibration.csv.
+
+ece_bias, ece_uncertain_bias: mean over the bootstrap samples less the value. A difference of a bin that is chance counts as
+an error, so the ECE of few shapes is too large by about as much, and its interval by twice as much (Bröcker 2012).
+"""
 
 CURVE = (
     "model",
@@ -96,6 +101,8 @@ def _with_intervals(mean: Sums, sampled: Sums | None) -> dict[str, Any]:
         if name in spread and not np.isnan(spread[name]).any():
             low, high = np.quantile(spread[name], [0.025, 0.975]).tolist()
             row |= {f"{name}_low": low, f"{name}_high": high}
+            if name in MEASURES[:2]:
+                row[f"{name}_bias"] = float(spread[name].mean()) - value
     return row
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,13 @@ ERRORS = (
     "d3d",
     "probability",
 )
-FIELDS = ("iou", "iou_given", "iou_distance")
+_PREDICTED = {
+    "iou_distance": ("centre", "log_scale", "log_distance"),
+    "iou_own_place": ("centre", "log_scale"),
+    "iou_own_distance": ("log_distance",),
+}
+"""What is predicted of the cameras of a field, all else of the true camera (`networks.pose.Pose`)."""
+FIELDS = ("iou", "iou_given", *_PREDICTED)
 COLUMNS = ("model", "category", "id", "view", "symmetry", *ERRORS, *FIELDS)
 SUMMARY = (
     *("model", "category", "views", "azimuth_median", "azimuth_within_15", "any_within_15"),
@@ -46,12 +52,13 @@ class CameraSource(NamedTuple):
     Attributes:
         cameras: images (V, H, W, 3) and a number K to projections (V, K, 3, 4) into the images, likeliest first, and
             probabilities (V, K) (`reconstruction.cameras.PredictedCameras`).
-        at_rotations: images and their projections (V, 3, 4) to projections with these rotations, all else predicted.
+        cameras_with: images, their projections (V, 3, 4) and names of parts (`networks.pose.Pose`) to projections with
+            these parts predicted.
         logits: as `view_metrics.Logits`; None if fields do not depend on projections.
     """
 
     cameras: Callable[[Array, int], tuple[Array, Array]]
-    at_rotations: Callable[[Array, Array], Array]
+    cameras_with: Callable[[Array, Array, Collection[str]], Array]
     logits: Callable[[Array, Array, Array, Array], Array] | None
 
 
@@ -131,8 +138,9 @@ def evaluate_cameras(
 
     `symmetry` is the number of rotations (`geometry.symmetry`), `azimuth_error_any` the least error of the four likeliest
     hypotheses, d2d in pixels of the image and d3d in units of the view frame, in which the box's diagonal is 1. For models
-    whose field depends on the camera: `iou` with the predicted one, `iou_given` with the true one, `iou_distance` with the
-    true rotation and all else predicted.
+    whose field depends on the camera: `iou` with the predicted one, `iou_given` with the true one, and with the true one
+    but for what is predicted: place, size and distance in `iou_distance`, place and size in `iou_own_place`, the distance
+    alone in `iou_own_distance`.
 
     Args:
         source: the network.
@@ -192,7 +200,7 @@ def _ious(
     if source.logits is None:
         return {}
     points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
-    sets = predicted, true, source.at_rotations(images, true)
+    sets = [predicted, true, *(source.cameras_with(images, true, parts) for parts in _PREDICTED.values())]
     fields = [source.logits(images, rotations_of(true), points, each) for each in sets]
     return {
         name: [iou(logits > level, occupied) for logits in field]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,8 @@ COLUMNS = (
 
 images: number of images whose logits are averaged; count: number of measured ones; raw, expected, iou: means of the
 field's own, the calibrated and the true IoU; error: mean |expected - iou|, beside that of the mean IoU of the group as a
-constant; coverage: fraction within `half_width`, mean of class means; rank_shapes: Spearman's correlation of expected and
+constant; coverage: fraction within `half_width`. All means are of shapes within a class, each the mean of its images, and
+over all shapes means of class means, as in evaluate/models.csv. rank_shapes: Spearman's correlation of expected and
 true IoU over shapes, each averaged over its images; rank_views: that within a shape, averaged over shapes.
 """
 
@@ -98,13 +99,14 @@ def _measured(
     pairs: Mapping[str, Sequence[_Pairs]], half_width: float | None, config: Config
 ) -> dict[str, Any]:
     shapes = [own for parts in pairs.values() for own in parts]
-    raw, expected, iou = (np.concatenate(values) for values in zip(*shapes, strict=True))
+    mean_iou = _class_mean(pairs, lambda one: one.iou)
     row: dict[str, Any] = dict.fromkeys(COLUMNS[4:], "")
     row |= {
-        **{"shapes": len(shapes), "count": len(iou)},
-        **{"raw": float(raw.mean()), "expected": float(expected.mean()), "iou": float(iou.mean())},
-        "error": float(np.abs(expected - iou).mean()),
-        "error_constant": float(np.abs(iou - iou.mean()).mean()),
+        **{"shapes": len(shapes), "count": sum(len(one.iou) for one in shapes)},
+        **{"raw": _class_mean(pairs, lambda one: one.raw), "iou": mean_iou},
+        "expected": _class_mean(pairs, lambda one: one.expected),
+        "error": _class_mean(pairs, lambda one: np.abs(one.expected - one.iou)),
+        "error_constant": _class_mean(pairs, lambda one: np.abs(one.iou - mean_iou)),
         "rank_shapes": rank_correlation(*([one[k].mean() for one in shapes] for k in (1, 2))),
         "rank_views": _mean([rank_correlation(one.raw, one.iou) for one in shapes]),
     }
@@ -120,6 +122,13 @@ def _measured(
             low, high = np.quantile(sampled, [0.025, 0.975]).tolist()
             row |= {"coverage_low": low, "coverage_high": high}
     return row
+
+
+def _class_mean(
+    pairs: Mapping[str, Sequence[_Pairs]], values: Callable[[_Pairs], NDArray[np.float64]]
+) -> float:
+    """The mean of class means of a value of every image, averaged over the images of a shape first."""
+    return float(np.mean([np.mean([values(one).mean() for one in parts]) for parts in pairs.values()]))
 
 
 def rank_correlation(a: Any, b: Any) -> float | str:

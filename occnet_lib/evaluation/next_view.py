@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .metrics import iou
 from .summary import bootstrap_means
 from .view_metrics import Logits
 
+logger = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
 POLICIES = ("random", "opposite", "expected_gain", "agreement", "disagreement", "best")
 """Policies of `next_view`."""
@@ -184,6 +186,9 @@ def evaluate_next_view(
         DataError: the shard is missing or broken.
     """
     shard, rows = Shard(shard_path), Rows()
+    if shard.views < config.evaluate.next_view:
+        text = "%s has %d views per shape, fewer than evaluate.next_view: %d"
+        logger.warning(text, shard_path, shard.views, config.evaluate.next_view)
     for i, key in enumerate(shard.keys):
         views = range(min(config.evaluate.views, shard.views))
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))

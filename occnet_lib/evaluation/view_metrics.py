@@ -64,7 +64,7 @@ def evaluate_views(
         DataError: the shard is missing or broken.
     """
     rows, reliability = measure_views(
-        logits, level, Shard(shard_path), config, model, merged, config.evaluate.uncertainty
+        logits, level, Shard(shard_path), config, model, merged, bool(config.evaluate.uncertainty)
     )
     if config.evaluate.uncertainty:
         write_rows(reliability_table(out_csv), reliability, RELIABILITY)

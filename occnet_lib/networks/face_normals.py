@@ -148,9 +148,11 @@ def load_face_normals(
     Raises:
         DataError: the file is missing, broken, of another kind or version, or its weights do not match its options.
     """
+    hint = "give graph.ckpt of `occnet train_refinement`"
+    if not Path(path).exists():
+        raise DataError("no such file", path=path, hint=hint)
     content = read_plain(Path(path))
     if content.get("format") != FORMAT:
-        hint = "give graph.ckpt of `occnet train_refinement`"
         raise DataError("not a network for face normals written by occnet", path=path, hint=hint)
     if (version := content.get("version")) != VERSION:
         raise DataError(f"network of version {version}, this occnet reads version {VERSION}", path=path)

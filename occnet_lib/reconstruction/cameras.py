@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,18 +51,20 @@ def predict_cameras(
     return PredictedCameras(into_images.double().cpu().numpy(), probabilities.double().cpu().numpy())
 
 
-def predict_at_rotations(
+def predict_parts(
     network: OccupancyNetwork,
     images: NDArray[np.uint8],
     projections: NDArray[np.floating],
+    parts: Collection[str],
     options: dict[str, Any],
     device: str,
 ) -> NDArray[np.float64]:
-    """Projections (V, 3, 4) with the rotations of given ones and all else of the likeliest predicted cameras.
+    """Projections (V, 3, 4) with some parts of the likeliest predicted cameras and all else of given ones.
 
     Args:
         network, images, options, device: as in `predict_cameras`.
         projections: (V, 3, 4) into the images.
+        parts: names of fields of `networks.pose.Pose`, which are predicted.
     """
     import torch
 
@@ -73,9 +76,7 @@ def predict_at_rotations(
     with torch.inference_mode():
         pose, _ = network.pose(network_input(images, options, device)).likeliest(1)
         given = pose_of(input_projections(projections, images, options, device))
-        mixed = given._replace(
-            centre=pose.centre[:, 0], log_scale=pose.log_scale[:, 0], log_distance=pose.log_distance[:, 0]
-        )
+        mixed = given._replace(**{name: getattr(pose, name)[:, 0] for name in parts})
         matrices = input_matrices(images, options, device)
         into_input = projections_of(mixed, principal_points(matrices))
         return product(torch.linalg.inv(matrices), into_input).double().cpu().numpy()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from occnet_lib.networks.folded import TorchField
 
 logger = logging.getLogger(__name__)
-_POINTS = 8192
+POINTS = 8192
+"""Number of points of which `expected_iou` is the mean."""
 _PLASTIC = 1.2207440846057596  # the real root of x^4 = x + 1
 
 
@@ -70,4 +71,4 @@ def _cube_points() -> NDArray[np.float64]:
     Sobol's sequence is as even, but importing it takes ten times as long as the field.
     """
     steps = _PLASTIC ** -np.arange(1.0, 4.0)
-    return np.asarray(CUBE_EDGE * ((0.5 + np.arange(1, _POINTS + 1)[:, None] * steps) % 1.0 - 0.5))
+    return np.asarray(CUBE_EDGE * ((0.5 + np.arange(1, POINTS + 1)[:, None] * steps) % 1.0 - 0.5))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,14 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.geometry.face_graph import dihedral_angles, face_neighbours
 from occnet_lib.types import Mesh
 
+from .refinement import no_graph_network
+
 if TYPE_CHECKING:
     from occnet_lib.networks.face_normals import FaceGraph
 
     from .refine import FieldWithGradient
 
+logger = logging.getLogger(__name__)
 _CANDIDATES = 8  # nearest samples among which one of the face's own side is looked for
 _LIMIT = 4.0  # of features that are quotients
 REACH = 2.0
@@ -96,25 +101,31 @@ class FaceNormalPredictor:
         path: file of `networks.face_normals`.
         refinement: graph or both, which must be the one that the network was trained for.
         device: torch device.
+        network: options of the occupancy network whose meshes it corrects (`networks.checkpoint`); None: not checked.
 
     Raises:
-        ConfigError: no file is given, or it was trained for the other refinement.
+        ConfigError: no file is given, or it was trained for the other refinement or for meshes of another network.
         DataError: the file is missing or broken.
     """
 
-    def __init__(self, path: str | Path | None, refinement: Refinement, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        refinement: Refinement,
+        device: str = "cpu",
+        network: Mapping[str, Any] | None = None,
+    ) -> None:
         from occnet_lib.networks.face_normals import load_face_normals
 
         if path is None:
-            hint = "give graph.ckpt of `occnet train_refinement`, or use gradient, bilateral or none"
-            raise ConfigError(
-                f"reconstruct.refinement is {refinement}, which needs a graph network", hint=hint
-            )
+            raise no_graph_network(refinement)
         self._network, options = load_face_normals(path, device)
         self._device = device
         if (trained := options.get("refinement", refinement)) != refinement:
             text = f"{path} was trained for refinement {trained}, not {refinement}"
             raise ConfigError(text, hint=f"use {trained}, or train it again")
+        if network is not None:
+            _check_pairing(path, options, network)
 
     def __call__(self, field: FieldWithGradient, mesh: Mesh, level: float) -> NDArray[np.float32]:
         """Corrected normals (F, 3) of the faces of a mesh, see `face_graph`."""
@@ -124,6 +135,37 @@ class FaceNormalPredictor:
         with torch.inference_mode():
             normals: NDArray[np.float32] = self._network(graph).cpu().numpy()
         return normals
+
+
+def _check_pairing(path: str | Path, graph: Mapping[str, Any], network: Mapping[str, Any]) -> None:
+    """Compare the network that a graph network was trained for with the one whose meshes it is to correct.
+
+    Another architecture is an error. Other settings of the training are a warning, and so is another name, where the file
+    of the graph network has no more, as those of earlier versions.
+
+    Raises:
+        ConfigError: the architectures differ.
+    """
+    names = [str(options.get("model_name", "a model without a name")) for options in (graph, network)]
+    said = f"{path} was trained for meshes of {names[0]}, this checkpoint is of {names[1]}"
+    if "network" not in graph:
+        if "model_name" in graph and "model_name" in network and names[0] != names[1]:
+            logger.warning("%s; normals may get worse", said)
+        return
+    own, other = graph["network"], {key: network.get(key, {}) for key in graph["network"]}
+    if keys := _differing(own["model"], other["model"]):
+        hint = "give its own graph.ckpt (`occnet train_refinement`), or use gradient, bilateral or none"
+        raise ConfigError(f"{said}, and they differ in {', '.join(keys)}", hint=hint)
+    pairs = {key: (own[key], other[key]) for key in own if key != "model" and other[key]}
+    if keys := [f"{section}.{key}" for section, pair in pairs.items() for key in _differing(*pair)]:
+        text = "%s, and they differ in %s; normals may get worse"
+        logger.warning(text, said, ", ".join(keys))
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Keys of unequal values; initial weights do not count."""
+    keys = sorted({*first, *second} - {"seed", "seeds", "preset", "pretrained", "checkpoint", "hardware"})
+    return [key for key in keys if first.get(key) != second.get(key)]
 
 
 def true_normals(

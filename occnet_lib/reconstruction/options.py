@@ -9,6 +9,8 @@ from typing import Any
 from occnet_lib import config as configuration
 from occnet_lib.config import Config, ReconstructConfig, Refinement
 
+from .refinement import no_graph_network
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +59,13 @@ def overridden(
 
 
 def check_graph(graph: str | Path | None, config: ReconstructConfig) -> None:
-    """Warn if the file of a graph network is given and the refinement uses none."""
+    """Warn if the file of a graph network is given and the refinement uses none.
+
+    Raises:
+        ConfigError: it is not given, and the refinement needs one.
+    """
+    if graph is None and config.refinement in ("graph", "both"):
+        raise no_graph_network(config.refinement)
     if graph is not None and config.refinement not in ("graph", "both"):
         text = "%s has no effect: reconstruct.refinement is %s; choose graph or both"
         logger.warning(text, graph, config.refinement)

@@ -38,6 +38,9 @@ class Reconstructor(TrainedNetwork):
     Args:
         checkpoint, config, as_is: as `TrainedNetwork`.
         graph: file of the graph network (`networks.face_normals`), for the refinements graph and both.
+
+    Raises:
+        ConfigError, DataError: as `TrainedNetwork`; the graph network is missing, broken or of another network.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class Reconstructor(TrainedNetwork):
         super().__init__(checkpoint, config, as_is)
         self._graph = graph
         self._checkpoint, self._as_is = checkpoint, as_is
+        if graph is not None and config.refinement in ("graph", "both"):
+            _ = self._face_normals  # what is wrong with the file is said before the first image
 
     @cached_property
     def calibration(self) -> IouCalibration | None:
@@ -207,7 +212,7 @@ class Reconstructor(TrainedNetwork):
 
     @cached_property
     def _face_normals(self) -> FaceNormalPredictor:
-        return FaceNormalPredictor(self._graph, self.config.refinement, self.device)
+        return FaceNormalPredictor(self._graph, self.config.refinement, self.device, self._options)
 
 
 def _needs_gradient(config: ReconstructConfig) -> bool:

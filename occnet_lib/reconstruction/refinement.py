@@ -47,11 +47,16 @@ def refined(
     elif refinement not in ("graph", "both"):
         return result
     if face_normals is None:
-        hint = "give the file that `occnet train_refinement` writes, or use gradient, bilateral or none"
-        raise ConfigError(f"reconstruct.refinement is {refinement}, which needs a graph network", hint=hint)
+        raise no_graph_network(refinement)
     followed = follow_normals(result.mesh, face_normals(result.mesh))
     rejected_moves = result.rejected_moves + followed.rejected_moves
     return replace(result, mesh=followed.mesh, improved=True, rejected_moves=rejected_moves)
+
+
+def no_graph_network(refinement: Refinement) -> ConfigError:
+    """The error of a refinement that needs a graph network and has none."""
+    hint = "give graph.ckpt of `occnet train_refinement`, or use gradient, bilateral or none"
+    return ConfigError(f"reconstruct.refinement is {refinement}, which needs a graph network", hint=hint)
 
 
 def defects(mesh: Mesh) -> str:

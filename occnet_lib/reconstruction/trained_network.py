@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
-from .cameras import PredictedCameras, predict_at_rotations, predict_cameras
+from .cameras import PredictedCameras, predict_cameras, predict_parts
 from .inference import select_device
 
 if TYPE_CHECKING:
@@ -93,9 +94,11 @@ class TrainedNetwork:
             raise ConfigError("this model predicts no cameras", hint="train one with `pose: true`")
         return predict_cameras(self._network, images, self._options, self.device, count)
 
-    def cameras_at(self, images: NDArray[np.uint8], projections: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Projections (V, 3, 4) with the rotations of given ones into images, and all else as `cameras` predicts it."""
-        return predict_at_rotations(self._network, images, projections, self._options, self.device)
+    def cameras_with(
+        self, images: NDArray[np.uint8], projections: NDArray[np.floating], parts: Collection[str]
+    ) -> NDArray[np.float64]:
+        """Projections (V, 3, 4) into images with parts (`predict_parts`) as `cameras` predicts them, else as given."""
+        return predict_parts(self._network, images, projections, parts, self._options, self.device)
 
     def field(
         self,

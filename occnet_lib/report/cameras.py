@@ -8,7 +8,7 @@ from .results import Results, Row, number, shown
 _HEADS = (
     *("Model", "Class", "Views", "Azimuth, median °", "within 15°", "any of four within 15°"),
     *("Elevation, median °", "Distance, median", "d2D, mean px", "d2D, median px", "d3D, mean"),
-    *("IoU, predicted camera", "IoU, true rotation", "IoU, true camera"),
+    *("IoU, predicted camera", "true rotation", "place, size predicted", "distance predicted", "true camera"),
 )
 
 
@@ -24,7 +24,8 @@ def section(results: Results) -> Html:
         "relative. d2D is the mean distance of projected surface points in pixels of the view, d3D that of the points "
         "in the camera's frame, in units of the view frame (the box's diagonal is 1; Xu et al. 2019). IoU is that of "
         "the field of models with pixel-aligned features: with the predicted camera, with the true rotation and all "
-        "else predicted, with the true camera."
+        "else predicted, with the object's place and size in the image predicted, with the distance predicted and all else "
+        "true, with the true camera."
     )
     return join([table(_HEADS, [_row(row, results) for row in rows]), paragraph(note, note=True)])
 
@@ -52,5 +53,7 @@ def _row(row: Row, results: Results) -> tuple[object, ...]:
         value("d3d_mean", 3),
         value("iou", 3),
         value("iou_distance", 3),
+        value("iou_own_place", 3),
+        value("iou_own_distance", 3),
         value("iou_given", 3),
     )

@@ -23,9 +23,10 @@ _RULES = {
 
 def pictured(results: Results) -> str:
     """The model that the diagrams show: the best one by IoU; the tables have all."""
-    rows = results.rows_if_any("evaluate/models.csv")
-    best = best_of([row for row in rows if row["model"] in results.trained])
-    return best["model"] if best else results.trained[0]
+    measured = set(results.config.measured_models)
+    models = [model for model in results.trained if model in measured] or results.trained
+    best = best_of([row for row in results.rows_if_any("evaluate/models.csv") if row["model"] in models])
+    return best["model"] if best else models[0]
 
 
 def poses(results: Results) -> Html:

@@ -52,7 +52,8 @@ def _calibration(results: Results) -> Html:
         "mean difference between the probability and the occupied fraction in 20 bins of probability; most points are far "
         "outside, where every field is right, so it also stands for the points in between (probability 0.05 to 0.95). "
         "Overconfidence: probability less occupied fraction where the probability is above 1/2. Brier score beside that "
-        "of a constant probability. Small print: 95 % intervals of bootstrap samples of the shapes.",
+        "of a constant probability. Small print: 95 % intervals of bootstrap samples of the shapes. Differences by chance "
+        "count as errors of calibration: an ECE is too large by about the bias in small print, its interval by twice that.",
         note=True,
     )
     figures = [
@@ -114,8 +115,9 @@ def _expected(results: Results) -> Html:
         "The field's own expected IoU comes from its probabilities alone. Calibrated with a line on the validation set, it "
         "is the number that occnet reconstruct prints, with an interval for "
         f"{100 * COVERAGE:.0f} % of the images of shapes like these. Error: mean difference from the true IoU, beside that "
-        "of the mean IoU as a constant. Rank: Spearman's correlation with the true IoU, over shapes and over the views of a "
-        "shape (mean over shapes): near 0, the number cannot choose between views.",
+        "of the mean IoU as a constant. All classes: means of class means, as everywhere in this report. Rank: Spearman's "
+        "correlation with the true IoU, over shapes and over the views of a shape (mean over shapes): near 0, the number "
+        "cannot choose between views.",
         note=True,
     )
     model = poses.pictured(results)
@@ -159,7 +161,9 @@ def _interval(row: Row, name: str) -> Html | str | None:
     value, low, high = (number(row, name + end) for end in ("", "_low", "_high"))
     if low is None or high is None:
         return shown(value)
-    return join([shown(value), tag("small", f" [{low:.3f}, {high:.3f}]")])
+    bias = number(row, f"{name}_bias")
+    more = "" if bias is None else f", bias {bias:.3f}"
+    return join([shown(value), tag("small", f" [{low:.3f}, {high:.3f}]{more}")])
 
 
 def _coverage(row: Row) -> Html | str | None:

@@ -67,11 +67,13 @@ class IouCalibration:
         threshold: occupancy probability of the surface.
         fits: by number of images whose logits are averaged.
         checkpoint: digest of the checkpoint's file (`file_digest`).
+        points: points per view at which the IoU was measured; the fewer, the wider the intervals. 0: not known.
     """
 
     threshold: float
     fits: dict[int, IouFit]
     checkpoint: str
+    points: int = 0
 
     def __call__(self, expected: float, images: int = 1) -> ExpectedIou | None:
         """The calibrated IoU of the mean of the logits of so many images, by the fit of that number or the next lower one.
@@ -85,7 +87,12 @@ class IouCalibration:
         """Write the JSON file."""
         about = {"format": FORMAT, "version": VERSION, "checkpoint": self.checkpoint}
         fits = {str(count): asdict(fit) for count, fit in self.fits.items()}
-        values = about | {"threshold": self.threshold, "coverage": COVERAGE, "fits": fits}
+        values = about | {
+            "threshold": self.threshold,
+            "points": self.points,
+            "coverage": COVERAGE,
+            "fits": fits,
+        }
         write_text(path, json.dumps(values, indent=2) + "\n")
 
 
@@ -101,7 +108,8 @@ def read_iou_calibration(path: Path) -> IouCalibration:
         if (values["format"], values["version"], values["coverage"]) != (FORMAT, VERSION, COVERAGE):
             raise DataError("is not of this version of occnet", path=path, hint=hint)
         fits = {int(count): _checked(IouFit(**fit)) for count, fit in values["fits"].items()}
-        return IouCalibration(float(values["threshold"]), fits, str(values["checkpoint"]))
+        made_of = str(values["checkpoint"]), int(values.get("points", 0))
+        return IouCalibration(float(values["threshold"]), fits, *made_of)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not readable as a calibration: {error}", path=path, hint=hint) from None
 

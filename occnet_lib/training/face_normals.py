@@ -50,6 +50,7 @@ def train_face_normals(
     out: Path,
     *,
     about: dict[str, Any] | None = None,
+    network_options: dict[str, Any] | None = None,
     rotate: bool = False,
     device: str = "cpu",
 ) -> None:
@@ -66,7 +67,8 @@ def train_face_normals(
         validation: files whose loss is recorded.
         out: file to write; metrics.csv (training loss since the last row, validation loss, and that of the meshes' own
             normals) and last.ckpt, from which a stopped training resumes, are written beside it.
-        about: plain values to store with the network.
+        about: plain values to store with the network; others begin the training again.
+        network_options: those of the networks whose meshes these are, to store, too.
         rotate: turn meshes randomly, for meshes of an unknown orientation.
         device: torch device.
 
@@ -110,6 +112,7 @@ def train_face_normals(
                 "face normals: step %d, training loss %.4f, validation %.4f", *list(rows[-1].values())[:3]
             )
     options = {"hidden": config.hidden, "layers": config.layers, "digest": identity, **(about or {})}
+    options |= {"network": network_options} if network_options else {}
     save_face_normals(out, network, options)
     state_file.unlink(missing_ok=True)
 

@@ -283,8 +283,8 @@ def baseline_index(wildcards):
     return [f"{RESULTS}/index/{name}.h5" for name in files.get(kind, [])]
 
 
-UNCERTAINTY = CONFIG.evaluate.uncertainty and CONFIG.evaluate.views > 0
-NEXT_VIEW = min(CONFIG.evaluate.next_view, CONFIG.evaluate.views)
+UNCERTAINTY = bool(CONFIG.evaluate.uncertainty) and CONFIG.evaluate.views > 0
+NEXT_VIEW = CONFIG.evaluate.next_view
 
 
 def uncertainty_output(source):

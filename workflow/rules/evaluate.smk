@@ -56,7 +56,7 @@ rule evaluate_views:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **if_set(uncertainty=CONFIG.evaluate.uncertainty),
+        **if_set(uncertainty=bool(CONFIG.evaluate.uncertainty)),
         **averaged_poses(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
@@ -193,7 +193,7 @@ rule evaluate_photos:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **if_set(uncertainty=CONFIG.evaluate.uncertainty),
+        **if_set(uncertainty=bool(CONFIG.evaluate.uncertainty)),
         **averaged_poses(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,

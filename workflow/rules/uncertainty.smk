@@ -41,7 +41,7 @@ rule uncertainty:
     input:
         uncertain_fields,
         calibrations=expand(
-            rules.calibrate_model.output.calibration, model=CONFIG.distinct_models
+            rules.calibrate_model.output.calibration, model=CONFIG.measured_models
         ),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
@@ -69,7 +69,7 @@ rule uncertainty:
         models=CONFIG.uncertain_models,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
-        versions=versions("evaluate", "summarise"),
+        versions=versions("evaluate", "summarise", "uncertainty"),
     message:
         "evaluate: tables of uncertainty"
     shell:
@@ -119,7 +119,7 @@ rule next_view:
         per_shard(
             f"{RESULTS}/evaluate/{{model}}/{{shard}}.next.csv",
             "test",
-            model=CONFIG.distinct_models,
+            model=CONFIG.measured_models,
         ),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
@@ -138,7 +138,7 @@ rule next_view:
         occnet=occnet,
         folder=lambda wildcards, output: Path(output.table).parent,
         shards=shard_names("test"),
-        models=CONFIG.distinct_models,
+        models=CONFIG.measured_models,
         seed=CONFIG.seed,
         bootstrap=CONFIG.evaluate.bootstrap,
         versions=versions("evaluate", "summarise"),

@@ -8,10 +8,10 @@ import yaml
 
 import occnet_lib as occnet
 from occnet_lib import cli
-from occnet_lib.config import Config
+from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import network_file, save_network
-from occnet_lib.networks.face_normals import load_face_normals
+from occnet_lib.networks.face_normals import FaceNormalNetwork, load_face_normals, save_face_normals
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.reconstructions import read_mesh, read_status
@@ -92,6 +92,38 @@ def test_cross_fitting_from_packs_to_meshes(packs, tmp_path):
     assert Reconstructor(tmp_path / "best.ckpt", both).threshold == 0.35, "fields need no graph network"
 
 
+def test_a_graph_network_of_another_model_is_named(tmp_path, caplog):
+    """By the architecture if the file has it, by the name if it is of an earlier version."""
+    network = FaceNormalNetwork(4, 1)
+    ball = {
+        "model_name": "ball",
+        "model": MODEL.model_dump(mode="json"),
+        "train": {"steps": 5},
+        "val_threshold": 0.4,
+    }
+    trained_for = {key: ball[key] for key in ("model", "train")}
+    save_network(tmp_path / "best.ckpt", network_file(ball_network(5.0).state_dict(), ball))
+    config = ReconstructConfig(refinement="graph", accelerator="cpu")
+
+    def paired(**options):
+        caplog.clear()
+        save_face_normals(tmp_path / "graph.ckpt", network, {"hidden": 4, "layers": 1, **options})
+        Reconstructor(tmp_path / "best.ckpt", config, graph=tmp_path / "graph.ckpt")
+        return caplog.text
+
+    assert paired() == paired(model_name="ball", network=trained_for) == ""
+    again = trained_for | {"model": trained_for["model"] | {"seed": 3}}
+    assert paired(model_name="ball-seed3", network=again) == "", "another seed is the same kind of network"
+    assert "trained for meshes of cube, this checkpoint is of ball; normals" in paired(model_name="cube")
+    longer = trained_for | {"train": {"steps": 9}}
+    assert "they differ in train.steps" in paired(model_name="ball", network=longer)
+    wider = trained_for | {"model": trained_for["model"] | {"hidden": 77}}
+    with pytest.raises(
+        ConfigError, match=r"meshes of cube, this checkpoint is of ball, and they differ in hidden"
+    ):
+        paired(model_name="cube", network=wider)
+
+
 def test_the_commands(packs, tmp_path, capsys):
     from PIL import Image
 
@@ -102,7 +134,9 @@ def test_the_commands(packs, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(["train_refinement", str(folder), *options, "--model", "ball", "-o", str(out)]) == 0
     assert str(out / "graph.ckpt") in capsys.readouterr().out
-    assert load_face_normals(out / "graph.ckpt")[1]["refinement"] == "both"
+    written = load_face_normals(out / "graph.ckpt")[1]
+    assert written["refinement"] == "both"
+    assert written["network"]["model"]["hidden"] == MODEL.hidden
     write_ball(tmp_path / "best.ckpt")
     photo = np.full((40, 40, 3), 255, np.uint8)
     photo[10:30, 10:30] = 80
@@ -118,6 +152,12 @@ def test_the_commands(packs, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "refinement is both, which needs a graph network" in error
     assert "Traceback" not in error
+    assert "photo.png:" not in error, "said before a photo is read"
+    missing = str(tmp_path / "missing.ckpt")
+    assert cli.main([*command, "-o", str(tmp_path / "a.ply"), "--graph", missing]) == 1
+    said = capsys.readouterr()
+    assert "missing.ckpt: no such file (give graph.ckpt of `occnet train_refinement`)" in said.err
+    assert "photo.png:" not in said.out
     assert cli.main([*command, "-o", str(tmp_path / "a.ply"), "--graph", str(out / "graph.ckpt")]) == 0
     assert cli.main([*command, "-o", str(tmp_path / "b.ply"), "--refinement", "none"]) == 0
     a, b = (occnet.load_mesh(tmp_path / f"{name}.ply") for name in "ab")

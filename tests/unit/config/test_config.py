@@ -72,6 +72,11 @@ def test_config_yaml_is_the_defaults(project):
         ({"models": {"a": {"local": True, "own_cameras": True}}}, ["`models.a.own_cameras` needs", "`pose"]),
         ({"evaluate": {"views": 0, "next_view": 3}}, ["`evaluate.next_view` needs", "`evaluate.views` is 0"]),
         ({"evaluate": {"views": 0, "uncertainty": True}}, ["`evaluate.uncertainty` needs"]),
+        ({"evaluate": {"views": 4, "next_view": 5}}, ["`evaluate.next_view`", "at most 4, not 5"]),
+        (
+            {"evaluate": {"uncertainty": ["other"]}},
+            ["`evaluate.uncertainty` names 'other'", "models are onet"],
+        ),
         ({"points": {"uniform": 100}}, ["`points.uniform`", "multiple of 8"]),
         ({"results": "out/{name}"}, ["`results`", "without braces", "'out/{name}'"]),
         ({"results": "/"}, ["`results`", "path of a folder"]),
@@ -229,6 +234,9 @@ def test_uncertainty_is_measured_of_what_a_model_can_be_evaluated_on():
     assert measured() == {"views": ["plain", "local", "pose"], "photos": ["plain", "pose"]}
     assert measured(photos=0) == {"views": ["plain", "local", "pose"]}
     assert measured(views=0) == {"photos": ["plain", "pose"]}
+    both = ["plain", "plain-seed1"]
+    assert measured(uncertainty=["plain", "local"]) == {"views": [*both, "local"], "photos": both}
+    assert measured(uncertainty=[]) == measured(uncertainty=True) == measured()
 
 
 def test_later_keys_are_dumped_only_where_they_change_something():

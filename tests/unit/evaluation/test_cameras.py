@@ -9,6 +9,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.cameras import (
     COLUMNS,
+    FIELDS,
     SUMMARY,
     CameraSource,
     camera_errors,
@@ -73,14 +74,17 @@ def test_the_table_and_its_summary(tmp_path):
 
     def logits(images, rotations, points, projections):
         calls.append(projections)
-        return np.where(shard.points(len(calls[::3]) - 1, 0, 300)[1], 1.0, -1.0)[None]
+        return np.where(shard.points(len(calls[::5]) - 1, 0, 300)[1], 1.0, -1.0)[None]
 
-    source = CameraSource(cameras, lambda images, given: given, logits)
+    source = CameraSource(cameras, lambda images, given, parts: given + len(parts), logits)
     rows = evaluate_cameras(source, 0.0, pack, config, "net", tmp_path / "cameras.csv")
     assert tuple(rows[0]) == COLUMNS
     assert [row["azimuth_error"] for row in rows] == pytest.approx([np.degrees(0.2)] * 3, abs=1e-6)
     assert [row["azimuth_error_any"] for row in rows] == pytest.approx([0] * 3, abs=1e-6)
-    assert all(row["iou"] == row["iou_given"] == row["iou_distance"] == 1 for row in rows)
+    assert all(row[name] == 1 for row in rows for name in FIELDS)
+    given = shard.projection(0, 0, (40, 40))
+    for projections, parts in zip(calls[1:5], (0, 3, 2, 1), strict=True):
+        np.testing.assert_array_equal(projections, given[None] + parts)
     assert rows[0]["symmetry"] == 1
     summary = summarise_cameras(read_rows(tmp_path / "cameras.csv"))
     assert tuple(summary[0]) == SUMMARY

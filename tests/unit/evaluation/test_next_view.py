@@ -10,14 +10,30 @@ from occnet_lib.errors import DataError
 from occnet_lib.evaluation.next_view import (
     POLICIES,
     ViewFields,
+    evaluate_next_view,
     expected_gains,
     grid_points,
     iou_over_views,
     next_view,
     summarise_next_view,
 )
+from occnet_lib.storage.packs import Shard
+from tests.support.dotted_images import hull_shard
 
 LEFT, RIGHT, UP = np.array([-1.0, 0, 0]), np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+
+
+def test_too_few_views_are_a_warning(tmp_path, caplog):
+    pack = hull_shard(tmp_path / "test-0.h5", 2)
+    assert Shard(pack).views == 1
+    config = Config.model_validate({"evaluate": {"next_view": 3, "view_points": 50}})
+
+    def logits(images, rotations, points, projections):
+        return np.ones((len(images), len(points)), np.float32)
+
+    rows = evaluate_next_view(logits, 0.0, pack, config, "net", tmp_path / "next.csv")
+    assert {row["views"] for row in rows} == {1}
+    assert "has 1 views per shape, fewer than evaluate.next_view: 3" in caplog.text
 
 
 def rng() -> np.random.Generator:

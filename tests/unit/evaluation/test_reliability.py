@@ -179,9 +179,13 @@ class TestFits:
 
     def test_the_file(self, tmp_path):
         fits = {1: IouFit(0.9, 0.02, 0.2, 20, 240), 3: IouFit(1.0, 0.1, None, 20, 240)}
-        IouCalibration(0.4, fits, "abc").write(tmp_path / "best.calibration.json")
-        read = read_iou_calibration(tmp_path / "best.calibration.json")
-        assert read == IouCalibration(0.4, fits, "abc")
+        path = tmp_path / "best.calibration.json"
+        IouCalibration(0.4, fits, "abc", 5000).write(path)
+        read = read_iou_calibration(path)
+        assert read == IouCalibration(0.4, fits, "abc", 5000)
+        earlier = {key: value for key, value in json.loads(path.read_text()).items() if key != "points"}
+        (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+        assert read_iou_calibration(tmp_path / "earlier.json") == IouCalibration(0.4, fits, "abc")
         assert str(read(0.5)) == "expected IoU 0.47 ± 0.20 (90 % interval)"
         assert str(read(0.5, 2)) == "expected IoU 0.47 ± 0.20 (90 % interval)"  # the fit of fewer images
         assert str(read(0.5, 5)) == "expected IoU 0.60"
@@ -221,6 +225,7 @@ class TestTables:
         assert [row["points"] for row in table] == [7500, 7500, 15000]
         for row in table:
             assert row["ece_low"] <= row["ece"] * 1.2
+            assert row["ece_bias"] > 0, "chance counts as an error"
             assert 0 < row["brier_low"] <= row["brier"] <= row["brier_high"] < row["brier_base"]
         assert set(curves[0]) == set(CURVE)
         for category in ("car", "chair", ""):
@@ -251,6 +256,15 @@ class TestTables:
             np.mean([abs(float(r["expected_iou"]) - float(r["iou"])) for r in rows])
         )
         assert -1.0 <= row["rank_views"] <= 1.0
+        # Every class and every shape of it has the same weight, however many images it has.
+        fewer = [r for r in rows if r["category"] == "car" or r["id"] in "01"][:-2]
+        row = summarise_expected("views", fewer, {"net": calibration}, CONFIG)[-1]
+        of_shapes = {
+            c: [np.mean([float(r["iou"]) for r in fewer if (r["category"], r["id"]) == (c, i)]) for i in ids]
+            for c, ids in (("car", "01234"), ("chair", "01"))
+        }
+        assert row["iou"] == pytest.approx(np.mean([np.mean(own) for own in of_shapes.values()]))
+        assert row["count"] == len(fewer)
         assert summarise_expected("views", rows, {}, CONFIG) == []
         assert (
             summarise_expected(

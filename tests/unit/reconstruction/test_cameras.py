@@ -15,8 +15,9 @@ from occnet_lib.config import Config, ModelConfig, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.geometry.cameras import Camera, camera_of, project
 from occnet_lib.networks.checkpoint import network_file, save_network
-from occnet_lib.networks.framing import network_input
+from occnet_lib.networks.framing import input_projections, network_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
+from occnet_lib.networks.pose import Pose, pose_of
 from occnet_lib.reconstruction import face_samples as module
 from occnet_lib.reconstruction.face_features import face_features
 from occnet_lib.reconstruction.photo import framed_photo, mesh_of_photo
@@ -196,9 +197,24 @@ def test_several_hypotheses_are_averaged_in_meshes_and_in_logits(tmp_path):
     # A given camera is taken alone.
     given = cameras_of.projections[:, 0]
     np.testing.assert_array_equal(several.logits(images, turned, points, given), fields[0])
+    # Parts of a camera come from the prediction, the others from the given one.
+    true = np.stack([shard.projection(i, 0, images.shape[1:3]) for i in (0, 1)])
+    mixed = {parts: scaled(likeliest.cameras_with(images, true, parts)) for parts in ((), Pose._fields)}
+    np.testing.assert_allclose(mixed[()], scaled(true), atol=1e-3)
+    np.testing.assert_allclose(mixed[Pose._fields], scaled(given), atol=1e-3)
+    own = likeliest.cameras_with(images, true, ["log_distance"])
+    poses = [pose_of(input_projections(each, images, likeliest._options, "cpu")) for each in (own, true)]
+    apart = {name: float((a - b).abs().max()) for name, a, b in zip(Pose._fields, *poses, strict=True)}
+    assert apart.pop("log_distance") > 0.01
+    assert max(apart.values()) < 1e-3
     made = several.reconstruct_batch(list(images), [rng, rng], turned)
     assert [len(each.mesh.faces) > 0 for each in made] == [True, True]
     assert "poses" not in RECONSTRUCT.model_dump()
+
+
+def scaled(projections: np.ndarray) -> np.ndarray:
+    """Projections whose third row has a unit direction, so that equal cameras are equal arrays."""
+    return projections / np.linalg.norm(projections[..., 2:, :3], axis=-1, keepdims=True)
 
 
 def test_a_camera_survives_its_projection_and_its_file(tmp_path):

@@ -144,6 +144,14 @@ def test_a_calibration_on_training_shapes_is_a_warning(folder, capsys):
     assert "training set" not in err
 
 
+def test_few_points_are_a_warning(folder, capsys):
+    """The calibration has their number."""
+    command = ("calibrate", str(folder), "-o", str(folder / "c.json"))
+    _, err = run(folder, capsys, *command)
+    points = read_iou_calibration(folder / "c.json").points
+    assert f"the IoU of {points} points varies more than that of the 8192" in err
+
+
 def test_its_points_are_even():
     points = _cube_points()
     assert np.abs(points).max() <= 0.55
