@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from occnet_lib import config as configuration
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, DataError, OccnetError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 
 from .arguments import Checkpoint, Out, Table
 from .inputs import pack_files
@@ -174,6 +174,5 @@ def config(
     if missing := [path.parent for path in files if not path.parent.is_dir()]:
         raise OccnetError("no such folder", path=missing[0], hint="--write is for a checkout of occnet")
     for path, text in files.items():
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return "\n".join(map(str, files))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import ShapeKey
 
 from .arguments import Catalogue, Out, Pack, length, progress_bar
@@ -25,8 +25,7 @@ def demo(folder: Annotated[Path, "folder to fill"], config: Config) -> str:
     from occnet_lib.demo import write
 
     write(folder, config.demo, config.seed)
-    with replacing(folder / "demo.json") as temporary:
-        temporary.write_text(config.demo.model_dump_json())
+    write_text(folder / "demo.json", config.demo.model_dump_json())
     return f"{folder}: {config.demo.shapes_per_category} shapes each of {', '.join(config.demo.categories)}"
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, OccnetError
 from occnet_lib.logs import echo
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import ShapeKey
 
 from .arguments import Catalogue, Out
@@ -79,8 +79,7 @@ def check_failures(table: Annotated[Path, "table of all shapes"], config: Config
             path=table,
             hint="repair them and `snakemake --cores 1 rerun --config shape=failed`, or raise preprocess.max_failed",
         )
-    with replacing(out) as temporary:
-        temporary.write_text(json.dumps({"shapes": len(rows), "failed": len(failed), "max_failed": limit}))
+    write_text(out, json.dumps({"shapes": len(rows), "failed": len(failed), "max_failed": limit}))
     return f"preprocess: {len(failed)} of {len(rows)} shapes failed, at most {limit:.0%} may"
 
 

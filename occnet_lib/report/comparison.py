@@ -15,10 +15,11 @@ from occnet_lib.types import Mesh
 
 from .cards import COLORS, GROUND_TRUTH_COLOR, row_of_views, turnable
 from .coloring import MESH_MODES, error_scale, switch
+from .differences import with_interval
 from .document import document
-from .html import Html, cell, figure, join, paragraph, table, tag
+from .html import Html, cell, figure, join, paragraph, table, tag, word
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, Metric, best_of, scaled
-from .results import number, shown
+from .results import number, shape_name, shown
 from .shapes import table_of_shapes
 
 _METRICS = (
@@ -69,7 +70,7 @@ def example_names(system: System, count: int) -> list[str]:
     groups: dict[str, list[tuple[float, str]]] = {}
     for row in system.shapes:
         if (value := number(row, "chamfer_l1")) is not None:
-            groups.setdefault(row["category"], []).append((value, _name(row)))
+            groups.setdefault(row["category"], []).append((value, shape_name(row)))
     chosen = []
     for _, ranked in sorted(groups.items()):
         ordered = [name for _, name in sorted(ranked)]
@@ -91,7 +92,7 @@ def write_comparison(
         out: the HTML file.
     """
     names = ", ".join(system.name for system in systems)
-    count = len({_name(row) for system in systems for row in system.shapes})
+    count = len({shape_name(row) for system in systems for row in system.shapes})
     title = "Comparison of systems" if len(systems) > 1 else f"Evaluation of {names}"
     header = [
         paragraph(f"{names} · {count:,} shapes", note=True),
@@ -104,7 +105,8 @@ def write_comparison(
         ("failures", "Failures", _failures(systems)),
         ("method", "How it was measured", _facts(facts)),
     ]
-    write_text(out, document(title, header, sections, f"occnet {__version__}"))
+    text = document(title, header, sections, f"occnet {__version__}")
+    write_text(out, text, errors="backslashreplace")
 
 
 def _results(systems: Sequence[System]) -> Html:
@@ -112,31 +114,23 @@ def _results(systems: Sequence[System]) -> Html:
     body = []
     for name, row in last.items():
         cells = [_mean(row, metric, list(last.values())) for metric in _METRICS]
-        body.append((cell(name, left=True), row["shapes"], row["failed"], row["open"], *cells))
+        body.append((word(name), row["shapes"], row["failed"], row["open"], *cells))
     heads = ("System", "Shapes", "Failed", "Open", *(metric.title for metric in _METRICS))
     note = (
         "Mean of the means of categories, with 95 % bootstrap intervals over shapes. Failed: missing, unreadable or empty, "
         "which counts as the worst value of every metric. Open predictions have no IoU: it is the mean of the other shapes."
     )
-    parts = [table(heads, body), paragraph(note, note=True)]
-    categories = list(
-        dict.fromkeys(row["category"] for s in systems for row in s.rows if row["category"] != MEAN)
-    )
-    if categories:
+    parts = [table(heads, body, note=note)]
+    names = dict.fromkeys(row["category"] for system in systems for row in system.rows)
+    if categories := [name for name in names if name != MEAN]:
         tables = [_of_categories(systems, categories, metric) for metric in _OF_CATEGORIES]
         parts += [tag("h3", "Means of categories"), tag("div", *tables, class_="tables")]
     return join(parts)
 
 
 def _mean(row: Mapping[str, Any], metric: Metric, rows: Sequence[Mapping[str, Any]]) -> Html:
-    value = scaled(row, metric)
     best = best_of(rows, metric) is row and len(rows) > 1
-    ends = [number(row, metric.key + end) for end in ("_low", "_high")]
-    interval = ""
-    if None not in ends:
-        interval = ", ".join(f"{metric.factor * end:.{metric.digits}f}" for end in ends if end is not None)
-    small = tag("small", f" [{interval}]") if interval else ""
-    return cell(join([shown(value, metric.digits), small]), strong=best)
+    return cell(with_interval(row, metric), strong=best)
 
 
 def _of_categories(systems: Sequence[System], categories: Sequence[str], metric: Metric) -> Html:
@@ -146,18 +140,15 @@ def _of_categories(systems: Sequence[System], categories: Sequence[str], metric:
         own = [rows.get((system.name, category), {}) for system in systems]
         best = best_of(own, metric) if len(own) > 1 else None
         cells = [cell(shown(scaled(row, metric), metric.digits), strong=row is best) for row in own]
-        body.append((cell(category or "(none)", left=True), *cells))
+        body.append((word(category or "(none)"), *cells))
     return table(("Category", *(system.name for system in systems)), body, caption=metric.title)
 
 
 def _examples(systems: Sequence[System], examples: Iterable[Example]) -> Html:
-    camera = (
-        intrinsics(200, 149.84),
-        look_at_origin(camera_centres([_VIEW[0]], [_VIEW[1]], [_VIEW[2]]))[0],
-        np.zeros(3),
-        1.0,
-    )
-    rows = {(system.name, _name(row)): row for system in systems for row in system.shapes}
+    azimuth, elevation, distance = _VIEW
+    world_mat = look_at_origin(camera_centres([azimuth], [elevation], [distance]))[0]
+    camera = intrinsics(200, 149.84), world_mat, np.zeros(3), 1.0
+    rows = {(system.name, shape_name(row)): row for system in systems for row in system.shapes}
     note = (
         "The ground truth and every system's mesh as it was measured, that is after alignment. Shapes are at even steps of "
         f"the ranking by Chamfer-L1 of {systems[0].name}; numbers are IoU and Chamfer-L1 × 10. A mesh elsewhere is outside "
@@ -191,19 +182,14 @@ def _examples(systems: Sequence[System], examples: Iterable[Example]) -> Html:
 
 
 def _shapes(systems: Sequence[System]) -> Html:
-    rows = {(system.name, _name(row)): row for system in systems for row in system.shapes}
+    rows = {(system.name, shape_name(row)): row for system in systems for row in system.shapes}
     names = {name: rows[system, name] for system, name in rows}
     return table_of_shapes(names, [system.name for system in systems], rows)
 
 
 def _failures(systems: Sequence[System]) -> Html:
     body = [
-        (
-            cell(system.name, left=True),
-            cell(_name(row), left=True),
-            cell(row["status"], left=True),
-            cell(row["reason"], left=True),
-        )
+        [*map(word, (system.name, shape_name(row), row["status"], row["reason"]))]
         for system in systems
         for row in system.shapes
         if row["status"] in ("failed", "excluded", "warn")
@@ -211,19 +197,9 @@ def _failures(systems: Sequence[System]) -> Html:
     if not body:
         return paragraph("No prediction is missing, broken or open, and every ground truth is closed.")
     note = "failed: counts as the worst; warn: measured, with a limitation; excluded: the ground truth cannot be used."
-    parts = [
-        paragraph(note, note=True),
-        table(("System", "Shape", "Status", "Reason"), body[:_MOST_FAILURES]),
-    ]
-    if len(body) > _MOST_FAILURES:
-        parts.append(paragraph(f"… and {len(body) - _MOST_FAILURES:,} more in shapes.csv.", note=True))
-    return join(parts)
+    heads = ("System", "Shape", "Status", "Reason")
+    return join([paragraph(note, note=True), table(heads, body, most=(_MOST_FAILURES, "shapes.csv"))])
 
 
 def _facts(facts: Mapping[str, str]) -> Html:
-    rows = [(cell(name, left=True), cell(value, left=True)) for name, value in facts.items()]
-    return table((), rows, sortable=False)
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return f"{row['category']}/{row['id']}" if row["category"] else str(row["id"])
+    return table((), [[*map(word, fact)] for fact in facts.items()], sortable=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .html import Html, cell, figure, image_tag, join, paragraph, table, tag
-from .results import Results, Row, label, number, shown
+from .html import Html, figure, image_tag, join, paragraph, table, tag, word
+from .results import Results, Row, label, number, percent, shape_name, shown
 
 _SHOWN_FAILURES = 100
 _STATUSES = ("ok", "warn", "failed")
@@ -23,26 +23,22 @@ def statistics(results: Results) -> Html:
         "Split": lambda row: row.get("split"),
         "Shapes": lambda row: shown(number(row, "shapes"), 0),
         "Photos": lambda row: shown(number(row, "images"), 0),
-        "Occupied, mean": lambda row: _percent(number(row, "occupied_mean")),
-        "Occupied, SD": lambda row: _percent(number(row, "occupied_sd")),
+        "Occupied, mean": lambda row: percent(number(row, "occupied_mean"), 1),
+        "Occupied, SD": lambda row: percent(number(row, "occupied_sd"), 1),
         "Faces, mean": lambda row: shown(number(row, "faces_mean"), 0),
         "Extent x · y · z, mean": lambda row: " · ".join(
             shown(number(row, f"extent_{axis}"), 2) or "–" for axis in "xyz"
         ),
     }
     body = [
-        (
-            cell(results.category(row.get("category", "")), left=True),
-            *(read(row) for read in columns.values()),
-        )
+        (word(results.category(row.get("category", ""))), *(read(row) for read in columns.values()))
         for row in rows
     ]
-    note = paragraph(
+    note = (
         "Occupied: fraction of the points, uniform in the padded unit cube, that lie inside. Extents: edges of "
-        "the closed mesh's bounding box, where the longest edge of the raw mesh is 1.",
-        note=True,
+        "the closed mesh's bounding box, where the longest edge of the raw mesh is 1."
     )
-    return join([table(("Category", *columns), body), note])
+    return table(("Category", *columns), body, note=note)
 
 
 def projections(results: Results) -> Html:
@@ -53,10 +49,10 @@ def projections(results: Results) -> Html:
     for path in sorted(folder.glob("*.png")):
         row = audits.get(path.name, {})
         inside, covered = number(row, "surface_inside"), number(row, "covered")
-        said = f"{row['category']}/{row['id']}, view {row['view']}" if row else path.stem
+        said = f"{shape_name(row)}, view {row['view']}" if row else path.stem
         if inside is not None and covered is not None:
-            said += f": {_percent(inside)} of the surface points on the silhouette, "
-            said += f"{_percent(covered)} of it covered"
+            said += f": {percent(inside, 1)} of the surface points on the silhouette, "
+            said += f"{percent(covered, 1)} of it covered"
         figures.append(figure(image_tag(path.read_bytes(), f"projected points, {said}"), said, "plot"))
     note = paragraph(
         "Stored points of a shape, brought through the stored cameras onto the photo; colour is depth, yellow the "
@@ -75,53 +71,42 @@ def preprocessing(results: Results) -> Html:
     seconds = [name for name in numbers if "seconds" in name]
     audits = [name for name in numbers if name not in seconds]
     for names, title in ((seconds, "CPU seconds a shape"), (audits, "Audit of usable shapes")):
-        body = [line for name in names if (line := _spread(made, name))]
-        if body:
+        if body := [line for name in names if (line := _spread(made, name))]:
             columns = ("", "Shapes", "Mean", "Median", "95th percentile", "Largest")
-            parts += [tag("h3", title), table(columns, body)]
+            parts.append(table(columns, body, title=title))
     warned = Counter(row.get("reason") or "no reason given" for row in rows if row.get("status") == "warn")
     if warned:
-        common = [(cell(reason, left=True), count) for reason, count in warned.most_common(10)]
-        parts += [tag("h3", "Warnings"), table(("Reason", "Shapes"), common)]
+        common = [(word(reason), count) for reason, count in warned.most_common(10)]
+        parts.append(table(("Reason", "Shapes"), common, title="Warnings"))
     return join(parts)
 
 
 def failures(results: Results) -> Html:
     """Every failed shape with its reason and its log."""
-    body = [
-        (
-            cell("preprocess" + (f", {row['stage']}" if row.get("stage") else ""), left=True),
-            cell(_name(row), left=True),
-            cell(row.get("reason") or "no reason given", left=True),
-            cell(_log(results, "preprocess", row), left=True),
-        )
+    processed = [
+        ("preprocess" + (f", {row['stage']}" if row.get("stage") else ""), "preprocess", row)
         for row in results.rows_if_any("preprocess/shapes.csv")
-        if row.get("status") == "failed"
     ]
-    body += [
-        (
-            cell(f"reconstruct, {label(row['model'])}", left=True),
-            cell(_name(row), left=True),
-            cell(row.get("reason") or "no reason given", left=True),
-            cell(_log(results, f"reconstruct/{row['model']}", row), left=True),
-        )
+    measured = [
+        (f"reconstruct, {label(row['model'])}", f"reconstruct/{row['model']}", row)
         for row in results.rows_if_any("evaluate/shapes.csv", all_seeds=True)
+    ]
+    body = [
+        [
+            *map(
+                word,
+                (where, shape_name(row), row.get("reason") or "no reason given", _log(results, log, row)),
+            )
+        ]
+        for where, log, row in (*processed, *measured)
         if row.get("status") == "failed"
     ]
     if not body:
         return paragraph("No shape failed.")
-    parts = [table(("Where", "Shape", "Reason", "Log"), body[:_SHOWN_FAILURES])]
-    if len(body) > _SHOWN_FAILURES:
-        rest = len(body) - _SHOWN_FAILURES
-        parts.append(
-            paragraph(f"… and {rest:,} more in preprocess/shapes.csv and evaluate/shapes.csv.", note=True)
-        )
-    parts.append(
-        paragraph(
-            "Once repaired: ", tag("code", "snakemake --cores 1 rerun --config shape=failed"), note=True
-        )
-    )
-    return join(parts)
+    most = _SHOWN_FAILURES, "preprocess/shapes.csv and evaluate/shapes.csv"
+    command = tag("code", "snakemake --cores 1 rerun --config shape=failed")
+    heads = ("Where", "Shape", "Reason", "Log")
+    return table(heads, body, most=most, note=join(["Once repaired: ", command]))
 
 
 def status_counts(rows: Sequence[Row]) -> str:
@@ -134,7 +119,7 @@ def _status_table(results: Results, rows: Sequence[Row]) -> Html:
     counts = Counter((row.get("category", ""), row.get("status")) for row in rows)
     categories = sorted({category for category, _ in counts})
     body = [
-        (cell(results.category(category), left=True), *(counts[category, status] for status in _STATUSES))
+        (word(results.category(category)), *(counts[category, status] for status in _STATUSES))
         for category in categories
     ]
     total = [sum(counts[category, status] for category in categories) for status in _STATUSES]
@@ -149,8 +134,11 @@ def _spread(rows: Sequence[Row], name: str) -> tuple[Html | str | None, ...] | N
     if not len(known):
         return None
     spread = (known.mean(), np.median(known), np.quantile(known, 0.95), known.max())
-    words = cell(name.replace("_", " "), left=True)
-    return (words, f"{len(known):,}", *(_three_digits(float(value)) for value in spread))
+    return (
+        word(name.replace("_", " ")),
+        f"{len(known):,}",
+        *(_three_digits(float(value)) for value in spread),
+    )
 
 
 def _three_digits(value: float) -> str | None:
@@ -160,14 +148,6 @@ def _three_digits(value: float) -> str | None:
     return shown(value, min(max(2 - int(np.floor(np.log10(abs(value)))), 0), 9))
 
 
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{100 * value:.1f} %"
-
-
-def _name(row: Row) -> str:
-    return f"{row.get('category')}/{row.get('id')}"
-
-
 def _log(results: Results, folder: str, row: Row) -> str:
-    shard = row.get("shard") or results.shard_of.get(_name(row), "")
+    shard = row.get("shard") or results.shard_of.get(shape_name(row), "")
     return f"{results.root.name}/logs/{folder}/{shard}.log" if shard else "–"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .html import Html, cell, join, paragraph, table, tag
-from .measures import IOU, MAIN, Metric, best_of
-from .results import FLOOR, Results, Row, is_baseline, label, number
+from .html import Html, cell, join, table, tag, text, word
+from .measures import IOU, MAIN, Metric, best_of, scaled
+from .results import FLOOR, Results, Row, is_baseline, label, number, shown
 
 _ENDS = ("_low", "_high")
 
@@ -33,13 +34,23 @@ def table_of_differences(results: Results, rows: Sequence[Row]) -> Html:
             "best on these shapes, which by itself makes some differences from models like it bold"
         )
     body = [
-        (cell(label(other), left=True), *(difference_cell(row, metric) for metric in MAIN))
+        (word(label(other)), *(difference_cell(row, metric) for metric in MAIN))
         for other, row in differing.items()
     ]
     heads = (f"{name} less", *(metric.title for metric in MAIN))
-    return join(
-        [tag("h3", f"{name} against the others"), table(heads, body), paragraph(note, ".", note=True)]
-    )
+    return table(heads, body, title=f"{name} against the others", note=f"{note}.")
+
+
+def with_interval(row: Mapping[str, Any], metric: Metric) -> Html:
+    """A value, and in small print its interval and its bias where it has them."""
+    value = shown(scaled(row, metric), metric.digits)
+    ends = [number(row, metric.key + end) for end in _ENDS]
+    if value is None or None in ends:
+        return text(value)
+    interval = ", ".join(f"{metric.factor * end:.{metric.digits}f}" for end in ends if end is not None)
+    bias = number(row, f"{metric.key}_bias")
+    more = "" if bias is None else f", bias {bias:.3f}"
+    return join([value, tag("small", f" [{interval}]{more}")])
 
 
 def signed(row: Row, metric: Metric) -> tuple[str | None, list[str]]:

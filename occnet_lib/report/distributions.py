@@ -8,9 +8,9 @@ from occnet_lib.geometry.measures import THIN
 from occnet_lib.geometry.symmetry import TOLERANCE
 
 from . import plots
-from .html import Html, cell, figure, image_tag, join, paragraph, table, tag
+from .html import Html, figure, image_tag, join, paragraph, table, tag, word
 from .readings import plotted
-from .results import Results, Row, number
+from .results import Results, Row, number, percent
 
 _SPLITS = ("train", "test")  # side by side; validation shapes are in the table
 _ORDER = ("train", "val", "test")
@@ -91,9 +91,7 @@ def _fractions(results: Results, groups: dict[str, dict[str, list[Row]]]) -> Htm
     }
     body = [
         (
-            cell(results.category(category), left=True),
-            cell(split, left=True),
-            f"{len(by_split[split]):,}",
+            *(word(results.category(category)), word(split), f"{len(by_split[split]):,}"),
             *(_mean(by_split[split], read) for read in columns.values()),
         )
         for category, by_split in groups.items()
@@ -104,7 +102,7 @@ def _fractions(results: Results, groups: dict[str, dict[str, list[Row]]]) -> Htm
         f"Fractions of shapes with one component and with a mean distance to their mirror image below {TOLERANCE}; mean "
         f"fraction of the surface with walls thinner than {THIN:.3f} of the longest edge (a voxel of a 32³ grid)."
     )
-    return join([table(("Category", "Split", "Shapes", *columns), body), paragraph(note, note=True)])
+    return table(("Category", "Split", "Shapes", *columns), body, note=note)
 
 
 def _flag(value: float | None, test: Callable[[float], bool]) -> float | None:
@@ -113,7 +111,7 @@ def _flag(value: float | None, test: Callable[[float], bool]) -> float | None:
 
 def _mean(rows: Sequence[Row], read: Callable[[Row], float | None]) -> str | None:
     known = [value for row in rows if (value := read(row)) is not None]
-    return f"{100 * sum(known) / len(known):.1f} %" if known else None
+    return percent(sum(known) / len(known), 1) if known else None
 
 
 def _mean_shapes(results: Results, groups: dict[str, dict[str, list[Row]]]) -> Html:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import plots
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, paragraph, table, tag, word
 from .readings import plotted
-from .results import Results, Row, is_baseline, label, number, shown
+from .results import Results, Row, is_baseline, label, number, shape_name, shown
 
 _MOST_SHOWN = 100
 
@@ -28,38 +28,35 @@ def section(results: Results) -> Html:
             "scores of these test shapes are not those of new shapes."
         )
         parts.append(paragraph(tag("b", "Warning: "), text, class_="warn"))
-    if pairs:
-        parts.append(_table([*leaks, *(row for row in pairs if row not in leaks)]))
-    else:
-        parts.append(paragraph("No shape is a near-duplicate of another one."))
     note = (
         "Near-duplicates: mean distance of the surfaces below 0.002 of the longest edge, as they are (copy: also scaled, as "
         "all shapes fill the unit cube), or after a rotation or a reflection."
     )
-    return join([*parts, paragraph(note, note=True), _scores(results)])
+    if pairs:
+        parts.append(_table([*leaks, *(row for row in pairs if row not in leaks)], note))
+    else:
+        parts += [paragraph("No shape is a near-duplicate of another one."), paragraph(note, note=True)]
+    return join([*parts, _scores(results)])
 
 
-def _table(rows: Sequence[Row]) -> Html:
+def _table(rows: Sequence[Row], note: str) -> Html:
     body = [
         (
-            cell(f"{row['category']}/{row['id']} ({row['split']})", left=True),
-            cell(f"{row['other_category']}/{row['other_id']} ({row['other_split']})", left=True),
-            cell(row["kind"], left=True),
+            word(f"{shape_name(row)} ({row['split']})"),
+            word(f"{row['other_category']}/{row['other_id']} ({row['other_split']})"),
+            word(row["kind"]),
             shown(number(row, "distance"), 5),
         )
-        for row in rows[:_MOST_SHOWN]
+        for row in rows
     ]
-    made = table(("Shape", "Other shape", "Kind", "Distance"), body)
-    if len(rows) <= _MOST_SHOWN:
-        return made
-    rest = f"… and {len(rows) - _MOST_SHOWN:,} more in analyse/duplicates/duplicates.csv."
-    return join([made, paragraph(rest, note=True)])
+    most = _MOST_SHOWN, "analyse/duplicates/duplicates.csv"
+    return table(("Shape", "Other shape", "Kind", "Distance"), body, most=most, note=note)
 
 
 def _scores(results: Results) -> Html:
     """The plot that distinguishes recognition from reconstruction."""
     distances = {
-        f"{row['category']}/{row['id']}": value
+        shape_name(row): value
         for row in results.rows_if_any("analyse/duplicates/nearest.csv")
         if (value := number(row, "distance")) is not None
     }
@@ -76,9 +73,5 @@ def _scores(results: Results) -> Html:
         "IoU of test shapes over the mean distance of their surface to that of the nearest training shape. A network that "
         "only recognises training shapes falls with the distance."
     )
-    return join(
-        [
-            tag("h3", "Recognition or reconstruction"),
-            plotted(plot, "IoU over distance to training shapes", caption),
-        ]
-    )
+    drawn = plotted(plot, "IoU over distance to training shapes", caption)
+    return join([tag("h3", "Recognition or reconstruction"), drawn])

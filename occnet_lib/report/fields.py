@@ -16,7 +16,7 @@ from .coloring import mapped, probability_colors, scale, swatches, switch
 from .examples import choose
 from .html import Html, image_tag, join, paragraph, tag
 from .meshes import Camera
-from .results import MissingResult, Results, Row, label, number, shown
+from .results import MissingResult, Results, Row, label, number, shape_name, shown
 
 _SIZE = 200  # pixels along a still image's edge
 _DRAWN, _OUTSIDE = 4000, 1000  # at most so many points that someone says is inside, and others
@@ -31,19 +31,19 @@ def section(results: Results) -> Html:
         MissingResult: no model was queried.
     """
     tables = {
-        model: {
-            f"{row['category']}/{row['id']}": row
-            for row in results.rows_if_any(f"analyse/fields_{model}/fields.csv")
-        }
+        model: {shape_name(row): row for row in results.rows_if_any(f"analyse/fields_{model}/fields.csv")}
         for model in results.trained
     }
-    rows = []
+    parts = []
     for category, names in choose(results).items():
-        for name in names:
-            own = {model: table[name] for model, table in tables.items() if name in table}
-            if own:
-                rows.append((category, _row(results, name, own)))
-    if not rows:
+        made = [
+            _row(results, name, own)
+            for name in names
+            if (own := {model: table[name] for model, table in tables.items() if name in table})
+        ]
+        if made:
+            parts += [tag("h3", results.category(category)), *made]
+    if not parts:
         raise MissingResult("There are no queried points: this run has no analyse/fields_<model>/fields.csv.")
     note = paragraph(
         "The networks' output before any mesh: the points of the examples at which they were queried, uniform in the padded "
@@ -55,18 +55,9 @@ def section(results: Results) -> Html:
         scale("occupancy", probability_colors(), "0", "1", "probability of being inside"),
         swatches("outcome", OUTCOMES),
     ]
-    hint = tag(
-        "p",
-        "All views of a shape turn together, by dragging or the arrow keys.",
-        class_="note hint",
-        hidden="",
-    )
-    parts = [note, hint, switch(_MODES, legends)]
-    for i, (category, made) in enumerate(rows):
-        if i == 0 or rows[i - 1][0] != category:
-            parts.append(tag("h3", results.category(category)))
-        parts.append(made)
-    return join(parts)
+    text = "All views of a shape turn together, by dragging or the arrow keys."
+    hint = tag("p", text, class_="note hint", hidden="")
+    return join([note, hint, switch(_MODES, legends), *parts])
 
 
 def _row(results: Results, name: str, rows: dict[str, Row]) -> Html:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .differences import difference_cell
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, table, tag, word
 from .measures import NORMALS, Metric
 from .results import Results, Row, number, shown
 
@@ -25,9 +25,7 @@ def section(results: Results) -> Html:
     rows = results.rows("evaluate/gains.csv", "comparison of models with their references")
     body = [
         (
-            cell(
-                join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)]), left=True
-            ),
+            word(join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)])),
             *(difference_cell(row, metric) for metric in METRICS),
             f"{row.get('shapes')} · {row.get('seeds')}",
             _seconds(row),
@@ -42,7 +40,7 @@ def section(results: Results) -> Html:
         "views and of photos is that of the network's field. Training costs: the model's and the reference's. The other "
         "sections show the first seed of each model."
     )
-    return join([table(heads, body), paragraph(note, note=True)])
+    return table(heads, body, note=note)
 
 
 def reading(row: Row) -> str:

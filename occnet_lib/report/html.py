@@ -50,6 +50,9 @@ def table(
     *,
     last: Sequence[Any] = (),
     caption: str = "",
+    title: Any = "",
+    note: Any = "",
+    most: tuple[int, str] | None = None,
     sortable: bool = True,
 ) -> Html:
     """A table whose columns sort by a click or a key on their heads.
@@ -58,16 +61,20 @@ def table(
         columns: heads; none for a table without.
         rows: cells, either `cell`s or plain values.
         last: a row of means or sums that stays below when the others are sorted.
-        caption: above the table.
+        caption: of the table itself.
+        title: heading above the table.
+        note: small print below it.
+        most: number of rows that are shown at most, and the file that has all of them.
         sortable: whether its columns sort.
     """
     cells = [[*map(_as_cell, row)] for row in rows]
-    words = [_is_word(value) for value in cells[0]] if cells else [False] * len(columns)
+    words = [value.startswith('<td class="word') for value in cells[0]] if cells else [False] * len(columns)
+    shown, file = most or (len(cells), "")
     heads = [
         tag("th", column, scope="col", class_="word" if word else None)
         for column, word in zip(columns, words, strict=False)
     ]
-    body = [tag("tr", *row) for row in cells]
+    body = [tag("tr", *row) for row in cells[:shown]]
     if last:
         body.append(tag("tr", *map(_as_cell, last), class_="mean"))
     parts = [
@@ -75,7 +82,10 @@ def table(
         tag("thead", tag("tr", *heads)) if columns else "",
         tag("tbody", *body),
     ]
-    return tag("div", tag("table", *parts, class_="sortable" if sortable else None), class_="scroll")
+    made = tag("div", tag("table", *parts, class_="sortable" if sortable else None), class_="scroll")
+    more = f"… and {len(cells) - shown:,} more in {file}." if len(cells) > shown else ""
+    notes = [paragraph(text, note=True) for text in (more, note) if text]
+    return join([tag("h3", title) if title else "", made, *notes])
 
 
 def cell(value: Any, *, shade: float | None = None, strong: bool = False, left: bool = False) -> Html:
@@ -87,8 +97,9 @@ def cell(value: Any, *, shade: float | None = None, strong: bool = False, left: 
     return tag("td", value, class_=classes or None, style=style)
 
 
-def _is_word(made: Html) -> bool:
-    return made.startswith('<td class="word')
+def word(value: Any, *, strong: bool = False) -> Html:
+    """A table cell of words."""
+    return cell(value, left=True, strong=strong)
 
 
 def _as_cell(value: Any) -> Html:

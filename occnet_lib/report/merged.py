@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, paragraph, table, tag
-from .results import Results, Row, number, shown
+from .html import Html, cell, join, table, tag, word
+from .results import Results, Row, number, percent, shown
 
 
 def table_of_merged(results: Results) -> Html:
@@ -17,45 +17,28 @@ def table_of_merged(results: Results) -> Html:
     counts = sorted({int(row["images"]) for row in rows})
     body = [
         (
-            cell(model, left=True),
-            cell(source, left=True),
-            *(_iou(own.get(str(count))) for count in counts),
-            *_noticed(own.get("3")),
+            *(word(model), word(source)),
+            *(gain_cell(own.get(str(count), {})) for count in counts),
+            *(percent(number(own.get("3", {}), name)) for name in ("named", "intruder_named")),
         )
         for (model, source), own in groups.items()
     ]
-    heads = ("Model", "Images", *(f"{count} merged" if count > 1 else "one" for count in counts))
+    numbers = [f"{count} merged" if count > 1 else "one" for count in counts]
+    heads = ("Model", "Images", *numbers, "Named of 3 of one shape", "Named of 2 and another's")
     note = (
         "IoU of the mean of the logits of several images of a shape, as by occnet reconstruct --merge, its gain over one "
         "image and 95 % intervals of paired bootstrap samples over shapes; bold where the interval excludes 0. Named: sets "
         "of three images of one shape of which one is said to disagree, and sets in which that is an image of another "
         "shape and exactly this one is named."
     )
-    return join(
-        [
-            tag("h3", "Several images of one object"),
-            table((*heads, "Named of 3 of one shape", "Named of 2 and another's"), body),
-            paragraph(note, note=True),
-        ]
-    )
+    return table(heads, body, title="Several images of one object", note=note)
 
 
-def _iou(row: Row | None) -> Html:
-    """The IoU, and the gain over one image with its interval."""
-    value = shown(number(row, "iou")) if row else None
-    gain, low, high = (number(row or {}, f"gain{end}") for end in ("", "_low", "_high"))
-    if value is None or gain is None or (row or {}).get("images") == "1":
-        return cell(value)
+def gain_cell(row: Row) -> Html:
+    """The IoU of several images, and the gain over the reference with its interval."""
+    value, gain, low, high = (number(row, name) for name in ("iou", "gain", "gain_low", "gain_high"))
+    if value is None or gain is None or row.get("images") == "1" or row.get("policy") == "random":
+        return cell(shown(value))
     ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
     clear = low is not None and high is not None and (low > 0 or high < 0)
-    return cell(join([value, tag("small", f" {gain:+.3f}{ends}")]), strong=clear)
-
-
-def _noticed(row: Row | None) -> tuple[str | None, str | None]:
-    """Fractions of sets, in percent."""
-    named, intruder = (number(row or {}, name) for name in ("named", "intruder_named"))
-    return _percent(named), _percent(intruder)
-
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{100 * value:.0f} %"
+    return cell(join([shown(value), tag("small", f" {gain:+.3f}{ends}")]), strong=clear)

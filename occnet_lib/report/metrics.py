@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from . import plots, published
-from .differences import signed, table_of_differences
-from .html import Html, cell, join, paragraph, table, tag, text
+from .differences import signed, table_of_differences, with_interval
+from .html import Html, cell, join, paragraph, table, tag, word
 from .measures import IOU, MAIN, NORMALS, TIMES_TEN, Metric, best_of, competitors, scaled
 from .merged import table_of_merged
 from .readings import plotted
@@ -18,16 +18,13 @@ def headline(results: Results) -> Html:
     """The run in a sentence and a few tiles; empty before anything was evaluated."""
     rows = results.rows_if_any("evaluate/models.csv")
     trained = [row for row in rows if not is_baseline(row["model"])]
-    best, competitor = (
-        best_of(trained),
-        best_of([row for row in competitors(rows) if is_baseline(row["model"])]),
-    )
+    best = best_of(trained)
+    competitor = best_of([row for row in competitors(rows) if is_baseline(row["model"])])
     if best is None:
         return paragraph("Nothing has been evaluated yet; what is there is shown below.", class_="lead")
     iou, low, high = (number(best, name) for name in ("iou", "iou_low", "iou_high"))
-    interval = (
-        f" (95 % interval {shown(low)} to {shown(high)})" if low is not None and high is not None else ""
-    )
+    known = low is not None and high is not None
+    interval = f" (95 % interval {shown(low)} to {shown(high)})" if known else ""
     against = ""
     if competitor:
         name = label(competitor["model"]).removeprefix("baseline: ")
@@ -41,9 +38,8 @@ def headline(results: Results) -> Html:
     tiles = [
         (shown(scaled(best, metric), metric.digits), metric.title) for metric in (IOU, TIMES_TEN, NORMALS)
     ]
-    tiles.append(
-        (f"{best.get('failed') or 0} of {best.get('shapes') or '?'}", "shapes without a usable mesh")
-    )
+    failed = f"{best.get('failed') or 0} of {best.get('shapes') or '?'}"
+    tiles.append((failed, "shapes without a usable mesh"))
     boxes = [tag("div", tag("b", value), tag("span", title), class_="tile") for value, title in tiles]
     return join([paragraph(sentence, class_="lead"), tag("div", *boxes, class_="tiles")])
 
@@ -52,18 +48,11 @@ def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
     parts = [_model_table(rows), _explanation(rows), _diagrams(results, competitors(rows))]
-    parts.append(table_of_differences(results, rows))
-    parts.append(table_of_merged(results))
-    classes = results.rows_if_any("evaluate/classes.csv")
-    if classes:
-        parts.append(tag("h3", "By class"))
-        parts.append(
-            tag(
-                "div",
-                *(_class_table(results, classes, competitors(rows), m) for m in (IOU, TIMES_TEN, NORMALS)),
-                class_="tables",
-            )
-        )
+    parts += [table_of_differences(results, rows), table_of_merged(results)]
+    if classes := results.rows_if_any("evaluate/classes.csv"):
+        metrics = IOU, TIMES_TEN, NORMALS
+        tables = [_class_table(results, classes, competitors(rows), metric) for metric in metrics]
+        parts += [tag("h3", "By class"), tag("div", *tables, class_="tables")]
     else:
         parts.append(paragraph("There are no class means: this run has no evaluate/classes.csv.", note=True))
     return join([*parts, _published(classes)])
@@ -71,20 +60,16 @@ def section(results: Results) -> Html:
 
 def _model_table(rows: Sequence[Row]) -> Html:
     best = {metric: scaled(best_of(competitors(rows), metric) or {}, metric) for metric in MAIN}
-    columns = {
-        "IoU of all views ↑": _over_views,
-        "IoU of photos ↑": _over_photos,
-        "Chamfer-L1 to the raw mesh ↓": _to_original,
+    columns: dict[str, Callable[[Row], Html | str | None]] = {
+        "IoU of all views ↑": lambda row: _mean_and_spread(row, "iou_views"),
+        "IoU of photos ↑": lambda row: _mean_and_spread(row, "iou_photos"),
+        "Chamfer-L1 to the raw mesh ↓": lambda row: shown(number(row, "chamfer_l1_original"), 4),
     }
-    extras: dict[str, Callable[[Row], Html | str | None]] = {
-        title: value for title, value in columns.items() if any(value(row) for row in rows)
-    }
+    extras = {title: value for title, value in columns.items() if any(value(row) for row in rows)}
     body = [
         (
-            cell(label(row["model"]), left=True),
-            row.get("shapes") or None,
-            cell(row.get("failed") or "0"),
-            *(cell(_with_interval(row, metric), strong=_wins(row, metric, best[metric])) for metric in MAIN),
+            *(word(label(row["model"])), row.get("shapes") or None, row.get("failed") or "0"),
+            *(cell(with_interval(row, metric), strong=_wins(row, metric, best[metric])) for metric in MAIN),
             *(value(row) for value in extras.values()),
         )
         for row in rows
@@ -92,23 +77,10 @@ def _model_table(rows: Sequence[Row]) -> Html:
     return table(("Model", "Test shapes", "Failed", *(metric.title for metric in MAIN), *extras), body)
 
 
-def _over_views(row: Row) -> Html | None:
-    """Mean IoU over the views of a shape, and how much it varies from view to view."""
-    return _mean_and_spread(row, "iou_views")
-
-
-def _over_photos(row: Row) -> Html | None:
-    """The same over its photos."""
-    return _mean_and_spread(row, "iou_photos")
-
-
 def _mean_and_spread(row: Row, name: str) -> Html | None:
+    """Mean over the images of a shape, and how much they differ, averaged over the shapes."""
     mean, spread = number(row, name), number(row, f"{name}_sd")
     return None if mean is None else join([shown(mean), tag("small", f" ± {shown(spread) or '?'}")])
-
-
-def _to_original(row: Row) -> str | None:
-    return shown(number(row, "chamfer_l1_original"), 4)
 
 
 def _explanation(rows: Sequence[Row]) -> Html:
@@ -136,16 +108,14 @@ def _explanation(rows: Sequence[Row]) -> Html:
         "to everybody's numbers."
     )
     floor = " Floor: the true mesh in place of a prediction, which is as good as these samples can show."
+    columns = {"iou_views": views, "iou_photos": photos, "chamfer_l1_original": raw}
     return paragraph(
         f"Means of class means, {intervals}. A shape without a usable mesh counts with the worst value of every "
         "metric and is never left out. Chamfer-L1 is the mean of accuracy and completeness, plain Euclidean "
         "distances between samples of both surfaces, in units of the longest edge of a shape's bounding box "
-        "(“unit cube”); Mescheder et al. 2019 print ten times it."
-        + (floor if FLOOR in names else "")
-        + (oracle if ORACLE in names else "")
-        + (views if any(number(row, "iou_views") is not None for row in rows) else "")
-        + (photos if any(number(row, "iou_photos") is not None for row in rows) else "")
-        + (raw if any(number(row, "chamfer_l1_original") is not None for row in rows) else ""),
+        "(“unit cube”); Mescheder et al. 2019 print ten times it.",
+        *(text for name, text in ((FLOOR, floor), (ORACLE, oracle)) if name in names),
+        *(text for name, text in columns.items() if any(number(row, name) is not None for row in rows)),
         note=True,
     )
 
@@ -159,8 +129,7 @@ def _diagrams(results: Results, rows: Sequence[Row]) -> Html:
     parts = []
     if values:
         known = any(low is not None for _, _, low, _ in values)
-        x_label = "mean IoU with 95 % interval" if known else "mean IoU"
-        plot = plots.intervals(values, x_label)
+        plot = plots.intervals(values, "mean IoU with 95 % interval" if known else "mean IoU")
         parts.append(plotted(plot, "mean IoU of all models", "Mean IoU of every model and baseline."))
     samples: dict[str, list[float]] = defaultdict(list)
     for (model, _), row in results.shape_rows.items():
@@ -185,17 +154,13 @@ def _class_table(results: Results, classes: Sequence[Row], models: Sequence[Row]
         line = [values.get((category, name)) for name in names]
         there = [value for value in line if value is not None]
         top = (max if metric.more else min)(there, default=None)
+        shades = [_shade(value, low, high, metric.more) for value in line]
         cells = [
-            cell(
-                shown(value, metric.digits),
-                shade=_shade(value, low, high, metric.more),
-                strong=value == top is not None,
-            )
-            for value in line
+            cell(shown(value, metric.digits), shade=shade, strong=value == top is not None)
+            for value, shade in zip(line, shades, strict=True)
         ]
-        body.append([cell(results.category(category), left=True), *cells])
-    means = [shown(scaled(row, metric), metric.digits) for row in models]
-    last = ("mean", *means)
+        body.append([word(results.category(category)), *cells])
+    last = ("mean", *(shown(scaled(row, metric), metric.digits) for row in models))
     return table(("Class", *map(label, names)), body, last=last, caption=metric.title)
 
 
@@ -205,51 +170,26 @@ def _published(classes: Sequence[Row]) -> Html:
     if not ours or not ours <= published.NAMES.keys():
         return Html("")
     rows = [
-        (cell(f"{name} ({synset})", left=True), *(f"{value:.3f}" for value in (*paper, *later)))
+        (word(f"{name} ({synset})"), *(f"{value:.3f}" for value in (*paper, *later)))
         for name, synset, paper, later in published.ROWS
         if synset in ours
     ]
     if len(ours) == len(published.ROWS):
-        rows.append(
-            (
-                cell("mean of all 13", left=True),
-                *(f"{value:.3f}" for pair in published.MEAN for value in pair),
-            )
-        )
-    columns = (
-        "Class",
-        *(
-            f"{metric}, {source}"
-            for source in ("paper", "released weights")
-            for metric in ("IoU", "Chamfer-L1 × 10", "Normals")
-        ),
-    )
+        rows.append((word("mean of all 13"), *(f"{value:.3f}" for pair in published.MEAN for value in pair)))
+    sources, measures = ("paper", "released weights"), ("IoU", "Chamfer-L1 × 10", "Normals")
+    columns = ("Class", *(f"{measure}, {source}" for source in sources for measure in measures))
     note = paragraph(
         "Published results of Mescheder et al. 2019 on all of ShapeNet's test split, with their own photos "
         "and watertight meshes: a reference, not measured here and not on the same data as the tables above.",
         note=True,
     )
-    return tag(
-        "div",
-        tag("h3", "Published numbers, for reference only"),
-        note,
-        table(columns, rows),
-        class_="reference",
-    )
+    title = tag("h3", "Published numbers, for reference only")
+    return tag("div", title, note, table(columns, rows), class_="reference")
 
 
 def _wins(row: Row, metric: Metric, best: float | None) -> bool:
     """Also several rows may, as networks that are the same do."""
     return best is not None and row["model"] not in (FLOOR, ORACLE) and scaled(row, metric) == best
-
-
-def _with_interval(row: Row, metric: Metric) -> Html:
-    value = shown(scaled(row, metric), metric.digits)
-    low, high = number(row, f"{metric.key}_low"), number(row, f"{metric.key}_high")
-    if value is None or low is None or high is None:
-        return text(value)
-    ends = f" [{metric.factor * low:.{metric.digits}f}, {metric.factor * high:.{metric.digits}f}]"
-    return join([value, tag("small", ends)])
 
 
 def _shade(value: float | None, low: float, high: float, more: bool) -> float | None:

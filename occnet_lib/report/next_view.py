@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, table, tag, word
+from .merged import gain_cell
 from .poses import pictured
 from .readings import plotted
-from .results import Results, number, shown
+from .results import Results, number
 from .uncertainty_plots import over_images
 
 _POLICIES = {
@@ -30,19 +31,9 @@ def next_view(results: Results) -> Html:
     counts = sorted({int(row["views"]) for row in rows} - {1})
     by_policy: dict[tuple[str, str], dict[int, Html]] = {}
     for row in rows:
-        value, gain, low, high = (number(row, name) for name in ("iou", "gain", "gain_low", "gain_high"))
-        text: Html | str | None = shown(value)
-        clear = low is not None and high is not None and (low > 0 or high < 0)
-        if row["policy"] != "random" and gain is not None:
-            ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
-            text = join([text, tag("small", f" {gain:+.3f}{ends}")])
-        by_policy.setdefault((row["model"], row["policy"]), {})[int(row["views"])] = cell(text, strong=clear)
+        by_policy.setdefault((row["model"], row["policy"]), {})[int(row["views"])] = gain_cell(row)
     body = [
-        (
-            cell(model, left=True),
-            cell(_POLICIES.get(policy, policy), left=True),
-            *(own.get(count, cell(None)) for count in counts),
-        )
+        (word(model), word(_POLICIES.get(policy, policy)), *(own.get(count) for count in counts))
         for (model, policy), own in by_policy.items()
     ]
     note = (
@@ -54,4 +45,4 @@ def next_view(results: Results) -> Html:
     title = "IoU over the number of images"
     figure = plotted(over_images(shown_curves), title, f"{title}, by policy") if shown_curves else ""
     heads = ("Model", "Next view", *(f"{count} views" for count in counts))
-    return join([tag("h3", "Next best view"), figure, table(heads, body), paragraph(note, note=True)])
+    return join([tag("h3", "Next best view"), figure, table(heads, body, note=note)])

@@ -12,7 +12,7 @@ from pathlib import Path
 from occnet_lib import __version__
 from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import OccnetError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 
 from . import (
     cameras,
@@ -29,7 +29,7 @@ from . import (
     uncertainty,
 )
 from .document import document
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, paragraph, table, word
 from .results import MissingResult, Results, number, shown
 
 LOG = logging.getLogger(__name__)
@@ -48,9 +48,7 @@ def write_report(results: Path, config: Config, out: Path) -> None:
     Raises:
         DataError: the page cannot be written.
     """
-    page = build(Results(Path(results), config))
-    with replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(out, build(Results(Path(results), config)), errors="backslashreplace")
 
 
 def build(results: Results) -> str:
@@ -100,9 +98,7 @@ def _run(results: Results) -> Html:
         "Versions": _versions(results),
         "Data": _dates(results),
     }
-    body = [
-        (cell(name, left=True), cell(value, left=True)) for name, value in facts.items() if value is not None
-    ]
+    body = [(word(name), word(value)) for name, value in facts.items() if value is not None]
     return join([table((), body, sortable=False), _costs(results)])
 
 
@@ -154,21 +150,10 @@ def _costs(results: Results) -> Html:
     body = []
     for stage in sorted(jobs, key=lambda stage: (place.get(stage, len(place)), stage)):
         walls, cpus, memories = zip(*jobs[stage], strict=True)
-        body.append(
-            (
-                cell(stage, left=True),
-                len(walls),
-                shown(sum(cpus), 0),
-                shown(sum(walls), 0),
-                shown(max(memories), 0),
-            )
-        )
-    return join(
-        [
-            tag("h3", "What it cost"),
-            table(("Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory, MB"), body),
-        ]
-    )
+        numbers = (shown(value, 0) for value in (sum(cpus), sum(walls), max(memories)))
+        body.append((word(stage), len(walls), *numbers))
+    heads = ("Stage", "Jobs", "CPU seconds", "Wall seconds", "Largest memory, MB")
+    return table(heads, body, title="What it cost")
 
 
 def _dates(results: Results) -> str:

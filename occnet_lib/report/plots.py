@@ -85,18 +85,14 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
     models = list(dict.fromkeys(model for panel in panels.values() for model in panel))
     palette = dict(zip(models, colors(len(models)), strict=True))
     columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = _figure(4.7 * columns, 2.9 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, grid = grid_of_axes(len(panels), columns, 4.7, 2.9)
     series: dict[Axes, list[Series]] = {}
-    for axes in grid[len(panels) :]:
-        axes.remove()
-    for axes, (title, panel) in zip(grid, panels.items(), strict=False):
+    for axes, (title, panel) in zip(grid, panels.items(), strict=True):
         for model, lines in panel.items():
             for kind, (x, y) in lines.items():
                 step = -(-len(x) // _MOST_POINTS)
                 look = (
-                    {"lw": 1, "alpha": 0.5} if kind != "validation" else {"lw": 1.8, "marker": "o", "ms": 3}
+                    {"lw": 1.8, "marker": "o", "ms": 3} if kind == "validation" else {"lw": 1, "alpha": 0.5}
                 )
                 axes.plot(x[::step], y[::step], color=palette[model], **look)
                 thin = -(-len(x) // _MOST_READ)
@@ -104,14 +100,14 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
                 series.setdefault(axes, []).append(read)
         values = {value for lines in panel.values() for _, y in lines.values() for value in y}
         if len(values) == 1:  # as a constant rate: matplotlib would magnify nothing
-            axes.set_ylim(sorted([0.0, 1.25 * values.pop() or 1.0]))
+            axes.set_ylim(*sorted([0.0, 1.25 * values.pop() or 1.0]))
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
-        _label_axes(axes, title, x_label)
+        label_axes(axes, title, x_label)
     handles = [Line2D([], [], color=palette[model], lw=1.8, label=model) for model in models]
     longest = max(map(len, models), default=0)
     fitting = max(1, 65 * columns // (longest + 8))  # characters of this size beside one another
     figure.legend(handles=handles, loc="outside lower center", ncols=fitting, fontsize=8, frameon=False)
-    return _plot(figure, series)
+    return finished(figure, series)
 
 
 def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x_label: str) -> Plot:
@@ -128,8 +124,8 @@ def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x
         series.append(Series(name, color, [value], [y], [f"{value:.3f}{ends}"]))
     axes.set_yticks(range(len(values)), [name for name, *_ in values], fontsize=8)
     axes.set_ylim(len(values) - 0.5, -0.7)
-    _label_axes(axes, "", x_label)
-    return _plot(figure, {axes: series})
+    label_axes(axes, "", x_label)
+    return finished(figure, {axes: series})
 
 
 def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> Plot:
@@ -141,16 +137,13 @@ def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> Plot:
         x = np.sort(sample)
         axes.step(np.r_[0, x], np.r_[1, 1 - np.arange(len(x)) / len(x)], color=color, label=name, lw=1.6)
         reaching = 1 - np.arange(len(x)) / max(len(x), 1)
-        labels = [
-            f"{100 * y:.0f} % of shapes reach {value:.3f}" for value, y in zip(x, reaching, strict=True)
-        ]
+        labels = [f"{100 * y:.0f} % of shapes reach {at:.3f}" for at, y in zip(x, reaching, strict=True)]
         thin = -(-len(x) // _MOST_READ) or 1
         series.append(Series(name, color, x.tolist()[::thin], reaching.tolist()[::thin], labels[::thin]))
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="fraction of shapes")
-    axes.yaxis.label.set_fontsize(8)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(fontsize=7, frameon=False)
-    _label_axes(axes, "", x_label)
-    return _plot(figure, {axes: series})
+    label_axes(axes, "", x_label, "fraction of shapes")
+    return finished(figure, {axes: series})
 
 
 def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], x_label: str) -> Plot:
@@ -183,8 +176,8 @@ def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], x_label: str) -> 
     axes.set_yticks(range(len(values)), list(values), fontsize=8)
     axes.set_ylim(len(values) - 0.5, -0.5)
     figure.legend(fontsize=7, frameon=False, loc="outside upper right", ncols=len(kinds))
-    _label_axes(axes, "", x_label)
-    return _plot(figure, {axes: series})
+    label_axes(axes, "", x_label)
+    return finished(figure, {axes: series})
 
 
 def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
@@ -197,11 +190,11 @@ def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
         labels, photos = [point.label for point in points], [point.photo for point in points]
         series.append(Series(name, color, xy[:, 0].tolist(), xy[:, 1].tolist(), labels, photos))
         axes.scatter(xy[:, 0], xy[:, 1], s=16, color=color, label=name, alpha=0.75, linewidths=0)
-    _label_axes(axes, title, "")
+    label_axes(axes, title, "")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _plot(figure, {axes: series})
+    return finished(figure, {axes: series})
 
 
 def points(groups: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> Plot:
@@ -213,10 +206,9 @@ def points(groups: Mapping[str, Sequence[Point]], x_label: str, y_label: str) ->
         x, y = [point.x for point in sample], [point.y for point in sample]
         series.append(Series(name, color, x, y, [point.label for point in sample]))
         axes.scatter(x, y, s=16, color=color, label=name, alpha=0.75, linewidths=0)
-    axes.set_ylabel(y_label, fontsize=8)
     axes.legend(fontsize=7, frameon=False)
-    _label_axes(axes, "", x_label)
-    return _plot(figure, {axes: series})
+    label_axes(axes, "", x_label, y_label)
+    return finished(figure, {axes: series})
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -225,16 +217,29 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _label_axes(axes: Axes, title: str, x_label: str) -> None:
+def grid_of_axes(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with that many axes in rows, each of that size in inches."""
+    rows = -(-count // columns)
+    figure = _figure(width * columns, height * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, list(grid[:count])
+
+
+def label_axes(axes: Axes, title: str, x_label: str, y_label: str = "") -> None:
+    """Title, labels and look of linear axes."""
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlabel(x_label, fontsize=8)
+    axes.set_ylabel(y_label, fontsize=8)
     axes.tick_params(labelsize=7, length=2)
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
 
 
-def _plot(figure: Figure, series: Mapping[Axes, list[Series]]) -> Plot:
+def finished(figure: Figure, series: Mapping[Axes, list[Series]]) -> Plot:
+    """The plot of a figure whose axes show these series."""
     png = _png(figure)  # places the axes
     panels = []
     for axes, values in series.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, paragraph, table
+from .html import Html, table, word
 from .results import MissingResult, Results, number, shown
 
 
@@ -22,7 +22,7 @@ def section(results: Results) -> Html:
             continue
         before, after = (number(rows[-1], name) for name in ("val_loss_unchanged", "val_loss"))
         change = None if not before or after is None else f"{100.0 * (after / before - 1.0):+.1f} %"
-        body.append((cell(model, left=True), rows[-1].get("step"), shown(before, 4), shown(after, 4), change))
+        body.append((word(model), rows[-1].get("step"), shown(before, 4), shown(after, 4), change))
     if not body:
         raise MissingResult("There is no graph network: this run has no refinement/<model>/metrics.csv.")
     heads = ("Model", "Steps", "Mesh's own normals ↓", "Corrected normals ↓", "Change")
@@ -32,4 +32,4 @@ def section(results: Results) -> Html:
         "of the training shapes. The vertices of the meshes in the other sections follow the corrected normals"
         f"{' after the refinement by the gradient' if refinement == 'both' else ''}."
     )
-    return join([table(heads, body), paragraph(note, note=True)])
+    return table(heads, body, note=note)

@@ -24,7 +24,7 @@ Row = Mapping[str, str]
 BASELINE = "baseline_"
 ORACLE = "baseline_oracle"  # given the ground truth: not a competitor either
 FLOOR = (
-    "baseline_floor"  # the true meshes measured like predictions: no competitor, the best that can be read
+    "baseline_floor"  # the true meshes measured like predictions: the best that can be read, no competitor
 )
 
 
@@ -93,7 +93,7 @@ class Results:
     def shard_of(self) -> dict[str, str]:
         """Shard by shape name, from the catalogue."""
         rows = self.rows_if_any("catalogue/shapes.csv")
-        return {f"{row.get('category')}/{row.get('id')}": row.get("shard") or "" for row in rows}
+        return {shape_name(row): row.get("shard") or "" for row in rows}
 
     @cached_property
     def packed_test(self) -> dict[str, tuple[Shard, int, ShapeKey]]:
@@ -134,7 +134,7 @@ class Results:
     def shape_rows(self) -> dict[tuple[str, str], Row]:
         """Rows of evaluate/shapes.csv by model and shape name."""
         rows = self.rows_if_any("evaluate/shapes.csv")
-        return {(row["model"], f"{row['category']}/{row['id']}"): row for row in rows}
+        return {(row["model"], shape_name(row)): row for row in rows}
 
     @cached_property
     def differences(self) -> dict[tuple[str, str], Row]:
@@ -182,6 +182,16 @@ def number(row: Row, name: str) -> float | None:
     except (KeyError, TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def shape_name(row: Mapping[str, Any]) -> str:
+    """`<category>/<id>` of a row of a shape; the id alone where it has no category."""
+    return f"{row['category']}/{row['id']}" if row["category"] else str(row["id"])
+
+
+def percent(fraction: float | None, digits: int = 0) -> str | None:
+    """A fraction in percent."""
+    return None if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
 def shown(value: float | None, digits: int = 3) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, paragraph, table, tag, word
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, scaled
 from .readings import thumbnail
-from .results import Results, Row, label, shown
+from .results import Results, Row, label, shape_name, shown
 
 _METRICS = (IOU, TIMES_TEN, NORMALS, F_SCORE)
 _MOST_THUMBNAILS = 3000  # some 2 KB each
@@ -25,10 +25,8 @@ def section(results: Results) -> Html:
         row["model"]
         for row in results.in_order([{"model": name} for name in dict.fromkeys(row["model"] for row in rows)])
     ]
-    names = {f"{row['category']}/{row['id']}": row for row in rows}
-    return table_of_shapes(
-        names, models, results.shape_rows, results.category, partial(_image, results), label
-    )
+    names, image = {shape_name(row): row for row in rows}, partial(_image, results)
+    return table_of_shapes(names, models, results.shape_rows, results.category, image, label)
 
 
 def table_of_shapes(
@@ -54,7 +52,7 @@ def table_of_shapes(
         small = image(name) if image and i < _MOST_THUMBNAILS else None
         named = join([small or "", tag("span", row["id"])])
         scores = [_score(rows.get((model, name))) for model in models]
-        body.append([cell(named, left=True), cell(category(row["category"]), left=True), *scores])
+        body.append([word(named), word(category(row["category"])), *scores])
     note = (
         "Every test shape and its score by every model. A click on a column's head sorts; a shape without a mesh has the "
         "worst score, in red, and its reason as a tooltip. The filter takes words of names, classes and reasons, and bounds "

@@ -100,11 +100,5 @@ footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
   main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
 @media print { nav, .tools, .coloring, .hint, canvas { display:none }
-  .coloring { position:sticky; top:40px; z-index:1; padding:8px 0; background:var(--card) }
-.legend { display:flex; flex-wrap:wrap; gap:2px 9px; align-items:center; font-size:13px; color:var(--soft) }
-.legend[hidden] { display:none }
-.legend i { display:inline-block; width:170px; height:12px; border-radius:3px; vertical-align:middle }
-.legend i.swatch { width:12px; margin-right:5px }
-.legend small { display:block; font-size:11px; line-height:1.2; text-align:center; max-width:170px }
-.filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
+  .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
 """

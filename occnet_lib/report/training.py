@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from occnet_lib.config import ModelConfig
 
 from . import plots
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, join, paragraph, table, tag, word
 from .readings import plotted, thumbnail
-from .results import MissingResult, Results, Row, number, shown
+from .results import MissingResult, Results, Row, number, shape_name, shown
 
 _PANELS = {
     "Loss": {"train": "train_loss", "validation": "val_loss"},
@@ -56,8 +56,7 @@ def embeddings(results: Results) -> Html:
         for row in results.rows_if_any(f"analyse/embedding_{model}.csv"):
             x, y, view = number(row, "x"), number(row, "y"), int(number(row, "view") or 0)
             if x is not None and y is not None:
-                name = f"{row['category']}/{row['id']}"
-                photo = photos.setdefault((row.get("split") or "", name, view), len(photos))
+                photo = photos.setdefault((row.get("split") or "", shape_name(row), view), len(photos))
                 label = f"{row['id']}, view {view}, {row.get('split')}"
                 groups[results.category(row["category"])].append(plots.Point(x, y, label, photo))
         if groups:
@@ -114,8 +113,7 @@ def _options(results: Results, models: list[str]) -> Html:
         parameters = options.get("parameters")
         body.append(
             (
-                cell(model, left=True),
-                cell(_described(network) if network else None, left=True),
+                *(word(model), word(_described(network) if network else None)),
                 f"{parameters:,}" if isinstance(parameters, int) else None,
                 shown(max(steps, default=None), 0),
                 shown(max(ious, default=None)),

@@ -10,9 +10,11 @@ from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_io
 from occnet_lib.storage.tables import read_rows
 
 from . import next_view, poses
-from .html import Html, cell, join, paragraph, table, tag
+from .differences import with_interval
+from .html import Html, join, paragraph, table, tag, word
+from .measures import Metric
 from .readings import plotted
-from .results import MissingResult, Results, Row, number, shown
+from .results import MissingResult, Results, Row, number, percent, shown
 from .uncertainty_plots import Bin, expected_against_true, reliability
 
 _SOURCES = ("views", "photos")
@@ -43,10 +45,6 @@ def _calibration(results: Results) -> Html:
         name = row["source"] if not row["category"] else results.category(row["category"])
         if values[0] is not None and values[1] is not None:
             own.setdefault(name, []).append(Bin(values[0], values[1], values[2], values[3]))
-    panels = {
-        model: dict(sorted(own.items(), key=lambda item: item[0] != "by source"))
-        for model, own in curves.items()
-    }
     note = paragraph(
         "Calibration of the occupancy probabilities at uniform points of the cube. ECE: expected calibration error, the "
         "mean difference between the probability and the occupied fraction in 20 bins of probability; most points are far "
@@ -56,38 +54,26 @@ def _calibration(results: Results) -> Html:
         "count as errors of calibration: an ECE is too large by about the bias in small print, its interval by twice that.",
         note=True,
     )
-    figures = [
-        plotted(
-            reliability(own),
-            f"reliability of {model}",
-            f"Reliability of {model}: below the diagonal it is overconfident. Bars: 95 % intervals over shapes.",
-        )
-        for model, own in panels.items()
-        if model == poses.pictured(results)
-    ]
-    heads = (
-        "Model",
-        "Images",
-        "Class",
-        "Shapes",
-        "ECE",
-        "ECE in between",
-        "Overconfidence",
-        "Brier",
-        "constant",
-    )
+    model, figure = poses.pictured(results), Html("")
+    if model in curves:
+        panels = dict(sorted(curves[model].items(), key=lambda item: item[0] != "by source"))
+        caption = f"Reliability of {model}: below the diagonal it is overconfident. Bars: 95 % intervals over shapes."
+        figure = plotted(reliability(panels), f"reliability of {model}", caption)
+    measures = "ECE", "ECE in between", "Overconfidence", "Brier"
+    heads = ("Model", "Images", "Class", "Shapes", *measures, "constant")
     body = [
         (
-            cell(row["model"], left=True),
-            cell(row["source"], left=True),
-            cell(results.category(row["category"]) or _EVERY_CLASS, left=True),
+            *map(word, (row["model"], row["source"], results.category(row["category"]) or _EVERY_CLASS)),
             row["shapes"],
-            *(_interval(row, name) for name in ("ece", "ece_uncertain", "overconfidence", "brier")),
+            *(
+                with_interval(row, Metric(name, ""))
+                for name in ("ece", "ece_uncertain", "overconfidence", "brier")
+            ),
             shown(number(row, "brier_base")),
         )
         for row in rows
     ]
-    return join([tag("h3", "Calibration"), note, *figures, table(heads, body)])
+    return join([tag("h3", "Calibration"), note, figure, table(heads, body)])
 
 
 def _expected(results: Results) -> Html:
@@ -98,11 +84,8 @@ def _expected(results: Results) -> Html:
     )
     body = [
         (
-            cell(row["model"], left=True),
-            cell(row["source"], left=True),
-            row["images"],
-            cell(results.category(row["category"]) or _EVERY_CLASS, left=True),
-            row["shapes"],
+            *(word(row["model"]), word(row["source"]), row["images"]),
+            *(word(results.category(row["category"]) or _EVERY_CLASS), row["shapes"]),
             *(shown(number(row, name)) for name in ("raw", "expected", "iou", "error", "error_constant")),
             shown(number(row, "half_width"), 2),
             _coverage(row),
@@ -120,26 +103,25 @@ def _expected(results: Results) -> Html:
         "cannot choose between views.",
         note=True,
     )
-    model = poses.pictured(results)
-    figures = [figure for figure in [_scatter(results, model)] if figure]
-    return join([tag("h3", "Expected IoU"), note, *figures, table(heads, body)])
+    return join(
+        [tag("h3", "Expected IoU"), note, _scatter(results, poses.pictured(results)), table(heads, body)]
+    )
 
 
-def _scatter(results: Results, model: str) -> Html | None:
-    """Expected against true IoU of every image of a model."""
+def _scatter(results: Results, model: str) -> Html:
+    """Expected against true IoU of every image of a model; empty where it is not known."""
     try:
         calibration = read_iou_calibration(results.root / f"train/{model}/best.calibration.json")
     except DataError:
-        return None
+        return Html("")
     panels = {source: _points(results, model, source, calibration) for source in _SOURCES}
     panels = {source: groups for source, groups in panels.items() if groups}
     fit = calibration(0.5)
     if not panels or fit is None:
-        return None
+        return Html("")
     caption = f"{model}: expected and true IoU of every image. Band: the interval of the validation set."
-    return plotted(
-        expected_against_true(panels, fit.half_width), f"expected and true IoU of {model}", caption
-    )
+    plot = expected_against_true(panels, fit.half_width)
+    return plotted(plot, f"expected and true IoU of {model}", caption)
 
 
 def _points(
@@ -157,18 +139,9 @@ def _points(
     return dict(sorted(groups.items()))
 
 
-def _interval(row: Row, name: str) -> Html | str | None:
-    value, low, high = (number(row, name + end) for end in ("", "_low", "_high"))
-    if low is None or high is None:
-        return shown(value)
-    bias = number(row, f"{name}_bias")
-    more = "" if bias is None else f", bias {bias:.3f}"
-    return join([shown(value), tag("small", f" [{low:.3f}, {high:.3f}]{more}")])
-
-
 def _coverage(row: Row) -> Html | str | None:
     value, low, high = (number(row, f"coverage{end}") for end in ("", "_low", "_high"))
     if value is None:
         return None
     ends = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return join([f"{100 * value:.0f} %", tag("small", ends)])
+    return join([percent(value), tag("small", ends)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .plots import Plot, Series, _figure, _label_axes, _plot, colors
+from .plots import Plot, Series, colors, finished, grid_of_axes, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,19 +51,15 @@ def view_spheres(
     from matplotlib.colors import Normalize
     from matplotlib.patches import Rectangle
 
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
     cells = [cell for own in panels.values() for cell in own]
     largest = max((abs(cell.effect) for cell in cells if cell.compared), default=0.0) or 1.0
     scale = ScalarMappable(Normalize(-largest, largest), "RdBu" if more_is_better else "RdBu_r")
     low = min(cell.elevation for cell in cells) - size[1] / 2
     high = max(cell.elevation for cell in cells) + size[1] / 2
-    figure = _figure(3.7 * columns, (1.1 + 0.55 * (high - low) / size[1]) * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    height = 1.1 + 0.55 * (high - low) / size[1]
+    figure, grid = grid_of_axes(len(panels), min(3, len(panels)), 3.7, height)
     series: dict[Axes, list[Series]] = {}
-    for axes in grid[len(panels) :]:
-        axes.remove()
-    for axes, (title, own) in zip(grid, panels.items(), strict=False):
+    for axes, (title, own) in zip(grid, panels.items(), strict=True):
         x, y = [cell.azimuth for cell in own], [cell.elevation for cell in own]
         for cell in own:
             corner = (cell.azimuth - size[0] / 2, cell.elevation - size[1] / 2)
@@ -73,15 +69,14 @@ def view_spheres(
             place = cell.azimuth, cell.elevation
             axes.text(*place, str(cell.views), ha="center", va="center", fontsize=6, zorder=4)
         series[axes] = [Series(title, "#111111", x, y, [cell.label for cell in own])]
-        axes.set(xlim=(-size[0] / 2, 360 - size[0] / 2), ylim=(low, high), ylabel="elevation, °")
+        axes.set(xlim=(-size[0] / 2, 360 - size[0] / 2), ylim=(low, high))
         axes.set_xticks(range(0, 360, 90))
-        axes.yaxis.label.set_fontsize(8)
-        _label_axes(axes, title, "azimuth, °")
+        label_axes(axes, title, "azimuth, °", "elevation, °")
         axes.grid(visible=False)
     bar = figure.colorbar(scale, ax=list(series), shrink=0.9, aspect=14, pad=0.02)
     bar.set_label(color_label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    return _plot(figure, series)
+    return finished(figure, series)
 
 
 def _beside(
@@ -89,9 +84,16 @@ def _beside(
 ) -> tuple[Figure, dict[str, str], list[Axes]]:
     """A figure with a panel of that size per title, a colour per name in any of them, and the panels' axes."""
     names = list(dict.fromkeys(name for own in panels.values() for name in own))
-    figure = _figure(width * len(panels), height)
-    places = list(figure.subplots(1, len(panels), squeeze=False)[0])
-    return figure, dict(zip(names, colors(len(names)), strict=True)), places
+    figure, grid = grid_of_axes(len(panels), len(panels), width, height)
+    return figure, dict(zip(names, colors(len(names)), strict=True)), grid
+
+
+def _unit_square(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Axes of two quantities in [0, 1] with a legend, and the diagonal on which they are equal."""
+    axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--", zorder=1.9)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    label_axes(axes, title, x_label, y_label)
 
 
 def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
@@ -99,7 +101,6 @@ def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
     figure, palette, places = _beside(panels, 4.2, 3.9)
     series = {}
     for axes, (title, curves) in zip(places, panels.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
         own = []
         for name, bins in curves.items():
             color, x, y = palette[name], [b.probability for b in bins], [b.occupied for b in bins]
@@ -109,12 +110,9 @@ def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
             axes.vlines(x_known, low, high, color, alpha=0.4)
             labels = [f"says {b.probability:.2f}, is {b.occupied:.2f}" for b in bins]
             own.append(Series(name, color, x, y, labels))
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="occupied fraction")
-        axes.yaxis.label.set_fontsize(8)
-        axes.legend(fontsize=7, frameon=False, loc="upper left")
-        _label_axes(axes, title, "occupancy probability")
+        _unit_square(axes, title, "occupancy probability", "occupied fraction")
         series[axes] = own
-    return _plot(figure, series)
+    return finished(figure, series)
 
 
 def expected_against_true(
@@ -124,27 +122,17 @@ def expected_against_true(
     figure, palette, places = _beside(panels, 4.2, 3.9)
     series = {}
     for axes, (title, groups) in zip(places, panels.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, ls="--")
         if half_width is not None:
-            axes.fill_between(
-                [0, 1],
-                [-half_width, 1 - half_width],
-                [half_width, 1 + half_width],
-                color="#888888",
-                alpha=0.13,
-                lw=0,
-            )
+            below, above = [-half_width, 1 - half_width], [half_width, 1 + half_width]
+            axes.fill_between([0, 1], below, above, color="#888888", alpha=0.13, lw=0)
         own = []
         for name, points in groups.items():
             x, y, labels = [p[0] for p in points], [p[1] for p in points], [p[2] for p in points]
             axes.scatter(x, y, s=9, color=palette[name], alpha=0.6, linewidths=0, label=name)
             own.append(Series(name, palette[name], x, y, labels))
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="true IoU")
-        axes.yaxis.label.set_fontsize(8)
-        axes.legend(fontsize=7, frameon=False, loc="upper left")
-        _label_axes(axes, title, "expected IoU")
+        _unit_square(axes, title, "expected IoU", "true IoU")
         series[axes] = own
-    return _plot(figure, series)
+    return finished(figure, series)
 
 
 def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
@@ -156,14 +144,10 @@ def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
         for name, values in curves.items():
             x, y = [float(k + 1) for k in range(len(values))], list(values)
             axes.plot(x, y, color=palette[name], lw=1.5, marker="o", ms=3, label=name)
-            own.append(
-                Series(
-                    name, palette[name], x, y, [f"{k:.0f} images: {v:.3f}" for k, v in zip(x, y, strict=True)]
-                )
-            )
-        axes.set(ylabel="IoU", xticks=range(1, max(map(len, curves.values())) + 1))
-        axes.yaxis.label.set_fontsize(8)
+            labels = [f"{k:.0f} images: {value:.3f}" for k, value in zip(x, y, strict=True)]
+            own.append(Series(name, palette[name], x, y, labels))
+        axes.set(xticks=range(1, max(map(len, curves.values())) + 1))
         axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-        _label_axes(axes, title, "images")
+        label_axes(axes, title, "images", "IoU")
         series[axes] = own
-    return _plot(figure, series)
+    return finished(figure, series)

@@ -58,10 +58,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file (UTF-8), atomically; raises as `replacing`."""
+def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
+    """Write a text file (UTF-8), atomically; raises as `replacing`. `errors`: what becomes of invalid Unicode."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=errors)
 
 
 def temporary_beside(path: Path, stem: str, suffix: str) -> Path:
