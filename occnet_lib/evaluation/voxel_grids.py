@@ -66,9 +66,11 @@ class Grids(Sequence[NDArray[np.bool_]]):
 
     def iou(self, grid: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(n,) IoU of every grid with one, not both empty."""
-        other = np.packbits(grid.reshape(-1))
-        common = np.bitwise_count(self.bits & other).sum(axis=1, dtype=np.int64)
-        either = np.bitwise_count(self.bits | other).sum(axis=1, dtype=np.int64)
+        bits, other = self.bits, np.packbits(grid.reshape(-1))
+        if len(other) % 8 == 0:  # eight bytes at a time
+            bits, other = bits.view(np.uint64), other.view(np.uint64)
+        common = np.bitwise_count(bits & other).sum(axis=1, dtype=np.int64)
+        either = np.bitwise_count(bits | other).sum(axis=1, dtype=np.int64)
         return np.asarray(common / either)
 
 

@@ -185,8 +185,14 @@ class Shard:
     def surface(self, i: int) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         """Surface points and outward unit normals of shape `i`: twice (M, 3) float16, unit frame."""
         with self._reading() as file:
-            surface, normals = file["surface"][i], file["normals"][i]
-        return point_codec.decode(surface), point_codec.shuffled(normals)
+            normals = file["normals"][i]
+        return self.surface_points(i), point_codec.shuffled(normals)
+
+    def surface_points(self, i: int) -> NDArray[np.float16]:
+        """The points of `surface` alone, in half the time."""
+        with self._reading() as file:
+            surface = file["surface"][i]
+        return point_codec.decode(surface)
 
     def voxels(self, i: int) -> NDArray[np.bool_]:
         """(R, R, R) bool occupancy grid of shape `i`, indexed [x, y, z]."""

@@ -9,15 +9,20 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from occnet_lib import cli
+from occnet_lib.analysis import duplicates
 from occnet_lib.analysis.duplicates import (
     NEAREST_COLUMNS,
     PAIR_COLUMNS,
     candidate_pairs,
     describe,
     near_duplicates,
+    sorted_quantiles,
+    surfaces_distance,
 )
 from occnet_lib.geometry.normalise import unit_cube
+from occnet_lib.geometry.occupancy import raycasting_scene, surface_distance
 from occnet_lib.geometry.sampling import sample_surface
+from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.geometry.voxels import solid_voxels
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -122,3 +127,34 @@ def test_a_copy_with_few_surface_points_is_a_copy(tmp_path):
         write_shard(tmp_path / f"{split}.h5", shapes, f"{split}-000", split)
     rows = near_duplicates(describe([Shard(tmp_path / "train.h5"), Shard(tmp_path / "test.h5")]))
     assert [(row["id"], row["other_id"], row["kind"]) for row in rows] == [("test-1", "train-2", "copy")]
+
+
+def test_quantiles_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.random(1), rng.random(2), rng.normal(size=1001), rng.integers(0, 3, 99) / 2.0):
+        assert sorted_quantiles(values).tolist() == np.quantile(values, duplicates._QUANTILES).tolist()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_a_distance_with_a_limit_is_exact_below_it_and_infinite_above(scale: float) -> None:
+    rng = np.random.default_rng(1)
+    transform = Similarity(
+        scale, Rotation.from_rotvec([0.1, 0.2, 0.3]).as_matrix(), np.array([0.1, 0.0, 0.0])
+    )
+    meshes = solid(1), Mesh(transform.apply(solid(1).vertices) + 0.01, solid(1).faces)
+    scenes = [raycasting_scene(mesh) for mesh in meshes]
+    points = [sample_surface(mesh, count, rng)[0] for mesh, count in zip(meshes, (700, 1100), strict=True)]
+    exact = surfaces_distance(points, scenes, transform)
+    slow = 0.5 * (
+        surface_distance(meshes[1], transform.apply(points[0])).mean()
+        + surface_distance(meshes[0], transform.inverse().apply(points[1])).mean() * scale
+    )
+    assert exact == pytest.approx(slow, rel=1e-6)
+    assert 0.001 < exact < 0.02
+    assert surfaces_distance(points, scenes, transform, 1.01 * exact) == exact
+    assert surfaces_distance(points, scenes, transform, 0.99 * exact) == np.inf
+    coarse = duplicates._coarse_distances(
+        points, scenes, [transform, Similarity(1.0, np.eye(3), np.zeros(3))]
+    )
+    assert coarse[0] == exact
+    assert coarse[1] > coarse[0]
