@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
+from benchmarks.memory import peak_memory
 from benchmarks.resolutions import compare
 from benchmarks.watertight import exactness, time_reference
 from occnet_lib.config import Config
@@ -167,24 +168,16 @@ def start_up(path: Path) -> None:
     """Print what a process costs before its first shape, and what the first shape costs on top (libraries)."""
     bare = child("-c", "import occnet_lib.stages.workers")[0]
     script = (
-        "from pathlib import Path; from benchmarks.preprocess import process\n"
+        "from pathlib import Path; from benchmarks.preprocess import process_shapes\n"
         "import tempfile\n"
         "with tempfile.TemporaryDirectory() as place:\n"
-        f"    first, second = (process(Path({str(path)!r}), Path(place))['seconds'] for _ in range(2))\n"
+        f"    first, second = (process_shapes(Path({str(path)!r}), Path(place))['seconds'] for _ in range(2))\n"
         "print(first - second)"
     )
     libraries = float(child("-c", script)[1].split()[-1])
     print(
         f"start of a stage process {bare:.2f} CPU s; libraries on its first shape {libraries:.2f} CPU s, once"
     )
-
-
-def peak_memory() -> float:
-    """GB that this process has held at the most (ru_maxrss would count the parent's, too)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1e6
-    return float("nan")
 
 
 def child(*arguments: str) -> tuple[float, str]:

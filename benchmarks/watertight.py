@@ -2,6 +2,7 @@
 
 usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py [--data FOLDER] [--limit N] [--reference-views 5]
            [--methods flood_fill carving tsdf]
+       OMP_NUM_THREADS=1 python benchmarks/watertight.py --against …   (see side_by_side.py)
 
 FOLDER holds `manifest.csv` with a column `file`, as OCCNET_REAL_DATA/dev; without it the demo solids are timed.
 The reference is the method tsdf, that of ONet's mesh-fusion over every sample and view, in numpy; it is run on one shape
@@ -207,13 +208,22 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000)
     parser.add_argument("--reference-views", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=["flood_fill", "carving", "tsdf"])
-    parser.add_argument("--against", nargs="*", metavar="METHOD", help="compare with alternatives instead")
-    parser.add_argument("--images", type=Path, help="where --against draws five hard shapes")
+    parser.add_argument(
+        "--against", nargs="*", metavar="METHOD", help="compare with alternatives: side_by_side.py"
+    )
+    parser.add_argument(
+        "--slow-limit", type=int, default=12, help="with --against: meshes for the slow methods"
+    )
+    parser.add_argument("--time-limit", type=float, default=120, help="with --against: CPU s for each mesh")
+    parser.add_argument("--out", type=Path, help="with --against: folder that keeps rows, to continue from")
+    parser.add_argument("--images", type=Path, help="with --against: folder for images of hard shapes")
     args = parser.parse_args()
     if args.against is not None:
-        from benchmarks.watertight_alternatives import METHODS, compare
+        from benchmarks.side_by_side import METHODS, compare
 
-        compare(list(meshes(args.data, args.limit)), args.against or list(METHODS), args.images)
+        named = [] if args.data is None else list(meshes(args.data, args.limit))
+        limits = {"slow_limit": args.slow_limit, "time_limit": args.time_limit}
+        compare(named, args.against or list(METHODS), **limits, out=args.out, images=args.images)
         return
     fusion = {method: time_steps(method, args.data, args.limit) for method in args.methods}
     reference = time_reference(args.reference_views)

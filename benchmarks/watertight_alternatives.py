@@ -1,30 +1,23 @@
-"""Watertight meshes by this project and by the alternatives that pip installs, on the same meshes.
+"""The methods that `benchmarks/watertight.py --against` compares, and the process that measures one of them.
 
-usage: OMP_NUM_THREADS=1 python benchmarks/watertight.py --against [METHOD …] [--data FOLDER] [--limit N] [--images FILE]
-
-Each mesh and method is one process with a bound on its CPU time: what crashes, hangs or gives nothing counts as failed.
-Printed for each method, over the meshes that it gave a result for: CPU seconds (imports and compilation left out) and
-peak memory of the process, medians; how many results are closed once equal vertices are merged; mean distances in the
-longest edge, from the result's surface to the input and from what is seen of the input to the result; and for solids
-of known inside the IoU of a million points.
-
-Methods need: pip install point-cloud-utils pymeshlab mesh2sdf manifold3d pymeshfix. One that is not installed is left
-out with a line.
+Methods other than this project's and the double shell need packages:
+pip install point-cloud-utils pymeshlab mesh2sdf manifold3d pymeshfix.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import json
 import os
 import resource
-import subprocess
+import signal
 import sys
-import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from time import process_time
-from typing import Any
+from time import monotonic, process_time, sleep
+from typing import Any, Literal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -32,40 +25,49 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from benchmarks.cut_open import cut_open, viewing_direction
+from benchmarks.memory import peak_memory
 from occnet_lib import seeds
-from occnet_lib.config import ViewsConfig, WatertightConfig
+from occnet_lib.config import WatertightConfig
 from occnet_lib.geometry import occupancy
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.types import Mesh
 from tests.support import geometry_solids as solids
 
-LIMIT = 300  # CPU seconds a mesh
-POINTS = 20_000
-HARD = ("quat_Drawer_1", "ikea_chair_agam_0005", "kenney_lampSquareTable", "pm_bench", "gz_cafe_table")
+IDLE = 600.0, 20.0  # wall-clock time after which a fork hangs: seconds, and time limits beside these
 
 
-def ours(mesh: Mesh) -> Mesh:
-    """This project's stage with its defaults."""
+def occnet_auto(mesh: Mesh) -> Mesh:
+    """This project's stage with its defaults, by which the faces of solids are kept."""
+    return _occnet(mesh, "auto")
+
+
+def occnet_fused(mesh: Mesh) -> Mesh:
+    """This project's stage, keeping no input as it is."""
+    return _occnet(mesh, "flood_fill")
+
+
+def _occnet(mesh: Mesh, method: Literal["auto", "flood_fill"]) -> Mesh:
     from occnet_lib.stages import watertight
 
-    return watertight.run(mesh, WatertightConfig(), seeds.rng(0, "watertight")).mesh
+    return watertight.run(mesh, WatertightConfig(method=method), seeds.rng(0, "watertight")).mesh
 
 
-def manifold_plus(mesh: Mesh) -> Mesh:
-    """Manifold (Huang et al. 2018) as point-cloud-utils has it, at its usual resolution."""
+def manifold_plus(mesh: Mesh, resolution: int = 50_000) -> Mesh:
+    """Manifold (Huang et al. 2018) as point-cloud-utils has it; its usual resolution (leaves of the octree)."""
     import point_cloud_utils as pcu
 
-    return Mesh(*pcu.make_mesh_watertight(mesh.vertices, mesh.faces, 50_000))
+    return Mesh(*pcu.make_mesh_watertight(mesh.vertices, mesh.faces, resolution))
 
 
-def alpha_wrap(mesh: Mesh) -> Mesh:
-    """CGAL's alpha wrap as pymeshlab has it: alpha 1 %, offset 0.3 % of the diagonal."""
+def alpha_wrap(mesh: Mesh, alpha: float = 1.0, offset: float = 0.3) -> Mesh:
+    """CGAL's alpha wrap as pymeshlab has it; alpha and offset in per cent of the diagonal."""
     import pymeshlab
 
     meshes = pymeshlab.MeshSet()
     meshes.add_mesh(pymeshlab.Mesh(mesh.vertices, mesh.faces))
-    meshes.generate_alpha_wrap(alpha=pymeshlab.PercentageValue(1.0), offset=pymeshlab.PercentageValue(0.3))
+    meshes.generate_alpha_wrap(
+        alpha=pymeshlab.PercentageValue(alpha), offset=pymeshlab.PercentageValue(offset)
+    )
     made = meshes.current_mesh()
     return Mesh(made.vertex_matrix(), made.face_matrix())
 
@@ -104,200 +106,171 @@ def meshfix(mesh: Mesh) -> Mesh:
     return Mesh(np.asarray(fixer.points, float), np.asarray(fixer.faces, np.int32))
 
 
-def double_shell(mesh: Mesh) -> Mesh:
-    """Marching cubes of epsilon - |distance| at 256³, as the public script of Hunyuan3D-2.1 has it.
+def double_shell(mesh: Mesh, samples: int = 256, block: int = 8) -> Mesh:
+    """Marching cubes of epsilon - |distance|, as the public script of Hunyuan3D-2.1 has it.
 
-    Edge 1 / 1.01, epsilon 2 / 256, a margin of 5 % on each side (tools/watertight/watertight_and_sample.py).
+    Edge 1 / 1.01, epsilon 2 / 256, a margin of 5 % on each side, 256³ samples (hy3dshape/tools/watertight/
+    watertight_and_sample.py, `Watertight`). The script evaluates the distance at all samples. Here, a block of samples
+    whose centre's distance shows that no corner of a cell with the surface is in it gets its sign only, which gives the
+    same mesh. `block=1` evaluates all samples.
     """
     from skimage.measure import marching_cubes
 
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     margin = 0.05 * (high - low)
-    axes = [np.linspace(a, b, 256) for a, b in zip(low - margin, high + margin, strict=True)]
-    field = np.zeros((256, 256, 256), np.float32)
-    for i, x in enumerate(axes[0]):
-        layer = np.stack(np.meshgrid(x, axes[1], axes[2], indexing="ij"), axis=-1).reshape(-1, 3)
-        field[i] = 1.01 * 2 / 256 - occupancy.surface_distance(mesh, layer).reshape(256, 256)
-    spacing = [float(axis[1] - axis[0]) for axis in axes]
-    vertices, faces, _, _ = marching_cubes(field, 0.0, spacing=spacing, gradient_direction="ascent")
-    return Mesh(vertices + (low - margin), faces.astype(np.int32))
+    axes = [np.linspace(a, b, samples) for a, b in zip(low - margin, high + margin, strict=True)]
+    steps = np.array([axis[1] - axis[0] for axis in axes])
+    epsilon = 1.01 * 2 / 256
+    corner = np.stack(np.meshgrid(*[np.arange(0, samples, block)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    origin, middle = np.array([axis[0] for axis in axes]), (block - 1) / 2
+    at_centre = epsilon - occupancy.surface_distance(mesh, origin + (corner + middle) * steps)
+    reach = (middle + 1.0) * np.linalg.norm(steps) + 1e-5  # half a block and a cell
+    near = np.abs(at_centre) <= reach if block > 1 else np.ones(len(corner), bool)
+    coarse = np.sign(at_centre).astype(np.float32).reshape([len(range(0, samples, block))] * 3)
+    field = coarse.repeat(block, 0).repeat(block, 1).repeat(block, 2)[:samples, :samples, :samples].copy()
+    offsets = np.stack(np.meshgrid(*[np.arange(block)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    for some in np.array_split(corner[near], max(1, near.sum() * block**3 // 1_000_000)):
+        index = (some[:, None] + offsets).reshape(-1, 3)
+        index = index[(index < samples).all(axis=1)]
+        points = np.stack([axes[k][index[:, k]] for k in range(3)], axis=1)
+        field[tuple(index.T)] = epsilon - occupancy.surface_distance(mesh, points)
+    vertices, faces, _, _ = marching_cubes(field, 0.0, spacing=tuple(steps), gradient_direction="ascent")
+    return Mesh(vertices + origin, faces.astype(np.int32))
 
 
-METHODS: dict[str, tuple[str, Callable[[Mesh], Mesh]]] = {
-    "occnet": ("", ours),
-    "double shell": ("", double_shell),
-    "Manifold": ("point_cloud_utils", manifold_plus),
-    "alpha wrap": ("pymeshlab", alpha_wrap),
-    "mesh2sdf": ("mesh2sdf", mesh_to_sdf),
-    "manifold3d": ("manifold3d", manifold3d_as_is),
-    "pymeshfix": ("pymeshfix", meshfix),
+@dataclass(frozen=True)
+class Method:
+    """A way to close meshes in the unit frame.
+
+    Attributes:
+        title: its name in tables, with the settings.
+        package: that pip installs it from, and the module to import; empty for code of this repository.
+        close: the function.
+        slow: it takes tens of CPU seconds a mesh.
+    """
+
+    title: str
+    package: tuple[str, str] | None
+    close: Callable[[Mesh], Mesh]
+    slow: bool = False
+
+
+_PCU, _PYMESHLAB = ("point-cloud-utils", "point_cloud_utils"), ("pymeshlab", "pymeshlab")
+METHODS = {
+    "occnet": Method("occnet (`auto`, the default)", None, occnet_auto),
+    "occnet fused": Method("occnet, nothing kept (`flood_fill`)", None, occnet_fused),
+    "Manifold": Method("Manifold (Huang et al. 2018), 50,000", _PCU, manifold_plus),
+    "alpha wrap": Method("CGAL's alpha wrap, 1 %, 0.3 %", _PYMESHLAB, alpha_wrap),
+    "alpha wrap fine": Method(
+        "CGAL's alpha wrap, 0.4 %, 0.05 %", _PYMESHLAB, partial(alpha_wrap, alpha=0.4, offset=0.05), slow=True
+    ),
+    "double shell": Method("double shell at 256³ (Hunyuan3D-2.1's script)", None, double_shell),
+    "mesh2sdf": Method("mesh2sdf (Wang et al. 2022), 256³", ("mesh2sdf", "mesh2sdf"), mesh_to_sdf, slow=True),
+    "manifold3d": Method("manifold3d, as it is", ("manifold3d", "manifold3d"), manifold3d_as_is),
+    "pymeshfix": Method("MeshFix (pymeshfix)", ("pymeshfix", "pymeshfix"), meshfix),
 }
 
 
-def known() -> dict[str, solids.Solid]:
-    """Solids whose inside is known, turned so that no grid has an advantage."""
-    turn = solids.rotation(1)
-    made = {
-        "sphere": solids.sphere,
-        "torus": solids.torus,
-        "chair": solids.chair,
-        "bored block": solids.bored_block,
-        "deep cup": solids.cup,
-    }
-    return {name: make().rotated(turn) for name, make in made.items()}
+def serve(name: str, limit: float, jobs: list[tuple[Path, Path]]) -> None:
+    """Measure a method on shapes, each in a fork of this process, whose libraries are loaded and compiled.
+
+    Prints a JSON line for each shape: the file and the exit code, negative for a signal, or null where the fork hung
+    (`idle_limit`).
+
+    Args:
+        name: key of METHODS.
+        limit: CPU seconds for the method on one shape, after which the kernel ends the fork with SIGXCPU.
+        jobs: input file and output file without suffix of each shape; see `measure`.
+    """
+    box = unit_cube(solids.box_mesh((0, 0, 0), (1, 0.5, 0.7)))[0]
+    for mesh in (box, Mesh(box.vertices, box.faces[2:])):
+        with contextlib.suppress(Exception):  # It may refuse open meshes.
+            METHODS[name].close(mesh)
+    _load_measuring()
+    for shape, out in jobs:
+        pid = os.fork()
+        if pid == 0:
+            log = os.open(out.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            os.dup2(log, 1)  # Some libraries print to it.
+            os.dup2(log, 2)
+            code = 1
+            try:
+                measure(name, shape, out, limit)
+                code = 0
+            except BaseException as error:
+                os.write(log, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(code)
+        print(json.dumps({"file": str(shape), "code": _wait(pid, idle_limit(limit))}), flush=True)
 
 
-def seen_points(mesh: Mesh, count: int) -> np.ndarray:
-    """Points of a mesh that rays from outside meet first, from 64 directions."""
-    import open3d
-
-    rng = np.random.default_rng(0)
-    from occnet_lib.geometry.cameras import random_directions
-
-    directions = random_directions(64, rng)
-    each = count // 16  # most rays miss
-    rays = np.zeros((64, each, 6), np.float32)
-    for i, direction in enumerate(directions):
-        side = np.linalg.qr(np.column_stack([direction, rng.normal(size=(3, 2))]))[0][:, 1:]
-        offsets = rng.uniform(-0.9, 0.9, (each, 2)) @ side.T
-        rays[i, :, :3], rays[i, :, 3:] = offsets + 2 * direction, -direction
-    flat = rays.reshape(-1, 6)
-    hit = occupancy.raycasting_scene(mesh).cast_rays(open3d.core.Tensor(flat), nthreads=1)["t_hit"].numpy()
-    good = np.isfinite(hit)
-    points = flat[good, :3] + hit[good, None] * flat[good, 3:]
-    return points[rng.permutation(len(points))[:count]]
+def idle_limit(limit: float) -> float:
+    """Seconds of wall-clock time after which a fork is ended; it waits for something, or the machine is very busy."""
+    return IDLE[0] + IDLE[1] * limit
 
 
-def measured(name: str, mesh_file: Path, out: Path) -> None:
-    """In a process of its own: the result of one method on one mesh, with its figures."""
+def _wait(pid: int, seconds: float) -> int | None:
+    """The exit code of a child; None if it had to be killed."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _load_measuring() -> None:
+    """Load what measures, so that the forks need not."""
     import trimesh
 
-    method = METHODS[name][1]
-    with np.load(mesh_file) as data:
+    box = solids.box_mesh((0, 0, 0), (1, 0.5, 0.7))
+    trimesh.sample.sample_surface(trimesh.Trimesh(box.vertices, box.faces), 10, seed=0)
+    occupancy.surface_distance(box, np.zeros((1, 3)))
+
+
+def measure(name: str, shape: Path, out: Path, limit: float) -> None:
+    """Write the result of one method on one mesh (`out`, .npz) and its figures (`out`, .json).
+
+    Args:
+        name: key of METHODS.
+        shape: .npz with vertices, faces, points that are visible, and points of known occupancy, which may be none.
+        out: file name without suffix.
+        limit: CPU seconds for the method alone.
+    """
+    import trimesh
+
+    with np.load(shape) as data:
         mesh = Mesh(data["vertices"], data["faces"])
-    method(unit_cube(solids.box_mesh((0, 0, 0), (1, 0.5, 0.7)))[0])  # imports, compilation
+        points, inside, seen = data["points"], data["inside"], data["seen"]
+    unlimited = resource.getrlimit(resource.RLIMIT_CPU)
     start = process_time()
-    made = method(mesh)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(np.ceil(start + limit)), unlimited[1]))
+    made = METHODS[name].close(mesh)
     seconds = process_time() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    resource.setrlimit(resource.RLIMIT_CPU, unlimited)
+    memory = 1000 * peak_memory()
     made = Mesh(np.asarray(made.vertices, float), np.ascontiguousarray(made.faces, np.int32))
-    on_result = np.asarray(
-        trimesh.sample.sample_surface(trimesh.Trimesh(made.vertices, made.faces), POINTS, seed=0)[0]
-    )
+    if not len(made.faces):
+        raise ValueError("an empty mesh")
+    merged = trimesh.Trimesh(made.vertices, made.faces)
+    on_result = np.asarray(trimesh.sample.sample_surface(merged, len(seen), seed=0)[0])
     figures: dict[str, Any] = {
         "seconds": seconds,
         "memory": memory,
         "faces": len(made.faces),
-        "closed": bool(trimesh.Trimesh(made.vertices, made.faces).is_watertight),
+        "closed": bool(merged.is_watertight),
         "to_input": float(occupancy.surface_distance(mesh, on_result).mean()),
-        "from_input": float(occupancy.surface_distance(made, seen_points(mesh, POINTS)).mean()),
+        "from_input": float(occupancy.surface_distance(made, seen).mean()),
     }
+    if len(points):
+        got = occupancy.contains(made, points)
+        figures["iou"] = float((inside & got).sum() / (inside | got).sum())
     np.savez(out.with_suffix(".npz"), vertices=made.vertices, faces=made.faces)
-    out.write_text(json.dumps(figures))
-
-
-def _limited() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
-
-
-def attempt(name: str, mesh: Mesh, place: Path) -> tuple[dict[str, Any] | None, Mesh | None]:
-    """Figures and result of a method on a mesh; None where it failed."""
-    source, out = place / "mesh.npz", place / "figures.json"
-    np.savez(source, vertices=mesh.vertices, faces=mesh.faces)
-    for old in (out, out.with_suffix(".npz")):
-        old.unlink(missing_ok=True)
-    command = [sys.executable, __file__, name, str(source), str(out)]
-    subprocess.run(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_limited, check=False
-    )
-    if not out.exists():
-        return None, None
-    with np.load(out.with_suffix(".npz")) as data:
-        return json.loads(out.read_text()), Mesh(data["vertices"], data["faces"])
-
-
-def iou(made: Mesh, solid: solids.Solid, loc: np.ndarray, scale: float) -> float:
-    """Of a million uniform points."""
-    points = np.random.default_rng(0).uniform(-0.5, 0.5, (1_000_000, 3))
-    exact, got = solid.inside(points * scale + loc), occupancy.contains(made, points)
-    return float((exact & got).sum() / (exact | got).sum())
-
-
-def compare(named: list[tuple[str, Mesh]], methods: list[str], drawing: Path | None) -> None:
-    """Print the table, and draw the hard shapes."""
-    drawn: dict[str, dict[str, Mesh]] = {}
-    print(
-        f"\n{len(named)} meshes; medians of CPU s, MB, faces; closed; mean distances result to input, input to result"
-    )
-    print("  of solids of known inside: IoU median, worst; failed: no result, both sets together")
-    for name in methods:
-        module = METHODS[name][0]
-        if module and importlib.util.find_spec(module) is None:
-            print(f"  {name:13s} left out: {module} is not installed")
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            rows, failed, agreement = [], 0, []
-            for shape, mesh in named:
-                unit = unit_cube(mesh)[0]
-                row, made = attempt(name, unit, Path(folder))
-                if row is None or made is None:
-                    failed += 1
-                    continue
-                rows.append(row)
-                if shape in HARD:
-                    drawn.setdefault(shape, {"input": unit})[name] = made
-            for solid in known().values():
-                unit, loc, scale = unit_cube(solid.mesh)
-                _, made = attempt(name, unit, Path(folder))
-                agreement += [iou(made, solid, loc, scale)] if made is not None else []
-        _print_row(name, rows, failed + len(known()) - len(agreement), agreement)
-    if drawing is not None and drawn:
-        draw(drawn, methods, drawing)
-
-
-def _print_row(name: str, rows: list[dict[str, Any]], failed: int, agreement: list[float]) -> None:
-    if not rows:
-        print(f"  {name:13s} no result", flush=True)
-        return
-    medians = {key: float(np.median([row[key] for row in rows])) for key in rows[0]}
-    closed = sum(row["closed"] for row in rows)
-    known_ = f"{np.median(agreement):.4f} {min(agreement):.4f}" if agreement else "-"
-    print(
-        f"  {name:13s} {medians['seconds']:7.2f} s {medians['memory']:6.0f} MB {medians['faces']:8.0f}"
-        f"  closed {closed:3d}/{len(rows):3d}  {medians['to_input']:.5f} {medians['from_input']:.5f}"
-        f"  IoU {known_}  failed {failed}",
-        flush=True,
-    )
-
-
-def draw(drawn: dict[str, dict[str, Mesh]], methods: list[str], path: Path) -> None:
-    """A row a shape: the input and every method's result, whole, and below it cut open and seen from the open side."""
-    from PIL import Image, ImageDraw
-
-    from occnet_lib.geometry.cameras import choy_cameras
-    from occnet_lib.rendering.views import render_views
-
-    config = ViewsConfig(count=1, image_size=220, elevation=(20, 20), distance=(0.8, 0.8))
-    columns = ["input", *methods]
-    sheet = Image.new("RGB", (220 * len(columns), 440 * len(drawn) + 20), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, name in enumerate(columns):
-        pen.text((220 * column + 5, 4), name, fill="black")
-    for row, (_, meshes) in enumerate(sorted(drawn.items())):
-        for column, name in enumerate(columns):
-            if name not in meshes:
-                continue
-            mesh = meshes[name]
-            cameras = choy_cameras(1, np.random.default_rng(5), config)
-            middle = np.mean(meshes["input"].bounds, axis=0) + 1e-4  # not in a face
-            half = cut_open(mesh, viewing_direction(cameras[1][0]), middle)
-            for place, shown in enumerate((mesh, half)):
-                scaled = Mesh(shown.vertices / np.linalg.norm(np.ptp(mesh.vertices, axis=0)), shown.faces)
-                images, *_ = render_views(scaled, *cameras, config)
-                sheet.paste(Image.fromarray(images[0]), (220 * column, 440 * row + 220 * place + 20))
-    sheet.save(path)
-    print(f"  {path}")
+    out.with_suffix(".json").write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    measured(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    given = [Path(argument) for argument in sys.argv[3:]]
+    serve(sys.argv[1], float(sys.argv[2]), list(zip(given[::2], given[1::2], strict=True)))
