@@ -8,10 +8,14 @@ A point is in a thin part if it is inside the shape, and no ball that lies insid
 stored points and has at least the radius `--thin` (longest edge 1) comes within half of that radius of the point: legs,
 poles, plates and wings, but not the edges of boxes.
 
+Models with `local: true` get the true cameras of views, those that predict cameras with `--given-cameras` only; without a
+camera they have no photos.
+
 A training takes about 10 CPU s with the default numbers of points and views.
 
 usage: python benchmarks/fields.py results/demo --reference plain [--models encoding-0 camera …] [--together camera]
-       [--thin 0.03] [--points 5000] [--views 4] [--cache FOLDER] [--out table.csv] [--spectrum spectrum.csv]
+       [--thin 0.03] [--points 5000] [--views 4] [--given-cameras] [--cache FOLDER] [--out table.csv]
+       [--spectrum spectrum.csv]
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +59,8 @@ class Shape:
         points: (N, 3), unit frame.
         occupied: (N,) bool.
         thin: (N,) bool, those in thin parts.
-        views, photos: images with their rotations (3, 3); photos are files.
+        views: images with their rotations (3, 3) and projections (3, 4).
+        photos: files with their rotations.
         lines: (LINES, SAMPLES, 3) points of random lines through the cube, of which `inside` are occupied.
     """
 
@@ -63,7 +68,7 @@ class Shape:
     points: Array
     occupied: Array
     thin: Array
-    views: list[tuple[Array, Array]]
+    views: list[tuple[Array, Array, Array]]
     photos: list[tuple[Path, Array]]
     lines: Array
     inside: Array
@@ -90,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--thin", type=float, default=0.03)
     parser.add_argument("--points", type=int, default=4000)
     parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--given-cameras", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--spectrum", type=Path)
@@ -127,7 +133,12 @@ def test_shapes(args: argparse.Namespace) -> Iterator[Shape]:
             mesh = shard.mesh(i)
             thin = np.zeros(len(points), bool)
             thin[occupied] = thin_part(mesh, points[occupied], everything[inside], args.thin)
-            views = [(shard.image(i, view), shard.camera(i, view)[1][:, :3]) for view in range(args.views)]
+            images = [shard.image(i, view) for view in range(args.views)]
+            cameras = [
+                (shard.camera(i, view)[1][:, :3], shard.projection(i, view, image.shape))
+                for view, image in enumerate(images)
+            ]
+            views = [(image, *camera) for image, camera in zip(images, cameras, strict=True)]
             lines = random_lines(rng)
             occupied_lines = contains(mesh, lines.reshape(-1, 3)).reshape(LINES, SAMPLES)
             photos = list(photos_of(args.results / "photos" / path.stem / key.category / key.id))
@@ -165,29 +176,36 @@ def random_lines(rng: np.random.Generator) -> Array:
 
 def evaluated(checkpoint: Path, shapes: Sequence[Shape], config: Config, args: argparse.Namespace) -> Fields:
     """The fields of a network, from the cache if it has them."""
-    name = f"{checkpoint.parent.name}-{args.points}-{args.views}-{LINES}.npz"
+    given = "-given" if args.given_cameras else ""
+    name = f"{checkpoint.parent.name}-{args.points}-{args.views}-{LINES}{given}.npz"
     stored = args.cache / name if args.cache else None
     if stored and stored.is_file() and stored.stat().st_mtime > checkpoint.stat().st_mtime:
         with np.load(stored) as arrays:
             return Fields(list(arrays["logits"]), list(arrays["lines"]), float(arrays["level"]))
     network = Reconstructor(checkpoint, config.reconstruct)
+    given = network.needs_projections and (args.given_cameras or not network.predicts_cameras)
     logits, lines = [], []
     for shape in shapes:
-        images = [image for image, _ in shape.views]
-        images += [photo_image(photo, network.framing, network.view_size) for photo, _ in shape.photos]
-        rotations = np.stack([rotation for _, rotation in [*shape.views, *shape.photos]])
-        fields = [
-            network.logits(image[None], turn[None], shape.points)[0]
-            for image, turn in zip(images, rotations, strict=True)
-        ]
-        logits.append(np.stack(fields).astype(np.float16))
-        flat = network.logits(images[0][None], rotations[:1], shape.lines.reshape(-1, 3))[0]
+        images = [(image, turn, camera if given else None) for image, turn, camera in shape.views]
+        if not given:
+            seen = partial(photo_image, framing=network.framing, view_size=network.view_size)
+            images += [(seen(photo), turn, None) for photo, turn in shape.photos]
+        logits.append(np.stack([field(network, *each, shape.points) for each in images]).astype(np.float16))
+        flat = field(network, *images[0], shape.lines.reshape(-1, 3))
         lines.append(flat.reshape(LINES, SAMPLES).astype(np.float16))
     result = Fields(logits, lines, threshold_logit(network.threshold))
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
         np.savez(stored, logits=np.stack(logits), lines=np.stack(lines), level=result.level)
     return result
+
+
+def field(
+    network: Reconstructor, image: Array, rotation: Array, projection: Array | None, points: Array
+) -> Array:
+    """Logits (N,) of points (N, 3) for one image."""
+    camera = None if projection is None else projection[None]
+    return np.asarray(network.logits(image[None], rotation[None], points, camera)[0])
 
 
 @cache

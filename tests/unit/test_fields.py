@@ -26,7 +26,7 @@ def test_plates_are_thin_and_blocks_are_not(thickness, thin):
 
 def shape(category: str, occupied: np.ndarray) -> Shape:
     count = len(occupied)
-    views = [(np.zeros((4, 4, 3), np.uint8), np.eye(3))]
+    views = [(np.zeros((4, 4, 3), np.uint8), np.eye(3), np.eye(3, 4))]
     lines = np.zeros((fields.LINES, fields.SAMPLES, 3))
     return Shape(
         category, np.zeros((count, 3)), occupied, occupied & False, views, [], lines, lines[..., 0] > 0
