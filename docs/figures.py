@@ -239,6 +239,7 @@ def data_scaling() -> Any:
         "baseline_class_mean": ("class mean", GREY, "v--"),
         "baseline_oracle": ("oracle: best training shape", "black", "d:"),
     }
+    differences = {"baseline_retrieval-network": (BLUE, "o-"), "baseline_class_mean": (GREY, "v--")}
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(1.3, 1))
     for offset, (model, (title, color, style)) in enumerate(kinds.items()):
         own = [row for row in rows if row["model"] == model]
@@ -257,14 +258,25 @@ def data_scaling() -> Any:
             lw=1.2,
             capsize=2,
         )
-    own = [row for row in rows if row["model"] == "baseline_retrieval-network"]
-    shapes = np.array([float(row["shapes"]) for row in own])
-    less, low, high = (
-        np.array([float(row[f"less_network{end}"]) for row in own]) for end in ("", "_low", "_high")
-    )
-    right.errorbar(shapes, less, [less - low, high - less], fmt="o-", color=BLUE, ms=4, lw=1.2, capsize=2)
+    for model, (color, style) in differences.items():
+        own = [row for row in rows if row["model"] == model]
+        shapes = np.array([float(row["shapes"]) for row in own])
+        less, low, high = (
+            np.array([float(row[f"less_network{end}"]) for row in own]) for end in ("", "_low", "_high")
+        )
+        right.errorbar(
+            shapes,
+            less,
+            [less - low, high - less],
+            fmt=style,
+            color=color,
+            label=f"less {kinds[model][0]}",
+            ms=4,
+            lw=1.2,
+            capsize=2,
+        )
     right.axhline(0, color=GREY, lw=0.8)
-    for axis, label in ((left, "IoU"), (right, "IoU: network less retrieval")):
+    for axis, label in ((left, "IoU"), (right, "IoU: network less …")):
         axis.set(
             xscale="log",
             xlabel="training shapes",
@@ -273,7 +285,8 @@ def data_scaling() -> Any:
             xticklabels=shapes.astype(int),
         )
         axis.minorticks_off()
-    left.legend(fontsize=7, frameon=False, ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    for axis in (left, right):
+        axis.legend(fontsize=7, frameon=False, ncol=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.tight_layout()
     return figure
 
