@@ -5,7 +5,7 @@ usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--data FOLDER] [--limi
 
 FOLDER is that of the real meshes (default: OCCNET_REAL_DATA, else ../shared/data); its `dev/manifest.csv` names them.
 --limit takes N of them, evenly spaced; --quick is short for a limit of 8 and leaves out the solids of known inside.
---workers processes the meshes as one shard, with each of these numbers of workers.
+--workers processes the meshes as one shard, with each of these numbers of workers, --repeats times.
 --huge processes a mesh of five million faces, as PLY and as OBJ, each in a process of its own.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+import psutil
 
 from benchmarks.memory import peak_memory
 from benchmarks.resolutions import compare
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument("--resolutions", type=int, nargs="+", help="only close the meshes, at each of these")
     parser.add_argument("--against", help="with --resolutions: a git revision to compare with")
     parser.add_argument("--workers", type=int, nargs="+", help="only process one shard, with each of these")
+    parser.add_argument("--repeats", type=int, default=2, help="with --workers: runs of each")
     parser.add_argument("--reference-views", type=int, default=2)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -71,7 +74,7 @@ def main() -> None:
             compare(paths, args.resolutions, args.against)
             return
         if args.workers:
-            shard(paths, args.workers, Path(place))
+            shard(paths, args.workers, Path(place), args.repeats)
             return
         start_up(paths[0])
         rows = [process_shapes(path, Path(place)) for path in paths[:1] + paths][
@@ -111,32 +114,86 @@ def process_shapes(path: Path, place: Path) -> dict[str, Any]:
     return row | {"bytes": out.stat().st_size}
 
 
-def shard(paths: list[Path], workers: list[int], place: Path) -> None:
-    """Print wall-clock time and CPU seconds of one shard by the number of workers."""
+def shard(paths: list[Path], workers: list[int], place: Path, repeats: int) -> None:
+    """Print CPU seconds, wall-clock time and parallel efficiency of one shard by the number of workers.
+
+    The efficiency is that of a machine with a free core for each worker, computed from CPU seconds, which other processes
+    lengthen less than wall-clock time: all CPU seconds with one worker, over the number of workers times the CPU seconds
+    of the busiest one, where each shape goes to the worker that is free first. It includes what a shape costs more beside
+    another one, the start of the workers, and the wait for the last shape. Runs alternate, and means are taken.
+    """
     root = Path(os.path.commonpath([path.parent for path in paths]))
     keys = [ShapeKey("benchmark", path.parent.name, str(path.relative_to(root))) for path in paths]
+    runs: dict[int, list[ShardRun]] = {count: [] for count in workers}
+    for repeat in range(repeats):
+        for count in workers:
+            runs[count].append(run_shard(keys, root, place / f"{repeat}-{count}", count))
+    base = float(np.mean([run.total for run in runs[workers[0]]]))
     for count in workers:
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        rows = process_shapes_in_pool(keys, Config(), root, place / str(count), count)
-        wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        done = [row["seconds"] for row in rows if row["status"] != "failed"]
+        own = runs[count]
+        wall, total, start, others = (
+            float(np.mean([getattr(run, name) for run in own]))
+            for name in ("wall", "total", "start", "others")
+        )
+        each = np.mean([run.shapes for run in own], axis=0)
+        busiest = busiest_worker(each, count, start / count)
         print(
-            f"{count} workers, {len(done)} of {len(rows)} shapes: {wall:.1f} s wall, {spent:.1f} CPU s, of which "
-            f"shapes {sum(done):.1f} ({sum(done) / len(done):.2f} each); busy {spent / wall / count:.0%}",
+            f"{count} workers, {len(each)} shapes, {repeats} runs: {total:.1f} CPU s, of which shapes {each.sum():.1f} "
+            f"(mean {each.mean():.2f}, median {np.median(each):.2f}), start {start / count:.1f} each; "
+            f"busiest worker {busiest:.1f}; efficiency {base / (count * busiest):.0%}; "
+            f"{wall:.1f} s wall, while other processes had {others:.0%} of the machine",
             flush=True,
         )
 
 
+@dataclass(frozen=True)
+class ShardRun:
+    """One run: wall-clock seconds; CPU seconds of all processes, of each shape, and of all but the shapes; what others had.
+
+    `others` is the fraction of the machine's CPU time during the run that other processes used.
+    """
+
+    wall: float
+    total: float
+    shapes: np.ndarray
+    start: float
+    others: float
+
+
+def run_shard(keys: list[ShapeKey], root: Path, place: Path, workers: int) -> ShardRun:
+    """Process shapes as a job does, with some workers."""
+    before, used, start = cpu_seconds(), psutil.cpu_times(), time.monotonic()
+    rows = process_shapes_in_pool(keys, Config(), root, place, workers)
+    wall, total, after = time.monotonic() - start, cpu_seconds() - before, psutil.cpu_times()
+    machine = sum(after[:3]) - sum(used[:3])  # user, nice, system
+    shapes = np.array([float(row["seconds"] or 0.0) for row in rows])
+    others = max(0.0, machine - total) / (wall * (os.cpu_count() or 1))
+    return ShardRun(wall, total, shapes, total - shapes.sum(), others)
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those of its children that have ended."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, kinds))
+
+
+def busiest_worker(seconds: np.ndarray, workers: int, start: float) -> float:
+    """When the last worker is done, if each shape in order goes to the worker that is free first."""
+    free = np.full(workers, start)
+    for spent in seconds:
+        free[free.argmin()] += spent
+    return float(free.max())
+
+
 def seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Print median and 95th percentile of every stage; return the medians."""
+    """Print median, mean and 95th percentile of every stage; return the medians."""
     done = [row for row in rows if row["status"] != "failed"]
-    print(f"\n{len(rows)} shapes, {len(done)} usable; CPU seconds: median, 95th percentile")
+    print(f"\n{len(rows)} shapes, {len(done)} usable; CPU seconds: median, mean, 95th percentile")
     medians = {}
     for stage in (*STAGES, "all"):
         values = [row["seconds" if stage == "all" else f"seconds_{stage}"] for row in done]
         medians[stage] = float(np.median(values))
-        print(f"  {stage:12s} {medians[stage]:7.3f} {np.quantile(values, 0.95):7.3f}")
+        print(f"  {stage:12s} {medians[stage]:7.3f} {np.mean(values):7.3f} {np.quantile(values, 0.95):7.3f}")
     print(f"  peak memory of the process {peak_memory():.2f} GB")
     return medians
 
