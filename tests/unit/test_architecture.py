@@ -166,6 +166,7 @@ OF_NO_MODULE = {
     "architecture",
     "data_scaling",
     "fields",
+    "shard_efficiency",
     "side_by_side",
     "docs",
     "envs",
