@@ -53,8 +53,7 @@ def test_every_direct_dependency_is_pinned(project):
         }
         for path in (project / "envs" / f"{name}.txt" for name in ("requirements", "tools", "app"))
     )
-    assert not (pins | app) & tools, "pinned twice"
-    assert pins & app == {"pillow"}, "Gradio needs an older one"
+    assert not pins & tools | pins & app | app & tools, "pinned twice"
     direct = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     extras = direct["optional-dependencies"]
     groups = {"dependencies": direct["dependencies"]} | extras
