@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from occnet_lib.config import Config
 from occnet_lib.storage.meshes import MeshFrame, Up
@@ -17,15 +17,15 @@ from .frames import UnitMesh, prediction_mesh, solid_mesh
 
 if TYPE_CHECKING:
     from occnet_lib.evaluation.pair_tables import Measured, Report
+    from occnet_lib.evaluation.pairs import Pair
     from occnet_lib.report.comparison import Example
 
 
 class MeasuredSystem(NamedTuple):
-    """A system and its report; `up`: up axis of its files, None for that of the ground truth."""
+    """A system and its report."""
 
     name: str
     report: Report
-    up: Up | None = None
 
 
 def write_comparison(systems: Sequence[MeasuredSystem], config: Config, out: Path) -> None:
@@ -46,19 +46,28 @@ def write_comparison(systems: Sequence[MeasuredSystem], config: Config, out: Pat
 
 
 def write_error_maps(system: MeasuredSystem, config: Config, folder: Path) -> None:
-    """Write every mesh of a system coloured by its error: `<name>.glb`, `<name>.png`, and errors.csv (report.error_map)."""
+    """Write every mesh of a system coloured by its error: `<name>.glb`, `<name>.png`, and errors.csv (report.error_map).
+
+    A failed prediction and a shape without a usable ground truth have a row with status and reason, but no files.
+    """
     from occnet_lib.report.error_map import COLUMNS, write_error_map
 
-    rows = []
-    for shape in system.report.shapes:
-        true, mesh = measured_meshes(shape, config, system.up)
-        if mesh is None:
-            continue
-        name, align = shape.pair.name, system.report.align
-        title = f"{system.name}: {name}" + ("" if align == "none" else f" (aligned: {align})")
-        numbers = write_error_map(mesh, true.mesh, folder / name, _frame(true), title)
-        rows.append({"category": shape.pair.category, "id": shape.pair.id, **numbers})
+    report, rows = system.report, []
+    for shape in report.shapes:
+        name, numbers = shape.pair.name, {}
+        true, mesh = measured_meshes(shape, config, report.up.axis)
+        if mesh is not None:
+            title = f"{system.name}: {name}" + (
+                "" if report.align == "none" else f" (aligned: {report.align})"
+            )
+            numbers = write_error_map(mesh, true.mesh, folder / name, _frame(true), title)
+        rows.append(_error_row(shape.pair, shape.status, shape.reason) | numbers)
+    rows += [_error_row(pair, "excluded", reason) for pair, reason in report.excluded]
     write_rows(folder / "errors.csv", rows, COLUMNS)
+
+
+def _error_row(pair: Pair, status: str, reason: str) -> dict[str, Any]:
+    return {"category": pair.category, "id": pair.id, "status": status, "reason": reason}
 
 
 def measured_meshes(shape: Measured, config: Config, up: Up | None) -> tuple[UnitMesh, Mesh | None]:
@@ -79,7 +88,7 @@ def _examples(systems: Sequence[MeasuredSystem], names: Sequence[str], config: C
     for name in names:
         meshes: list[Mesh | None] = []
         for system, own in zip(systems, shapes, strict=True):
-            true, mesh = measured_meshes(own.get(name, shapes[0][name]), config, system.up)
+            true, mesh = measured_meshes(own.get(name, shapes[0][name]), config, system.report.up.axis)
             meshes.append(mesh if name in own else None)
         yield Example(name, true.mesh, meshes)
 
@@ -100,7 +109,7 @@ def _facts(systems: Sequence[MeasuredSystem], config: Config) -> dict[str, str]:
 
     report = systems[0].report
     facts = {"Alignment": f"{DEGREES_OF_FREEDOM[report.align]} (--align {report.align})"}
-    facts |= {f"Up axis of {system.name}": system.report.up for system in systems}
+    facts |= {f"Up axis of {system.name}": system.report.up.stated for system in systems}
     facts |= {
         f"Largest scale of the alignment, {s.name}": scale for s in systems if (scale := _scales(s.report))
     }

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from occnet_lib.config import Config
-from occnet_lib.errors import MeshError, OccnetError
+from occnet_lib.errors import ConfigError, MeshError, OccnetError
 from occnet_lib.seeds import rng
 from occnet_lib.types import Mesh, Watertight
 
@@ -25,11 +25,12 @@ from .frames import (
     warn_if_frames_differ,
 )
 from .shapes import stem
+from .up_axis import guess_up_of_file
 
 if TYPE_CHECKING:
     from occnet_lib.evaluation.alignment import Align, Alignment
     from occnet_lib.evaluation.metrics import Comparison
-    from occnet_lib.evaluation.pair_tables import Measured, Report
+    from occnet_lib.evaluation.pair_tables import Measured, Report, UpAxis
     from occnet_lib.evaluation.pairs import Pair
     from occnet_lib.reconstruction.reconstruct import Reconstruction
     from occnet_lib.storage.meshes import Up
@@ -46,7 +47,7 @@ def evaluate(
     *,
     name: str = "",
     align: Align = "none",
-    up: Up | None = None,
+    up: Up | Literal["auto"] | None = None,
 ) -> Comparison:
     """Measure a mesh against the ground truth: IoU, Chamfer-L1, normal consistency, F-scores.
 
@@ -60,15 +61,17 @@ def evaluate(
         name: see the module; for a file the stem of the ground truth.
         align: what may be changed to bring the prediction to the ground truth: `scale` (and translation), `yaw` (also
             rotation about +y), `similarity` (any rotation), `icp` (rotation and translation without scale).
-        up: up axis of a prediction file, if it is another than that of the ground truth.
+        up: up axis of a prediction file, if it is another than that of the ground truth; `auto`: that with the best fit,
+            with a warning.
 
     Returns:
         `values` and 95 % sampling `intervals` of every metric; `note`: a limitation of the values, if there is one;
-        `alignment`: its `transform`. The IoU of an open prediction is NaN.
+        `alignment`: its `transform`; `up`: as given or guessed. The IoU of an open prediction is NaN.
         An empty prediction has the worst value of every metric.
 
     Raises:
         MeshError: the ground truth is open or has no area, or a file is unreadable.
+        ConfigError: `up` is given for a prediction that is no file: meshes in memory are y-up.
 
     Examples:
         >>> mesh = occnet.load_mesh("cube.obj")
@@ -79,24 +82,30 @@ def evaluate(
     from occnet_lib.evaluation.metrics import DRAWS
 
     config = config or Config()
-    true = _ground_truth(ground_truth, config)
-    predicted = (
-        prediction_mesh(Path(prediction), true, config, up)
-        if isinstance(prediction, str | Path)
-        else _in_unit_frame(prediction, true)
-    )
+    true, name = _ground_truth(ground_truth, config), name or stem(ground_truth)
+    axis: Up | None = None
+    if isinstance(prediction, str | Path):
+        file = Path(prediction)
+        axis = guess_up_of_file(file, true, name, config, align).axis if up == "auto" else up
+        predicted = prediction_mesh(file, true, config, axis)
+    elif up is not None:
+        raise ConfigError(
+            f"up={up!r} is of a prediction file", hint="a mesh in memory is y-up: rotate its vertices"
+        )
+    else:
+        predicted = _in_unit_frame(prediction, true)
     if align == "none" and predicted is not None and len(predicted.faces):
         warn_if_frames_differ(
             _label(prediction, "prediction"), predicted, _label(ground_truth, "ground truth"), true.mesh
         )
-    result = _compare(predicted, true, config, name or stem(ground_truth), align, DRAWS)
+    result = _compare(predicted, true, config, name, align, DRAWS)._replace(up=axis)
     if result.alignment is not None:
         _warn_of_alignments([result.alignment])
     return result
 
 
 def evaluate_pairs(
-    pairs: Iterable[Pair], config: Config, align: Align = "none", up: Up | None = None
+    pairs: Iterable[Pair], config: Config, align: Align = "none", up: UpAxis | None = None, system: str = ""
 ) -> Report:
     """Measure the meshes of one system; one draw of samples for each shape.
 
@@ -106,14 +115,17 @@ def evaluate_pairs(
     Args:
         pairs: of evaluation.pairs.
         config: as for `evaluate`; also `evaluate.bootstrap`.
-        align, up: as for `evaluate`, for all shapes.
+        align: as for `evaluate`, for all shapes.
+        up: up axis of the prediction files; that of the ground truth by default.
+        system: its name in warnings, where several systems are measured.
 
     Raises:
         MeshError: no ground truth can be used.
     """
-    from occnet_lib.evaluation.pair_tables import Report
+    from occnet_lib.evaluation.pair_tables import AS_GROUND_TRUTH, Report
     from occnet_lib.evaluation.pairs import abbreviated
 
+    up, of_system = up or AS_GROUND_TRUTH, f"{system}: " if system else ""
     shapes: list[Measured] = []
     excluded: list[tuple[Pair, str]] = []
     misplaced: list[str] = []
@@ -123,19 +135,21 @@ def evaluate_pairs(
         except MeshError as error:
             excluded.append((pair, str(error)))
             continue
-        shapes.append(_measure_pair(pair, true, config, align, up, misplaced))
+        shapes.append(_measure_pair(pair, true, config, align, up.axis, misplaced))
     if excluded:
         counts = f"{len(excluded)} of {len(excluded) + len(shapes)}"
         if not shapes:
-            raise MeshError(f"no ground truth can be used ({counts}); the first: {excluded[0][1]}")
-        logger.warning(
-            "%s ground truths cannot be used and are left out; the first: %s", counts, excluded[0][1]
-        )
+            raise MeshError(f"{of_system}no ground truth can be used ({counts}); the first: {excluded[0][1]}")
+        text = "%s%s ground truths cannot be used and are left out; the first: %s"
+        logger.warning(text, of_system, counts, excluded[0][1])
     if misplaced:
-        text = "%d of %d predictions seem to be in another frame than their ground truth (--align brings them into one): %s"
-        logger.warning(text, len(misplaced), len(shapes), abbreviated(misplaced))
-    _warn_of_alignments([shape.alignment for shape in shapes if shape.alignment])
-    return Report.of(align, shapes, excluded, config)
+        text = (
+            "%s%d of %d predictions seem to be in another frame than their ground truth "
+            "(--align brings them into one): %s"
+        )
+        logger.warning(text, of_system, len(misplaced), len(shapes), abbreviated(misplaced))
+    _warn_of_alignments([shape.alignment for shape in shapes if shape.alignment], system)
+    return Report.of(align, shapes, excluded, config, up)
 
 
 def _measure_pair(
@@ -175,20 +189,19 @@ def _compare(
     )
 
 
-def _warn_of_alignments(alignments: list[Alignment]) -> None:
+def _warn_of_alignments(alignments: list[Alignment], system: str = "") -> None:
     """Warn if the transforms suggest another unit or up axis, which alignment may have hidden."""
     if not alignments:
         return
+    whose = f"predictions of {system}" if system else "predictions"
     scale = float(np.median([each.transform.scale for each in alignments]))
     if not 1.0 / _OTHER_UNIT < scale < _OTHER_UNIT:
-        text = (
-            "predictions were scaled by %.4g (median): they seem to be in another unit than the ground truth"
-        )
-        logger.warning(text, scale)
+        text = "%s were scaled by %.4g (median): they seem to be in another unit than the ground truth"
+        logger.warning(text, whose, scale)
     tilt = float(np.median([each.transform.tilt for each in alignments]))
     if tilt > _TILTED:
-        text = "alignment tilts the up axis of predictions by %.0f degrees (median): it may be another than that of the "
-        logger.warning(text + "ground truth (--up)", tilt)
+        text = "alignment tilts the up axis of %s by %.0f degrees (median): it may be another than that of the ground truth "
+        logger.warning(text + (f"(--up {system}=…)" if system else "(--up)"), whose, tilt)
 
 
 def _ground_truth(ground_truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:

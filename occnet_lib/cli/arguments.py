@@ -59,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
         if parameter.kind is parameter.KEYWORD_ONLY:
             flags = flags or [f"--{name.replace('_', '-')}"]
             required = parameter.default is parameter.empty
+            if settings.pop("nargs", None):  # an option is repeated instead
+                settings["action"] = "append"
             settings |= {"dest": name, **({"required": True} if required else {"default": parameter.default})}
         parser.add_argument(*(flags or [name]), **settings)
 

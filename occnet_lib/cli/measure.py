@@ -6,11 +6,12 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from occnet_lib.api import evaluation
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError
+from occnet_lib.storage.atomic import check_folder
 
 from .arguments import progress_bar
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from occnet_lib.api.comparison import MeasuredSystem
     from occnet_lib.evaluation.alignment import Align
     from occnet_lib.evaluation.metrics import Comparison
-    from occnet_lib.evaluation.pairs import Pair
     from occnet_lib.storage.meshes import Up
 
 logger = logging.getLogger(__name__)
+_AXES = ("x", "y", "z", "auto")
 
 
 def evaluate(
@@ -38,8 +39,10 @@ def evaluate(
         Path | None, "CSV with the columns prediction, ground_truth and optionally name, for folders"
     ] = None,
     up: Annotated[
-        Literal["x", "y", "z", "auto"] | None,
-        "up axis of predictions, if not that of the ground truth; auto: that with the best fit, with a warning",
+        list[str] | None,
+        "up axis of predictions (x, y, z), if not that of the ground truth; auto: that with the best fit, with a warning; "
+        "SYSTEM=AXIS: of one system (repeatable)",
+        "AXIS",
     ] = None,
     error_map: Annotated[
         Path | None,
@@ -63,13 +66,17 @@ def evaluate(
             raise ConfigError(
                 "several predictions need folders, one of each system, and that of the ground truth"
             )
-        return _evaluate_mesh(predictions[0], ground_truth, config, align, up, error_map, out)
+        (axis,) = _up_axes(up or [], []).values()
+        _check_outputs(out, error_map)
+        return _evaluate_mesh(predictions[0], ground_truth, config, align, axis, error_map, out)
     names = _system_names(predictions)
+    axes = _up_axes(up or [], names)
     if error_map is not None and len(names) > 1:
         for name in names:
             _refuse_inputs(error_map / name, [*predictions, ground_truth])
+    _check_outputs(out, error_map)
     systems = [
-        _measured_system(name, folder, ground_truth, config, align, pairs, up)
+        _measured_system(name, folder, ground_truth, config, align, pairs, axes[name], len(names) == 1)
         for name, folder in zip(names, predictions, strict=True)
     ]
     _write(systems, config, error_map, out)
@@ -86,28 +93,45 @@ def _measured_system(
     align: Align,
     table: Path | None,
     up: Up | Literal["auto"] | None,
+    is_only: bool,
 ) -> MeasuredSystem:
     from occnet_lib.api.comparison import MeasuredSystem
+    from occnet_lib.api.up_axis import guess_up
+    from occnet_lib.evaluation.pair_tables import UpAxis
     from occnet_lib.evaluation.pairs import match_folders, read_pairs
 
-    folders = predictions, ground_truth
+    folders, system = (predictions, ground_truth), "" if is_only else name
     pairs = read_pairs(table, *folders) if table else match_folders(*folders)
-    axis, stated = _up_axis(pairs, config, align, up, name)
-    report = evaluation.evaluate_pairs(progress_bar(pairs, f"evaluate {name}"), config, align, axis)
-    return MeasuredSystem(name, report._replace(up=stated), axis)
+    axis = guess_up(pairs, config, align, system) if up == "auto" else UpAxis(up)
+    report = evaluation.evaluate_pairs(progress_bar(pairs, f"evaluate {name}"), config, align, axis, system)
+    return MeasuredSystem(name, report)
 
 
-def _up_axis(
-    pairs: list[Pair], config: Config, align: Align, up: Up | Literal["auto"] | None, system: str = ""
-) -> tuple[Up | None, str]:
-    """The up axis of predictions, and how outputs state it."""
-    from occnet_lib.api.up_axis import guess_up
-    from occnet_lib.evaluation.pair_tables import AS_GROUND_TRUTH
+def _up_axes(given: list[str], systems: list[str]) -> dict[str, Up | Literal["auto"] | None]:
+    """The up axis of each system from `AXIS` (of all) and `SYSTEM=AXIS` (of one, which prevails).
 
-    if up != "auto":
-        return up, up or AS_GROUND_TRUTH
-    axis = guess_up(pairs, config, align, system)
-    return axis, f"{axis or AS_GROUND_TRUTH} (guessed)"
+    Raises:
+        ConfigError: an axis or a system that does not exist, or one that is given twice.
+    """
+    axes: dict[str, Any] = {}
+    for text in given:
+        system, _, axis = text.rpartition("=")
+        if axis not in _AXES:
+            raise ConfigError(f"--up {text}: {axis!r} is not one of {', '.join(_AXES)}")
+        if system and system not in systems:
+            named = f"the systems are {', '.join(systems)}" if systems else "SYSTEM=AXIS needs folders"
+            raise ConfigError(f"--up {text}: there is no system {system!r}", hint=named)
+        if system in axes:
+            raise ConfigError(f"--up is given twice for {system or 'all systems'}")
+        axes[system] = axis
+    return {system: axes.get(system, axes.get("")) for system in systems or [""]}
+
+
+def _check_outputs(*folders: Path | None) -> None:
+    """Refuse folders that cannot be written, before anything is measured."""
+    for folder in folders:
+        if folder is not None:
+            check_folder(folder)
 
 
 def _refuse_inputs(error_map: Path, inputs: list[Path]) -> None:
@@ -167,20 +191,20 @@ def _evaluate_mesh(
 ) -> str:
     from occnet_lib.api.comparison import MeasuredSystem
     from occnet_lib.evaluation.metrics import NO_SURFACE
-    from occnet_lib.evaluation.pair_tables import Measured, Report
+    from occnet_lib.evaluation.pair_tables import Measured, Report, UpAxis
     from occnet_lib.evaluation.pairs import Pair
     from occnet_lib.storage.meshes.suffixes import stem
 
     pair = Pair("", stem(ground_truth.name), prediction, ground_truth)
-    axis, stated = _up_axis([pair], config, align, up)
-    result = evaluation.evaluate(prediction, ground_truth, config, align=align, up=axis)
+    result = evaluation.evaluate(prediction, ground_truth, config, align=align, up=up)
+    axis = UpAxis(result.up, guessed=up == "auto")
     if result.note:
         worst = ", which counts as the worst value of every metric" if result.note == NO_SURFACE else ""
         logger.warning("%s %s%s", prediction, result.note, worst)
     if out is not None or error_map is not None:
-        report = Report.of(align, [Measured.of(pair, result)], [], config)._replace(up=stated)
-        _write([MeasuredSystem(stem(prediction.name), report, axis)], config, error_map, out)
-    return _as_json(result, align, stated if up == "auto" else "")
+        report = Report.of(align, [Measured.of(pair, result)], [], config, axis)
+        _write([MeasuredSystem(stem(prediction.name), report)], config, error_map, out)
+    return _as_json(result, align, axis.stated if axis.guessed else "")
 
 
 def _as_json(result: Comparison, align: Align, up: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,12 +190,14 @@ class Comparison(NamedTuple):
             draw. Distances to a sampled surface are too long by about half the samples' spacing in every draw.
         note: as in `measure`.
         alignment: how the prediction was aligned before; None where it was not.
+        up: up axis with which the file of the prediction was read; None for that of the ground truth.
     """
 
     values: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     note: str
     alignment: Alignment | None = None
+    up: Literal["x", "y", "z"] | None = None
 
 
 def compare(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.storage.atomic import write_text
+from occnet_lib.storage.meshes.frame import Up
 from occnet_lib.storage.tables import write_rows
 
 from .alignment import DEGREES_OF_FREEDOM, Align, Alignment
@@ -24,7 +25,6 @@ from .summary import bootstrap_means
 
 MEAN = "mean"
 """Name of the row over all categories."""
-AS_GROUND_TRUTH = "as the ground truth's"
 _PRINTED = {
     "IoU": ("iou", 3),
     "Chamfer-L1": ("chamfer_l1", 4),
@@ -42,6 +42,21 @@ DEFINITIONS = {
     "mean": "mean of the category means; 95 % bootstrap interval over shapes within categories",
 }
 """What the columns of the tables mean."""
+
+
+class UpAxis(NamedTuple):
+    """Up axis of prediction files: `axis`, None for that of the ground truth; and whether it is a guess."""
+
+    axis: Up | None = None
+    guessed: bool = False
+
+    @property
+    def stated(self) -> str:
+        """As outputs state it."""
+        return (self.axis or "as the ground truth's") + (" (guessed)" if self.guessed else "")
+
+
+AS_GROUND_TRUTH = UpAxis()
 
 
 class Measured(NamedTuple):
@@ -77,18 +92,23 @@ class Report(NamedTuple):
         shapes: measured pairs.
         excluded: pairs whose ground truth cannot be used, with the reason.
         rows: means per category, then that over categories.
-        up: up axis of the prediction files, as outputs state it.
+        up: up axis of the prediction files.
     """
 
     align: Align
     shapes: list[Measured]
     excluded: list[tuple[Pair, str]]
     rows: list[dict[str, Any]]
-    up: str = AS_GROUND_TRUTH
+    up: UpAxis = AS_GROUND_TRUTH
 
     @classmethod
     def of(
-        cls, align: Align, shapes: list[Measured], excluded: list[tuple[Pair, str]], config: Config
+        cls,
+        align: Align,
+        shapes: list[Measured],
+        excluded: list[tuple[Pair, str]],
+        config: Config,
+        up: UpAxis = AS_GROUND_TRUTH,
     ) -> Report:
         """The report of measured pairs; `evaluate.bootstrap` and `seed` are used."""
         groups: dict[str, list[Measured]] = defaultdict(list)
@@ -97,7 +117,7 @@ class Report(NamedTuple):
         names = sorted(groups)
         rows = [_means(name, [groups[name]], [name], align, config) for name in names] if any(names) else []
         rows.append(_means(MEAN, [groups[name] for name in names], names, align, config))
-        return cls(align, shapes, excluded, rows)
+        return cls(align, shapes, excluded, rows, up)
 
     def text(self) -> str:
         """A table for the terminal."""
@@ -115,7 +135,7 @@ class Report(NamedTuple):
         mean = self.rows[-1]
         notes = [f"predictions: {DEGREES_OF_FREEDOM[self.align]} (--align {self.align})"]
         if self.up != AS_GROUND_TRUTH:
-            notes.append(f"up axis of the predictions: {self.up}")
+            notes.append(f"up axis of the predictions: {self.up.stated}")
         if mean["failed"]:
             notes.append(
                 f"{mean['failed']} of {mean['shapes']} failed and count as the worst: {self._reasons()}"
@@ -157,7 +177,7 @@ class Report(NamedTuple):
         return {
             "align": self.align,
             "alignment": DEGREES_OF_FREEDOM[self.align],
-            "up_axis": self.up,
+            "up_axis": self.up.stated,
             "definitions": DEFINITIONS,
             "settings": settings,
             "excluded": {pair.name: reason for pair, reason in self.excluded},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from occnet_lib.errors import DataError
@@ -58,10 +58,11 @@ def read_pairs(table: Path, predictions: Path, ground_truth: Path) -> list[Pair]
     """Pairs of a CSV table with the columns `prediction`, `ground_truth` and optionally `name` (`<category>/<id>`).
 
     Paths are relative to the two folders. An empty prediction, or one whose file is missing, is a missing prediction.
-    Without a name, the path of the ground truth without its suffix is the name.
+    Without a name, the path of the ground truth without its suffix is the name. Outputs are files of these names.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, is empty or has a name twice; a ground truth is missing.
+        DataError: the table cannot be read, lacks a column, is empty, has a name twice or a name that is no path below a
+            folder; a ground truth is missing.
     """
     rows = read_rows(table)
     if not rows or not {"prediction", "ground_truth"} <= rows[0].keys():
@@ -74,6 +75,11 @@ def read_pairs(table: Path, predictions: Path, ground_truth: Path) -> list[Pair]
         if not path.is_file():
             raise DataError(f"line {number}: no such ground truth: {path}", path=table)
         name = row.get("name") or _without_suffix(Path(row["ground_truth"]))
+        if not _is_below(name):
+            hint = "use <category>/<id> in the column name"
+            raise DataError(
+                f"line {number}: the name {name!r} is outside the folder of results", path=table, hint=hint
+            )
         prediction = predictions / row["prediction"] if row["prediction"] else None
         if name in pairs:
             raise DataError(f"line {number}: the name {name} is there twice", path=table)
@@ -104,6 +110,12 @@ def _meshes(folder: Path) -> dict[str, Path]:
     if not files:
         raise DataError("holds no meshes", path=folder)
     return files
+
+
+def _is_below(name: str) -> bool:
+    """Whether a name is a path below any folder, without steps up, and printable."""
+    parts = name.split("/")
+    return name.isprintable() and not PurePosixPath(name).is_absolute() and not {"", ".", ".."} & set(parts)
 
 
 def _without_suffix(path: Path) -> str:

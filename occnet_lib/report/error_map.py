@@ -20,7 +20,19 @@ from .coloring import ERROR_LIMIT, error_colors, mapped
 _LONGEST_EDGE = 0.02  # of the coloured faces
 _SIZE = 420  # pixels along an edge of a view
 _SIDES = ((35.0, 25.0), (215.0, 25.0))  # azimuth and elevation of the views, degrees
-COLUMNS = ("category", "id", "mean", "median", "p95", "largest", "outside", "unit", "limit")
+COLUMNS = (
+    "category",
+    "id",
+    "status",
+    "reason",
+    "mean",
+    "median",
+    "p95",
+    "largest",
+    "outside",
+    "unit",
+    "limit",
+)
 
 
 def write_error_map(

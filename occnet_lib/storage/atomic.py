@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
             ).lower()  # a file in place of a folder, a name too long, /proc
             raise DataError(f"cannot be written ({reason})", path=path) from error
         raise
+
+
+def check_folder(folder: str | Path) -> None:
+    """Create a folder for results, and refuse one in which no file can be written.
+
+    Raises:
+        DataError: it is a file, cannot be created or is not writable.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "is a file" if Path(folder).is_file() else (error.strerror or str(error)).lower()
+        raise DataError(
+            f"cannot be a folder of results: {reason}", path=folder, hint="name another folder"
+        ) from error
 
 
 def write_text(path: str | Path, text: str, errors: str = "strict") -> None:

@@ -12,7 +12,9 @@ import pytest
 import trimesh
 from PIL import Image
 
+import occnet_lib as occnet
 from occnet_lib import cli
+from occnet_lib.api import evaluation
 from occnet_lib.report.coloring import ERROR_LIMIT
 from occnet_lib.storage.meshes import load_mesh, read_frame
 from occnet_lib.storage.meshes.frame import TURNS
@@ -82,6 +84,11 @@ def test_errors_are_measured_and_coloured(folder) -> None:
         np.testing.assert_allclose(mesh.bounds[1], [1.0 + sign * 0.1, 0.8, 0.7], atol=1e-5)
         with Image.open(path.with_suffix(".png")) as image:
             assert image.width > 600
+    rows = read_rows(folder / "maps" / "small" / "errors.csv")
+    assert [(row["category"], row["id"], row["status"]) for row in rows] == [
+        *(("a", "one", "ok"), ("b", "evil<b>", "ok"), ("c", "lost", "failed"))
+    ]
+    assert (rows[2]["reason"], rows[2]["mean"]) == ("no prediction", "")
     assert not (folder / "maps" / "small" / "c" / "lost.glb").exists()
 
 
@@ -171,6 +178,67 @@ def test_the_up_axis_is_guessed_with_a_warning(tmp_path, monkeypatch, capsys, up
     again = capsys.readouterr()
     assert again.out == out
     assert again.err == err
+
+
+def test_every_system_has_its_own_up_axis(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(
+        "points: {uniform: 2000, surface: 500}\nevaluate: {surface: 500, bootstrap: 0}\nreport: {examples: 1}\n"
+    )
+    write("gt/a.ply", WEDGE)
+    write("own/a.ply", WEDGE)
+    write("foreign/a.stl", 30 * WEDGE @ TURNS["z"])
+    folders = ["evaluate", "own", "foreign", "gt", *SIZE, "--align", "scale", "-o", "out"]
+    for axes, stated in ((["foreign=z"], "z"), (["y", "--up", "foreign=auto"], "z (guessed)")):
+        assert cli.main([*folders, "--up", *axes]) == 0
+        err = capsys.readouterr().err
+        assert ("state it: --up foreign=z" in err) == ("guessed" in stated)
+        assert "predictions of foreign were scaled by 0.03333" in err
+        summaries = [json.loads(Path("out", name, "summary.json").read_text()) for name in ("own", "foreign")]
+        assert [summary["rows"][-1]["iou"] for summary in summaries] == pytest.approx([1.0, 1.0], abs=0.01)
+        assert summaries[1]["up_axis"] == stated
+    assert "z (guessed)" in Path("out/comparison.html").read_text("utf-8")
+    capsys.readouterr()
+    for axis, message in (
+        ("w", "'w' is not one of x, y, z, auto"),
+        ("other=z", "no system 'other' (the systems are own, foreign)"),
+        ("own=", "'' is not one of"),
+    ):
+        assert cli.main([*folders, "--up", axis]) == 1
+        assert message in capsys.readouterr().err
+    assert cli.main([*folders, "--up", "z", "--up", "y"]) == 1
+    assert "given twice for all systems" in capsys.readouterr().err
+    assert cli.main(["evaluate", "own/a.ply", "gt/a.ply", *SIZE, "--up", "own=z"]) == 1
+    assert "SYSTEM=AXIS needs folders" in capsys.readouterr().err
+
+
+def test_the_up_axis_is_guessed_in_python_too(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("gt.ply", WEDGE)
+    write("zup.stl", WEDGE @ TURNS["z"])
+    config = occnet.load_config(points={"uniform": 2000, "surface": 500}, evaluate={"surface": 500})
+    truth = occnet.load_mesh("gt.ply")
+    for expected in ("gt.ply", truth):
+        result = occnet.evaluate("zup.stl", expected, config, up="auto")
+        assert result.up == "z"
+        assert result.values["iou"] > 0.97
+    assert caplog.text.count("guesses that z is the up axis of the predictions") == 2
+    assert occnet.evaluate("gt.ply", "gt.ply", config, up="auto").up is None
+    with pytest.raises(occnet.OccnetError, match="a mesh in memory is y-up"):
+        occnet.evaluate(truth, truth, config, up="auto")
+
+
+def test_folders_that_cannot_be_written_are_refused_before_measuring(folder, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(evaluation, "evaluate_pairs", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: pytest.fail("measured"))
+    for inputs in (["large", "gt"], ["large/a/one.ply", "gt/a/one.ply"]):
+        for option in ("-o", "--error-map"):
+            for place in ("small.yaml", "small.yaml/deep", "/proc/none"):
+                assert cli.main(["evaluate", *inputs, *SIZE, option, place]) == 1
+                error = capsys.readouterr().err
+                assert f"{place}: cannot be a folder of results" in error
+                assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,14 @@ def test_a_table_names_pairs(folders, tmp_path):
         ("prediction,ground_truth\n", "and a row"),
         ("prediction,ground_truth\np1.ply,none.ply\n", "line 2: no such ground truth: gt/none.ply"),
         ("prediction,ground_truth\np1.ply,\n", "line 2 has no ground_truth"),
+        *(
+            (
+                f"prediction,ground_truth,name\np1.ply,a.ply,{name}\n",
+                "line 2: the name .* is outside the folder",
+            )
+            for name in ("../x", "car/../../x", "/tmp/x", "car//x", "car/", "./x", "..", "a\x00b")
+        ),
+        ("prediction,ground_truth\np1.ply,../gt/a.ply\n", r"the name '\.\./gt/a' is outside"),
         ("prediction,ground_truth\np1.ply,a.ply\np1.ply,a.ply\n", "line 3: the name a is there twice"),
     ],
 )
