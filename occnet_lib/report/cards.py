@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import ViewsConfig
+from occnet_lib.geometry.cameras import camera_centres, intrinsics, look_at_origin
 from occnet_lib.rendering.views import render_views
 from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Mesh
@@ -23,19 +24,28 @@ GROUND_TRUTH_COLOR = (0.62, 0.64, 0.66)
 COLORS = ((0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72), (0.85, 0.72, 0.35))
 TURN = 125.0  # degrees about the upright axis between the two images of a mesh
 _SIZE = 200  # pixels along an image's edge
+_NEUTRAL = (40.0, 22.0, 1.6)  # azimuth, elevation (degrees) and distance of a camera that is no photo's
 _BESIDE = 9  # at most this many images in a row
 
 Color = tuple[float, float, float]
 
 
+def neutral_camera() -> Camera:
+    """A camera that sees shapes of the unit frame from above, in front and aside; for rows without a photo's camera."""
+    azimuth, elevation, distance = ([value] for value in _NEUTRAL)
+    world = look_at_origin(camera_centres(azimuth, elevation, distance))[0]
+    return intrinsics(_SIZE, 149.84), world, np.zeros(3), 1.0
+
+
 def row_of_views(cards: Sequence[Html], camera: Camera, label: str) -> Html:
     """Figures beside one another, whose 3D views (`turnable`) turn together."""
     rows = -(-len(cards) // _BESIDE)
+    columns = -(-len(cards) // rows)
     return tag(
         "div",
         *cards,
-        class_="shape",
-        style=f"--columns:{-(-len(cards) // rows)}",
+        class_="shape even" if columns in (2, 4) else "shape",  # a phone halves these
+        style=f"--columns:{columns}",
         data_camera=meshes.encode_camera(camera),
         aria_label=label,
     )

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from occnet_lib import __version__
-from occnet_lib.geometry.cameras import camera_centres, intrinsics, look_at_origin
 from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import Mesh
 
-from .cards import COLORS, GROUND_TRUTH_COLOR, row_of_views, turnable
+from .cards import COLORS, GROUND_TRUTH_COLOR, neutral_camera, row_of_views, turnable
 from .coloring import MESH_MODES, error_scale, switch
 from .differences import with_interval
 from .document import document
@@ -33,7 +32,6 @@ _METRICS = (
 )
 _OF_CATEGORIES = (IOU, TIMES_TEN, F_SCORE)
 _MOST_EXAMPLES = 24  # rows of the page, whatever the number of categories
-_VIEW = (40.0, 22.0, 1.6)  # azimuth, elevation (degrees) and distance of the camera of the examples
 _MOST_FAILURES = 200
 MEAN = "mean"
 
@@ -145,9 +143,7 @@ def _of_categories(systems: Sequence[System], categories: Sequence[str], metric:
 
 
 def _examples(systems: Sequence[System], examples: Iterable[Example]) -> Html:
-    azimuth, elevation, distance = _VIEW
-    world_mat = look_at_origin(camera_centres([azimuth], [elevation], [distance]))[0]
-    camera = intrinsics(200, 149.84), world_mat, np.zeros(3), 1.0
+    camera = neutral_camera()
     rows = {(system.name, shape_name(row)): row for system in systems for row in system.shapes}
     note = (
         "The ground truth and every system's mesh as it was measured, that is after alignment. Shapes are at even steps of "

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from occnet_lib.storage.packs import Shard
+from occnet_lib.types import ShapeKey
+
 from . import plots
+from .cards import COLORS, neutral_camera, photo, row_of_views, turnable
 from .html import Html, join, paragraph, table, tag, word
 from .readings import plotted
 from .results import Results, Row, is_baseline, label, number, shape_name, shown
 
 _MOST_SHOWN = 100
+_MOST_DRAWN = 12  # pairs with images and meshes, some 60 KB each
 
 
 def section(results: Results) -> Html:
@@ -23,20 +28,57 @@ def section(results: Results) -> Html:
     leaks = [row for row in pairs if row.get("split") != row.get("other_split")]
     parts = []
     if leaks:
-        text = (
-            f"{len(leaks):,} pairs of near-duplicates are in different splits: "
-            "scores of these test shapes are not those of new shapes."
+        counted = (
+            "1 pair of near-duplicates is"
+            if len(leaks) == 1
+            else f"{len(leaks):,} pairs of near-duplicates are"
         )
+        text = f"{counted} in different splits: scores of these test shapes are not those of new shapes."
         parts.append(paragraph(tag("b", "Warning: "), text, class_="warn"))
     note = (
         "Near-duplicates: mean distance of the surfaces below 0.002 of the longest edge, as they are (copy: also scaled, as "
         "all shapes fill the unit cube), or after a rotation or a reflection."
     )
     if pairs:
-        parts.append(_table([*leaks, *(row for row in pairs if row not in leaks)], note))
+        ordered = [*leaks, *(row for row in pairs if row not in leaks)]
+        parts += [_drawn_pairs(results, ordered), _table(ordered, note)]
     else:
         parts += [paragraph("No shape is a near-duplicate of another one."), paragraph(note, note=True)]
     return join([*parts, _scores(results)])
+
+
+def _drawn_pairs(results: Results, rows: Sequence[Row]) -> Html:
+    """The first pairs side by side: the images and the meshes, which turn together; both by one camera."""
+    splits = {row[name] for row in rows for name in ("split", "other_split")}
+    places = {split: results.packed(split) for split in sorted(splits)}
+    drawn: list[Html] = []
+    for row in rows:
+        one = places[row["split"]].get(shape_name(row))
+        two = places[row["other_split"]].get(f"{row['other_category']}/{row['other_id']}")
+        if one and two and len(drawn) < _MOST_DRAWN:
+            drawn.append(
+                _pair(results, one, two, f"{row['kind']}, distance {shown(number(row, 'distance'), 5)}")
+            )
+    if not drawn:
+        return join([])
+    note = "Image and mesh of both shapes of a pair, the meshes by one camera."
+    more = f" The first {len(drawn)} of {len(rows):,} pairs." if len(rows) > len(drawn) else ""
+    hint = "The meshes of a pair turn together: drag, or use the arrow keys."
+    parts = [paragraph(note + more, note=True), tag("p", hint, class_="note hint", hidden="")]
+    return join([*parts, *drawn])
+
+
+def _pair(
+    results: Results, one: tuple[Shard, int, ShapeKey], two: tuple[Shard, int, ShapeKey], kind: str
+) -> Html:
+    camera = neutral_camera()
+    cards = []
+    for color, (shard, i, key) in zip(COLORS, (one, two), strict=False):
+        view = min(results.config.reconstruct.view, shard.views - 1)
+        named = join([key.name, key.split], "<br>")
+        mesh = turnable(shard.mesh(i), camera, color, f"mesh of {key.name}", kind, sides=1)
+        cards += [photo(shard, i, view, f"image of {key.name}", named), mesh]
+    return row_of_views(cards, camera, f"near-duplicates {one[2].name} and {two[2].name}")
 
 
 def _table(rows: Sequence[Row], note: str) -> Html:

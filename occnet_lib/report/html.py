@@ -7,6 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_LONG = 40  # characters of a text that gets a broad column
 _VOID = frozenset({"br", "img", "input", "meta"})
 
 
@@ -90,9 +91,9 @@ def table(
 
 def cell(value: Any, *, shade: float | None = None, strong: bool = False, left: bool = False) -> Html:
     """A table cell: shaded by `shade` in [0, 1], bold when it is the best, to the left for words."""
-    classes = " ".join(
-        word for word, on in (("word", left), ("best", strong), ("heat", shade is not None)) if on
-    )
+    is_long = left and not isinstance(value, Html) and len(str(value)) > _LONG
+    named = ("word", left), ("long", is_long), ("best", strong), ("heat", shade is not None)
+    classes = " ".join(word for word, on in named if on)
     style = None if shade is None else f"--shade:{100 * min(max(shade, 0.0), 1.0):.0f}%"
     return tag("td", value, class_=classes or None, style=style)
 

@@ -15,6 +15,7 @@ from .plots import Plot
 
 LOG = logging.getLogger(__name__)
 _THUMBNAIL = 56  # pixels along an edge
+_WIDE = 1000  # pixels of a diagram that a phone shows at a readable size, to be scrolled
 
 
 def plotted(plot: Plot, alt: str, caption: str) -> Html:
@@ -23,7 +24,9 @@ def plotted(plot: Plot, alt: str, caption: str) -> Html:
     width, height = plot.size
     image = image_tag(plot.png, alt, width=width, height=height)
     area = tag("div", image, class_="area", data_plot=data, aria_label=alt)
-    return figure(area, caption, "plot")
+    if width < _WIDE:
+        return figure(area, caption, "plot")
+    return figure(tag("div", area, class_="scroll"), caption, "plot wide")
 
 
 def thumbnail(shard: Shard, i: int, view: int, name: str, **attributes: object) -> Html | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 CSS = """
 :root { color-scheme: light dark; --text:#1d2430; --soft:#5c6675; --line:#dfe3ea; --page:#f6f7f9; --card:#fff;
-  --accent:#2f6fb3; --good:#2c8a57; --bad:#b83a3a; --warn:#b5791c }
+  --accent:#2f6fb3; --good:#2c8a57; --bad:#b83a3a; --warn:#96610b; --edge:#1d243038 }
 @media (prefers-color-scheme: dark) { :root { --text:#e4e8ee; --soft:#9aa5b4; --line:#323a46; --page:#14181e;
-  --card:#1c222b; --accent:#6ea8e0; --good:#5cc08a; --bad:#e07a7a; --warn:#e0ad5c } }
+  --card:#1c222b; --accent:#6ea8e0; --good:#5cc08a; --bad:#e07a7a; --warn:#e0ad5c;
+  --edge:#000b } }
 * { box-sizing:border-box }
 html { scroll-behavior:smooth }
 body { margin:0; background:var(--page); color:var(--text);
@@ -20,7 +21,8 @@ p { margin:6px 0 12px; max-width:78ch }
 .lead { font-size:17px; margin:8px 0 18px }
 .note, figcaption, caption { color:var(--soft); font-size:13px }
 nav { position:sticky; top:0; z-index:2; background:var(--card); border-bottom:1px solid var(--line) }
-nav > div { display:flex; gap:18px; overflow-x:auto; white-space:nowrap; padding-top:9px; padding-bottom:9px }
+nav > div { display:flex; gap:2px 15px; overflow-x:auto; white-space:nowrap; padding-top:9px; padding-bottom:9px;
+  font-size:14px; scrollbar-width:thin }
 a { color:var(--accent); text-decoration:none }
 a:hover { text-decoration:underline }
 section { background:var(--card); border:1px solid var(--line); border-radius:10px; margin:22px 0;
@@ -29,12 +31,18 @@ section { background:var(--card); border:1px solid var(--line); border-radius:10
 .tile { border:1px solid var(--line); border-radius:9px; padding:12px 14px; background:var(--page) }
 .tile b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
 .tile span { color:var(--soft); font-size:13px }
-.scroll { overflow-x:auto; margin:8px 0 14px }
+.scroll { overflow-x:auto; margin:8px 0 14px; background:
+  linear-gradient(to right, var(--card) 40%, transparent) left / 40px 100% local no-repeat,
+  linear-gradient(to left, var(--card) 40%, transparent) right / 40px 100% local no-repeat,
+  linear-gradient(to right, var(--edge), transparent) left / 14px 100% no-repeat,
+  linear-gradient(to left, var(--edge), transparent) right / 14px 100% no-repeat }
+.scroll th:first-child, .scroll td:first-child { position:sticky; left:0; z-index:1; background:var(--card) }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums; font-size:14px }
 caption { text-align:left; padding:0 0 6px; caption-side:top }
-th, td { padding:5px 11px; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap }
+th, td { padding:5px 9px; border-bottom:1px solid var(--line); text-align:right; white-space:nowrap }
 th:first-child, td:first-child, td.word, th.word { text-align:left }
 td.word { white-space:normal; overflow-wrap:anywhere; min-width:6.5em }
+td.long { min-width:min(22em,62vw) }
 th { color:var(--soft); font-weight:600; border-bottom:2px solid var(--line);
   vertical-align:bottom; white-space:normal; min-width:4.5em; max-width:9em; line-height:1.3 }
 th button { all:unset; cursor:pointer }
@@ -56,7 +64,11 @@ button:focus-visible, input:focus-visible, select:focus-visible, a:focus-visible
 .filtered .scroll { max-height:75vh; overflow:auto }
 .filtered th { position:sticky; top:0; z-index:1; background:var(--card) }
 .filtered td { padding-top:3px; padding-bottom:3px }
-.filtered td.word { min-width:7em }
+.filtered td.word { min-width:5em; overflow-wrap:break-word }
+.filtered td.word:first-child { white-space:nowrap; min-width:8em; max-width:none }
+.filtered td.word > span { display:inline-block; width:max-content; max-width:10em; white-space:normal;
+  overflow-wrap:break-word; vertical-align:middle }
+.filtered th:first-child { z-index:2 }
 .thumbnail { display:inline-block; width:28px; height:28px; margin-right:8px; vertical-align:middle;
   border-radius:4px; object-fit:contain }
 tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
@@ -81,7 +93,9 @@ figcaption { margin-top:5px }
   background:var(--text); color:var(--card); pointer-events:none; overflow-wrap:anywhere }
 .area .reading img { width:96px; height:96px; object-fit:contain; image-rendering:auto; margin-bottom:3px }
 .mark[hidden], .reading[hidden] { display:none }
+figure.plot .scroll { margin:0 }
 figure.plot img { width:100%; height:auto; max-width:940px }
+@media (prefers-color-scheme: dark) { figure.plot .area > img { filter:invert(.89) hue-rotate(180deg) } }
 .narrow figure.plot img { max-width:560px }
 img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .shape { display:grid; grid-template-columns:repeat(var(--columns),minmax(0,206px)); gap:10px;
@@ -98,7 +112,10 @@ canvas:active { cursor:grabbing }
 .reference { border:1px dashed var(--line); border-radius:9px; padding:4px 16px 8px; margin-top:18px }
 footer { color:var(--soft); font-size:13px; padding:4px 0 34px }
 @media (max-width:640px) { section { padding:16px 14px; border-radius:0; border-left:0; border-right:0 }
-  main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) } }
+  main { padding:0 } h1 { font-size:25px } .shape { grid-template-columns:repeat(3,1fr) }
+  .shape.even { grid-template-columns:repeat(2,1fr) }
+  th, td { padding:4px 7px } td.word:first-child { min-width:7.5em; max-width:40vw }
+  .wide .area { min-width:620px; touch-action:pan-x pan-y } }
 @media print { nav, .tools, .coloring, .hint, canvas { display:none }
   .filtered .scroll { max-height:none } section { break-inside:avoid; border:0 } }
 """

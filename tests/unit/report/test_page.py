@@ -308,8 +308,13 @@ class TestWholePage:
         )
         near = {"category": "car", "id": "car_0002", "distance": 0.0123}
         write_rows(copy / "analyse" / "duplicates" / "nearest.csv", [near])
-        said = rebuilt(copy).text["duplicates"]
-        assert "1 pairs of near-duplicates are in different splits" in said
+        page = rebuilt(copy)
+        said = page.text["duplicates"]
+        assert "1 pair of near-duplicates is in different splits" in said
+        drawn = [alt for alt in page.values("alt") if alt.endswith(("car/car_0002", "car/car_0000"))]
+        pair = [f"{kind} of car/{name}" for name in ("car_0002", "car_0000") for kind in ("image", "mesh")]
+        assert drawn[-4:] == pair, "both shapes are shown beside each other"
+        assert "mirrored, distance 0.00040" in said
         assert "car/car_0002 (test)" in said
         assert "car/car_0000 (train)" in said
         assert "Recognition or reconstruction" in said
