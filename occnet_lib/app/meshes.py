@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from .checkpoints import Networks
 from .photos import Photo
 
 FORMATS = ("glb", "obj", "ply")
+_GREY = 0.55  # sRGB of a mesh without colours in the viewer, whose light washes out white
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Outcome:
 
     Attributes:
         files: by format.
+        view: GLB for the viewer.
         faces: how many the mesh has.
         threshold: occupancy probability of the surface.
         seconds: CPU seconds by step.
@@ -70,6 +72,7 @@ class Outcome:
     """
 
     files: dict[str, Path]
+    view: Path
     faces: int
     threshold: float
     seconds: dict[str, float] = field(default_factory=dict)
@@ -122,6 +125,7 @@ def reconstruct_photos(
             result.save(file)
     return Outcome(
         files=files,
+        view=_view(result, files["glb"]),
         faces=len(result.mesh.faces),
         threshold=network.threshold,
         seconds=seconds,
@@ -131,6 +135,16 @@ def reconstruct_photos(
         command=command_line(photos, networks.checkpoints[model], networks.graph, options),
         is_configured=config != Config(),
     )
+
+
+def _view(result: Reconstruction, file: Path) -> Path:
+    """The GLB to show: the file itself where it has colours, otherwise a grey copy."""
+    if result.mesh.colors is not None:
+        return file
+    grey = np.full((len(result.mesh.vertices), 3), _GREY, np.float32)
+    copy = file.parent / "view" / file.name
+    replace(result, mesh=replace(result.mesh, colors=grey)).save(copy)
+    return copy
 
 
 def _notes(result: Reconstruction) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class Page:
         return [
             *_shown(before, session),
             texts.outcome(outcome),
-            str(outcome.files["glb"]),
+            str(outcome.view),
             *buttons,
             texts.details(outcome, [photo.name for photo in session.photos]),
         ]

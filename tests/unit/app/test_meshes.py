@@ -15,6 +15,7 @@ from occnet_lib.app.meshes import FORMATS, Options, reconstruct_photos
 from occnet_lib.app.photos import open_photo, paint
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, ImageError, MeshError
+from occnet_lib.storage.meshes import load_mesh
 
 from .test_photos import HOLE, OBJECT, painted
 
@@ -53,6 +54,10 @@ def test_the_files_are_those_of_the_command(photos, networks, tmp_path, monkeypa
         assert by_command(outcome.command, out, monkeypatch, photos) == outcome.files[format].read_bytes()
     assert {"encode", "mise", "extract", "simplify", "refine", "files"} <= set(outcome.seconds)
     assert outcome.threshold == 0.35
+    shown = load_mesh(outcome.view)
+    assert np.array_equal(shown.faces, load_mesh(outcome.files["glb"]).faces)
+    assert (outcome.view == outcome.files["glb"]) == options.uncertainty, "its own colours, otherwise grey"
+    assert options.uncertainty or np.allclose(shown.colors, 0.55, atol=0.01)
     assert [image.shape for image in outcome.seen] == [(32, 32, 3)] * len(names)
 
 

@@ -110,12 +110,29 @@ def text(page: Browser, name: str) -> str:
     return page.run(f"document.querySelector('#{name}').innerText")
 
 
+def lines(page: Browser, name: str) -> str:
+    """The messages in a place of the page, without the time of an action in progress."""
+    return page.run(f"[...document.querySelectorAll('#{name} li')].map(item => item.innerText).join('\\n')")
+
+
 def after(page: Browser, name: str, action: Callable[[], object]) -> str:
     """The lines in a place of the page, once an action has changed them."""
     page.run(f"document.querySelectorAll('#{name} li').forEach(item => item.dataset.old = 1); 0")
     action()
     page.wait(f"document.querySelector('#{name} li:not([data-old])') !== null")
-    return text(page, name).strip()
+    return lines(page, name)
+
+
+def apply_strokes(page: Browser) -> None:
+    """Click *Apply strokes* until the notes change: the editor passes a stroke on once it has encoded it."""
+    before = lines(page, "notes")
+    for _ in range(30):
+        page.run("document.querySelector('#apply').click()")
+        page.wait("document.querySelector('#notes [data-testid=status-tracker]').classList.contains('hide')")
+        if lines(page, "notes") != before:
+            return
+        page.run("new Promise(done => setTimeout(done, 500))")
+    pytest.fail("the stroke has not arrived")
 
 
 def upload(page: Browser, *files: Path) -> str:
@@ -189,14 +206,10 @@ def test_a_refused_photo_is_rescued_by_the_brush(page, server, photos, tmp_path,
     page.wait("(document.querySelector('#editor .zoom-number')?.innerText ?? '100%').trim() !== '100%'")
     page.run("new Promise(done => setTimeout(done, 300))")
     draw(page, OBJECT)
-    # The editor passes a stroke on once it has encoded it.
-    for _ in range(60):
-        page.run("document.querySelector('#apply').click()")
-        page.run("new Promise(done => setTimeout(done, 1000))")
-        if text(page, "notes").strip() == "chequered.png: your mask":
-            break
+    apply_strokes(page)
+    assert lines(page, "notes") == "chequered.png: your mask"
     assert reconstruct(page).startswith("chequered.glb: 5")
-    assert text(page, "notes").strip() == "chequered.png: your mask"
+    assert lines(page, "notes") == "chequered.png: your mask"
     masked = tmp_path / "masked" / "chequered.png"
     masked.parent.mkdir()
     masked.write_bytes(download(page, "masked"))

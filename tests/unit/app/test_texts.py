@@ -33,6 +33,7 @@ def test_texts_from_outside_are_escaped():
     assert tags(texts.error(EVIL)) == ["ul", "li"]
     made = Outcome(
         {"glb": Path(EVIL.replace("/", ""))},
+        Path("view.glb"),
         5,
         0.2,
         warnings=(EVIL,),
