@@ -71,7 +71,7 @@ def evaluate(
 
     Raises:
         MeshError: the ground truth is open or has no area, or a file is unreadable.
-        ConfigError: `up` is given for a prediction that is no file: meshes in memory are y-up.
+        ConfigError: `up` is given for a mesh in memory, which is y-up.
 
     Examples:
         >>> mesh = occnet.load_mesh("cube.obj")

@@ -61,8 +61,8 @@ def read_pairs(table: Path, predictions: Path, ground_truth: Path) -> list[Pair]
     Without a name, the path of the ground truth without its suffix is the name. Outputs are files of these names.
 
     Raises:
-        DataError: the table cannot be read, lacks a column, is empty, has a name twice or a name that is no path below a
-            folder; a ground truth is missing.
+        DataError: the table cannot be read, lacks a column, is empty, has a name twice or a name that is not a path
+            below a folder; a ground truth is missing.
     """
     rows = read_rows(table)
     if not rows or not {"prediction", "ground_truth"} <= rows[0].keys():

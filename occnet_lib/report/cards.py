@@ -24,7 +24,7 @@ GROUND_TRUTH_COLOR = (0.62, 0.64, 0.66)
 COLORS = ((0.36, 0.60, 0.80), (0.90, 0.55, 0.30), (0.38, 0.72, 0.58), (0.80, 0.55, 0.72), (0.85, 0.72, 0.35))
 TURN = 125.0  # degrees about the upright axis between the two images of a mesh
 _SIZE = 200  # pixels along an image's edge
-_NEUTRAL = (40.0, 22.0, 1.6)  # azimuth, elevation (degrees) and distance of a camera that is no photo's
+_NEUTRAL = (40.0, 22.0, 1.6)  # azimuth, elevation (degrees) and distance of a camera of ours
 _BESIDE = 9  # at most this many images in a row
 
 Color = tuple[float, float, float]

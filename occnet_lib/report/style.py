@@ -95,7 +95,7 @@ figcaption { margin-top:5px }
 .mark[hidden], .reading[hidden] { display:none }
 figure.plot .scroll { margin:0 }
 figure.plot img { width:100%; height:auto; max-width:940px }
-@media (prefers-color-scheme: dark) { figure.plot .area > img { filter:invert(.89) hue-rotate(180deg) } }
+@media (prefers-color-scheme: dark) { figure.plot .area > img { filter:invert(0.89) hue-rotate(180deg) } }
 .narrow figure.plot img { max-width:560px }
 img { max-width:100%; border-radius:6px; background:#fff; display:block }
 .shape { display:grid; grid-template-columns:repeat(var(--columns),minmax(0,206px)); gap:10px;
