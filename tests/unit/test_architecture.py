@@ -164,6 +164,7 @@ def test_a_stage_process_starts_without_heavy_libraries():
 # Tests of no single module: what they are about is in their first line.
 OF_NO_MODULE = {
     "architecture",
+    "cameras_benchmark",
     "data_scaling",
     "fields",
     "shard_efficiency",
