@@ -1,7 +1,7 @@
 """Preprocessing: CPU seconds by stage over meshes, bytes a shape, exactness, start-up, and a naive dense implementation.
 
 usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--data FOLDER] [--limit N] [--quick] [--huge]
-           [--resolutions 256 512 1024 [--against REVISION]] [--workers 1 2]
+           [--resolutions 256 512 1024 [--against REVISION] [--rows FILE] [--keep FOLDER]] [--workers 1 2]
 
 FOLDER is that of the real meshes (default: OCCNET_REAL_DATA, else ../shared/data); its `dev/manifest.csv` names them.
 --limit takes N of them, evenly spaced; --quick is short for a limit of 8 and leaves out the solids of known inside.
@@ -31,7 +31,7 @@ import numpy as np
 import psutil
 
 from benchmarks.memory import peak_memory
-from benchmarks.resolutions import compare
+from benchmarks.resolutions import Records, compare
 from benchmarks.watertight import exactness, time_reference
 from occnet_lib.config import Config
 from occnet_lib.stages import process_shape
@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--huge", action="store_true")
     parser.add_argument("--resolutions", type=int, nargs="+", help="only close the meshes, at each of these")
     parser.add_argument("--against", help="with --resolutions: a git revision to compare with")
+    parser.add_argument("--rows", type=Path, help="with --resolutions: continue the run of this file of rows")
+    parser.add_argument("--keep", type=Path, help="with --resolutions: folder for the closed meshes")
     parser.add_argument("--workers", type=int, nargs="+", help="only process one shard, with each of these")
     parser.add_argument("--repeats", type=int, default=2, help="with --workers: runs of each")
     parser.add_argument("--reference-views", type=int, default=2)
@@ -71,7 +73,8 @@ def main() -> None:
             return
         paths = meshes(args.data / "dev", args.limit or (8 if args.quick else None), Path(place))
         if args.resolutions:
-            compare(paths, args.resolutions, args.against)
+            records = Records(args.keep or Path(place), args.rows)
+            compare(paths, args.resolutions, args.against, records)
             return
         if args.workers:
             shard(paths, args.workers, Path(place), args.repeats)

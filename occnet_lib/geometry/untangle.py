@@ -90,8 +90,9 @@ def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
     """All but the first of the vertices at each position."""
     if not any_coincident(vertices):
         return np.zeros(0, dtype=np.intp)
-    _, first = np.unique(coincident_labels(vertices), return_index=True)
-    return np.setdiff1d(np.arange(len(vertices)), first)
+    repeated = np.ones(len(vertices), dtype=bool)
+    repeated[np.unique(coincident_labels(vertices), return_index=True)[1]] = False
+    return np.flatnonzero(repeated)
 
 
 def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: bool) -> NDArray[np.float64]:
