@@ -7,6 +7,8 @@ from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
 
 from occnet_lib.errors import ConfigError, DependencyError
 
@@ -14,6 +16,7 @@ from occnet_lib.errors import ConfigError, DependencyError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _MAPS = 3  # beside the input, for pixel-aligned features
+_LARGE_BATCH = 16  # oneDNN sums smaller batches in another order, which depends on the size of the kernel
 
 
 class Encoder(nn.Module):
@@ -89,6 +92,37 @@ def silhouettes(images: Tensor) -> Tensor:
     return torch.cat([outline, darkness, darkness], dim=1).contiguous(memory_format=torch.channels_last)
 
 
+class CroppedConv2d(nn.Conv2d):
+    """A convolution that leaves out those weights of its kernel that meet only padding, where its output is one pixel.
+
+    Those are 8 of 9 of the last layer of a ResNet for images of 32 pixels, and 5 of 9 of the layer before. Without them a
+    training step of `resnet10` takes a tenth less time on a CPU. The result and all gradients are the same, bit for
+    bit with batches of at least 16; in evaluation, and with smaller ones, nothing changes.
+    """
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, D, h, w)."""
+        if not (self.training and images.device.type == "cpu" and len(images) >= _LARGE_BATCH):
+            return super().forward(images)
+        pad, sizes = self.padding, images.shape[2:]
+        if isinstance(pad, str) or self.groups > 1 or max(self.dilation) > 1:
+            return super().forward(images)
+        axes = list(zip(sizes, self.kernel_size, self.stride, pad, strict=True))
+        single = all((size + 2 * p - k) // step == 0 and p + size <= k for size, k, step, p in axes)
+        if not single or not any(pad):
+            return super().forward(images)
+        (rows, columns) = (slice(p, p + size) for size, _, _, p in axes)
+        return functional.conv2d(images, self.weight[:, :, rows, columns], self.bias, self.stride)
+
+
+def _crop_kernels(network: nn.Module) -> None:
+    """Make the convolutions of a network those above; names and weights stay."""
+    for module in network.modules():
+        if type(module) is nn.Conv2d:
+            module.__class__ = CroppedConv2d
+
+
 def _with_maps(features: nn.Module, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The output of a classifier without its head, and three of its maps."""
     part = dict(features.named_children())
@@ -119,6 +153,7 @@ def _backbone(name: str, pretrained: bool) -> tuple[nn.Module, int]:
         network = torchvision.models.get_model(name, weights=None)
     if pretrained:
         _load_imagenet_weights(network, name)
+    _crop_kernels(network)
     if name.startswith("resnet"):
         channels = network.get_submodule("fc").in_features
         network.fc = nn.Identity()

@@ -208,6 +208,7 @@ class TrainingItems(Dataset[Item]):
         self.cameras = cameras
         self.shapes, self.count, self._seed = shapes, data.points, seed
         self._images = images
+        self._frames: dict[tuple[int, int, bool], NDArray[np.float32] | None] = {}  # of images kept in memory
         self.mirrors = images.mirror
         self._balance, self._crop, self.near_count = max(1, data.balance), data.crop, data.near_points
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
@@ -235,13 +236,25 @@ class TrainingItems(Dataset[Item]):
             image, points, near = image[:, ::-1], points * MIRROR, near * MIRROR
             rotation = rotation * np.outer(MIRROR, MIRROR)
             camera = None if camera is None else mirrored(camera)
-        window = self.window_of(draw, self.frame(image))
+        window = self.window_of(draw, self._frame_of(shape, draw, image))
         around = window, near, near_occupancies, draw.gamma, camera
         return Item(shape, image, points, occupancies, occupied_fraction, rotation, *around)
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The window around the object of an image (`framing.object_window`), where images are framed."""
         return object_window(image, self._images.fill) if self._images.framing == "object" else None
+
+    def _frame_of(
+        self, shape: int, draw: SampleIndices, image: NDArray[np.uint8]
+    ) -> NDArray[np.float32] | None:
+        """`frame` of an item's image, kept like the image."""
+        place = shape, draw.view, draw.mirrored
+        if place in self._frames:
+            return self._frames[place]
+        frame = self.frame(image)
+        if self.shapes.cached:
+            self._frames[place] = frame
+        return frame
 
     def window_of(self, draw: SampleIndices, frame: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         """The part of an image that the encoder sees: the jittered frame, then the crop."""

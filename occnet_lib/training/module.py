@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from copy import deepcopy
+from itertools import chain
 from typing import Any
 
 import torch
@@ -129,9 +131,8 @@ class OccupancyModule(LightningModule):
             return
         decay = min(self._train.optimizer.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            pairs = list(
-                zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-            )
+            # Not `state_dict`, which takes as long as the rest. Buffers outside of it are constants.
+            pairs = list(zip(_tensors(self.average), _tensors(self.network), strict=True))
             floats = [(old, new) for old, new in pairs if old.is_floating_point()]
             torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
             for old, new in pairs:
@@ -164,6 +165,11 @@ class OccupancyModule(LightningModule):
             optimizer, lambda step: learning_rate_factor(train, step)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _tensors(network: torch.nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers."""
+    return chain(network.parameters(), network.buffers())
 
 
 def learning_rate_factor(train: TrainConfig, step: int) -> float:

@@ -9,7 +9,7 @@ import torch
 
 from occnet_lib.config import ModelConfig
 from occnet_lib.errors import ConfigError, DependencyError
-from occnet_lib.networks.encoders import Encoder, silhouettes
+from occnet_lib.networks.encoders import CroppedConv2d, Encoder, silhouettes
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
 
@@ -39,6 +39,56 @@ def test_resnet10_is_resnet18_with_one_block_a_stage():
     assert {key: value.shape for key, value in Encoder("resnet10", 4).state_dict().items()} == kept
     with pytest.raises(ConfigError, match=r"no ImageNet weights of resnet10.*pretrained: false"):
         Encoder("resnet10", 4, pretrained=True)
+
+
+@pytest.mark.parametrize(("channels", "size", "stride"), [(64, 2, 2), (128, 1, 1), (128, 1, 2)])
+@pytest.mark.parametrize("batch", [16, 3])
+def test_kernels_without_their_padding_give_the_same(channels, size, stride, batch):
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(channels, 2 * channels, 3, stride, 1, bias=False).to(
+        memory_format=torch.channels_last
+    )
+    cropped = CroppedConv2d(channels, 2 * channels, 3, stride, 1, bias=False)
+    cropped.load_state_dict(plain.state_dict())
+    cropped.to(memory_format=torch.channels_last)
+    images = torch.randn(batch, channels, size, size).to(memory_format=torch.channels_last)
+    results = []
+    for conv in (plain, cropped):
+        seen = images.clone().requires_grad_(True)
+        out = conv(seen)
+        out.square().sum().backward()
+        results.append((out, seen.grad, conv.weight.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, one)
+    used = results[1][2].flatten(0, 1).abs().amax(0) > 0
+    assert int(used.sum()) == size**2  # the other weights of the kernel meet padding
+
+
+def test_other_convolutions_are_those_of_torch(monkeypatch):
+    torch.manual_seed(0)
+    for size, options in (
+        (4, {}),
+        (1, {"groups": 4}),
+        (1, {"padding": 0, "kernel_size": 1}),
+        (2, {"stride": 1}),
+    ):
+        given = {"kernel_size": 3, "stride": 2, "padding": 1, "bias": True} | options
+        plain, images = torch.nn.Conv2d(8, 8, **given), torch.rand(16, 8, size, size)
+        cropped = CroppedConv2d(8, 8, **given)
+        cropped.load_state_dict(plain.state_dict())
+        assert torch.equal(cropped(images), plain(images))
+    encoder = Encoder("resnet10", 4)
+    kinds = {type(module) for module in encoder.modules() if isinstance(module, torch.nn.Conv2d)}
+    assert kinds == {CroppedConv2d}
+
+
+def test_a_step_with_images_of_32_pixels_leaves_the_padding_out():
+    torch.manual_seed(0)
+    encoder = Encoder("resnet10", 4)
+    encoder(torch.rand(16, 3, 32, 32)).sum().backward()
+    for name, used in (("conv1", 4), ("conv2", 1)):
+        gradient = encoder.features.layer4[0].get_submodule(name).weight.grad
+        assert int((gradient.flatten(0, 1).abs().amax(0) > 0).sum()) == used
 
 
 def test_the_encoder_normalises_as_imagenet():
