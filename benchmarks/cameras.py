@@ -31,6 +31,7 @@ TITLES = {
     "iou_own_place": "place and size predicted, all else true",
     "iou_distance": "place, size and distance predicted, the rotation true",
     "iou": "predicted",
+    "photos_given": "true, of photos",
     "photos": "predicted, of photos",
 }
 Means = dict[tuple[str, str], float]
@@ -41,9 +42,12 @@ def shape_means(folder: Path, training: str, kind: str, column: str) -> Means:
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in sorted((folder / training).glob(f"test-*.{kind}.csv")):
         for row in read_rows(path):
-            values[row["category"], row["id"]].append(float(row[column]))
+            if row.get(column, "") != "":
+                values[row["category"], row["id"]].append(float(row[column]))
     if not values:
-        raise SystemExit(f"{folder / training} has no test-*.{kind}.csv: run the workflow to its report")
+        raise SystemExit(
+            f"{folder / training}: no {column} in test-*.{kind}.csv; run the workflow to its report"
+        )
     return {shape: float(np.mean(own)) for shape, own in values.items()}
 
 
@@ -72,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| camera | IoU | minus {args.reference}, {len(names)} seeds |")
     print("|---|---|---|")
     for key, title in TITLES.items():
-        own = ("cameras", key) if key in FIELDS else ("photos", "iou")
+        own = ("cameras", key) if key in FIELDS else ("photos", "iou_given" if "given" in key else "iou")
         other = "views" if key in FIELDS else "photos"
         pairs = [(shape_means(folder, a, *own), shape_means(folder, b, other, "iou")) for a, b in names]
         values = by_class(pairs)

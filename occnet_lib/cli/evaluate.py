@@ -120,9 +120,9 @@ def evaluate_photos(
     (shard,) = pack_files([pack], config, table)
     with one_thread():
         source = shard, photos, config, model, out
-        rows = evaluate_photos(
-            partial(photo_logits, network), level, *source, mergeable_counts(network, config)
-        )
+        read = partial(photo_logits, network)
+        given = read if network.needs_projections and network.predicts_cameras else None
+        rows = evaluate_photos(read, level, *source, mergeable_counts(network, config), given)
     refused = sum(row["status"] == "failed" for row in rows)
     return f"evaluate: {out}: {len(rows)} photos, {refused} refused"
 

@@ -14,6 +14,7 @@ from PIL import Image
 from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
+from occnet_lib.geometry.cameras import Camera
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
@@ -26,15 +27,21 @@ from .reliability import COLUMNS as RELIABILITY
 from .reliability import reliability_rows
 from .view_metrics import another, reliability_table
 
-Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float64]]]
-"""A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras' rotations (N, 3, 3)."""
+Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], Sequence[Camera]]]
+"""A mesh of the unit frame and a number to so many photos (N, H, W, 4) and their cameras."""
 
 PhotoLogits = Callable[[Path, NDArray[np.float64], NDArray[np.floating]], NDArray[np.float32]]
 """A photo's file, its camera's rotation (3, 3) and points (N, 3) of the unit frame to logits (N,)."""
 
+CameraLogits = Callable[
+    [Path, NDArray[np.float64], NDArray[np.floating], NDArray[np.float64]], NDArray[np.float32]
+]
+"""As `PhotoLogits`, by the photo's projection (3, 4) (`geometry.cameras.image_projection`), which is the last argument."""
+
 COLUMNS = ("model", "category", "id", "photo", "iou", "status", "reason")
 CAMERAS = "cameras.json"
-"""File beside the photos of a shape: {"rotations": one 3 x 3 matrix a photo, unit frame to camera}."""
+"""File beside the photos of a shape: {"rotations": one 3 x 3 matrix a photo, unit frame to camera, "projections": 3 x 4, as
+`geometry.cameras.image_projection`}; those of earlier versions have no projections."""
 
 
 def write_photos(shard: Shard, photograph: Photograph, count: int, seed: int, folder: str | Path) -> None:
@@ -54,12 +61,15 @@ def write_photos(shard: Shard, photograph: Photograph, count: int, seed: int, fo
         for i, key in enumerate(shard.keys):
             mesh, place = shard.mesh(i), temporary / key.category / key.id
             place.mkdir(parents=True)
-            images, rotations = np.zeros((0, 1, 1, 4), np.uint8), np.zeros((0, 3, 3))
+            images = np.zeros((0, 1, 1, 4), np.uint8)
+            cameras: Sequence[Camera] = []
             if len(mesh.faces):
-                images, rotations = photograph(mesh, count, seeds.rng(seed, "photos", key.name))
+                images, cameras = photograph(mesh, count, seeds.rng(seed, "photos", key.name))
             for photo, image in enumerate(images):
                 Image.fromarray(image).save(place / f"{photo}.png")
-            (place / CAMERAS).write_text(json.dumps({"rotations": rotations.tolist()}) + "\n")
+            matrices = {"rotations": [camera.rotation.tolist() for camera in cameras]}
+            matrices["projections"] = [camera.projection.tolist() for camera in cameras]
+            (place / CAMERAS).write_text(json.dumps(matrices) + "\n")
 
 
 def evaluate_photos(
@@ -71,10 +81,12 @@ def evaluate_photos(
     model: str,
     out_csv: str | Path,
     merged: Sequence[int] = (),
+    given: CameraLogits | None = None,
 ) -> list[dict[str, Any]]:
     """Measure a network's field for every photo of every shape of a shard, and of several merged; one row a photo.
 
-    A photo that is refused counts with IoU 0 and its reason; sets of several photos lack it.
+    A photo that is refused counts with IoU 0 and its reason; sets of several photos lack it. With `given` rows also have
+    `iou_given`, with the photo's true camera instead of the predicted one.
 
     Args:
         logits: the network behind the reading of photos; raises `ImageError` for one that it refuses.
@@ -86,6 +98,7 @@ def evaluate_photos(
         model: its name, for the column `model`.
         out_csv: table to write.
         merged: numbers of photos whose logits are averaged (`merged.merged_columns`).
+        given: the network with given cameras, of one that predicts them.
 
     Raises:
         DataError: the shard or the folder is missing or broken.
@@ -96,12 +109,19 @@ def evaluate_photos(
         about = {"model": model, "category": key.category, "id": key.id}
         place = Path(folder) / key.category / key.id
         own, fields = [], _fields(logits, place, points)
+        cameras = _matrices(place / CAMERAS) if given else {}
         for photo, field in enumerate(fields):
             row = about | {"photo": photo, "iou": 0.0, "status": "ok", "reason": ""}
             if isinstance(field, ImageError):
                 row |= {"status": "failed", "reason": field.message}
             else:
                 row["iou"] = iou(field > level, occupied)
+            if given and "projections" in cameras:
+                row["iou_given"] = 0.0
+                if row["status"] == "ok":
+                    rotation, projection = (cameras[name][photo] for name in ("rotations", "projections"))
+                    logits_there = given(place / f"{photo}.png", rotation, points, projection)
+                    row["iou_given"] = iou(logits_there > level, occupied)
             own.append(row)
         intruder = None
         if merged and len(shard) > 1:
@@ -139,8 +159,15 @@ def _read(fields: Sequence[NDArray[np.float32] | ImageError]) -> list[NDArray[np
 
 
 def _rotations(path: Path) -> NDArray[np.float64]:
+    return _matrices(path)["rotations"].reshape(-1, 3, 3)
+
+
+def _matrices(path: Path) -> dict[str, NDArray[np.float64]]:
+    """The rotations of the photos of a shape, and the projections if the file has them."""
     try:
-        rotations = np.array(json.loads(path.read_text())["rotations"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        read = {name: np.array(own, dtype=np.float64) for name, own in json.loads(path.read_text()).items()}
+        if "rotations" not in read:
+            raise ValueError("no rotations")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError("is missing or damaged", path=path, hint="delete the folder and run again") from error
-    return rotations.reshape(-1, 3, 3)
+    return read

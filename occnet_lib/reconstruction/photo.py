@@ -34,10 +34,8 @@ OBJECT_FRACTION = 0.64
 """Longer edge of the object's bounding box as a fraction of the image's edge: the median over 1,152 views
 of 48 shapes under the cameras of Choy et al. (5 % to 95 %: 0.45 to 0.85)."""
 
-_VIEW_FRACTIONS, _VIEW_OFFSET = (
-    (0.4, 0.9),
-    0.12,
-)  # of a training view's edge: object's size, distance of its middle
+# Of a training view's edge: object's size, distance of its middle.
+_VIEW_FRACTIONS, _VIEW_OFFSET = (0.4, 0.9), 0.12
 
 
 def load_photo(path: str | Path, mask: MaskSource = "auto", view_size: int = 0) -> Cutout:
@@ -178,15 +176,19 @@ def disagreements(
 
 
 def photo_logits(
-    network: Reconstructor, photo: Path, rotation: NDArray[np.floating], points: NDArray[np.floating]
+    network: Reconstructor,
+    photo: Path,
+    rotation: NDArray[np.floating],
+    points: NDArray[np.floating],
+    projection: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
-    """Logits (N,) of points (N, 3) of the unit frame for a photo, whose camera has a rotation (3, 3).
+    """Logits (N,) of points (N, 3), unit frame, for a photo; errors as `network_image`.
 
-    Raises:
-        ImageError: as `network_image`.
+    Its camera has a rotation (3, 3) and, unless the network predicts it, a projection (3, 4) (`cameras.image_projection`).
     """
-    image, _ = network_image(photo, network.framing, network.view_size)
-    return network.logits(image[None], rotation[None], points)[0]
+    seen = framed_photo(photo, network.framing, network.view_size)
+    camera = None if projection is None else seen.into_image(projection)[None]
+    return network.logits(seen.image[None], rotation[None], points, camera)[0]
 
 
 def network_image(
@@ -232,10 +234,14 @@ class FramedPhoto(NamedTuple):
 
     def projection(self, camera: Camera) -> NDArray[np.float64]:
         """(3, 4) projection of the unit frame into `image`, by the camera of the photo."""
+        return self.into_image(camera.projection)
+
+    def into_image(self, projection: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3, 4) projection into `image` of one into the photo."""
         left, top, width, height = self.window
         into = np.array([[1 / width, 0, -left / width], [0, 1 / height, -top / height], [0, 0, 1]])
-        projection: NDArray[np.float64] = into @ camera.projection
-        return projection
+        result: NDArray[np.float64] = into @ projection
+        return result
 
     def camera(self, projection: NDArray[np.float64]) -> Camera:
         """The camera of the photo by the projection (3, 4) of the unit frame into `image`."""
@@ -328,7 +334,6 @@ def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
 
     Returns:
         (size, size, 3) uint8 sRGB.
-
     """
     left, top, edge = _centred_square(image)
     square = Image.new("RGB", (edge, edge), (255, 255, 255))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import EverydayConfig
-from occnet_lib.geometry.cameras import everyday_cameras
+from occnet_lib.geometry.cameras import Camera, everyday_cameras
 from occnet_lib.geometry.colors import linear_to_srgb
 from occnet_lib.geometry.occupancy import raycasting_scene
 from occnet_lib.geometry.open3d_import import import_open3d
@@ -26,9 +26,7 @@ _NOISE = 1.5  # of 255
 _LIFT = 1e-4  # from the surface, of shadow rays; the object's diagonal is 1
 
 
-def photograph(
-    mesh: Mesh, count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def photograph(mesh: Mesh, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Camera]]:
     """Render images of a mesh from everyday cameras: elevation -5° to 50°, lenses of 24 to 85 mm, a roll of up to 5°.
 
     Args:
@@ -37,16 +35,19 @@ def photograph(
         rng: generator.
 
     Returns:
-        (count, SIZE, SIZE, 4) uint8 sRGB and opacity; (count, 3, 3) float64, unit frame to camera.
+        (count, SIZE, SIZE, 4) uint8 sRGB and opacity; their cameras, without the distortion of the lens.
     """
     low, high = mesh.bounds
-    mesh = mesh.to_unit((low + high) / 2, float(np.linalg.norm(high - low)))
+    centre, diagonal = (low + high) / 2, float(np.linalg.norm(high - low))
+    mesh = mesh.to_unit(centre, diagonal)
     ranges = EverydayConfig(elevation=_ELEVATION, fill=_FILL)
     camera_mat, world_mat = everyday_cameras(mesh.vertices, count, rng, ranges, SIZE)
     scene = _Scene(mesh)
     paint = _paint(rng)
-    images = [scene.shoot(*pair, paint, rng) for pair in zip(camera_mat, world_mat, strict=True)]
-    return np.stack(images), world_mat[:, :, :3]
+    pairs = list(zip(camera_mat, world_mat, strict=True))
+    images = [scene.shoot(*pair, paint, rng) for pair in pairs]
+    frame = -centre / diagonal, 1.0 / diagonal
+    return np.stack(images), [Camera(*pair, SIZE, SIZE, *frame) for pair in pairs]
 
 
 class _Scene:

@@ -22,7 +22,7 @@ def test_differences_are_those_of_the_tables(tmp_path, capsys):
         ]
         folder = tmp_path / "evaluate" / name
         write_rows(folder / "test-000.views.csv", rows)
-        write_rows(folder / "test-000.photos.csv", [row | {"iou": 0.2} for row in rows])
+        write_rows(folder / "test-000.photos.csv", [row | {"iou": 0.2, "iou_given": 0.3} for row in rows])
         if name.startswith("posed"):
             given = [row | dict.fromkeys(FIELDS, row["iou"]) | {"iou_given": 0.9} for row in rows]
             write_rows(folder / "test-000.cameras.csv", given)
@@ -31,6 +31,7 @@ def test_differences_are_those_of_the_tables(tmp_path, capsys):
     assert said[0] == "| camera | IoU | minus plain, 2 seeds |"
     assert said[2].startswith("| true | 0.900 | +0.450 [")
     assert "| predicted | 0.600 | +0.150 [" in said[6]
-    assert said[7].startswith("| predicted, of photos | 0.200 | +0.000 [")
-    with pytest.raises(SystemExit, match="no test-"):
+    assert said[7].startswith("| true, of photos | 0.300 | +0.100 [")
+    assert said[8].startswith("| predicted, of photos | 0.200 | +0.000 [")
+    with pytest.raises(SystemExit, match="no iou in test-"):
         cameras.shape_means(tmp_path, "plain", "cameras", "iou")

@@ -13,6 +13,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
 from occnet_lib.evaluation.photo_metrics import CAMERAS, evaluate_photos, write_photos
 from occnet_lib.evaluation.view_metrics import spread
+from occnet_lib.geometry.cameras import rotations_of
 from occnet_lib.rendering.photographs import SIZE, photograph
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
@@ -27,7 +28,8 @@ def box(lengths=(1.0, 0.6, 0.4)) -> Mesh:
 
 
 def test_photos_show_the_object_under_everyday_cameras():
-    images, rotations = photograph(box(), 12, np.random.default_rng(0))
+    images, cameras = photograph(box(), 12, np.random.default_rng(0))
+    rotations = np.stack([camera.rotation for camera in cameras])
     assert images.shape == (12, SIZE, SIZE, 4)
     np.testing.assert_allclose(
         rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (12, 1, 1)), atol=1e-9
@@ -48,15 +50,16 @@ def test_photos_show_the_object_under_everyday_cameras():
 
 
 def test_a_photo_is_where_its_camera_projects_the_mesh():
-    """The rotation turns the mesh as the photo shows it: the far corners are those of the silhouette."""
+    """The box of its corners is that of the silhouette, up to the distortion of the lens."""
     mesh = box((1.0, 0.3, 0.05))
-    images, rotations = photograph(mesh, 8, np.random.default_rng(3))
-    for image, rotation in zip(images, rotations, strict=True):
-        turned = mesh.vertices @ rotation.T
-        wide, high = np.ptp(turned[:, 0]), np.ptp(turned[:, 1])
-        mask = image[..., 3] >= 128
-        seen = (np.ptp(np.flatnonzero(mask.any(0))) + 1) / (np.ptp(np.flatnonzero(mask.any(1))) + 1)
-        assert seen == pytest.approx(wide / high, rel=0.45)  # perspective is not in it
+    images, cameras = photograph(mesh, 8, np.random.default_rng(3))
+    for image, camera in zip(images, cameras, strict=True):
+        at = np.c_[mesh.vertices, np.ones(8)] @ camera.projection.T
+        expected = SIZE * at[:, :2] / at[:, 2:]
+        rows, columns = (np.flatnonzero((image[..., 3] >= 128).any(axis)) for axis in (1, 0))
+        for seen, corners in ((columns, expected[:, 0]), (rows, expected[:, 1])):
+            assert seen.min() == pytest.approx(corners.min(), abs=3)
+            assert seen.max() + 1 == pytest.approx(corners.max(), abs=3)
 
 
 def pack(folder: Path, ids=("a", "b")) -> Path:
@@ -100,7 +103,20 @@ def test_photos_are_measured_and_refused_ones_count_nothing(tmp_path):
     assert read[4]["reason"] == "shows no object"
     means = spread(read)
     assert means["net", "box", "a"]["iou_views"] == pytest.approx(2 / 3)
-    (tmp_path / "photos" / "box" / "a" / CAMERAS).write_text("{}")
+
+    def given(photo, rotation, points, projection):
+        """Right only where the projection is that of the camera with the rotation."""
+        np.testing.assert_allclose(rotations_of(projection), rotation, atol=1e-9)
+        return logits(photo, rotation, points) * (1 if photo.stem == "0" else -1)
+
+    rows = evaluate_photos(*args, given=given)
+    assert [row["iou"] for row in rows] == [1, 1, 0, 1, 0, 0]
+    assert [row["iou_given"] for row in rows[:2]] == [1, 0]
+    assert rows[4]["iou_given"] == 0, "it is refused"
+    place = tmp_path / "photos" / "box" / "a" / CAMERAS
+    place.write_text(json.dumps({"rotations": json.loads(place.read_text())["rotations"]}))
+    assert "iou_given" not in evaluate_photos(*args, given=given)[0], "of an earlier version"
+    place.write_text("{}")
     with pytest.raises(DataError, match=r"cameras\.json.*damaged"):
         evaluate_photos(*args)
 
@@ -108,4 +124,4 @@ def test_photos_are_measured_and_refused_ones_count_nothing(tmp_path):
 def test_shapes_without_a_mesh_have_no_photos(tmp_path):
     write_photos(Shard(pack(tmp_path, ("bare",))), photograph, 3, 7, tmp_path / "photos")
     place = tmp_path / "photos" / "box" / "bare"
-    assert json.loads((place / CAMERAS).read_text()) == {"rotations": []}
+    assert json.loads((place / CAMERAS).read_text()) == {"rotations": [], "projections": []}
