@@ -240,8 +240,7 @@ class FramedPhoto(NamedTuple):
         """(3, 4) projection into `image` of one into the photo."""
         left, top, width, height = self.window
         into = np.array([[1 / width, 0, -left / width], [0, 1 / height, -top / height], [0, 0, 1]])
-        result: NDArray[np.float64] = into @ projection
-        return result
+        return np.asarray(into @ projection)
 
     def camera(self, projection: NDArray[np.float64]) -> Camera:
         """The camera of the photo by the projection (3, 4) of the unit frame into `image`."""
@@ -338,9 +337,8 @@ def centred(image: NDArray[np.uint8], size: int = 137) -> NDArray[np.uint8]:
     left, top, edge = _centred_square(image)
     square = Image.new("RGB", (edge, edge), (255, 255, 255))
     square.paste(Image.fromarray(image), (-left, -top))
-    return np.array(
-        square.resize((size, size), Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC)
-    )
+    method = Image.Resampling.BOX if edge >= size else Image.Resampling.BICUBIC
+    return np.array(square.resize((size, size), method))
 
 
 def _centred_square(image: NDArray[np.uint8]) -> tuple[int, int, int]:
