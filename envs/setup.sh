@@ -47,3 +47,7 @@ echo "setup: installing the pinned requirements into $venv (about 2.5 GB without
 "$venv/bin/python" -m pip install -q --disable-pip-version-check "$(grep -i '^torch==' "$here/requirements.txt")"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e "$here/.."
+echo "setup: compiling the kernels (half a minute)"
+if ! "$venv/bin/python" "$here/compile_kernels.py"; then
+    echo "setup: they are compiled at their first use instead; see above" >&2
+fi

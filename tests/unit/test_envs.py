@@ -9,6 +9,8 @@ import tomllib
 import pytest
 import yaml
 
+from occnet_lib.storage.shape_file import read_status
+
 
 @pytest.fixture
 def generate(project):
@@ -16,6 +18,18 @@ def generate(project):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_setup_compiles_kernels_of_every_stage(project, tmp_path, monkeypatch):
+    """The stages themselves compile their kernels; a stage that fails would compile none, without an error."""
+    spec = importlib.util.spec_from_file_location("kernels", project / "envs" / "compile_kernels.py")
+    kernels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kernels)
+    monkeypatch.setitem(kernels.SMALL, "demo", {"shapes_per_category": 1, "categories": ["chair"]})
+    kernels.preprocess_and_measure(tmp_path)
+    assert read_status(tmp_path / "shape.h5").status in ("ok", "warn")  # a coarse grid covers less of a chair
+    kernels.train_step()
+    assert "envs/compile_kernels.py" in (project / "envs" / "setup.sh").read_text().replace("$here", "envs")
 
 
 @pytest.mark.parametrize("name", ["cpu.yaml", "cuda.yaml", "Dockerfile"])
