@@ -41,7 +41,7 @@ from occnet_lib.evaluation.metrics import iou
 from occnet_lib.evaluation.photo_metrics import CAMERAS
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.reconstruction.extract import threshold_logit
-from occnet_lib.reconstruction.photo import network_image
+from occnet_lib.reconstruction.photo import framed_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
@@ -211,7 +211,7 @@ def field(
 @cache
 def photo_image(photo: Path, framing: str, view_size: int) -> Array:
     """A photo as networks are given it."""
-    return network_image(photo, framing, view_size)[0]
+    return framed_photo(photo, framing, view_size).image
 
 
 def averaged(one: Fields, two: Fields) -> Fields:

@@ -18,7 +18,6 @@ Status = Literal["ok", "warn", "failed"]
 # View frame units (the diagonal of the shape is 1) per unit of a stored depth: 16 bits reach to 4.
 DEPTH_STEP = 2.0**-14
 
-
 Wrap = Literal["repeat", "clamp", "mirror"]
 
 
@@ -107,12 +106,6 @@ class Mesh:
     def face_normals(self) -> NDArray[np.float64]:
         """(F, 3) float64 unit normals; 0 for a face without area."""
         return _unit(self.area_vectors)
-
-    @property
-    def face_volumes(self) -> NDArray[np.float64]:
-        """(F,) float64 signed volumes of the tetrahedra between the origin and the faces."""
-        a, b, c = (self.vertices[corner] for corner in self.faces.T)
-        return np.asarray(np.einsum("fk,fk->f", a, np.cross(b, c)) / 6.0)
 
     @property
     def vertex_normals(self) -> NDArray[np.float64]:

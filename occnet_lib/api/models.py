@@ -157,7 +157,7 @@ def reconstruct(
         ('ok', 'unit', True)
         >>> occnet.save_mesh(result, "mesh.glb")
     """
-    from occnet_lib.reconstruction.photo import mesh_of_photo
+    from occnet_lib.reconstruction.photo_meshes import mesh_of_photo
 
     return mesh_of_photo(
         photo, checkpoint, config, mask, drop_outliers=drop_outliers, graph=graph, camera=camera

@@ -14,7 +14,8 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ImageError, MeshError
 from occnet_lib.reconstruction.cutout import MaskSource
 from occnet_lib.reconstruction.options import overridden
-from occnet_lib.reconstruction.photo import framed, mesh_of_images
+from occnet_lib.reconstruction.photo import framed
+from occnet_lib.reconstruction.photo_meshes import mesh_of_images
 from occnet_lib.reconstruction.reconstruct import Reconstruction, timed
 from occnet_lib.reconstruction.surface_uncertainty import describe
 
@@ -110,7 +111,7 @@ def reconstruct_photos(
     settings = options.config(config)
     network = networks.load(model, settings.reconstruct)
     cutouts = [photo.cutout for photo in photos if photo.cutout is not None]
-    images = [framed(cutout, network.framing, network.view_size)[0] for cutout in cutouts]
+    images = [framed(cutout, network.framing, network.view_size).image for cutout in cutouts]
     names = [photo.name for photo in photos]
     result, lines = mesh_of_images(
         network, images, names, settings.seed, drop, uncertainty=options.uncertainty

@@ -114,7 +114,7 @@ def evaluate_photos(
     """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
     from occnet_lib.evaluation.photo_metrics import evaluate_photos
     from occnet_lib.reconstruction.inference import one_thread
-    from occnet_lib.reconstruction.photo import photo_logits
+    from occnet_lib.reconstruction.photo_meshes import photo_logits
 
     network, level = load_network(checkpoint, config)
     (shard,) = pack_files([pack], config, table)

@@ -14,6 +14,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError, OccnetError
 from occnet_lib.logs import echo
 from occnet_lib.storage.atomic import write_text
+from occnet_lib.storage.tables import read_rows, shape_name, write_rows
 from occnet_lib.types import ShapeKey
 
 from .arguments import Catalogue, Out
@@ -25,7 +26,7 @@ def shape(
 ) -> str:
     """Process one shape, whatever exists of it."""
     row = _reprocess(_named(table, shape)[:1], config, out.parents[1])[0]
-    return f"shape: {row['category']}/{row['id']} {row['status']} {row['reason']}".rstrip()
+    return f"shape: {shape_name(row)} {row['status']} {row['reason']}".rstrip()
 
 
 def preprocess_shard(
@@ -51,14 +52,12 @@ def preprocess_table(
     shards: Annotated[Path, "folder of the shards' tables"], config: Config, *, table: Catalogue, out: Out
 ) -> str:
     """Concatenate the tables of the shards."""
-    from occnet_lib.storage.tables import read_rows, write_rows
-
     names = sorted({key.shard for key in read_catalogue(table)})
     rows = [row for name in names for row in read_rows(shards / f"{name}.csv")]
     write_rows(out, rows)
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed[:20]:
-        echo(f"  failed {row['category']}/{row['id']}: {row['reason']}")
+        echo(f"  failed {shape_name(row)}: {row['reason']}")
     if len(failed) > 20:
         echo(f"  … and {len(failed) - 20} more in {out}")
     seconds = sum(float(row.get("seconds") or 0) for row in rows)
@@ -67,8 +66,6 @@ def preprocess_table(
 
 def check_failures(table: Annotated[Path, "table of all shapes"], config: Config, *, out: Out) -> str:
     """Stop before training when too many shapes failed."""
-    from occnet_lib.storage.tables import read_rows
-
     rows = read_rows(table)
     failed, limit = [row for row in rows if row["status"] == "failed"], config.preprocess.max_failed
     if len(failed) / max(len(rows), 1) > limit or len(failed) == len(rows):
@@ -92,7 +89,8 @@ def rerun(
 ) -> str:
     """Process one shape, or all failed ones, once more."""
     from occnet_lib.interop.conversion import packed_dataset_layout
-    from occnet_lib.storage.shape_file import path_of, read_status
+    from occnet_lib.storage.shape_file import read_status
+    from occnet_lib.storage.shape_record import path_of
 
     if packed_dataset_layout(config.dataset_root):
         hint = "repair its files; `snakemake preprocess` imports them again"
@@ -107,7 +105,7 @@ def rerun(
         keys = _named(table, shape)
     rows = _reprocess(keys, config, shapes)
     for row in rows:
-        echo(f"  {row['status']} {row['category']}/{row['id']} {row['reason']}".rstrip())
+        echo(f"  {row['status']} {shape_name(row)} {row['reason']}".rstrip())
     statuses = count_statuses(row["status"] for row in rows)
     return f"rerun: {statuses}; `snakemake preprocess` packs them"
 

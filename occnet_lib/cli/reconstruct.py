@@ -163,7 +163,7 @@ def _reconstruct_object(
     uncertainty: bool,
 ) -> None:
     """Write the mesh of an object, and name images that disagree with the others."""
-    from occnet_lib.reconstruction.photo import known_cameras, mesh_of_images
+    from occnet_lib.reconstruction.photo_meshes import known_cameras, mesh_of_images
     from occnet_lib.reconstruction.surface_uncertainty import describe
 
     photos = [view.photo for view in views]

@@ -251,24 +251,6 @@ def project(
     return image[:, :2] / third, depth
 
 
-def unproject(
-    uv: ArrayLike,
-    depth: ArrayLike,
-    camera_mat: ArrayLike,
-    world_mat: ArrayLike,
-    loc: ArrayLike,
-    scale: float,
-) -> NDArray[np.float64]:
-    """The inverse of `project`: (N, 3) float64 points, unit frame, at pixels `uv` (N, 2) and `depth` (N,)."""
-    world_mat = np.asarray(world_mat, dtype=np.float64)
-    uv = np.asarray(uv, dtype=np.float64)
-    homogeneous = np.concatenate([uv, np.ones((len(uv), 1))], axis=1)
-    rays = np.linalg.solve(np.asarray(camera_mat, dtype=np.float64), homogeneous.T).T
-    camera = rays * np.asarray(depth, dtype=np.float64)[:, None]
-    view = (camera - world_mat[:, 3]) @ world_mat[:, :3]
-    return (view - np.asarray(loc, dtype=np.float64)) / float(scale)
-
-
 def image_projection(
     camera_mat: ArrayLike, world_mat: ArrayLike, loc: ArrayLike, scale: float, width: float, height: float
 ) -> NDArray[np.float64]:

@@ -21,7 +21,9 @@ def label_faces(mesh: Mesh) -> tuple[int, NDArray[np.int32]]:
 
 def component_volumes(mesh: Mesh, of_face: NDArray[np.int32], count: int) -> NDArray[np.float64]:
     """(count,) signed volumes of the components of a closed mesh; negative for one wound inward."""
-    return np.bincount(of_face, weights=mesh.face_volumes, minlength=count).astype(np.float64)
+    a, b, c = (mesh.vertices[corner] for corner in mesh.faces.T)
+    volumes = np.einsum("fk,fk->f", a, np.cross(b, c)) / 6.0
+    return np.bincount(of_face, weights=volumes, minlength=count).astype(np.float64)
 
 
 def submesh(mesh: Mesh, faces: NDArray[np.bool_]) -> Mesh:

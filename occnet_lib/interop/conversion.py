@@ -16,7 +16,7 @@ from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
 from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verified_shapes, write_shard
-from occnet_lib.storage.tables import write_rows
+from occnet_lib.storage.tables import shape_name, write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
 from . import noisypixel, onet
@@ -150,7 +150,7 @@ def log_warnings(rows: Sequence[Mapping[str, Any]]) -> None:
     warned: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row["status"] == "warn":
-            warned[row["reason"]].append(f"{row['category']}/{row['id']}")
+            warned[row["reason"]].append(shape_name(row))
     for reason, names in warned.items():
         logger.warning("%d of %d shapes, e.g. %s: %s", len(names), len(rows), names[0], reason)
 

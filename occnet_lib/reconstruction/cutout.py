@@ -47,6 +47,7 @@ class Cutout:
         touches_border: whether the object may extend beyond the image.
         mask: (H, W) bool, the object's pixels; None if not computed.
         box: rows and columns of the input that `image` has; None: all.
+        photo_size: height and width of the input, where `image` may be smaller.
     """
 
     image: NDArray[np.uint8]
@@ -55,6 +56,7 @@ class Cutout:
     touches_border: bool = False
     mask: NDArray[np.bool_] | None = None
     box: Box | None = None
+    photo_size: tuple[int, ...] = ()
 
 
 def cut_out(rgba: NDArray[np.uint8], mask: MaskSource = "auto") -> Cutout:

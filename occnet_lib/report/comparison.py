@@ -10,6 +10,7 @@ import numpy as np
 
 from occnet_lib import __version__
 from occnet_lib.storage.atomic import write_text
+from occnet_lib.storage.tables import shape_name
 from occnet_lib.types import Mesh
 
 from .cards import COLORS, GROUND_TRUTH_COLOR, neutral_camera, row_of_views, turnable
@@ -18,7 +19,7 @@ from .differences import with_interval
 from .document import document
 from .html import Html, cell, figure, join, paragraph, table, tag, word
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, Metric, best_of, scaled
-from .results import number, shape_name, shown
+from .results import number, shown
 from .shapes import table_of_shapes
 
 _METRICS = (

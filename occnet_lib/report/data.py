@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from occnet_lib.storage.tables import shape_name
+
 from .html import Html, figure, image_tag, join, paragraph, table, tag, word
-from .results import Results, Row, label, number, percent, shape_name, shown
+from .results import Results, Row, label, number, percent, shown
 
 _SHOWN_FAILURES = 100
 _STATUSES = ("ok", "warn", "failed")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.tables import shape_name
 from occnet_lib.types import ShapeKey
 
 from . import plots
 from .cards import COLORS, neutral_camera, photo, row_of_views, turnable
 from .html import Html, join, paragraph, table, tag, word
 from .readings import plotted
-from .results import Results, Row, is_baseline, label, number, shape_name, shown
+from .results import Results, Row, is_baseline, label, number, shown
 
 _MOST_SHOWN = 100
 _MOST_DRAWN = 12  # pairs with images and meshes, some 60 KB each

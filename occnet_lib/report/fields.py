@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.cameras import project
 from occnet_lib.storage.point_clouds import OUTCOMES, QueriedPoints, read_points
+from occnet_lib.storage.tables import shape_name
 
 from . import meshes
 from .cards import GROUND_TRUTH_COLOR, photo, row_of_views, turnable
@@ -16,7 +17,7 @@ from .coloring import mapped, probability_colors, scale, swatches, switch
 from .examples import choose
 from .html import Html, image_tag, join, paragraph, tag
 from .meshes import Camera
-from .results import MissingResult, Results, Row, label, number, shape_name, shown
+from .results import MissingResult, Results, Row, label, number, shown
 
 _SIZE = 200  # pixels along a still image's edge
 _DRAWN, _OUTSIDE = 4000, 1000  # at most so many points that someone says is inside, and others

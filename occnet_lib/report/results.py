@@ -14,7 +14,7 @@ from typing import Any
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard
-from occnet_lib.storage.tables import read_rows
+from occnet_lib.storage.tables import read_rows, shape_name
 from occnet_lib.types import ShapeKey
 
 from .published import NAMES
@@ -182,11 +182,6 @@ def number(row: Row, name: str) -> float | None:
     except (KeyError, TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
-
-
-def shape_name(row: Mapping[str, Any]) -> str:
-    """`<category>/<id>` of a row of a shape; the id alone where it has no category."""
-    return f"{row['category']}/{row['id']}" if row["category"] else str(row["id"])
 
 
 def percent(fraction: float | None, digits: int = 0) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from occnet_lib.storage.tables import shape_name
+
 from .html import Html, join, paragraph, table, tag, word
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, scaled
 from .readings import thumbnail
-from .results import Results, Row, label, shape_name, shown
+from .results import Results, Row, label, shown
 
 _METRICS = (IOU, TIMES_TEN, NORMALS, F_SCORE)
 _MOST_THUMBNAILS = 3000  # some 2 KB each

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from occnet_lib.config import ModelConfig
+from occnet_lib.storage.tables import shape_name
 
 from . import plots
 from .html import Html, join, paragraph, table, tag, word
 from .readings import plotted, thumbnail
-from .results import MissingResult, Results, Row, number, shape_name, shown
+from .results import MissingResult, Results, Row, number, shown
 
 _PANELS = {
     "Loss": {"train": "train_loss", "validation": "val_loss"},

@@ -9,6 +9,7 @@ from typing import overload
 
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
+from occnet_lib.storage.shape_record import path_of
 from occnet_lib.types import ShapeKey
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def pack(shard: str, keys: Iterable[ShapeKey], shapes_dir: str | Path, out_path:
         DataError: a shape file is missing or corrupt, or not made with the same parameters as the others.
     """
     keys = list(keys)
-    pairs = [(key, shape_file.path_of(shapes_dir, key)) for key in keys]
+    pairs = [(key, path_of(shapes_dir, key)) for key in keys]
     usable = [(key, path) for key, path in pairs if shape_file.read_status(path).status != "failed"]
     if len(usable) < len(keys):
         logger.info("%s: %d of %d shapes failed and are left out", shard, len(keys) - len(usable), len(keys))

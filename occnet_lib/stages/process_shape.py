@@ -15,7 +15,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, OccnetError, one_line
 from occnet_lib.storage import meshes, shape_file
-from occnet_lib.storage.shape_file import Result, ShapeRecord, StageEntry
+from occnet_lib.storage.shape_record import Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
 
 from . import audit, points, samples, views, watertight

@@ -13,6 +13,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.interop.conversion import import_shard, packed_dataset_layout
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.locks import job_lock
+from occnet_lib.storage.shape_record import path_of
 from occnet_lib.types import ShapeKey
 
 from . import process_shape
@@ -32,7 +33,7 @@ def pack_with_repair(
     try:
         return pack(shard, keys, shapes_dir, out_path)
     except DataError as error:
-        paths = {key: shape_file.path_of(shapes_dir, key) for key in keys}
+        paths = {key: path_of(shapes_dir, key) for key in keys}
         damaged = [key for key, path in paths.items() if not _is_intact(shape_file.read_status, path)]
         if not damaged:
             raise
@@ -46,7 +47,7 @@ def pack_with_repair(
 def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> None:
     """Delete the shape files that a pack contains; those of failed shapes stay, with their reasons."""
     for key in keys:
-        path = shape_file.path_of(shapes_dir, key)
+        path = path_of(shapes_dir, key)
         if shape_file.read_status(path, whole=False).status != "failed":
             path.unlink()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from occnet_lib.storage.shape_file import STAGES, ShapeRecord
+from occnet_lib.storage.shape_record import STAGES, ShapeRecord
 from occnet_lib.types import ShapeKey
 
 COLUMNS = (

@@ -24,7 +24,7 @@ import psutil
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError, OccnetError
-from occnet_lib.storage import shape_file
+from occnet_lib.storage.shape_record import path_of
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
@@ -233,7 +233,7 @@ class _Worker:
         self.key = None
         assert key is not None
         logger.warning("%s: %s", key.name, reason)
-        out_path = shape_file.path_of(self.job.shapes_dir, key)
+        out_path = path_of(self.job.shapes_dir, key)
         row = record_failure(key, self.job.config, self.job.root, out_path, self.stage, reason)
         self._start()
         return row
@@ -254,7 +254,7 @@ def _work(connection: Connection, job: _Job) -> None:
         except EOFError:  # the parent is gone
             return
         try:
-            out_path = shape_file.path_of(job.shapes_dir, key)
+            out_path = path_of(job.shapes_dir, key)
             row = job.process(
                 key, job.config, job.root, out_path, on_stage=lambda stage: send(("stage", stage))
             )

@@ -13,7 +13,7 @@ from occnet_lib.types import Mesh, ShapeKey
 
 from .atomic import temporary_beside
 from .meshes import MeshFrame, load_mesh, save_mesh
-from .tables import read_rows, write_rows
+from .tables import read_rows, shape_name, write_rows
 
 COLUMNS = ("category", "id", "status", "reason")
 
@@ -75,7 +75,7 @@ def read_status(folder: str | Path) -> dict[str, Mapping[str, str]]:
     rows = read_rows(path)
     if rows and not set(COLUMNS) <= rows[0].keys():
         raise DataError(f"needs the columns {', '.join(COLUMNS)}", path=path, hint="run reconstruct again")
-    return {f"{row['category']}/{row['id']}": row for row in rows}
+    return {shape_name(row): row for row in rows}
 
 
 def read_mesh(folder: str | Path, key: ShapeKey) -> Mesh | None:

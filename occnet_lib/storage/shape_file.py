@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib import __version__
-from occnet_lib.errors import DataError
 from occnet_lib.types import (
     Mesh,
     NearSurface,
@@ -25,7 +23,6 @@ from occnet_lib.types import (
     PointSet,
     Samples,
     ShapeKey,
-    Status,
     Views,
     Watertight,
 )
@@ -34,61 +31,9 @@ from . import hdf5
 from .atomic import replacing
 from .packs import point_codec
 from .packs.image_codec import EXTRA, EncodedViews
+from .shape_record import OPTIONAL_STAGES, STAGES, ShapeRecord, StageEntry
 
 SCHEMA_VERSION = 2
-STAGES = ("watertight", "points", "views")  # present in every usable shape
-OPTIONAL_STAGES = ("samples",)
-
-Result = Watertight | PointSamples | Views | Samples
-
-
-@dataclass(frozen=True)
-class StageEntry:
-    """The part of a shape file that belongs to one stage.
-
-    Attributes:
-        digest: hash of all inputs of the stage; equal digests imply equal results.
-        params: parameters of the stage, for information.
-        result: the result; None on writing: copy the group from the file that is replaced.
-        audit: quality figures of the result; taken from `result` on writing.
-    """
-
-    digest: str
-    params: dict[str, Any] = field(default_factory=dict)
-    result: Result | None = None
-    audit: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ShapeRecord:
-    """Status and results of a shape.
-
-    Attributes:
-        key: the shape; `key.path` is its source.
-        status: ok, warn (usable, see `reason`) or failed.
-        reason: one line; empty for ok.
-        stage: the stage that failed ("load" before the first), otherwise empty.
-        source_digest: hash of the mesh file.
-        digest: hash of all inputs, so that a failed shape is not processed again without a change.
-        seed: seed of the configuration.
-        seconds: CPU seconds by stage.
-        stages: entries by stage name; absent for stages that did not succeed.
-    """
-
-    key: ShapeKey
-    status: Status
-    reason: str = ""
-    stage: str = ""
-    source_digest: str = ""
-    digest: str = ""
-    seed: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    stages: dict[str, StageEntry] = field(default_factory=dict)
-
-
-def path_of(folder: str | Path, key: ShapeKey) -> Path:
-    """Path of the file of a shape: `<folder>/<category>/<id>.h5`."""
-    return Path(folder) / key.category / f"{key.id}.h5"
 
 
 def write(path: str | Path, record: ShapeRecord) -> None:
@@ -196,15 +141,6 @@ def read_encoded_views(path: str | Path) -> EncodedViews:
             audit=json.loads(group.attrs["audit"]),
             extra={word: _read_images(group, name) for word, name in EXTRA.items() if name in group},
         )
-
-
-def read_views(path: str | Path) -> Views:
-    """The views of a shape file; raises as `read_watertight`."""
-    views = read_encoded_views(path)
-    try:
-        return views.decode()
-    except DataError as error:
-        raise DataError(error.message, path=path, hint="delete it and run its stage again") from error
 
 
 def _write_header(file: h5py.File, record: ShapeRecord) -> None:

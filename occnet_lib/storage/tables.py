@@ -25,6 +25,11 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[
         writer.writerows(rows)
 
 
+def shape_name(row: Mapping[str, Any]) -> str:
+    """`<category>/<id>` of the row of a shape; the id alone where it has no category."""
+    return f"{row['category']}/{row['id']}" if row["category"] else str(row["id"])
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table, values as text.
 

@@ -21,6 +21,7 @@ from occnet_lib.storage.dataset.catalogue import read_table
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh
+from tests.support.small_shapes import decoded_views
 from tests.support.snakemake_server import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -166,7 +167,7 @@ def test_what_has_changed_is_made_again_and_nothing_else(place):
     heights = {name: place.extent(name)[2] for name in ("flat/c", "flat/d", "own/empty", "own/b")}
     expected = {"flat/c": 0.75, "flat/d": 0.5, "own/empty": 1.0, "own/b": 0.25}
     assert heights == pytest.approx(expected, abs=0.1)  # voxels are coarse
-    views = [shape_file.read_views(place.results / f"preprocess/shapes/own/{name}.h5") for name in "ab"]
+    views = [decoded_views(place.results / f"preprocess/shapes/own/{name}.h5") for name in "ab"]
     red, blue = (float(view.images[..., channel].min()) for view, channel in ((views[0], 0), (views[1], 2)))
     assert red < 100 > blue, "one is blue now, the other still red"
     assert place.statuses()["flat/z"] == (

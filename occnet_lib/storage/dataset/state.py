@@ -12,10 +12,11 @@ from occnet_lib.types import ShapeKey
 
 from . import sources
 from .catalogue import read_table
+from .signatures import signatures
 
 
 def dataset_state(config: Config, keys: Sequence[ShapeKey]) -> str:
-    """A hash of the shapes of a dataset and their `sources.signatures`.
+    """A hash of the shapes of a dataset and their `signatures`.
 
     If only a few dates have changed since the catalogue was written, so that it would be the same, the state it was
     written for.
@@ -25,7 +26,7 @@ def dataset_state(config: Config, keys: Sequence[ShapeKey]) -> str:
         keys: all shapes of the dataset (`interop.conversion.shapes_of`).
     """
     root = Path(config.dataset_root)
-    now = sources.signatures(root, keys, config.results)
+    now = signatures(root, keys, config.results)
     folder = catalogue_folder(config)
     if _is_listed(folder, keys) and sources.is_unchanged(
         folder / "sources.csv", root, keys, now, lambda: processed_digests(config)

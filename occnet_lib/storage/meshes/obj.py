@@ -16,7 +16,7 @@ from occnet_lib.types import Texture
 
 from . import mtl, polygons
 from .images import ImageReader
-from .parts import FileContents, Part, compact
+from .parts import FileContents, Part, compact, of_one_color
 from .side_files import joined_lines, name_key, obj_libraries
 
 # Statements with faces that are not supported (free-form surfaces, references to other files).
@@ -204,6 +204,5 @@ def _plain(
     color: NDArray[np.float32] | None,
 ) -> Part:
     if colors is None and color is not None:
-        part = compact(vertices, faces, None)
-        return Part(part.vertices, part.faces, np.tile(color, (len(part.vertices), 1)))
+        return of_one_color(vertices, faces, color)
     return compact(vertices, faces, colors)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import polygons
-from .parts import FileContents, Part
+from .parts import FileContents, Part, of_faces
 from .side_files import to_utf8
 
 _HEADER = re.compile(r"(ST)?(C)?(N)?OFF(\d*)", re.IGNORECASE)
@@ -63,10 +63,10 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     triangles = corners[positions]
     at = 3 + (3 if normal else 0)
     of_vertices = _colors([row[at : at + 3] for row in rows]) if colored else None
-    of_faces = _colors([face[1 + int(face[0]) :][:3] for face in faces])
-    if of_vertices is None and of_faces is not None:
-        vertices, colors = vertices[triangles].reshape(-1, 3), np.repeat(of_faces[owners], 3, axis=0)
-        return FileContents([Part(vertices, np.arange(len(vertices)).reshape(-1, 3), colors)], unread)
+    of_face = _colors([face[1 + int(face[0]) :][:3] for face in faces])
+    if of_vertices is None and of_face is not None:
+        colors = np.repeat(of_face[owners], 3, axis=0)
+        return FileContents([of_faces(vertices[triangles], colors)], unread)
     return FileContents([Part(vertices, triangles, of_vertices)], unread)
 
 

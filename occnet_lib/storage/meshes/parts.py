@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +74,28 @@ def compact(
     return Part(vertices, faces, colors, uv, texture)
 
 
-def turned(part: Part) -> Part:
-    """A part with reversed faces, as after a reflection."""
-    uv = None if part.uv is None else part.uv[:, ::-1]
-    return Part(part.vertices, part.faces[:, ::-1], part.colors, uv, part.texture)
+def of_one_color(
+    vertices: NDArray[np.float64], faces: NDArray[np.integer], color: NDArray[np.float32]
+) -> Part:
+    """A part of one colour (3,)."""
+    part = compact(vertices, faces, None)
+    return replace(part, colors=np.tile(color, (len(part.vertices), 1)))
+
+
+def of_faces(corners: NDArray[np.float64], colors: NDArray[np.float32] | None) -> Part:
+    """A part in which each face has its own vertices: (F, 3, 3) corners and (F, 3, 3) their colours."""
+    number = np.arange(3 * len(corners)).reshape(-1, 3)
+    return Part(corners.reshape(-1, 3), number, None if colors is None else colors.reshape(-1, 3))
+
+
+def turned(part: Part, mirrored: NDArray[np.bool_] | bool = True) -> Part:
+    """A part whose faces, or those that are `mirrored` (F,), are reversed, as after a reflection."""
+    mask = np.broadcast_to(mirrored, len(part.faces))
+    if not mask.any():
+        return part
+    faces = np.where(mask[:, None], part.faces[:, ::-1], part.faces)
+    uv = None if part.uv is None else np.where(mask[:, None, None], part.uv[:, ::-1], part.uv)
+    return replace(part, faces=faces, uv=uv)
 
 
 def join(contents: FileContents) -> Mesh:

@@ -14,7 +14,7 @@ from occnet_lib.types import Texture
 
 from . import polygons
 from .images import ImageReader
-from .parts import FileContents, Part, compact
+from .parts import FileContents, Part, compact, of_faces
 from .ply_elements import Columns, Lists, read_elements
 from .side_files import find_side_file
 
@@ -58,8 +58,11 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     textures = _Textures(path, names, contents)
     plain = textures.add(vertices, faces, None if uv is None else uv[positions], numbers)
     if plain.any():
-        of_faces = None if colors is not None else _colors(face)
-        contents.parts.append(_plain(vertices, faces[plain], colors, of_faces, owners[plain]))
+        of_face = None if colors is not None else _colors(face)
+        part = Part(vertices, faces[plain], colors)
+        if of_face is not None:
+            part = of_faces(vertices[faces[plain]], np.repeat(of_face[owners[plain]], 3, axis=0))
+        contents.parts.append(part)
     return contents
 
 
@@ -108,20 +111,6 @@ class _Textures:
         except ValueError as error:
             self.contents.unread.append(f"texture {name}: {error}")
             return None
-
-
-def _plain(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    colors: NDArray[np.float32] | None,
-    of_faces: NDArray[np.float32] | None,
-    owners: NDArray[np.int64],
-) -> Part:
-    """A part without a texture; with colours of faces, each face has its own vertices."""
-    if of_faces is None:
-        return Part(vertices, faces, colors)
-    number = np.arange(3 * len(faces)).reshape(-1, 3)
-    return Part(vertices[faces].reshape(-1, 3), number, np.repeat(of_faces[owners], 3, axis=0))
 
 
 def _is_texture(words: list[str]) -> bool:

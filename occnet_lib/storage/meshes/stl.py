@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .parts import FileContents, Part
+from .parts import FileContents, of_faces
 
 _HEADER = 84  # bytes: a text of 80 and the number of faces
 _FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -57,13 +57,9 @@ def _read_binary(data: bytes) -> FileContents:
         contents.unread.append(f"{surplus} bytes after the last of {count} faces were not read")
     faces = np.frombuffer(data, _FACE, count, _HEADER)
     colors = _face_colors(faces["attribute"], data[:80])
-    contents.parts.append(_soup(faces["corners"].reshape(-1, 3).astype(np.float64), colors))
+    of_corners = None if colors is None else np.repeat(colors, 3, axis=0)
+    contents.parts.append(of_faces(faces["corners"].astype(np.float64), of_corners))
     return contents
-
-
-def _soup(corners: NDArray[np.float64], of_faces: NDArray[np.float32] | None) -> Part:
-    colors = None if of_faces is None else np.repeat(of_faces, 3, axis=0)
-    return Part(corners, np.arange(len(corners)).reshape(-1, 3), colors)
 
 
 def _face_colors(attribute: NDArray[np.uint16], header: bytes) -> NDArray[np.float32] | None:
@@ -88,7 +84,7 @@ def _read_text(data: bytes) -> FileContents:
     corners = _CORNER.findall(_NAME.sub(b"", data))  # names may have any words
     if len(corners) % 3:
         raise ValueError("the file ends within a face, or has one without three corners")
-    contents = FileContents([_soup(numbers_of(b" ".join(corners)).reshape(-1, 3), None)])
+    contents = FileContents([of_faces(numbers_of(b" ".join(corners)).reshape(-1, 3, 3), None)])
     if corners and b"endsolid" not in data[-1024:].lower():
         contents.unread.append("the file ends without endsolid: faces may be missing")
     return contents

@@ -97,13 +97,3 @@ class EncodedViews:
         return EncodedViews(
             images, views.camera_mat, views.world_mat, views.loc, views.scale, views.audit, extra
         )
-
-    def decode(self) -> Views:
-        """Decode the images.
-
-        Raises:
-            DataError: bytes are not an image.
-        """
-        images = np.stack([decode(data) for data in self.images])
-        extra = {word: np.stack([decode_extra(data) for data in self.extra[word]]) for word in self.extra}
-        return Views(images, self.camera_mat, self.world_mat, self.loc, self.scale, self.audit, extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,12 +18,10 @@ from occnet_lib.storage import hdf5
 from occnet_lib.types import DEPTH_STEP, Mesh, PointSet, Samples, ShapeKey
 
 from . import image_codec, point_codec
-from .contiguous import ContiguousReader
 from .image_codec import EXTRA
-from .open_files import OpenFiles
+from .pack_file import PackFile
 from .writer import SAMPLES, SCHEMA_VERSION, offsets_of
 
-_OPEN_FILES = OpenFiles()
 _FRAMES = ("camera_mat", "world_mat", "view_loc", "view_scale", "loc", "scale")
 _DATASETS = (
     *("category", "id", "points", "occupancies", "surface", "normals", "voxels", "images", "image_offsets"),
@@ -74,44 +70,18 @@ def verified_shapes(paths: Iterable[Path]) -> Iterator[tuple[Shard, int, ShapeKe
         shard.close()
 
 
-class Shard:
-    """A pack file, opened for reading.
-
-    The file is opened on first use in every process, so a `Shard` can be pickled, forked and passed to spawned
-    workers; the lock of h5py makes it safe in threads. Of very many shards the least recently read are closed until
-    they are read again (2 ms; `storage.packs.open_files`).
+class Shard(PackFile):
+    """The content of a pack file.
 
     Args:
         path: the pack file.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._contiguous: ContiguousReader | None = None
-        self._pid = -1
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_contiguous": None, "_pid": -1}
+        super().__init__(path, SCHEMA_VERSION, _DATASETS)
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        _OPEN_FILES.close(self)
-
-    def open_file(self) -> None:
-        """Open the file unless it is open in this process. Called by `OpenFiles`."""
-        if self._file is None or self._pid != os.getpid():
-            self._file = hdf5.open_checked(self.path, SCHEMA_VERSION, _DATASETS)
-            self._contiguous, self._pid = None, os.getpid()
-
-    def close_file(self) -> None:
-        """Close the file. Called by `OpenFiles`."""
-        if self._file is not None and self._pid == os.getpid():
-            self._file.close()
-        self._file = self._contiguous = None
 
     @cached_property
     def name(self) -> str:
@@ -154,10 +124,7 @@ class Shard:
             IndexError: the window exceeds the points.
             DataError: the file is missing or corrupt.
         """
-        count = self.points_per_shape - start if count is None else count
-        if start < 0 or count < 0 or start + count > self.points_per_shape:
-            raise IndexError(f"points {start}:{start + count} of {self.points_per_shape}")
-        return self._points("", i, start, count)
+        return self._points("", i, start, count, self.points_per_shape)
 
     @cached_property
     def near_per_shape(self) -> int:
@@ -169,14 +136,14 @@ class Shard:
         self, i: int, start: int = 0, count: int | None = None
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """As `points`, for the points near the surface, which have the density of `types.NearSurface`."""
-        count = self.near_per_shape - start if count is None else count
-        if start < 0 or count < 0 or start + count > self.near_per_shape:
-            raise IndexError(f"points {start}:{start + count} of {self.near_per_shape} near the surface")
-        return self._points("near_", i, start, count)
+        return self._points("near_", i, start, count, self.near_per_shape)
 
     def _points(
-        self, kind: str, i: int, start: int, count: int
+        self, kind: str, i: int, start: int, count: int | None, total: int
     ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        count = total - start if count is None else count
+        if start < 0 or count < 0 or start + count > total:
+            raise IndexError(f"{kind}points {start}:{start + count} of {total}")
         with self._reading():
             first, shift = divmod(start, 8)
             bits = self._read(f"{kind}occupancies", i, first, (start + count + 7) // 8)
@@ -196,17 +163,17 @@ class Shard:
 
     def voxels(self, i: int) -> NDArray[np.bool_]:
         """(R, R, R) bool occupancy grid of shape `i`, indexed [x, y, z]."""
-        with self._reading() as file:
-            edge = int(file["voxels"].attrs["resolution"])
-            return hdf5.unpack_bits(file["voxels"][i], edge**3).reshape(edge, edge, edge)
+        return self._grid("voxels", i)
 
     def surface_voxels(self, i: int) -> NDArray[np.bool_] | None:
         """(R, R, R) bool: which voxels the surface of shape `i` intersects; None if unknown (imported)."""
         with self._reading() as file:
-            if "surface_voxels" not in file:
-                return None
+            return self._grid("surface_voxels", i) if "surface_voxels" in file else None
+
+    def _grid(self, name: str, i: int) -> NDArray[np.bool_]:
+        with self._reading() as file:
             edge = int(file["voxels"].attrs["resolution"])
-            return hdf5.unpack_bits(file["surface_voxels"][i], edge**3).reshape(edge, edge, edge)
+            return hdf5.unpack_bits(file[name][i], edge**3).reshape(edge, edge, edge)
 
     def samples(self, i: int) -> Samples:
         """The point sets of shape `i` for other implicit models (section `samples`), possibly none."""
@@ -294,13 +261,6 @@ class Shard:
         with self._reading():
             return self._read(name, None, int(start), int(stop)).tobytes()
 
-    def _read(self, name: str, row: int | None, start: int, stop: int) -> NDArray[Any]:
-        """A run of values of a dataset. Called within `_reading`."""
-        assert self._file is not None
-        if self._contiguous is None:
-            self._contiguous = ContiguousReader(self._file)
-        return self._contiguous.read(name, row, start, stop)
-
     @contextmanager
     def _naming(self, i: int, view: int) -> Iterator[None]:
         try:
@@ -308,9 +268,3 @@ class Shard:
         except DataError as error:
             name = self.keys[i].name
             raise DataError(f"view {view} of {name}: {error.message}", path=self.path) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[h5py.File]:
-        with _OPEN_FILES.holding(self), hdf5.reading(self.path):
-            assert self._file is not None
-            yield self._file

@@ -18,7 +18,7 @@ from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.framing import moved, network_input, object_box, object_window, within
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
-from occnet_lib.reconstruction.photo import OBJECT_FRACTION, network_image
+from occnet_lib.reconstruction.photo import OBJECT_FRACTION, framed_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.meshes import load_mesh
@@ -210,20 +210,20 @@ def save(path: Path, image: np.ndarray) -> Path:
 
 def test_a_camera_network_gets_a_view_as_it_is_and_other_photos_centred(tmp_path):
     view = scene(20, 30, 60, 40, edge=137)
-    image, said = network_image(save(tmp_path / "view.png", view), "camera", 137)
+    image, said, _ = framed_photo(save(tmp_path / "view.png", view), "camera", 137)
     assert (image == view).all()
     assert "like a training view" in said
     large = scene(70, 90, 200, 150, edge=400)
-    image, said = network_image(save(tmp_path / "large.png", large), "camera", 137)
+    image, said, _ = framed_photo(save(tmp_path / "large.png", large), "camera", 137)
     assert (image == large).all()
     assert "like a training view" in said
     corner = scene(0, 0, 200, 160, edge=600)
-    image, said = network_image(save(tmp_path / "corner.png", corner), "camera", 137)
+    image, said, _ = framed_photo(save(tmp_path / "corner.png", corner), "camera", 137)
     assert image.shape == (137, 137, 3)
     left, top, right, bottom = object_box(image)
     assert max(right - left, bottom - top) == pytest.approx(OBJECT_FRACTION * 137, abs=2)
     assert f"put in the middle at {OBJECT_FRACTION:g}" in said
-    image, said = network_image(tmp_path / "corner.png", "object", 137)
+    image, said, _ = framed_photo(tmp_path / "corner.png", "object", 137)
     assert (image == corner).all()
     assert "framed by its box" in said
 
@@ -232,7 +232,7 @@ def test_as_is_shows_the_whole_image_also_to_a_network_that_frames(tmp_path, cap
     clutter = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     photo = save(tmp_path / "clutter.png", clutter)
     checkpoint = varied(tmp_path / "best.ckpt", OBJECT | {"val_threshold": 0.5})
-    image, _ = network_image(photo, "object", 137, as_is=True)
+    image, *_ = framed_photo(photo, "object", 137, as_is=True)
     assert image.shape == (90, 90, 3)
     assert (image[15:75] == clutter).all()
     assert (image[:15] == 255).all()

@@ -20,7 +20,8 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.networks.pose import Pose, pose_of
 from occnet_lib.reconstruction import face_samples as module
 from occnet_lib.reconstruction.face_features import face_features
-from occnet_lib.reconstruction.photo import framed_photo, mesh_of_photo
+from occnet_lib.reconstruction.photo import framed_photo
+from occnet_lib.reconstruction.photo_meshes import mesh_of_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.cameras import read_camera, write_camera

@@ -22,7 +22,7 @@ from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.inference import batched_decoder, encoder_features
 from occnet_lib.reconstruction.mise import mise
 from occnet_lib.reconstruction.normals import field_normals
-from occnet_lib.reconstruction.photo import mesh_of_photo
+from occnet_lib.reconstruction.photo_meshes import mesh_of_photo
 from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, Reconstruction, reconstruct
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard

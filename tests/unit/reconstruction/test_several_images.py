@@ -16,7 +16,7 @@ from occnet_lib.config import ReconstructConfig
 from occnet_lib.geometry.agreement import Agreement, mean_logits
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.folded import MeanField
-from occnet_lib.reconstruction.photo import disagreements
+from occnet_lib.reconstruction.photo_meshes import disagreements
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.storage.meshes import load_mesh
 

@@ -14,6 +14,7 @@ from occnet_lib.stages import repair_packs
 from occnet_lib.stages.process_shape import process
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.meshes import save_mesh
+from occnet_lib.storage.shape_record import path_of
 from occnet_lib.types import ShapeKey
 from tests.support.storage_shapes import OCTAHEDRON
 
@@ -37,7 +38,7 @@ class Shelf:
         for number, key in enumerate(KEYS):
             stretched = type(OCTAHEDRON)(OCTAHEDRON.vertices * [1, 1 + number, 1], OCTAHEDRON.faces)
             save_mesh(stretched, folder / "raw" / key.path)
-            process(key, self.config, folder / "raw", shape_file.path_of(self.shapes, key))
+            process(key, self.config, folder / "raw", path_of(self.shapes, key))
         repair_packs.pack_with_repair("train-000", KEYS, self.config, self.shapes, self.pack)
         if not self.config.preprocess.keep_shapes:
             repair_packs.delete_packed_shapes(KEYS, self.shapes)
@@ -90,7 +91,7 @@ def test_a_quick_look_finds_a_truncated_pack_only(shelf: Shelf, caplog: pytest.L
 def test_a_shape_file_with_a_flipped_bit_is_made_again_when_it_is_packed(
     shelf: Shelf, where: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = shape_file.path_of(shelf.shapes, KEYS[1])
+    path = path_of(shelf.shapes, KEYS[1])
     want = shape_file.read_points(path)
     flip(path, int(where * path.stat().st_size))
     time = path.stat().st_mtime_ns

@@ -25,6 +25,7 @@ from occnet_lib.stages.shape_table import COLUMNS
 from occnet_lib.stages.workers import run_shard
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.shape_record import ShapeRecord, path_of
 from occnet_lib.types import ShapeKey
 from tests.support.small_shapes import assert_same, config, everything, key
 from tests.support.waiting import until
@@ -54,7 +55,7 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
     if key.id == "environment":
         raise DependencyError("no OpenGL", hint="apt install it")
     logging.getLogger("worker").warning("did %s", key.name)
-    record = shape_file.ShapeRecord(key, "ok")
+    record = ShapeRecord(key, "ok")
     shape_file.write(out_path, record)
     return shape_table.row(record, key, out_path) | {"views_inside": 1.0}
 
@@ -87,7 +88,7 @@ def test_what_kills_a_worker_fails_one_shape(
     }
     assert {row["stage"] for row in rows if row["status"] == "failed"} == {"points"}
     for shape_key in keys:
-        path = shape_file.path_of(tmp_path / "shapes", shape_key)
+        path = path_of(tmp_path / "shapes", shape_key)
         assert shape_file.read_status(path).status == ("failed" if shape_key.id in reasons else "ok")
     assert [done for done, _, _ in reported] == list(range(1, 9))
     assert {total for _, total, _ in reported} == {8}

@@ -19,9 +19,10 @@ from occnet_lib.errors import DataError
 from occnet_lib.stages import points
 from occnet_lib.storage import hdf5, shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
-from occnet_lib.storage.shape_file import ShapeRecord, StageEntry
+from occnet_lib.storage.shape_record import STAGES, ShapeRecord, StageEntry
 from occnet_lib.types import ShapeKey, Watertight
 from tests.support.geometry_solids import revolved
+from tests.support.small_shapes import decoded_views
 from tests.support.storage_shapes import records
 
 
@@ -29,7 +30,7 @@ def write(path: Path, seed: int = 0, **values: int) -> tuple:
     key, *results = records(seed, **values)
     stages = {
         stage: StageEntry(f"digest of {stage} {seed}", {"n": seed}, result)
-        for stage, result in zip(shape_file.STAGES, results, strict=True)
+        for stage, result in zip(STAGES, results, strict=True)
     }
     record = ShapeRecord(
         key, "ok", source_digest="abc", digest="xyz", seed=7, seconds={"points": 1.5}, stages=stages
@@ -53,7 +54,7 @@ def test_round_trip(tmp_path: Path, sizes: dict[str, int]) -> None:
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got, want)
     for name in ("images", "camera_mat", "world_mat", "loc", "scale"):
-        np.testing.assert_array_equal(getattr(shape_file.read_views(path), name), getattr(views, name))
+        np.testing.assert_array_equal(getattr(decoded_views(path), name), getattr(views, name))
     status = shape_file.read_status(path)
     assert status.key.name == key.name
     assert (status.status, status.seed, status.seconds) == ("ok", 7, {"points": 1.5})
@@ -97,7 +98,7 @@ def test_round_trip_of_what_is_optional(tmp_path: Path) -> None:
         assert getattr(got.near, name).dtype == want.dtype
         np.testing.assert_array_equal(getattr(got.near, name), want)
     np.testing.assert_array_equal(got.surface_voxels, points.surface_voxels)
-    extra = shape_file.read_views(path).extra
+    extra = decoded_views(path).extra
     assert list(extra) == ["depth", "mask", "normals"]
     for name, want in views.extra.items():
         assert extra[name].dtype == want.dtype
@@ -126,9 +127,9 @@ def test_unchanged_stages_are_kept(tmp_path: Path) -> None:
     shape_file.write(path, ShapeRecord(key, "warn", "odd", stages=stages))
     np.testing.assert_array_equal(shape_file.read_watertight(path).mesh.vertices, closed.mesh.vertices)
     np.testing.assert_array_equal(shape_file.read_points(path).points, points.points)
-    np.testing.assert_array_equal(shape_file.read_views(path).images, other[3].images)
+    np.testing.assert_array_equal(decoded_views(path).images, other[3].images)
     status = shape_file.read_status(path)
-    assert [status.stages[stage].digest for stage in shape_file.STAGES] == [
+    assert [status.stages[stage].digest for stage in STAGES] == [
         "digest of watertight 0",
         "digest of points 0",
         "new",
@@ -145,7 +146,7 @@ def test_keeping_what_is_not_there_leaves_the_old_file(tmp_path: Path) -> None:
     assert shape_file.read_status(path).reason == "first"
 
 
-READERS = [shape_file.read_status, shape_file.read_watertight, shape_file.read_points, shape_file.read_views]
+READERS = [shape_file.read_status, shape_file.read_watertight, shape_file.read_points, decoded_views]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.5, 0.9, 0.999])
@@ -248,7 +249,7 @@ def test_size_of_a_full_shape(tmp_path: Path) -> None:
     blobs = [np.hypot(u - 68, v - 68 - shift) < 40 for shift in range(24)]
     shades = np.stack([np.where(blob, 90 + (u + v) // 3 % 100, 255) for blob in blobs]).astype(np.uint8)
     images = np.repeat(shades[..., None], 3, axis=3)
-    results = dict(zip(shape_file.STAGES, (closed, samples, replace(views, images=images)), strict=True))
+    results = dict(zip(STAGES, (closed, samples, replace(views, images=images)), strict=True))
     stages = {stage: StageEntry("x", {}, result) for stage, result in results.items()}
     path = tmp_path / "a.h5"
     shape_file.write(path, ShapeRecord(key, "ok", stages=stages))

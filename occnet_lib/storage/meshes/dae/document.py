@@ -56,11 +56,16 @@ class Document:
         return MeshError(message, path=self.path)
 
 
+def text_of(element: Element | None) -> str:
+    """Text of an element without white space around it; empty without an element."""
+    return ((element.text if element is not None else "") or "").strip()
+
+
 def numbers(element: Element | None) -> NDArray[np.float64]:
     """Numbers in the text of an element; empty without an element."""
     from occnet_lib.storage.meshes.numbers import numbers_of  # importing numba takes 0.5 s
 
-    return numbers_of(((element.text if element is not None else "") or "").encode())
+    return numbers_of(text_of(element).encode())
 
 
 def integers(element: Element | None) -> NDArray[np.int64]:

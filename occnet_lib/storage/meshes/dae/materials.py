@@ -13,7 +13,7 @@ from occnet_lib.storage.meshes.images import ImageReader
 from occnet_lib.storage.meshes.side_files import find_uri
 from occnet_lib.types import Texture, Wrap
 
-from .document import Document, descend, numbers
+from .document import Document, descend, numbers, text_of
 
 _WRAPS: dict[str, Wrap] = {"MIRROR": "mirror", "CLAMP": "clamp", "BORDER": "clamp", "NONE": "clamp"}
 _MODELS = ("phong", "lambert", "blinn", "constant")
@@ -93,11 +93,9 @@ class Materials:
         instance = descend(sampler, "instance_image")
         if instance is not None:
             return self._document.target(instance.get("url"))
-        source = descend(sampler, "source")
-        surface_name = ((source.text if source is not None else "") or name).strip()
+        surface_name = text_of(descend(sampler, "source")) or name.strip()
         surface = _parameter(profile, surface_name, "surface")
-        start = descend(surface, "init_from")
-        image_name = _text(start) or surface_name
+        image_name = text_of(descend(surface, "init_from")) or surface_name
         image = self._document.find(image_name)
         return image_name if image is None or image.tag != "image" else image
 
@@ -123,14 +121,10 @@ def _parameter(profile: Element, name: str, kind: str) -> Element | None:
 
 
 def _wrap(sampler: Element | None, tag: str) -> Wrap:
-    return _WRAPS.get(_text(descend(sampler, tag)), "repeat")
+    return _WRAPS.get(text_of(descend(sampler, tag)), "repeat")
 
 
 def _file_name(image: Element | str) -> str:
     if isinstance(image, str):
         return image
-    return _text(descend(image, "init_from", "ref")) or _text(descend(image, "init_from"))
-
-
-def _text(element: Element | None) -> str:
-    return ((element.text if element is not None else "") or "").strip()
+    return text_of(descend(image, "init_from", "ref")) or text_of(descend(image, "init_from"))

@@ -12,9 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.storage.meshes.frame import Up
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, MAX_INSTANCES, FileContents, Part, compact, turned
+from occnet_lib.storage.meshes.parts import (
+    MAX_CORNERS,
+    MAX_INSTANCES,
+    FileContents,
+    Part,
+    compact,
+    of_faces,
+    of_one_color,
+    turned,
+)
 
-from .document import Document, children, descend
+from .document import Document, children, descend, text_of
 from .geometry import Primitive, primitives
 from .materials import Look, Materials
 from .skins import posed
@@ -60,8 +69,7 @@ class _Reader:
                 self._geometry(geometry, np.eye(4), {})
         if any(True for tag in ("lines", "linestrips") for _ in self._document.root.iter(tag)):
             logger.info("%s: lines are skipped, they have no surface", self._document.path)
-        stated = descend(self._document.root, "asset", "up_axis")
-        letter = ((stated.text if stated is not None else "") or "").strip()[:1].lower()
+        letter = text_of(descend(self._document.root, "asset", "up_axis"))[:1].lower()
         up: Up | None = letter if letter in get_args(Up) else None  # type: ignore[assignment]
         return FileContents(self._parts, self._document.unread, up)
 
@@ -107,7 +115,7 @@ class _Reader:
         for primitive in self._primitives(geometry):
             with np.errstate(invalid="ignore", over="ignore"):
                 vertices = primitive.positions @ matrix[:3, :3].T + matrix[:3, 3]
-            self._add(primitive, vertices, bound, mirrored=np.linalg.det(matrix[:3, :3]) < 0)
+            self._add(primitive, vertices, bound, mirrored=bool(np.linalg.det(matrix[:3, :3]) < 0))
 
     def _primitives(self, geometry: Element) -> list[Primitive]:
         name = geometry.get("id", "")
@@ -133,7 +141,7 @@ class _Reader:
             look = self._materials.look(f"#{primitive.material}")
         uv = self._uv(primitive, look, instance)
         part = _part(primitive, vertices, look, uv)
-        self._parts.append(turned(part) if mirrored else part)
+        self._parts.append(turned(part, mirrored))
 
     def _uv(self, primitive: Primitive, look: Look, instance: Element | None) -> NDArray[np.float32] | None:
         """(F, 3, 2) coordinates for the texture of a look, v downwards."""
@@ -164,9 +172,7 @@ def _part(
     if uv is not None:
         return compact(vertices, primitive.faces, None, uv, look.texture)
     if primitive.colors is not None:
-        number = np.arange(primitive.faces.size).reshape(-1, 3)
-        return Part(vertices[primitive.faces].reshape(-1, 3), number, primitive.colors.reshape(-1, 3))
-    part = compact(vertices, primitive.faces, None)
+        return of_faces(vertices[primitive.faces], primitive.colors)
     if look.color is None:
-        return part
-    return Part(part.vertices, part.faces, np.tile(look.color, (len(part.vertices), 1)))
+        return compact(vertices, primitive.faces, None)
+    return of_one_color(vertices, primitive.faces, look.color)

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from .document import Document, descend, integers, numbers
+from .document import Document, descend, integers, numbers, text_of
 
 
 def posed(
@@ -66,7 +66,7 @@ def _names(document: Document, url: str | None) -> list[str]:
     source = document.target(url)
     array = source.find("Name_array")
     array = source.find("IDREF_array") if array is None else array
-    return ((array.text if array is not None else "") or "").split()
+    return text_of(array).split()
 
 
 def _joint(

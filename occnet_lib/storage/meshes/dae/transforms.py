@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -32,18 +33,10 @@ def matrix_of(node: Element) -> NDArray[np.float64]:
     return matrix
 
 
-def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values.reshape(4, 4)
-
-
 def _translate(values: NDArray[np.float64]) -> NDArray[np.float64]:
     matrix = np.eye(4)
     matrix[:3, 3] = values
     return matrix
-
-
-def _scale(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.diag([*values, 1.0])
 
 
 def _rotate(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,10 +64,8 @@ def _lookat(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return matrix
 
 
-_MATRICES = {
-    "matrix": _matrix,
-    "translate": _translate,
-    "rotate": _rotate,
-    "scale": _scale,
-    "lookat": _lookat,
+_MATRICES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "matrix": lambda values: values.reshape(4, 4),
+    "scale": lambda values: np.diag([*values, 1.0]),
+    **{"translate": _translate, "rotate": _rotate, "lookat": _lookat},
 }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part
+from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, turned
 
 from .accessors import Accessors
 from .document import Document, extension
@@ -127,7 +127,7 @@ class _Reader:
         if joints.size and (joints.min() < 0 or joints.max() >= len(transforms)):
             raise self._document.error(f"a vertex refers to a joint outside 0..{len(transforms) - 1}")
         vertices, mirrored = skin(part.vertices, joints, weights, transforms)
-        return _flipped(replace(part, vertices=vertices), mirrored[part.faces[:, 0]])
+        return turned(replace(part, vertices=vertices), mirrored[part.faces[:, 0]])
 
     def _count(self, part: Part) -> None:
         self._corners += part.faces.size
@@ -139,14 +139,5 @@ def _moved(part: Part, matrix: Matrix) -> Part:
     """A placed part; faces stay counter-clockwise if the transform mirrors."""
     with np.errstate(invalid="ignore", over="ignore"):
         vertices = part.vertices @ matrix[:3, :3].T + matrix[:3, 3]
-        mirrors = np.linalg.det(matrix[:3, :3]) < 0
-    return _flipped(replace(part, vertices=vertices), np.full(len(part.faces), mirrors))
-
-
-def _flipped(part: Part, mirrored: NDArray[np.bool_]) -> Part:
-    """A part in which the faces that are `mirrored` (F,) are reversed."""
-    if not mirrored.any():
-        return part
-    faces = np.where(mirrored[:, None], part.faces[:, ::-1], part.faces)
-    uv = None if part.uv is None else np.where(mirrored[:, None, None], part.uv[:, ::-1], part.uv)
-    return replace(part, faces=faces, uv=uv)
+        mirrors = bool(np.linalg.det(matrix[:3, :3]) < 0)
+    return turned(replace(part, vertices=vertices), mirrors)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb
 from occnet_lib.storage.meshes.isolated import call_isolated
-from occnet_lib.storage.meshes.parts import FileContents, Part
+from occnet_lib.storage.meshes.parts import FileContents, of_one_color
 
 from .document import Document
 
@@ -33,7 +33,7 @@ def read_gltf1(document: Document) -> FileContents:
     contents = FileContents()
     for vertices, faces, base in models:
         color = np.full(3, DEFAULT_COLOR, np.float32) if base is None else linear_to_srgb(base)
-        contents.parts.append(Part(vertices, faces, np.tile(color, (len(vertices), 1))))
+        contents.parts.append(of_one_color(vertices, faces, color))
     if document.tree.get("textures"):
         contents.unread.append("textures of glTF 1.0 are not read; convert the file to glTF 2.0")
     return contents

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.storage.meshes.images import ImageReader
 from occnet_lib.storage.meshes.packed import read_member
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, MAX_INSTANCES, FileContents, Part, compact, turned
+from occnet_lib.storage.meshes.parts import (
+    MAX_CORNERS,
+    MAX_INSTANCES,
+    FileContents,
+    Part,
+    compact,
+    of_faces,
+    of_one_color,
+    turned,
+)
 from occnet_lib.types import Texture
 
 from .model import Model, Object, Transform, parse_model
@@ -108,11 +117,11 @@ class _Reader:
         properties = np.array(of.properties).reshape(-1, 4)
         none = properties[:, 0] < 0
         properties[none] = (of.group, *[of.index] * 3)
-        mirrored = np.linalg.det(transform[:3]) < 0
+        mirrored = bool(np.linalg.det(transform[:3]) < 0)
         for group in np.unique(properties[:, 0]):
             chosen = properties[:, 0] == group
             part = self._part(model, vertices, faces[chosen], int(group), properties[chosen, 1:])
-            self._contents.parts.append(turned(part) if mirrored else part)
+            self._contents.parts.append(turned(part, mirrored))
 
     def _part(
         self,
@@ -134,10 +143,8 @@ class _Reader:
             return compact(vertices, faces, None)
         colors = _at(np.array(model.colors[group]).reshape(-1, 3), index).astype(np.float32) / np.float32(255)
         if (colors == colors[:1, :1]).all():
-            part = compact(vertices, faces, None)
-            return Part(part.vertices, part.faces, np.tile(colors[0, 0], (len(part.vertices), 1)))
-        number = np.arange(faces.size).reshape(-1, 3)
-        return Part(vertices[faces].reshape(-1, 3), number, colors.reshape(-1, 3))
+            return of_one_color(vertices, faces, colors[0, 0])
+        return of_faces(vertices[faces], colors)
 
     def _texture(self, model: Model, name: str) -> Texture | None:
         path, wraps = model.textures.get(name, ("", ("repeat", "repeat")))

@@ -12,7 +12,8 @@ import pytest
 from occnet_lib.config import Config
 from occnet_lib.storage.dataset import sources
 from occnet_lib.storage.dataset.catalogue import scan, write_table
-from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions, signatures
+from occnet_lib.storage.dataset.signatures import signatures
+from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions
 from occnet_lib.storage.dataset.state import dataset_state, write_state
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
