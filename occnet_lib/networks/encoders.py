@@ -48,10 +48,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Codes (B, c_dim) of images (B, 3, H, W), float in [0, 1]."""
+        code: Tensor = self.fc(self.features(self._pixels(images)))
+        return code
+
+    def _pixels(self, images: Tensor) -> Tensor:
         if self.image == "silhouette":
             images = silhouettes(images)
-        code: Tensor = self.fc(self.features((images - self.mean) / self.std))
-        return code
+        return (images - self.mean) / self.std
 
     def with_maps(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Codes (B, c_dim) and the maps (B, C, h, w) of `map_channels`, from the finest on.
@@ -59,9 +62,7 @@ class Encoder(nn.Module):
         The first is the input itself, then of a ResNet those of conv1, layer1 and layer2, of an EfficientNet those after
         its first three changes of resolution.
         """
-        if self.image == "silhouette":
-            images = silhouettes(images)
-        pixels = (images - self.mean) / self.std
+        pixels = self._pixels(images)
         pooled, maps = _with_maps(self.features, pixels)
         return self.fc(pooled), [pixels, *maps]
 

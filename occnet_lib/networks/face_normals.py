@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
 
-from .checkpoint import read_plain
+from .checkpoint import load_any_network, network_file, save_network
 
 FORMAT = "occnet face normals"
-VERSION = 1
 SMOOTHING = (4, 16)
 """Numbers of averagings with the neighbours after which normals are also inputs."""
 VECTORS = 3 + len(SMOOTHING)
@@ -134,33 +132,18 @@ def normal_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 def save_face_normals(path: Path, network: FaceNormalNetwork, options: dict[str, Any]) -> None:
     """Write a network's file; `options`: plain values, with `hidden` and `layers`."""
-    state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-    content = {"format": FORMAT, "version": VERSION, "options": options, "state_dict": state}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    save_network(path, network_file(network.state_dict(), options, FORMAT))
 
 
 def load_face_normals(
     path: str | Path, device: str | torch.device = "cpu"
 ) -> tuple[FaceNormalNetwork, dict[str, Any]]:
-    """The network of a file, in evaluation mode, and its options.
+    """The network of a file, in evaluation mode, and its options; raises as `checkpoint.load_any_network`."""
 
-    Raises:
-        DataError: the file is missing, broken, of another kind or version, or its weights do not match its options.
-    """
+    def build(options: dict[str, Any]) -> FaceNormalNetwork:
+        return FaceNormalNetwork(options["hidden"], options["layers"])
+
     hint = "give graph.ckpt of `occnet train_refinement`"
     if not Path(path).exists():
         raise DataError("no such file", path=path, hint=hint)
-    content = read_plain(Path(path))
-    if content.get("format") != FORMAT:
-        raise DataError("not a network for face normals written by occnet", path=path, hint=hint)
-    if (version := content.get("version")) != VERSION:
-        raise DataError(f"network of version {version}, this occnet reads version {VERSION}", path=path)
-    try:
-        options = content["options"]
-        network = FaceNormalNetwork(options["hidden"], options["layers"])
-        network.load_state_dict(content["state_dict"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(f"weights do not match the options: {first_line}", path=path) from error
-    return network.to(device).eval(), options
+    return load_any_network(path, build, FORMAT, "network for face normals", hint, device)

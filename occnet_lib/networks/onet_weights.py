@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from occnet_lib.config import ImagesConfig, ModelConfig, TrainConfig
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
 
-from .checkpoint import FORMAT, load_network, network_file, save_network
+from .checkpoint import FORMAT, load_network, network_file, read_plain, save_network
 from .framing import framing_of
 from .occupancy_network import OccupancyNetwork
 
 logger = logging.getLogger(__name__)
 BLOCKS = 5  # of ONet's decoder `cbatchnorm`, whatever its width
 ONET_THRESHOLD = 0.2  # test.threshold of ONet's configuration for images
+_NO_WEIGHTS = "has no ONet weights under `model`"
 _MAX_NAMES = 8  # names in a message
 # A weight that only ResNet-50 has.
 _BOTTLENECK = "encoder.features.layer1.0.conv3.weight"
@@ -44,7 +43,7 @@ def load_onet(path: str | Path) -> tuple[OccupancyNetwork, dict[str, Any]]:
     content = _read(Path(path))
     state = content.get("model")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError("has no ONet weights under `model`", path=path)
+        raise DataError(_NO_WEIGHTS, path=path)
     try:
         network = from_onet(state)
     except DataError as error:
@@ -141,8 +140,7 @@ def convert(source: str | Path, target: str | Path) -> str:
         )
     if options.get("step") is not None:
         content["it"] = options["step"]
-    with replacing(target) as temporary:
-        torch.save(content, temporary)
+    save_network(Path(target), content)
     return "onet"
 
 
@@ -183,18 +181,9 @@ def _fitting(value: Tensor, expected: Tensor, name: str) -> Tensor:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of torch.save, restricted to tensors, plain values and NumPy scalars."""
+    """As `read_plain`, also with NumPy scalars."""
     # NumPy's scalar constructor under its old and its new module name.
     scalar = np.float64(0).__reduce__()[0]
     allowed: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     allowed += [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8"))]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError("no such file", path=path) from error
-    except Exception as error:  # a broken zip or pickle raises arbitrary errors
-        raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
-    if not isinstance(content, dict):
-        raise DataError("has no ONet weights under `model`", path=path)
-    return content
+    return read_plain(path, allowed, "", _NO_WEIGHTS)

@@ -10,11 +10,6 @@ from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.types import Mesh
 
 
-def empty_mesh() -> Mesh:
-    """A mesh without vertices and faces."""
-    return Mesh.empty()
-
-
 def threshold_logit(threshold: float) -> float:
     """log(t / (1 - t)) of a probability t in (0, 1)."""
     return float(np.log(threshold) - np.log1p(-threshold))
@@ -33,6 +28,6 @@ def surface(logits: NDArray[np.float32], level: float, box: float = 1.1) -> Mesh
         surface is closed less than one cell outside it.
     """
     if not (logits > level).any():
-        return empty_mesh()
+        return Mesh.empty()
     n = logits.shape[0]
     return isosurface(np.float32(level) - logits, Grid(np.full(3, -box / 2.0), box / (n - 1), (n, n, n)))
