@@ -28,10 +28,7 @@ def analyse(
     checkpoint: Annotated[Path | None, "best.ckpt, for the t-SNE of its embeddings and its fields"] = None,
     scores: Scores = None,
     out: Annotated[
-        Path,
-        "folder for statistics.csv, distributions/, projections/, embedding.csv and fields/",
-        "-o",
-        "--out",
+        Path, "folder for statistics.csv, distributions/, projections/, embedding.csv and fields/"
     ],
 ) -> str:
     """Statistics, projections, and of a network t-SNE and occupancies at points of packed shapes."""
@@ -143,7 +140,7 @@ def report(
     results: Annotated[Path, "results folder of the workflow"],
     config: Config | None,
     *,
-    out: Annotated[Path, "HTML file to write", "-o", "--out"],
+    out: Annotated[Path, "HTML file to write"],
 ) -> str:
     """One HTML file of a results folder; by default with the configuration that its run wrote."""
     from occnet_lib.report import write_report

@@ -21,7 +21,7 @@ Mesh = Annotated[Path, "raw mesh (OBJ, OFF, PLY, STL, GLB, …)"]
 Checkpoint = Annotated[Path, "best.ckpt of a training run"]
 Graph = Annotated[Path | None, "graph.ckpt of train_refinement, for reconstruct.refinement graph and both"]
 Pack = Annotated[Path, "pack shard"]
-Out = Annotated[Path, "file or folder to write", "-o", "--out"]
+Out = Annotated[Path, "file or folder to write"]
 Catalogue = Annotated[Path, "shapes.csv of the catalogue"]
 Table = Annotated[
     Path | None,
@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser, verb: Verb) -> None:
             "type" if callable(detail) else "metavar": detail for detail in details if detail not in flags
         }
         if parameter.kind is parameter.KEYWORD_ONLY:
-            flags = flags or [f"--{name.replace('_', '-')}"]
+            short = ["-o"] if name == "out" else []
+            flags = flags or [*short, f"--{name.replace('_', '-')}"]
             required = parameter.default is parameter.empty
             if settings.pop("nargs", None):  # an option is repeated instead
                 settings["action"] = "append"

@@ -34,7 +34,7 @@ def catalogue(
     config: Config,
     *,
     state: Annotated[str, "state of the dataset, which the workflow keeps beside the table"] = "",
-    out: Annotated[Path, "CSV file to write", "-o", "--out"],
+    out: Annotated[Path, "CSV file to write"],
 ) -> str:
     """List the shapes of a folder with split and shard."""
     from occnet_lib.api.datasets import list_shapes
@@ -60,7 +60,7 @@ def pack(
         "shapes.csv of the workflow's catalogue: only the shapes of the shard named as the file, and damaged shape "
         "files are made again",
     ] = None,
-    out: Annotated[Path, "pack shard to write", "-o", "--out"],
+    out: Annotated[Path, "pack shard to write"],
 ) -> str:
     """Pack shape files into a shard for training."""
     from occnet_lib.stages.pack import pack as write_pack
@@ -88,7 +88,7 @@ def import_(
     ],
     config: Config,
     *,
-    out: Annotated[Path, "folder for the shards and shapes.csv", "-o", "--out"],
+    out: Annotated[Path, "folder for the shards and shapes.csv"],
 ) -> str:
     """Convert ONet's dataset, or <category>_<id>.h5 files, to pack shards."""
     from occnet_lib.interop.conversion import import_packs
@@ -138,7 +138,7 @@ def export(
         float | None, "longest edge of a shape in the files of vector-set models (each has its own)", length
     ] = None,
     up: Annotated[Literal["y", "z"], "up axis of these files"] = "y",
-    out: Annotated[Path, "folder to write", "-o", "--out"],
+    out: Annotated[Path, "folder to write"],
 ) -> str:
     """Convert pack shards to a dataset in ONet's layout."""
     from occnet_lib.interop.conversion import export_packs

@@ -48,7 +48,7 @@ def evaluate(
         Path | None,
         "folder for meshes coloured by their distance to the ground truth (GLB, and PNG with the scale)",
     ] = None,
-    out: Annotated[Path | None, "folder for tables, transforms and comparison.html", "-o", "--out"] = None,
+    out: Annotated[Path | None, "folder for tables, transforms and comparison.html"] = None,
 ) -> str:
     """IoU, Chamfer distances, normal consistency and F-scores of meshes against their ground truth."""
     if error_map is not None:

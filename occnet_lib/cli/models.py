@@ -21,14 +21,10 @@ def train(
     model: Annotated[str, "which row of `models`"] = "onet",
     threads: Annotated[int | None, "CPU threads (default: all)", count] = None,
     table: Table = None,
-    out: Annotated[Path, "folder for checkpoints and curves; a run there is resumed", "-o", "--out"],
+    out: Annotated[Path, "folder for checkpoints and curves; a run there is resumed"],
 ) -> str:
     """Train a network on pack shards."""
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-    files = pack_files([packs], config, table, ("train", "val")) if table else packs
+    files = _training_packs(packs, config, threads, table)
     return str(models.train(files, out, config, model=model, verify=table is None))
 
 
@@ -36,7 +32,7 @@ def weights(
     file: Annotated[Path, "ONet's model.pt, or best.ckpt of a training run"],
     config: Config,
     *,
-    out: Annotated[Path, "file to write: the other of the two", "-o", "--out"],
+    out: Annotated[Path, "file to write: the other of the two"],
 ) -> str:
     """Convert ONet's checkpoint to one of ours, or back."""
     from occnet_lib.networks.onet_weights import convert
@@ -52,15 +48,22 @@ def train_refinement(
     model: Annotated[str, "which row of `models`"] = "onet",
     threads: Annotated[int | None, "CPU threads (default: all)", count] = None,
     table: Table = None,
-    out: Annotated[Path, "folder for graph.ckpt and what it is made of; resumed", "-o", "--out"],
+    out: Annotated[Path, "folder for graph.ckpt and what it is made of; resumed"],
 ) -> str:
     """Train the graph network of reconstruct.refinement graph or both, for one model."""
+    files = _training_packs(packs, config, threads, table)
+    return str(models.train_refinement(files, out, config, model=model, verify=table is None))
+
+
+def _training_packs(
+    packs: Path, config: Config, threads: int | None, table: Path | None
+) -> list[Path] | Path:
+    """What a training reads; also sets its number of threads."""
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    files = pack_files([packs], config, table, ("train", "val")) if table else packs
-    return str(models.train_refinement(files, out, config, model=model, verify=table is None))
+    return pack_files([packs], config, table, ("train", "val")) if table else packs
 
 
 def reconstruct_shard(

@@ -28,9 +28,7 @@ def reconstruct(
     config: Config,
     *,
     checkpoint: Checkpoint,
-    out: Annotated[
-        Path, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several objects a folder", "-o", "--out"
-    ],
+    out: Annotated[Path, "mesh to write (OBJ, PLY, GLB, STL, OFF); for several objects a folder"],
     merge: Annotated[bool, "the images show one object: average their logits"] = False,
     drop_outliers: Annotated[
         bool, "of three merged images or more, leave out those that disagree with the others"

@@ -30,7 +30,7 @@ def watertight(
         Literal["source", "unit"],
         "source: the axes, scale and position of MESH; unit: the unit cube, y up; the file states which it is",
     ] = "source",
-    out: Annotated[Path, "closed mesh to write (OBJ, OFF, PLY, STL, GLB)", "-o", "--out"],
+    out: Annotated[Path, "closed mesh to write (OBJ, OFF, PLY, STL, GLB)"],
 ) -> str:
     """Close a raw mesh by a signed distance field."""
     from occnet_lib.stages.audit import judge
@@ -51,9 +51,7 @@ def points(
     mesh: Annotated[Path, "closed mesh (of `occnet watertight`)"],
     config: Config,
     *,
-    out: Annotated[
-        Path, "NPZ file to write: points, occupancies, surface, normals, voxels, loc, scale", "-o", "--out"
-    ],
+    out: Annotated[Path, "NPZ file to write: points, occupancies, surface, normals, voxels, loc, scale"],
 ) -> str:
     """Sample occupancies, surface points and voxels of a closed mesh."""
     unit = solid_mesh(mesh, config)
@@ -72,9 +70,7 @@ def prepare(
     *,
     edge: Annotated[float, "longest edge of the shape in the file", length] = 1.0,
     up: Annotated[Literal["y", "z"], "up axis of the file"] = "y",
-    out: Annotated[
-        Path, "NPZ file to write: the sets of section `samples` and the closed mesh", "-o", "--out"
-    ],
+    out: Annotated[Path, "NPZ file to write: the sets of section `samples` and the closed mesh"],
 ) -> str:
     """Signed distances, surface points and sharp edges of a raw mesh in one file."""
     from occnet_lib.interop.vecset_formats import Frame, write_samples
@@ -97,7 +93,7 @@ def views(
         Literal["choy", "everyday"] | None,
         "cameras and light: Choy et al. 2016, or everyday photos (default: as configured)",
     ] = None,
-    out: Annotated[Path, "folder to write: 00.png …, cameras.npz", "-o", "--out"],
+    out: Annotated[Path, "folder to write: 00.png …, cameras.npz"],
 ) -> str:
     """Render a raw mesh from 24 cameras."""
     from PIL import Image

@@ -25,8 +25,6 @@ def calibrate(
     out: Annotated[
         Path | None,
         "file to write; by default beside the checkpoint (best.calibration.json), where `occnet reconstruct` reads it",
-        "-o",
-        "--out",
     ] = None,
 ) -> str:
     """Calibrate the expected IoU of a network on validation shapes."""

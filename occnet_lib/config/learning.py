@@ -19,38 +19,17 @@ Encoder = Literal[
 ]
 
 
+_RESNET18 = {"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True}
+_B0 = {"encoder": "efficientnet_b0", "hidden": 128, "c_dim": 128, "pretrained": True, "framing": "camera"}
 PRESETS: dict[str, dict[str, Any]] = {
     # Mescheder et al. 2019, section 4.3 and their configs/img/onet.yaml.
-    "onet": {
-        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
-        **{"framing": "camera"},
-    },
+    "onet": {**_RESNET18, "framing": "camera"},
     # The rows of the table of github.com/Computer-Vision-IIITH-2021/project-noisypixel.
-    "noisypixel-b0-fc": {
-        "encoder": "efficientnet_b0",
-        "decoder": "fc",
-        "hidden": 128,
-        "c_dim": 128,
-        "pretrained": True,
-        "framing": "camera",
-    },
-    "noisypixel-b0-cbn": {
-        "encoder": "efficientnet_b0",
-        "decoder": "cbn",
-        "hidden": 128,
-        "c_dim": 128,
-        "pretrained": True,
-        "framing": "camera",
-    },
-    "noisypixel-resnet18-cbn": {
-        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
-        **{"framing": "camera"},
-    },
+    "noisypixel-b0-fc": {**_B0, "decoder": "fc"},
+    "noisypixel-b0-cbn": {**_B0, "decoder": "cbn"},
+    "noisypixel-resnet18-cbn": {**_RESNET18, "framing": "camera"},
     # ONet with silhouettes as input, the highest IoU at equal steps (docs/models.md).
-    "onet-silhouette": {
-        **{"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True},
-        **{"image": "silhouette"},
-    },
+    "onet-silhouette": {**_RESNET18, "image": "silhouette"},
 }
 Preset = Literal[
     "", "onet", "noisypixel-b0-fc", "noisypixel-b0-cbn", "noisypixel-resnet18-cbn", "onet-silhouette"

@@ -3,5 +3,3 @@
 from __future__ import annotations
 
 from .generate import BUILDERS, DemoShape, exact, generate, shape_id, write
-
-__all__ = ["BUILDERS", "DemoShape", "exact", "generate", "shape_id", "write"]

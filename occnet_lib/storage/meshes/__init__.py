@@ -5,16 +5,3 @@ from .read import digest, load_mesh
 from .side_files import side_files
 from .suffixes import SUFFIXES, known_suffix
 from .write import WRITABLE, save_mesh
-
-__all__ = [
-    "SUFFIXES",
-    "WRITABLE",
-    "MeshFrame",
-    "Up",
-    "digest",
-    "known_suffix",
-    "load_mesh",
-    "read_frame",
-    "save_mesh",
-    "side_files",
-]

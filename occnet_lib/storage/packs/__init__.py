@@ -4,5 +4,3 @@ from __future__ import annotations
 
 from .reader import Shard, verified_shapes, verify, verify_structure
 from .writer import PackedShape, write_shard
-
-__all__ = ["PackedShape", "Shard", "verified_shapes", "verify", "verify_structure", "write_shard"]

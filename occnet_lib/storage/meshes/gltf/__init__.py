@@ -7,5 +7,3 @@ libraries.
 """
 
 from .reader import read_gltf
-
-__all__ = ["read_gltf"]

@@ -1,5 +1,3 @@
 """3MF files."""
 
 from .reader import read_3mf
-
-__all__ = ["read_3mf"]
