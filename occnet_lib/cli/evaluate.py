@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from occnet_lib.config import Config
-from occnet_lib.types import ShapeKey
+from occnet_lib.storage.tables import read_rows, write_rows
 
 from .arguments import Catalogue, Checkpoint, Out, Pack, Table
 from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
@@ -45,14 +47,10 @@ def evaluate_views(
 ) -> str:
     """IoU of a network's field for every view of the shapes of a pack shard."""
     from occnet_lib.evaluation.view_metrics import evaluate_views
-    from occnet_lib.reconstruction.inference import one_thread
 
-    network, level = load_network(checkpoint, config)
-    (shard,) = pack_files([pack], config, table)
-    with one_thread():
-        rows = evaluate_views(
-            network.view_logits, level, shard, config, model, out, mergeable_counts(network, config)
-        )
+    with network_and_shard(pack, config, checkpoint, table) as (network, level, shard):
+        counts = mergeable_counts(network, config)
+        rows = evaluate_views(network.view_logits, level, shard, config, model, out, counts)
     return f"evaluate: {out}: {len(rows)} views"
 
 
@@ -61,12 +59,9 @@ def evaluate_cameras(
 ) -> str:
     """Predicted cameras of every view of the shapes of a pack shard against the true ones."""
     from occnet_lib.evaluation.cameras import CameraSource, evaluate_cameras
-    from occnet_lib.reconstruction.inference import one_thread
 
-    network, level = load_network(checkpoint, config)
-    (shard,) = pack_files([pack], config, table)
-    logits = network.logits if network.needs_projections else None
-    with one_thread():
+    with network_and_shard(pack, config, checkpoint, table) as (network, level, shard):
+        logits = network.logits if network.needs_projections else None
         source = CameraSource(network.cameras, network.cameras_with, logits)
         rows = evaluate_cameras(source, level, shard, config, model, out)
     return f"evaluate: {out}: {len(rows)} views"
@@ -81,12 +76,12 @@ def camera_table(
 ) -> str:
     """Errors of predicted cameras by model and class."""
     from occnet_lib.evaluation.cameras import SUMMARY, summarise_cameras
-    from occnet_lib.storage.tables import read_rows, write_rows
 
-    shards = names_of_test_shards(read_catalogue(table))
-    files = [folder / model / f"{shard}.cameras.csv" for model in config.pose_models for shard in shards]
-    rows = summarise_cameras(row for file in files for row in read_rows(file))
-    write_rows(out, rows, SUMMARY)
+    write_rows(
+        out,
+        summarise_cameras(rows_of_test_shards(folder, config.pose_models, ".cameras.csv", table)),
+        SUMMARY,
+    )
     return f"evaluate: {out}"
 
 
@@ -113,16 +108,13 @@ def evaluate_photos(
 ) -> str:
     """IoU of a network's field for the photos of a pack shard, read as `occnet reconstruct` reads them."""
     from occnet_lib.evaluation.photo_metrics import evaluate_photos
-    from occnet_lib.reconstruction.inference import one_thread
     from occnet_lib.reconstruction.photo_meshes import photo_logits
 
-    network, level = load_network(checkpoint, config)
-    (shard,) = pack_files([pack], config, table)
-    with one_thread():
-        source = shard, photos, config, model, out
-        read = partial(photo_logits, network)
-        given = read if network.needs_projections and network.predicts_cameras else None
-        rows = evaluate_photos(read, level, *source, mergeable_counts(network, config), given)
+    with network_and_shard(pack, config, checkpoint, table) as (network, level, shard):
+        counts = mergeable_counts(network, config)
+        logits = partial(photo_logits, network)
+        given = logits if network.needs_projections and network.predicts_cameras else None
+        rows = evaluate_photos(logits, level, shard, photos, config, model, out, counts, given)
     refused = sum(row["status"] == "failed" for row in rows)
     return f"evaluate: {out}: {len(rows)} photos, {refused} refused"
 
@@ -137,23 +129,13 @@ def evaluate_tables(
     from occnet_lib.evaluation.merged_summary import COLUMNS as MERGED
     from occnet_lib.evaluation.merged_summary import summarise_merged
     from occnet_lib.evaluation.summary import DIFFERENCES, summarise
-    from occnet_lib.storage.tables import read_rows, write_rows
-
-    shards = names_of_test_shards(read_catalogue(table))
-
-    def rows(models: list[str], suffix: str) -> list[dict[str, Any]]:
-        files = [folder / model / f"{shard}{suffix}" for model in models for shard in shards]
-        return [row for file in files for row in read_rows(file)]
 
     networks = list(config.models)
-    meshes = rows([*networks, *config.baseline_names], ".csv")
-    views = rows(networks, ".views.csv") if config.evaluate.views else []
-    photos = rows(config.photo_models, ".photos.csv")
+    meshes = rows_of_test_shards(folder, [*networks, *config.baseline_names], ".csv", table)
+    views = rows_of_test_shards(folder, networks if config.evaluate.views else [], ".views.csv", table)
+    photos = rows_of_test_shards(folder, config.photo_models, ".photos.csv", table)
     tables = summarise(meshes, config, views, photos)
-    tables["merged"] = [
-        *summarise_merged("views", views, config),
-        *summarise_merged("photos", photos, config),
-    ]
+    tables["merged"] = summarise_merged("views", views, config) + summarise_merged("photos", photos, config)
     columns = {"differences": DIFFERENCES, "merged": MERGED}
     for name, summary in tables.items():
         write_rows(folder / f"{name}.csv", summary, columns.get(name, ()))
@@ -168,7 +150,6 @@ def evaluate_gains(
 ) -> str:
     """Differences between the models of `evaluate.compare` and their references, over shapes and seeds."""
     from occnet_lib.evaluation.gains import COLUMNS, gains, read_costs
-    from occnet_lib.storage.tables import read_rows, write_rows
 
     compared = {name: None for pair in config.evaluate.compare.items() for name in pair}
     costs = read_costs(results, [training for name in compared for training in config.seeds_of(name)])
@@ -177,14 +158,31 @@ def evaluate_gains(
     return f"evaluate: {out}: {len(rows)} comparisons"
 
 
-def names_of_test_shards(keys: list[ShapeKey]) -> list[str]:
-    """The shards of the test set, in order."""
-    return sorted({key.shard for key in keys if key.split == "test"})
+def rows_of_test_shards(
+    folder: Path, models: Iterable[str], suffix: str, table: Path
+) -> list[dict[str, str]]:
+    """Rows of the tables `<model>/<shard><suffix>` of models and of the shards of the test set, in order."""
+    shards = sorted({key.shard for key in read_catalogue(table) if key.split == "test"})
+    files = [folder / model / f"{shard}{suffix}" for model in models for shard in shards]
+    return [row for file in files for row in read_rows(file)]
 
 
 def mergeable_counts(network: Reconstructor, config: Config) -> list[int]:
     """Numbers of images of an object to merge; none for a network that `occnet reconstruct` cannot merge with."""
     return [] if network.needs_cameras else config.evaluate.merged
+
+
+@contextmanager
+def network_and_shard(
+    pack: Path, config: Config, checkpoint: Path, table: Path | None
+) -> Iterator[tuple[Reconstructor, float, Path]]:
+    """A trained network, the logit of its surface and a verified pack shard; the block runs on one thread."""
+    from occnet_lib.reconstruction.inference import one_thread
+
+    network, level = load_network(checkpoint, config)
+    (shard,) = pack_files([pack], config, table)
+    with one_thread():
+        yield network, level, shard
 
 
 def load_network(checkpoint: Path, config: Config) -> tuple[Reconstructor, float]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
+from occnet_lib.storage.tables import write_rows
 
 from .arguments import Catalogue, Checkpoint, Out, Pack, Table, progress_bar
-from .evaluate import Model, load_network, mergeable_counts, names_of_test_shards
-from .inputs import pack_files, read_catalogue
+from .evaluate import Model, load_network, mergeable_counts, network_and_shard, rows_of_test_shards
+from .inputs import pack_files
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +85,7 @@ def uncertainty_tables(
     """Tables of the calibration of occupancies, of expected IoU and of camera poses."""
     from occnet_lib.evaluation import calibration_tables, expected_iou_tables, pose_tables, view_choice
     from occnet_lib.storage.iou_calibration import read_iou_calibration
-    from occnet_lib.storage.tables import read_rows, write_rows
 
-    shards = names_of_test_shards(read_catalogue(table))
     files = [networks / model / "best.calibration.json" for model in config.measured_models]
     calibrations = {file.parent.name: read_iou_calibration(file) for file in files}
     points = min(config.evaluate.view_points, config.points.uniform)
@@ -104,15 +103,13 @@ def uncertainty_tables(
     }
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in columns}
     for source, models in config.uncertain_models.items():
-
-        def rows(suffix: str, source: str = source, models: list[str] = models) -> list[dict[str, Any]]:
-            paths = [folder / model / f"{shard}.{source}{suffix}" for model in models for shard in shards]
-            return [row for path in paths for row in read_rows(path)]
-
-        measures, curves = calibration_tables.summarise_calibration(source, rows(".reliability.csv"), config)
+        sums, images = (
+            rows_of_test_shards(folder, models, f".{source}{suffix}", table)
+            for suffix in (".reliability.csv", ".csv")
+        )
+        measures, curves = calibration_tables.summarise_calibration(source, sums, config)
         tables["calibration"] += measures
         tables["reliability"] += curves
-        images = rows(".csv")
         tables["expected_iou"] += expected_iou_tables.summarise_expected(source, images, calibrations, config)
         tables["view_choice"] += view_choice.summarise_choice(source, images, config)
         if source == "views":
@@ -127,11 +124,8 @@ def evaluate_next_view(
 ) -> str:
     """IoU over the number of views of the shapes of a pack shard, by policy of the next view."""
     from occnet_lib.evaluation.next_view import evaluate_next_view
-    from occnet_lib.reconstruction.inference import one_thread
 
-    network, level = load_network(checkpoint, config)
-    (shard,) = pack_files([pack], config, table)
-    with one_thread():
+    with network_and_shard(pack, config, checkpoint, table) as (network, level, shard):
         rows = evaluate_next_view(network.view_logits, level, shard, config, model, out)
     return f"evaluate: {out}: {len({(row['category'], row['id']) for row in rows})} shapes"
 
@@ -144,10 +138,9 @@ def next_view_table(
 ) -> str:
     """Table of the policies of the next view over all shapes and models."""
     from occnet_lib.evaluation.next_view import SUMMARY, summarise_next_view
-    from occnet_lib.storage.tables import read_rows, write_rows
 
-    shards = names_of_test_shards(read_catalogue(table))
-    files = [folder / model / f"{shard}.next.csv" for model in config.measured_models for shard in shards]
-    rows = summarise_next_view([row for file in files for row in read_rows(file)], config)
+    rows = summarise_next_view(
+        rows_of_test_shards(folder, config.measured_models, ".next.csv", table), config
+    )
     write_rows(folder / "next_view.csv", rows, SUMMARY)
     return f"evaluate: {folder / 'next_view.csv'}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from occnet_lib import seeds
 from occnet_lib.config import Config
 
+from .class_means import Rows, ends, resampled
 from .reliability import BINS, Sums, measures, read_reliability
-from .summary import bootstrap_means
 
-Rows = list[dict[str, Any]]
 ALL = ""
 """Category of the rows over all classes, each of equal weight."""
 
@@ -66,11 +64,13 @@ def summarise_calibration(
         about = {"model": model, "source": source}
         for category in (*sorted(classes), ALL):
             names = [category] if category else sorted(classes)
-            values = [_class_values(classes[name]) for name in names]
+            values = {name: _class_values(classes[name]) for name in names}
             points = sum(own[:, 0].sum() for name in names for own in classes[name].values())
-            mean = np.mean([own.mean(axis=0) for own in values], axis=0).reshape(BINS, 4)
-            sampled = _sampled(values, names, config)
-            row = about | {"category": category, "shapes": sum(map(len, values)), "points": int(points)}
+            mean = np.mean([own.mean(axis=0) for own in values.values()], axis=0).reshape(BINS, 4)
+            sampled = resampled(values, config)
+            sampled = None if sampled is None else sampled.reshape(-1, BINS, 4)
+            shapes = sum(map(len, values.values()))
+            row = about | {"category": category, "shapes": shapes, "points": int(points)}
             table.append(row | _with_intervals(mean, sampled))
             curves += [about | {"category": category} | bin for bin in _curve(mean, sampled)]
     return table, curves
@@ -82,27 +82,16 @@ def _class_values(shapes: Mapping[str, Sums]) -> Sums:
     return stacked.reshape(len(stacked), -1) / max(stacked[:, :, 0].sum(axis=1).mean(), 1.0)
 
 
-def _sampled(values: Sequence[Sums], names: Sequence[str], config: Config) -> Sums | None:
-    """(count, BINS, 4) of bootstrap samples of the shapes."""
-    if not config.evaluate.bootstrap or min(map(len, values)) < 2:
-        return None
-    rngs = [seeds.rng(config.seed, "bootstrap", name) for name in names]
-    means: Sums = bootstrap_means(values, rngs, config.evaluate.bootstrap)
-    return means.reshape(-1, BINS, 4)
-
-
 def _with_intervals(mean: Sums, sampled: Sums | None) -> dict[str, Any]:
     """All measures, "" where not defined."""
     own, spread = measures(mean), measures(sampled) if sampled is not None else {}
     row: dict[str, Any] = {}
     for name in MEASURES:
         value = float(own[name])
-        row |= {name: "" if np.isnan(value) else value, f"{name}_low": "", f"{name}_high": ""}
-        if name in spread and not np.isnan(spread[name]).any():
-            low, high = np.quantile(spread[name], [0.025, 0.975]).tolist()
-            row |= {f"{name}_low": low, f"{name}_high": high}
-            if name in MEASURES[:2]:
-                row[f"{name}_bias"] = float(spread[name].mean()) - value
+        known = name in spread and not np.isnan(spread[name]).any()
+        row |= {name: "" if np.isnan(value) else value} | ends(spread[name][:, None] if known else None, name)
+        if known and name in MEASURES[:2]:
+            row[f"{name}_bias"] = float(spread[name].mean()) - value
     return row
 
 
@@ -112,10 +101,7 @@ def _curve(mean: Sums, sampled: Sums | None) -> Rows:
         if points == 0.0:
             continue
         row = {"bin": i, "fraction": points, "probability": p / points, "occupied": occupied / points}
-        row |= {"occupied_low": "", "occupied_high": ""}
-        if sampled is not None:
-            known = sampled[:, i][sampled[:, i, 0] > 0]
-            low, high = np.quantile(known[:, 2] / known[:, 0], [0.025, 0.975]).tolist()
-            row |= {"occupied_low": low, "occupied_high": high}
-        rows.append(row)
+        known = None if sampled is None else sampled[:, i][sampled[:, i, 0] > 0]
+        fractions = None if known is None else (known[:, 2] / known[:, 0])[:, None]
+        rows.append(row | ends(fractions, "occupied"))
     return rows

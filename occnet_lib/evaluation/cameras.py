@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 from occnet_lib.geometry.cameras import camera_of, rotations_of
 from occnet_lib.geometry.symmetry import symmetric_angles, turns
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
+from .class_means import rows_of
 from .metrics import iou
 
 Array = NDArray[Any]
@@ -216,7 +216,7 @@ def summarise_cameras(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     """
     groups: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     result = []
-    try:
+    with rows_of("cameras"):
         for row in rows:
             groups[row["model"]][row["category"]].append(row)
         for model, classes in groups.items():
@@ -228,8 +228,6 @@ def summarise_cameras(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
             }
             views = sum(row["views"] for row in own)
             result += [*own, {"model": model, "category": "mean", "views": views} | mean]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a row of cameras: {error}", hint="run evaluate again") from None
     return result
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 from occnet_lib.storage.iou_calibration import IouCalibration
 
 from .calibration_tables import ALL
-from .summary import bootstrap_means
+from .class_means import Rows, by_shape, ends, resampled, rows_of
 
-Rows = list[dict[str, Any]]
 COLUMNS = (
     *("model", "source", "category", "images", "shapes", "count", "raw", "expected", "iou", "half_width"),
     *("error", "error_constant", "coverage", "coverage_low", "coverage_high", "rank_shapes", "rank_views"),
@@ -56,13 +52,8 @@ def summarise_expected(
     Raises:
         DataError: a value is not a number.
     """
-    groups: dict[str, dict[str, dict[str, Rows]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for row in rows:
-        groups[row["model"]][row["category"]][row["id"]].append(dict(row))
     table: Rows = []
-    for model, classes in groups.items():
+    for model, classes in by_shape(rows).items():
         calibration = calibrations.get(model)
         for count in (1, *config.evaluate.merged) if calibration else ():
             pairs = {
@@ -82,14 +73,12 @@ def summarise_expected(
 def _pairs(rows: Rows, count: int, calibration: IouCalibration | None) -> _Pairs | None:
     """Expected and true IoU of the images of a shape; None if none has both."""
     end = f"_{count}" if count > 1 else ""
-    try:
+    with rows_of("expected IoU"):
         both = [
             (float(row[f"expected_iou{end}"]), float(row[f"iou{end}"]))
             for row in rows
             if row.get(f"expected_iou{end}", "") != "" and row.get(f"iou{end}", "") != ""
         ]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"not a row of expected IoU: {error}", hint="run evaluate again") from None
     calibrated = [calibration(raw, count) for raw, _ in both] if calibration else []
     values = [(raw, one.value, iou) for (raw, iou), one in zip(both, calibrated, strict=False) if one]
     return _Pairs(*np.array(values).T) if values else None
@@ -116,11 +105,7 @@ def _measured(
             for category, parts in pairs.items()
         }
         row |= {"half_width": half_width, "coverage": float(np.mean([own.mean() for own in inside.values()]))}
-        if config.evaluate.bootstrap and min(map(len, inside.values())) > 1:
-            rngs = [seeds.rng(config.seed, "bootstrap", category) for category in inside]
-            sampled = bootstrap_means(list(inside.values()), rngs, config.evaluate.bootstrap)
-            low, high = np.quantile(sampled, [0.025, 0.975]).tolist()
-            row |= {"coverage_low": low, "coverage_high": high}
+        row |= ends(resampled(inside, config), "coverage")
     return row
 
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 
+from .class_means import rows_of
+
 logger = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
 Values = Mapping[str, Mapping[tuple[str, str], float]]  # training, then category and id, to a metric
@@ -135,14 +137,12 @@ def read_costs(results: Path, trainings: Iterable[str]) -> dict[str, dict[str, f
 def _values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[tuple[str, str], float]]]:
     """Metric, training, category and id to value; empty cells are omitted."""
     values: dict[str, dict[str, dict[tuple[str, str], float]]] = {name: {} for name in METRICS}
-    try:
+    with rows_of("evaluate"):
         for row in rows:
             for name in METRICS:
                 own = values[name].setdefault(row["model"], {})
                 if row.get(name, "") != "":
                     own[row["category"], row["id"]] = float(row[name])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a row of evaluate: {error}", hint="run evaluate again") from None
     return values
 
 

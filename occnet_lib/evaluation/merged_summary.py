@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 
-from .summary import bootstrap_means
+from .class_means import Rows, by_shape, ends, resampled, rows_of
 
-Rows = list[dict[str, Any]]
 _MEASURED = ("iou", "gain", "named", "intruder_named")
 COLUMNS = (
     *("model", "source", "images", "shapes"),
@@ -39,18 +35,14 @@ def summarise_merged(source: str, rows: Iterable[Mapping[str, Any]], config: Con
     Raises:
         DataError: a value is not a number.
     """
-    groups: dict[str, dict[str, dict[str, list[Mapping[str, Any]]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for row in rows:
-        groups[row["model"]][row["category"]][row["id"]].append(row)
     table: Rows = []
-    for model, classes in groups.items():
+    for model, classes in by_shape(rows).items():
         measured = [k for k in config.evaluate.merged if _has(classes, k)]
         for count in (1, *measured) if measured else ():
-            values = [_of_class(classes[category], count) for category in sorted(classes)]
-            row = {"model": model, "source": source, "images": count, "shapes": sum(map(len, values))}
-            table.append(row | _with_intervals(values, sorted(classes), config))
+            values = {category: _of_class(classes[category], count) for category in sorted(classes)}
+            shapes = sum(map(len, values.values()))
+            row = {"model": model, "source": source, "images": count, "shapes": shapes}
+            table.append(row | _with_intervals(values, config))
     return table
 
 
@@ -72,26 +64,14 @@ def _of_class(shapes: Mapping[str, Sequence[Mapping[str, Any]]], count: int) -> 
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
-    try:
+    with rows_of("several images"):
         values = [float(row[name]) for row in rows if row.get(name) not in (None, "")]
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"a row of several images has no number: {error}", hint="run evaluate again"
-        ) from None
     return float(np.mean(values)) if values else float("nan")
 
 
-def _with_intervals(
-    values: Sequence[NDArray[np.float64]], categories: Sequence[str], config: Config
-) -> dict[str, Any]:
+def _with_intervals(values: Mapping[str, NDArray[np.float64]], config: Config) -> dict[str, Any]:
     """Means of class means, those of IoU and gain with the ends of their intervals; "" where not measured."""
-    means = dict(zip(_MEASURED, np.mean([own.mean(axis=0) for own in values], axis=0).tolist(), strict=True))
-    row: dict[str, Any] = {name: "" if np.isnan(mean) else mean for name, mean in means.items()}
-    ends: Any = [("", "")] * 2
-    if config.evaluate.bootstrap and min(map(len, values)) > 1:
-        rngs = [seeds.rng(config.seed, "bootstrap", category) for category in categories]
-        sampled = bootstrap_means([own[:, :2] for own in values], rngs, config.evaluate.bootstrap)
-        ends = np.quantile(sampled, [0.025, 0.975], axis=0).T.tolist()
-    for name, (low, high) in zip(_MEASURED[:2], ends, strict=True):
-        row |= {f"{name}_low": low, f"{name}_high": high}
-    return row
+    means = np.mean([own.mean(axis=0) for own in values.values()], axis=0).tolist()
+    row = {name: "" if np.isnan(mean) else mean for name, mean in zip(_MEASURED, means, strict=True)}
+    sampled = resampled({category: own[:, :2] for category, own in values.items()}, config)
+    return row | ends(sampled, *_MEASURED[:2])

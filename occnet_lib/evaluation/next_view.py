@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 from occnet_lib.geometry.agreement import mean_logits
 from occnet_lib.geometry.cameras import orthonormal_frames
 from occnet_lib.geometry.uncertainty import probabilities
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
+from .class_means import Rows, ends, resampled, rows_of
 from .metrics import iou
-from .summary import bootstrap_means
 from .view_metrics import Logits
 
 logger = logging.getLogger(__name__)
-Rows = list[dict[str, Any]]
 POLICIES = ("random", "opposite", "expected_gain", "agreement", "disagreement", "best")
 """Policies of `next_view`."""
 
@@ -221,28 +219,18 @@ def summarise_next_view(rows: Iterable[Mapping[str, Any]], config: Config) -> Ro
         DataError: a row lacks a column or has a value that is not a number.
     """
     values: dict[tuple[str, str, int], dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    try:
+    with rows_of("next views"):
         for row in rows:
             group = values[row["model"], row["policy"], int(row["views"])]
             group[row["category"]][row["id"]] = float(row["iou"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a row of next views: {error}", hint="run evaluate again") from None
     table: Rows = []
     for (model, policy, count), classes in values.items():
         base = values[model, POLICIES[0], count]
-        names = sorted(classes)
-        pairs = [
-            np.array([(own, own - base[name][id]) for id, own in sorted(classes[name].items())])
-            for name in names
-        ]
-        about = {"model": model, "policy": policy, "views": count, "shapes": sum(map(len, pairs))}
-        mean = np.mean([own.mean(axis=0) for own in pairs], axis=0).tolist()
-        ends: Any = [("", "")] * 2
-        if config.evaluate.bootstrap and min(map(len, pairs)) > 1:
-            rngs = [seeds.rng(config.seed, "bootstrap", name) for name in names]
-            sampled = bootstrap_means(pairs, rngs, config.evaluate.bootstrap)
-            ends = np.quantile(sampled, [0.025, 0.975], axis=0).T.tolist()
-        for name, value, (low, high) in zip(("iou", "gain"), mean, ends, strict=True):
-            about |= {name: value, f"{name}_low": low, f"{name}_high": high}
-        table.append(about)
+        pairs = {
+            name: np.array([(own, own - base[name][id]) for id, own in sorted(classes[name].items())])
+            for name in sorted(classes)
+        }
+        mean, gain = np.mean([own.mean(axis=0) for own in pairs.values()], axis=0).tolist()
+        about = {"model": model, "policy": policy, "views": count, "shapes": sum(map(len, pairs.values()))}
+        table.append(about | {"iou": mean, "gain": gain} | ends(resampled(pairs, config), "iou", "gain"))
     return table

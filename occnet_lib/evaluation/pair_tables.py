@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.meshes.frame import Up
 from occnet_lib.storage.tables import write_rows
 
 from .alignment import DEGREES_OF_FREEDOM, Align, Alignment
+from .class_means import ends, resampled
 from .metrics import NO_SURFACE, PAIR_METRICS, Comparison
 from .pairs import Pair
-from .summary import bootstrap_means
 
 MEAN = "mean"
 """Name of the row over all categories."""
@@ -212,16 +211,8 @@ def _means(
 def _mean_with_interval(
     metric: str, columns: dict[str, NDArray[np.float64]], config: Config
 ) -> dict[str, float | str]:
-    mean: float | str = ""
-    low: float | str = ""
-    high: float | str = ""
-    if columns:
-        mean = float(np.mean([column.mean() for column in columns.values()]))
-    if columns and min(map(len, columns.values())) > 1 and config.evaluate.bootstrap:
-        rngs = [seeds.rng(config.seed, "bootstrap", category) for category in columns]
-        sampled = bootstrap_means(list(columns.values()), rngs, config.evaluate.bootstrap)
-        low, high = np.quantile(sampled, [0.025, 0.975]).tolist()
-    return {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+    mean = float(np.mean([column.mean() for column in columns.values()])) if columns else ""
+    return {metric: mean} | ends(resampled(columns, config), metric)
 
 
 def _cell(row: dict[str, Any], name: str, digits: int) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
+
+from .class_means import rows_of
 
 Rows = list[dict[str, Any]]
 AZIMUTHS, ELEVATION_STEP = 8, 30.0
@@ -92,13 +93,11 @@ def summarise_poses(rows: Iterable[Mapping[str, Any]], config: Config) -> tuple[
 
 
 def _read(rows: Rows) -> _Views:
-    try:
+    with rows_of("views with their pose"):
         azimuth, elevation = (
             np.array([float(row[name]) for row in rows]) for name in ("azimuth", "elevation")
         )
         values = np.array([[float(row[name]) for name in MEASURES] for row in rows])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a row of views with their pose: {error}", hint="run evaluate again") from None
     shape = np.unique([row["id"] for row in rows], return_inverse=True)[1]
     return _Views(shape, cell_of(azimuth, elevation), values)
 

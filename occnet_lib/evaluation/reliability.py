@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.errors import DataError
 from occnet_lib.geometry.uncertainty import probabilities
+
+from .class_means import rows_of
 
 BINS = 20
 """Bins of equal width of the probability (Naeini et al. 2015; Guo et al. 2017 use 15)."""
@@ -84,11 +85,9 @@ def read_reliability(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, d
         DataError: a row lacks a column or has something that is not a number.
     """
     grouped: dict[str, dict[str, dict[str, Sums]]] = {}
-    try:
+    with rows_of("reliability"):
         for row in rows:
             shapes = grouped.setdefault(row["model"], {}).setdefault(row["category"], {})
             own = shapes.setdefault(row["id"], np.zeros((BINS, len(_SUMS))))
             own[int(row["bin"])] += [float(row[name]) for name in _SUMS]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"not a row of reliability: {error}", hint="run evaluate again") from None
     return grouped

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 
+from .class_means import Rows, by_shape, ends, resampled, rows_of
 from .expected_iou_tables import rank_correlation
 from .pose_tables import cell_of
-from .summary import bootstrap_means
 
-Rows = list[dict[str, Any]]
 COLUMNS = (
     *("model", "source", "rule", "shapes", "iou", "gain", "gain_low", "gain_high"),
     *("rank", "rank_low", "rank_high"),
@@ -49,24 +46,17 @@ def summarise_choice(source: str, rows: Iterable[Mapping[str, Any]], config: Con
     Raises:
         DataError: a value is not a number.
     """
-    groups: dict[str, dict[str, dict[str, Rows]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for row in rows:
-        if row.get("agreement", "") != "":
-            groups[row["model"]][row["category"]][row["id"]].append(dict(row))
     table: Rows = []
-    for model, classes in groups.items():
-        names = sorted(classes)
-        try:
+    for model, classes in by_shape(row for row in rows if row.get("agreement", "") != "").items():
+        with rows_of("uncertainty"):
             measured = {
-                rule: [_of_class(classes[name], rule) for name in names] for rule in (*_SCORES, "pose")
+                rule: {name: _of_class(classes[name], rule) for name in sorted(classes)}
+                for rule in (*_SCORES, "pose")
             }
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a row of uncertainty: {error}", hint="run evaluate again") from None
         for rule, values in measured.items():
-            about = {"model": model, "source": source, "rule": rule, "shapes": sum(map(len, values))}
-            table.append(about | _with_intervals(values, names, config))
+            shapes = sum(map(len, values.values()))
+            about = {"model": model, "source": source, "rule": rule, "shapes": shapes}
+            table.append(about | _with_intervals(values, config))
     return table
 
 
@@ -100,23 +90,16 @@ def _cells(rows: Rows) -> NDArray[np.int64]:
     return cell_of(azimuth, elevation)
 
 
-def _with_intervals(
-    values: Sequence[NDArray[np.float64]], categories: Sequence[str], config: Config
-) -> dict[str, Any]:
+def _with_intervals(values: Mapping[str, NDArray[np.float64]], config: Config) -> dict[str, Any]:
     """Means of class means; the rank's over the shapes that have one."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS[4:], "")
-    iou, gain = np.mean([own[:, :2].mean(axis=0) for own in values], axis=0).tolist()
+    iou, gain = np.mean([own[:, :2].mean(axis=0) for own in values.values()], axis=0).tolist()
     row |= {"iou": iou, "gain": gain}
-    ranked = [own[~np.isnan(own[:, 2])] for own in values]
-    kept = [(own, name) for own, name in zip(ranked, categories, strict=True) if len(own)]
-    if kept:
-        row["rank"] = float(np.mean([own[:, 2].mean() for own, _ in kept]))
-    for name, groups, column in (("gain", list(zip(values, categories, strict=True)), 1), ("rank", kept, 2)):
-        if config.evaluate.bootstrap and groups and min(len(own) for own, _ in groups) > 1:
-            rngs = [seeds.rng(config.seed, "bootstrap", category) for _, category in groups]
-            sampled = bootstrap_means(
-                [own[:, [column]] for own, _ in groups], rngs, config.evaluate.bootstrap
-            )
-            low, high = np.quantile(sampled, [0.025, 0.975]).tolist()
-            row |= {f"{name}_low": low, f"{name}_high": high}
+    ranked = {name: own[~np.isnan(own[:, 2])] for name, own in values.items()}
+    ranked = {name: own for name, own in ranked.items() if len(own)}
+    if ranked:
+        row["rank"] = float(np.mean([own[:, 2].mean() for own in ranked.values()]))
+    for name, groups, column in (("gain", values, 1), ("rank", ranked, 2)):
+        sampled = resampled({category: own[:, [column]] for category, own in groups.items()}, config)
+        row |= ends(sampled, name)
     return row

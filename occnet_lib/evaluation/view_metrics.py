@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from occnet_lib import seeds
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
+from .class_means import rows_of
 from .field_uncertainty import reliability_of, uncertainty_columns
 from .merged import merged_columns
 from .metrics import iou
@@ -128,11 +128,9 @@ def spread(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], dict
         DataError: a row lacks a column or has something that is not a number.
     """
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    try:
+    with rows_of("view metrics"):
         for row in rows:
             values[row["model"], row["category"], row["id"]].append(float(row["iou"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a row of view metrics: {error}", hint="run evaluate again") from None
     return {
         shape: dict(zip(VIEW_METRICS, (float(np.mean(ious)), float(np.std(ious))), strict=True))
         for shape, ious in values.items()

@@ -10,9 +10,10 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
+from occnet_lib.evaluation.class_means import bootstrap_means
 from occnet_lib.evaluation.evaluate import COLUMNS, evaluate_shard
 from occnet_lib.evaluation.metrics import METRICS, ORIGINAL_METRICS, worst
-from occnet_lib.evaluation.summary import EXTRAS, bootstrap_means, summarise
+from occnet_lib.evaluation.summary import EXTRAS, summarise
 from occnet_lib.evaluation.view_metrics import evaluate_views, spread
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.storage.meshes import save_mesh

@@ -86,7 +86,7 @@ def test_the_gain_is_paired_shape_by_shape(tmp_path):
     (_, alone) = summarise_merged("views", rows_of({"a1": hard, "b1": easy}), config)
     assert alone["gain_low"] == ""  # one shape a class
     assert summarise_merged("views", [{**row, "iou_2": ""} for row in rows], config) == []
-    with pytest.raises(DataError, match="no number"):
+    with pytest.raises(DataError, match=r"not a row of several images: .*x"):
         summarise_merged("views", [{**row, "iou_2": "x"} for row in rows], config)
 
 
