@@ -50,7 +50,7 @@ def _end(server: subprocess.Popen[str], folder: Path) -> None:
 
 
 @cache
-def _python() -> str:
+def python() -> str:
     """A program that does what Python does, and runs `-m occnet_lib` in a fork."""
     path = Path(_server("occnet_lib", *LIBRARIES)).with_name("python")
     words = [
@@ -74,7 +74,7 @@ def snakemake(arguments: Sequence[str], folder: Path, environment: Mapping[str, 
         fork_server.connect(_server("snakemake", "snakemake.cli")) as connection,
     ):
         request = {"arguments": [*arguments], "folder": str(folder), "environment": dict(environment)}
-        request["executable"] = sys.executable if "-n" in arguments else _python()
+        request["executable"] = sys.executable if "-n" in arguments else python()
         fork_server.send(connection, request, [nothing.fileno(), output.fileno(), output.fileno()])
         done = bool(select([connection], [], [], LIMIT)[0])
         code = fork_server.exit_code(connection) if done else -1

@@ -31,12 +31,17 @@ def occnet_commands(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip().startswith("occnet ")]
 
 
+@pytest.fixture(scope="module")
+def commands():
+    return parser()
+
+
 @pytest.mark.parametrize("path", PAGES, ids=NAMES)
-def test_every_occnet_command_is_valid(path):
+def test_every_occnet_command_is_valid(path, commands):
     for line in occnet_commands(path):
         words = shlex.split(line, comments=True)
         try:
-            parser().parse_args(words[1:])
+            commands.parse_args(words[1:])
         except SystemExit as end:
             if end.code:
                 pytest.fail(f"{path.name}: {line}")

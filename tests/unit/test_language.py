@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ TEXTS = [
     *(path for path in sorted((PROJECT / "workflow").rglob("*")) if path.suffix in {".smk", ".yaml", ".rst"}),
 ]
 
+TEXT_TOKENS = {
+    number for number, name in tokenize.tok_name.items() if name in ("COMMENT", "STRING", "FSTRING_MIDDLE")
+}
 # Names of libraries.
 ALLOWED_NAMES = {"FileNotFoundError", "ModuleNotFoundError", "PackageNotFoundError", "shares_memory"}
 
@@ -74,6 +78,7 @@ PHRASES = {
 }
 
 
+@cache
 def parts(name: str) -> list[str]:
     """The words of an identifier, lower case."""
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
@@ -87,24 +92,15 @@ def matches(text: str) -> Iterator[tuple[int, str, str]]:
             yield text.count("\n", 0, match.start()) + 1, match[0], instead
 
 
-def python_texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Comments and strings with their first lines; identifiers are checked apart."""
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-        if (
-            token.type in (tokenize.COMMENT, tokenize.STRING)
-            or tokenize.tok_name[token.type] == "FSTRING_MIDDLE"
-        ):
-            yield token.start[0], token.string
-
-
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.relative_to(PROJECT).as_posix())
 def test_names_and_texts_of_code(path: Path) -> None:
     wrong = []
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        line = token.start[0]
         if token.type == tokenize.NAME and token.string not in ALLOWED_NAMES:
-            wrong += [(token.start[0], token.string, NAMES[w]) for w in parts(token.string) if w in NAMES]
-    for line, text in python_texts(path):
-        wrong += [(line + k - 1, phrase, instead) for k, phrase, instead in matches(text)]
+            wrong += [(line, token.string, NAMES[w]) for w in parts(token.string) if w in NAMES]
+        if token.type in TEXT_TOKENS:  # with their first lines
+            wrong += [(line + k - 1, phrase, instead) for k, phrase, instead in matches(token.string)]
     assert not wrong
 
 
