@@ -97,13 +97,12 @@ def test_the_table_of_data_scaling_is_what_was_measured():
     page = (PROJECT / "docs/explanation/data.md").read_text(encoding="utf-8")
     lines = {line.split("|")[1].strip().replace(",", ""): line for line in page.splitlines() if "|" in line}
     rows = read_rows(PROJECT / "docs/images/data_scaling.csv")
-    assert len(rows) == 15
+    assert len(rows) == 35
     for row in rows:
-        value, low, high = (f"{float(row[name]):.3f}" for name in ("iou", "iou_low", "iou_high"))
-        assert f"{value} [{low}, {high}]" in lines[row["shapes"]]
-        if row["model"] == "baseline_retrieval-network":
+        assert f"| {float(row['iou']):.3f} |" in lines[row["shapes"]]
+        if row["model"] in ("baseline_retrieval-network", "baseline_class_mean"):
             less, low, high = (f"{float(row[f'less_network{end}']):+.3f}" for end in ("", "_low", "_high"))
-            assert f"{less} [{low}, {high}]" in lines[row["shapes"]]
+            assert f"| {less} [{low}, {high}] |" in lines[row["shapes"]]
 
 
 def test_every_image_of_the_explanations_is_made_by_the_script():
