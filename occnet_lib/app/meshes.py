@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Config
-from occnet_lib.errors import ImageError, MeshError
+from occnet_lib.errors import ConfigError, ImageError, MeshError
 from occnet_lib.reconstruction.cutout import MaskSource
 from occnet_lib.reconstruction.options import overridden
 from occnet_lib.reconstruction.photo import framed
@@ -38,6 +39,29 @@ class Options:
     drop_outliers: bool = False
     uncertainty: bool = False
 
+    @classmethod
+    def of_page(
+        cls,
+        mask: MaskSource,
+        resolution: int,
+        threshold: str,
+        simplify: str,
+        refine: str,
+        drop_outliers: bool,
+        uncertainty: bool,
+    ) -> Options:
+        """From the values of the page: a resolution of 0 and empty fields are left to the configuration.
+
+        Raises:
+            ConfigError: a field has something else than a number.
+        """
+        steps = _number("Refinement steps", refine)
+        if steps is not None and not steps.is_integer():
+            raise ConfigError(f"Refinement steps: expected a whole number, got {refine.strip()!r}")
+        numbers = _number("Threshold", threshold), _number("Faces", simplify)
+        whole = None if steps is None else int(steps)
+        return cls(mask, resolution or None, *numbers, whole, bool(drop_outliers), bool(uncertainty))
+
     def config(self, config: Config) -> Config:
         """The configuration with these options.
 
@@ -53,6 +77,18 @@ class Options:
         words = [word for name, value in pairs if value is not None for word in (f"--{name}", f"{value:g}")]
         flags = {"--drop-outliers": self.drop_outliers, "--uncertainty": self.uncertainty}
         return [*words, *(name for name, is_set in flags.items() if is_set)]
+
+
+def _number(name: str, text: str) -> float | None:
+    """The number in a field; None of an empty one."""
+    text = (text or "").strip()
+    try:
+        value = float(text.replace(",", ".")) if text else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise ConfigError(f"{name}: expected a number, got {text!r}", hint="empty: the default")
+    return value
 
 
 @dataclass(frozen=True)

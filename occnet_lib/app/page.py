@@ -24,6 +24,7 @@ from . import texts
 from .checkpoints import Networks
 from .masks import ADD, REMOVE
 from .meshes import FORMATS, Options, reconstruct_photos
+from .photos import Photo
 from .session import Session
 from .workspace import Workspace
 
@@ -115,10 +116,8 @@ class Page:
     ) -> list[Any]:
         """The mesh of the photos, with strokes that were not applied yet."""
         session, folder = self._painted(before, model, fill, editor).mesh_folder()
-        resolution, threshold, simplify, refine, drop_outliers, uncertainty = values
-        numbers = _whole(resolution or None), threshold, simplify, _whole(refine)
-        options = Options(mask, *numbers, bool(drop_outliers), bool(uncertainty))
         try:
+            options = Options.of_page(mask, *values)
             outcome = reconstruct_photos(session.photos, self._networks, model, self._config, options, folder)
         except OccnetError as error:
             nothing = [gr.DownloadButton(value=None, interactive=False)] * len(FORMATS)
@@ -189,9 +188,18 @@ def _shown(before: Session | None, session: Session, error: str = "") -> list[An
         session,
         (texts.error(error) if error else "") + texts.notes(photos),
         gr.Radio(choices=labels, value=labels[session.selected] if labels else None, visible=len(labels) > 1),
-        gr.skip() if same else photo.preview() if photo and photo.can_be_corrected else None,
+        gr.skip() if same else _editor_of(photo),
         gr.DownloadButton(value=str(file) if file else None, visible=file is not None),
     ]
+
+
+def _editor_of(photo: Photo | None) -> dict[str, Any]:
+    """The editor with a photo, hidden without one.
+
+    Its canvas keeps the width of the column at the time when it appears, which is not final while the page loads.
+    """
+    preview = photo.preview() if photo and photo.can_be_corrected else None
+    return gr.update(value=preview, visible=preview is not None)
 
 
 # Gradio writes a .pyi file beside every subclass of a component, so methods of instances are replaced here.
@@ -232,6 +240,7 @@ def _mask_components() -> tuple[Any, Any, Any, list[Any]]:
         eraser=gr.Eraser(default_size=20),
         buttons=["fullscreen"],
         interactive=True,
+        visible=False,
         height=460,
     )
     editor.convert_and_format_image = _layer_pixels
@@ -263,7 +272,7 @@ def _mesh_components() -> tuple[gr.Button, list[Any]]:
 
 def _options() -> list[Any]:
     """Components in the order of `Options`."""
-    with gr.Accordion("Options", open=False):
+    with gr.Accordion("Options", open=False, elem_id="options"):
         return [
             gr.Radio(["auto", "alpha", "background"], value="auto", label="Mask from", elem_id="mask-source"),
             gr.Dropdown(
@@ -271,10 +280,11 @@ def _options() -> list[Any]:
                 value=0,
                 label="Resolution (cells along the edge)",
             ),
-            gr.Number(None, label="Threshold (empty: the model's)", minimum=0, maximum=1, step=0.05),
-            gr.Number(None, label="Faces (empty: as configured; 0: all)", minimum=0),
-            gr.Number(
-                None, label="Refinement steps (empty: as configured)", minimum=0, maximum=500, precision=0
+            # Not gr.Number, which has 0 for an empty field as soon as it is shown.
+            gr.Textbox("", label="Threshold", placeholder="the model's", max_lines=1, elem_id="threshold"),
+            gr.Textbox("", label="Faces (0: all)", placeholder="as configured", max_lines=1, elem_id="faces"),
+            gr.Textbox(
+                "", label="Refinement steps", placeholder="as configured", max_lines=1, elem_id="steps"
             ),
             gr.Checkbox(False, label="Leave out photos that disagree"),
             gr.Checkbox(False, label="Colour the mesh by its uncertainty", elem_id="uncertainty"),
@@ -284,10 +294,6 @@ def _options() -> list[Any]:
 def _html(name: str) -> gr.Markdown:
     """A place for HTML; gr.HTML would need a content security policy that lets the page evaluate strings."""
     return gr.Markdown(elem_id=name, sanitize_html=True, latex_delimiters=[])
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
 
 
 def _close(session: Session | None) -> None:

@@ -61,6 +61,20 @@ def test_the_files_are_those_of_the_command(photos, networks, tmp_path, monkeypa
     assert [image.shape for image in outcome.seen] == [(32, 32, 3)] * len(names)
 
 
+def test_fields_of_the_page_are_numbers_or_empty():
+    assert Options.of_page("auto", 0, "", " ", None, False, False) == Options()
+    assert Options.of_page("alpha", 64, " 0,3", "500", "2", True, True) == Options(
+        "alpha", 64, 0.3, 500, 2, True, True
+    )
+    for fields, message in (
+        (("x", "", ""), "Threshold: expected a number, got 'x'"),
+        (("", "nan", ""), "Faces: expected a number, got 'nan'"),
+        (("", "", "1.5"), "Refinement steps: expected a whole number, got '1.5'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Options.of_page("auto", 0, *fields, False, False)
+
+
 def test_the_files_of_a_corrected_photo_are_those_of_the_command_for_its_png(
     photos, networks, tmp_path, monkeypatch
 ):

@@ -123,6 +123,14 @@ def after(page: Browser, name: str, action: Callable[[], object]) -> str:
     return lines(page, name)
 
 
+def fill(page: Browser, place: str, value: str) -> None:
+    """Type into a field of the page."""
+    page.run(
+        f"(field => {{ field.value = {value!r}; field.dispatchEvent(new Event('input', {{bubbles: true}})); }})"
+        f"(document.querySelector('{place} input, {place} textarea'))"
+    )
+
+
 def apply_strokes(page: Browser) -> None:
     """Click *Apply strokes* until the notes change: the editor passes a stroke on once it has encoded it."""
     before = lines(page, "notes")
@@ -186,7 +194,13 @@ def test_photos_to_the_mesh_of_the_command(page, server, photos, tmp_path, monke
         "plain.png: object from plain background",
         "side.jpg: object from plain background",
     ]
+    # Options that are only looked at change nothing.
+    page.run("document.querySelector('#options button').click()")
+    page.wait("document.querySelector('#threshold input, #threshold textarea') !== null")
     assert reconstruct(page).startswith("plain.glb: 5")
+    assert "--threshold" not in page.run("document.querySelector('#details code').textContent")
+    fill(page, "#faces", "300")
+    assert reconstruct(page).startswith("plain.glb: 3")
     for name in ("glb", "obj", "ply"):
         mesh = by_command(page, server, tmp_path / f"out.{name}", photos, monkeypatch)
         assert download(page, name) == mesh
