@@ -259,7 +259,7 @@ def _mesh_components() -> tuple[gr.Button, list[Any]]:
     start = gr.Button("Reconstruct", variant="primary", elem_id="reconstruct")
     messages = _html("messages")
     view = gr.Model3D(
-        label="Mesh", elem_id="mesh", height=400, interactive=False, camera_position=(60, 70, None)
+        label="Mesh", elem_id="mesh", height=400, interactive=False, camera_position=(60, 70, 2.1)
     )
     with gr.Row():
         buttons = [

@@ -305,6 +305,35 @@ def test_requests_beside_the_page(server, photos):
     assert server.get(f"gradio_api/file={path}/../../../.lock")[0] == 403
 
 
+def test_no_file_outside_its_folder_can_be_read(server, photos):
+    secret = server.config.with_name("secret.png")
+    secret.write_bytes(b"secret")
+    body, headers = form("photo.png", (photos / "plain.png").read_bytes())
+    (upload,) = map(Path, json.loads(server.get("gradio_api/upload", body, **headers)[1]))
+    link, above = upload.parent / "link.png", os.path.relpath(secret, upload.parent)
+    link.symlink_to(secret)
+    encoded = above.replace(".", "%2e").replace("/", "%2f")
+    places = [
+        *(str(secret), str(link), f"{upload.parent}/{above}", f"/proc/self/root{secret}"),
+        *(f"{upload.parent}/{encoded}", f"{upload.parent}/{encoded.replace('%', '%25')}", f"file://{secret}"),
+    ]
+    for place in places:
+        status, answer = server.get(f"gradio_api/file={place}")
+        assert (status, b"secret" in answer) == (403, False), place
+    for place in (*places[:4], f"file://{secret}", f"http://localhost{secret}", secret.name):
+        for value in ([{"path": place, "orig_name": "photo.png"}], {"deep": [{"path": place, "url": None}]}):
+            event = json.dumps({"data": [value], "fn_index": 0, "session_hash": "x"}).encode()
+            for route, expected in (("queue/join", 403), ("run/upload", 404), ("call/upload", 404)):
+                status, answer = server.get(f"gradio_api/{route}", event, content_type="application/json")
+                assert (status, b"secret" in answer) == (expected, False), (route, place)
+    event = json.dumps(
+        {"data": str(secret), "fn_name": "ls", "component_id": 1, "session_hash": "x"}
+    ).encode()
+    status, answer = server.get("gradio_api/component_server", event, content_type="application/json")
+    assert status != 200
+    assert b"secret" not in answer
+
+
 def test_twenty_uploads_at_once(page, server, photos, tmp_path):
     content = (photos / "plain.png").read_bytes()
     forms = [form(f"{i}.png", content + bytes(i)) for i in range(20)]
