@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import faulthandler
 import logging
-import logging.handlers
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from occnet_lib.config import Config
-from occnet_lib.errors import DependencyError, OccnetError
+from occnet_lib.errors import DependencyError
 from occnet_lib.storage.shape_record import path_of
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
@@ -31,14 +25,12 @@ from occnet_lib.types import ShapeKey
 from .process_shape import process as process_shape
 from .process_shape import record_failure
 from .shape_table import COLUMNS
+from .worker_process import Job, Row, work
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-
 # A worker that uses no CPU (it waits for a dead file system or a lock) is killed after this many time limits.
 _IDLE_LIMITS = 10
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_shard(
@@ -88,7 +80,7 @@ def process_shapes(
         DependencyError, DataError: an error of the environment; the remaining shapes are not processed.
     """
     keys = list({key.name: key for key in keys}.values())
-    job = _Job(config, Path(root), Path(shapes_dir), process)
+    job = Job(config, Path(root), Path(shapes_dir), process)
     rows: dict[str, Row] = {}
     todo = deque(keys)
     pool = [_Worker(job) for _ in range(min(workers, len(keys)))]
@@ -117,21 +109,10 @@ def _next_rows(pool: list[_Worker]) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """The arguments that all shapes have in common, sent to the worker processes."""
-
-    config: Config
-    root: Path
-    shapes_dir: Path
-    process: Callable[..., Row]
-    level: int = field(default_factory=lambda: logging.getLogger().getEffectiveLevel())
-
-
 class _Worker:
     """A process for one shape at a time, as the parent sees it."""
 
-    def __init__(self, job: _Job) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.key: ShapeKey | None = None
         self.killed_once: ShapeKey | None = None
@@ -142,7 +123,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.ready = False
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, self.job), daemon=True)
+        self.process = context.Process(target=work, args=(theirs, self.job), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -237,60 +218,6 @@ class _Worker:
         row = record_failure(key, self.job.config, self.job.root, out_path, self.stage, reason)
         self._start()
         return row
-
-
-def _work(connection: Connection, job: _Job) -> None:
-    """Main function of a worker process: receives shapes; sends log records, stages and rows."""
-    _die_with_parent()
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)
-    logging.captureWarnings(True)
-    send = _sender(connection)
-    send(("ready", None))
-    while True:
-        try:
-            key = connection.recv()
-        except EOFError:  # the parent is gone
-            return
-        try:
-            out_path = path_of(job.shapes_dir, key)
-            row = job.process(
-                key, job.config, job.root, out_path, on_stage=lambda stage: send(("stage", stage))
-            )
-            send(("row", row))
-        except OccnetError as error:
-            send(("error", error))
-
-
-def _die_with_parent() -> None:
-    """Have Linux kill this process when its parent ends, so that it does not write beside the next run's workers."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def _sender(connection: Connection) -> Callable[[Any], None]:
-    """Function that sends to the parent; without a parent the worker exits, so that no shape is blamed."""
-
-    def send(message: Any) -> None:
-        try:
-            connection.send(message)
-        except OSError:
-            os._exit(1)
-
-    return send
-
-
-class _ToParent(logging.handlers.QueueHandler):
-    """Log handler that sends records through the pipe."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)  # type: ignore[arg-type]  # only enqueue uses it
-        self.send = _sender(connection)
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.send(("log", record))
 
 
 def _cpu_seconds(pid: int | None) -> float | None:

@@ -10,15 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from occnet_lib import cli
 from occnet_lib.analysis import duplicates
-from occnet_lib.analysis.duplicates import (
-    NEAREST_COLUMNS,
-    PAIR_COLUMNS,
-    candidate_pairs,
-    describe,
-    near_duplicates,
-    sorted_quantiles,
-    surfaces_distance,
-)
+from occnet_lib.analysis.descriptors import QUANTILES, candidate_pairs, describe, sorted_quantiles
+from occnet_lib.analysis.duplicates import NEAREST_COLUMNS, PAIR_COLUMNS, near_duplicates, surfaces_distance
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import raycasting_scene, surface_distance
 from occnet_lib.geometry.sampling import sample_surface
@@ -132,7 +125,7 @@ def test_a_copy_with_few_surface_points_is_a_copy(tmp_path):
 def test_quantiles_are_those_of_numpy() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.random(1), rng.random(2), rng.normal(size=1001), rng.integers(0, 3, 99) / 2.0):
-        assert sorted_quantiles(values).tolist() == np.quantile(values, duplicates._QUANTILES).tolist()
+        assert sorted_quantiles(values).tolist() == np.quantile(values, QUANTILES).tolist()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.7])

@@ -111,7 +111,7 @@ def test_a_fault_of_the_environment_ends_the_shard(root: Path, tmp_path: Path) -
 def test_worker_that_cannot_start_is_no_fault_of_the_shapes(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("occnet_lib.stages.workers._work", len)  # called with two arguments: an error at once
+    monkeypatch.setattr("occnet_lib.stages.workers.work", len)  # called with two arguments: an error at once
     with pytest.raises(DependencyError, match="no worker process"):
         run_shard([key("a")], config(), root, tmp_path / "shapes", tmp_path / "t.csv")
     assert not (tmp_path / "shapes").exists()
@@ -156,8 +156,8 @@ def test_a_shape_whose_worker_was_killed_from_outside_is_tried_once_more(root: P
 def test_a_worker_whose_parent_is_gone_ends_and_blames_no_shape(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    job = workers._Job(config(), root, tmp_path / "shapes", stand_in)
-    process = context.Process(target=workers._work, args=(theirs, job), daemon=True)
+    job = workers.Job(config(), root, tmp_path / "shapes", stand_in)
+    process = context.Process(target=workers.work, args=(theirs, job), daemon=True)
     process.start()
     theirs.close()
     assert ours.recv()[0] == "ready"
@@ -177,7 +177,7 @@ def test_workers_end_with_a_parent_that_was_killed(root: Path, tmp_path: Path) -
         "from tests.support.small_shapes import config\n"
         "from tests.unit.stages.test_workers import stand_in\n"
         "if __name__ == '__main__':\n"
-        "    worker = workers._Worker(workers._Job(config(), Path('.'), Path('.'), stand_in))\n"
+        "    worker = workers._Worker(workers.Job(config(), Path('.'), Path('.'), stand_in))\n"
         "    worker.connection.poll(30)\n"
         "    print(worker.process.pid, flush=True)\n"
         "    time.sleep(60)\n"
