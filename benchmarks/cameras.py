@@ -38,16 +38,15 @@ Means = dict[tuple[str, str], float]
 
 
 def shape_means(folder: Path, training: str, kind: str, column: str) -> Means:
-    """The mean of a column over the images of a shape, by category and id."""
+    """The mean of a column over the images of a shape, by category and id; empty where it was not measured."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for path in sorted((folder / training).glob(f"test-*.{kind}.csv")):
+    paths = sorted((folder / training).glob(f"test-*.{kind}.csv"))
+    if not paths:
+        raise SystemExit(f"{folder / training} has no test-*.{kind}.csv: run the workflow to its report")
+    for path in paths:
         for row in read_rows(path):
             if row.get(column, "") != "":
                 values[row["category"], row["id"]].append(float(row[column]))
-    if not values:
-        raise SystemExit(
-            f"{folder / training}: no {column} in test-*.{kind}.csv; run the workflow to its report"
-        )
     return {shape: float(np.mean(own)) for shape, own in values.items()}
 
 
@@ -80,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         other = "views" if key in FIELDS else "photos"
         pairs = [(shape_means(folder, a, *own), shape_means(folder, b, other, "iou")) for a, b in names]
         values = by_class(pairs)
+        if not values:  # photos of an earlier version have no cameras
+            continue
         level = np.mean([own[0].mean() for own in values])
         mean, low, high = interval([own[0] - own[1] for own in values])
         print(f"| {title} | {level:.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] |")

@@ -33,5 +33,6 @@ def test_differences_are_those_of_the_tables(tmp_path, capsys):
     assert "| predicted | 0.600 | +0.150 [" in said[6]
     assert said[7].startswith("| true, of photos | 0.300 | +0.100 [")
     assert said[8].startswith("| predicted, of photos | 0.200 | +0.000 [")
-    with pytest.raises(SystemExit, match="no iou in test-"):
+    with pytest.raises(SystemExit, match="has no test-"):
         cameras.shape_means(tmp_path, "plain", "cameras", "iou")
+    assert cameras.shape_means(tmp_path / "evaluate", "plain", "views", "iou_given") == {}
