@@ -11,6 +11,7 @@ from .learning import (
     ImagesConfig,
     ModelConfig,
     OptimizerConfig,
+    RaysConfig,
     TrainConfig,
     TrainDataConfig,
 )

@@ -44,7 +44,9 @@ RENAMED_PRESETS = {
 class ModelConfig(Section):
     """A network that is trained, evaluated and compared."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"seed", "seeds", "local", "pose", "own_cameras"})
+    later_keys: ClassVar[frozenset[str]] = frozenset(
+        {"seed", "seeds", "local", "pose", "own_cameras", "labels", "silhouettes", "consistency"}
+    )
 
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
@@ -87,6 +89,21 @@ class ModelConfig(Section):
     own_cameras: bool = Field(
         False,
         description="with `local` and `pose`: train on predicted cameras from a third of the steps on, else on true ones",
+    )
+
+    labels: Literal["3d", "hull", "none"] = Field(
+        "3d",
+        description="occupancies in training: 3d: those of the shapes; hull: of the visual hulls of the views' silhouettes; "
+        "none: no points, see `silhouettes`; hull and none read no occupancies, in validation neither",
+    )
+
+    silhouettes: NonNegative = Field(
+        0.0, description="weight of the loss of views' silhouettes along rays (train.rays); 0: none"
+    )
+
+    consistency: NonNegative = Field(
+        0.0,
+        description="weight of the divergence between the fields of two views of a shape; 0: none",
     )
 
     @property
@@ -206,6 +223,18 @@ class TrainDataConfig(Section):
     )
 
 
+class RaysConfig(Section):
+    """Rays of silhouettes, for models with `silhouettes`."""
+
+    views: Count = Field(4, description="views of a shape whose silhouettes an image's field has to match")
+    per_view: Count = Field(2, description="rays of the object per view")
+    samples: int = Field(
+        16,
+        ge=2,
+        description="points along a ray of the object, and single points on as many rays of the background",
+    )
+
+
 class OptimizerConfig(Section):
     """Adam (ONet: learning rate 1e-4, constant)."""
 
@@ -261,8 +290,11 @@ class HardwareConfig(Section):
 class TrainConfig(Section):
     """Training, the same for all models."""
 
+    later_keys: ClassVar[frozenset[str]] = frozenset({"rays"})
+
     steps: Count = Field(300_000, description="optimiser steps")
     data: TrainDataConfig = Field(TrainDataConfig(), description="what a step sees")
+    rays: RaysConfig = Field(RaysConfig(), description="rays of silhouettes, for models with `silhouettes`")
     optimizer: OptimizerConfig = Field(OptimizerConfig(), description="Adam and its learning rate")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="intervals of logging and writing")
     hardware: HardwareConfig = Field(HardwareConfig(), description="where training runs")

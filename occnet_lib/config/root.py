@@ -183,6 +183,10 @@ class Config(Section):
         for name, model in self.models.items():
             if model.own_cameras and not (model.local and model.pose):
                 raise ValueError(f"`models.{name}.own_cameras` needs `local: true` and `pose: true`")
+            if model.labels == "none" and not model.silhouettes:
+                raise ValueError(
+                    f"`models.{name}.labels: none` needs `silhouettes` above 0: nothing else is learned"
+                )
         for key in ("uncertainty", "next_view"):
             if getattr(self.evaluate, key) and not self.evaluate.views:
                 raise ValueError(f"`evaluate.{key}` needs the fields of views, and `evaluate.views` is 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from occnet_lib.networks.projection import product, window_matrices
+
+from .silhouettes import Silhouettes
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Item:
             set.
         camera: (3, 4) float32, projection of the unit frame into the image (`geometry.cameras.image_projection`); None:
             the model needs none.
+        silhouettes: pixels of the shape's views, where training or validation uses them.
+        other: the same points under another view, for consistency.
     """
 
     shape: int
@@ -45,6 +50,8 @@ class Item:
     near_occupancies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     gamma: float | None = None
     camera: NDArray[np.float32] | None = None
+    silhouettes: Silhouettes | None = None
+    other: Item | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Batch:
         near_occupancies: (B, K) bool.
         gammas: (B,) float32; (0,) where brightness stays as it is.
         cameras: (B, 3, 4) float32; (0, 3, 4) where the model needs none.
+        silhouettes, other: of the items, stacked; None where they have none.
     """
 
     shapes: Tensor
@@ -76,6 +84,8 @@ class Batch:
     near_occupancies: Tensor
     gammas: Tensor
     cameras: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 4))
+    silhouettes: Silhouettes | None = None
+    other: Batch | None = None
 
     @property
     def projections(self) -> Tensor | None:
@@ -91,11 +101,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self._tensors()))
+        values = (
+            value.to(device, non_blocking=True) if isinstance(value, Tensor) else value and value.to(device)
+            for value in self._values()
+        )
+        return Batch(*values)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, which copies to a GPU faster."""
-        return Batch(*(tensor.pin_memory() for tensor in self._tensors()))
+        return Batch(*(None if value is None else value.pin_memory() for value in self._values()))
 
     def weights(self) -> Tensor:
         """(B, T) float32, mean 1: importance weights of a balanced choice of points.
@@ -112,7 +126,7 @@ class Batch:
         )
         return torch.where(self.occupancies, occupied, free)
 
-    def _tensors(self) -> list[Tensor]:
+    def _values(self) -> list[Any]:
         return [getattr(self, each.name) for each in fields(self)]
 
 
@@ -135,6 +149,8 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
         powers([item.gamma for item in items]),
         stack_cameras([item.camera for item in items]),
+        Silhouettes.stack([item.silhouettes for item in items]),
+        collate(others) if (others := [item.other for item in items if item.other is not None]) else None,
     )
 
 

@@ -145,7 +145,12 @@ def training_loader(
     """
     cache, batch_size = train.hardware.cache, train.data.batch_size
     wanted = cache == "gpu" or (cache == "auto" and device == "cuda")
-    if wanted and DeviceSet.fits(items.shapes, device):
+    if cache == "gpu" and items.uses_views:
+        raise ConfigError(
+            "train.hardware.cache is gpu, which models with `silhouettes` or `consistency` cannot use",
+            hint="use auto",
+        )
+    if wanted and not items.uses_views and DeviceSet.fits(items.shapes, device):
         return DeviceLoader(items, batch_size, seed, device)
     if cache == "gpu":
         raise ConfigError(

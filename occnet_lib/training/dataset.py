@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +13,16 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from occnet_lib import seeds
-from occnet_lib.config import ImagesConfig, TrainConfig
+from occnet_lib.config import ImagesConfig, ModelConfig, TrainConfig
 from occnet_lib.errors import DataError
 from occnet_lib.networks.framing import moved, object_window, within
+from occnet_lib.networks.silhouette_labels import coverage_of
 from occnet_lib.storage.packs import Shard
 
 from .batch import Item
+from .silhouettes import SilhouettePool
+from .visual_hull import POINTS as HULL_POINTS
+from .visual_hull import HullLabels
 
 # Limit of `cache: auto` in bytes, over all loading processes.
 CACHE_BYTES = 2 * 10**9
@@ -91,6 +96,11 @@ class ShapeSet:
         """(3, 4) float32, projection of the unit frame into an image (`geometry.cameras.image_projection`)."""
         shard, i = self._places[shape]
         return shard.projection(i, view, self.image(shape, view).shape).astype(np.float32)
+
+    def coverage(self, shape: int, view: int) -> NDArray[np.float32]:
+        """(H, W) float32 fraction of each pixel that the shape covers: the stored mask, or by the image."""
+        shard, i = self._places[shape]
+        return shard.mask(i, view) if "mask" in shard.extra else coverage_of(self.image(shape, view))
 
     def near_of(self, shape: int) -> int:
         """Number of points near the surface of a shape, in addition to the uniform ones."""
@@ -181,6 +191,9 @@ FLIP = np.array([[-1, 0, 1], [0, 1, 0], [0, 0, 1]], np.float32)
 UNFRAMED = ImagesConfig(framing="camera")
 """Images as they are."""
 
+PLAIN = ModelConfig()
+"""A model that needs images, points and occupancies alone."""
+
 
 class TrainingItems(Dataset[Item]):
     """A random view and a random window of the points, whose stored order is random.
@@ -190,10 +203,11 @@ class TrainingItems(Dataset[Item]):
     window is that many times as long, and `balanced_choice` selects `points` of it; with `crop` the image is cropped to a
     random square of at least that fraction of its area; with `near_points` a window of points near the surface is added.
     With `images.framing: object` the image's window is that of the object, jittered; see `images` for gamma and mirror.
-    With `cameras` an item has the camera of its image.
+    With `model` an item has what that model needs in addition: the camera of its image, pixels of silhouettes, the same
+    points under another view, and without 3D labels no points.
 
     Raises:
-        DataError: `train.data.near_points` and a shard without points near the surface.
+        DataError: `train.data.near_points` and a shard without points near the surface, or `consistency` and a single view.
     """
 
     def __init__(
@@ -202,15 +216,25 @@ class TrainingItems(Dataset[Item]):
         train: TrainConfig,
         seed: int,
         images: ImagesConfig = UNFRAMED,
-        cameras: bool = False,
+        model: ModelConfig = PLAIN,
     ) -> None:
         data = train.data
-        self.cameras = cameras
+        self.cameras, self._labels_from = model.needs_cameras, model.labels
+        self._hull = HullLabels(shapes, seed) if model.labels == "hull" else None
+        self._pairs = model.consistency > 0
+        self._pool = SilhouettePool(shapes, train.rays, seed) if model.silhouettes else None
+        self.uses_views = self._pairs or self._pool is not None or self._hull is not None
         self.shapes, self.count, self._seed = shapes, data.points, seed
         self._images = images
         self._frames: dict[tuple[int, int, bool], NDArray[np.float32] | None] = {}  # of images kept in memory
         self.mirrors = images.mirror
         self._balance, self._crop, self.near_count = max(1, data.balance), data.crop, data.near_points
+        if model.labels != "3d":
+            self.near_count = 0
+        if model.labels == "none":
+            self.count = 0
+        if self._pairs and any(shapes.views(i) < 2 for i in range(len(shapes))):
+            raise DataError("`consistency` needs at least two views of a shape; the pack has one")
         if self.near_count and (bare := [i for i in range(len(shapes)) if not shapes.near_of(i)]):
             raise DataError(
                 f"the pack holds no points near the surface of {shapes.names[bare[0]]}",
@@ -223,22 +247,48 @@ class TrainingItems(Dataset[Item]):
     def __getitem__(self, index: tuple[int, int]) -> Item:
         epoch, shape = index
         draw = self.draw(epoch, shape)
-        view, start, near_start = draw.view, draw.start, draw.near
-        points, occupancies = self.shapes.points(shape, start, self.window(shape))
-        occupied_fraction = float(occupancies.mean())
+        points, occupancies = self._labels(shape, draw.start)
+        near, near_occupancies = self.shapes.near(shape, draw.near, self.near_count)
+        occupied_fraction = float(occupancies.mean()) if len(occupancies) else 0.0
         if len(points) > self.count:
             chosen = balanced_choice(occupancies, self.count)
             points, occupancies = points[chosen], occupancies[chosen]
+        if draw.mirrored:
+            points, near = points * MIRROR, near * MIRROR
+        image, rotation, window, camera = self._seen(shape, draw)
+        around = window, near, near_occupancies, draw.gamma, camera
+        item = Item(shape, image, points, occupancies, occupied_fraction, rotation, *around)
+        return self._with_views(item, epoch, draw) if self.uses_views else item
+
+    def _labels(self, shape: int, start: int) -> Window:
+        """A window of points and their occupancies; without 3D labels none are read."""
+        if self._labels_from == "none":
+            return np.zeros((0, 3), np.float16), np.zeros(0, np.bool_)
+        source = self.shapes if self._hull is None else self._hull
+        return source.points(shape, start, self.window(shape))
+
+    def _seen(self, shape: int, draw: SampleIndices) -> tuple[Any, ...]:
+        """Image, rotation, window and camera of a view."""
+        view = draw.view
         image, rotation = self.shapes.image(shape, view), self.shapes.rotation(shape, view)
         camera = self.shapes.camera(shape, view) if self.cameras else None
-        near, near_occupancies = self.shapes.near(shape, near_start, self.near_count)
         if draw.mirrored:
-            image, points, near = image[:, ::-1], points * MIRROR, near * MIRROR
-            rotation = rotation * np.outer(MIRROR, MIRROR)
+            image, rotation = image[:, ::-1], rotation * np.outer(MIRROR, MIRROR)
             camera = None if camera is None else mirrored(camera)
-        window = self.window_of(draw, self._frame_of(shape, draw, image))
-        around = window, near, near_occupancies, draw.gamma, camera
-        return Item(shape, image, points, occupancies, occupied_fraction, rotation, *around)
+        return image, rotation, self.window_of(draw, self._frame_of(shape, draw, image)), camera
+
+    def _with_views(self, item: Item, epoch: int, draw: SampleIndices) -> Item:
+        """An item with what it needs of the shape's other views."""
+        if self._pool is not None:
+            item = replace(item, silhouettes=self._pool.training(epoch, item.shape, draw.mirrored))
+        if self._pairs:
+            second = self.draw(epoch, item.shape, "train second view")._replace(mirrored=draw.mirrored)
+            if second.view == draw.view:
+                second = second._replace(view=(draw.view + 1) % self.shapes.views(item.shape))
+            image, rotation, window, camera = self._seen(item.shape, second)
+            seen = {"image": image, "rotation": rotation, "window": window, "camera": camera}
+            item = replace(item, other=replace(item, gamma=second.gamma, silhouettes=None, **seen))
+        return item
 
     def frame(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """The window around the object of an image (`framing.object_window`), where images are framed."""
@@ -266,13 +316,17 @@ class TrainingItems(Dataset[Item]):
 
     def window(self, shape: int) -> int:
         """Number of points to read: at least the requested number, repeated if a shape has fewer."""
-        return max(self.count, min(self.count * self._balance, self.shapes.points_of(shape)))
+        return max(self.count, min(self.count * self._balance, self._available(shape)))
 
-    def draw(self, epoch: int, shape: int) -> SampleIndices:
+    def _available(self, shape: int) -> int:
+        """Number of uniform points of a shape."""
+        return self.shapes.points_of(shape) if self._hull is None else HULL_POINTS
+
+    def draw(self, epoch: int, shape: int, what: str = "train") -> SampleIndices:
         """The random indices of an item."""
-        rng = seeds.rng(self._seed, "train", f"{epoch}/{shape}")
+        rng = seeds.rng(self._seed, what, f"{epoch}/{shape}")
         view = int(rng.integers(self.shapes.views(shape)))
-        room = max(0, self.shapes.points_of(shape) - self.window(shape))
+        room = max(0, self._available(shape) - self.window(shape))
         start = 8 * int(rng.integers(room // 8 + 1))
         crop = None
         if self._crop < 1.0:
@@ -316,21 +370,37 @@ def balanced_choice(occupancies: NDArray[np.bool_], count: int) -> NDArray[np.in
 
 
 class ValidationItems(Dataset[Item]):
-    """View 0 (as ONet) and the first `validation_points` points of every shape."""
+    """View 0 (as ONet) and the first `validation_points` points of every shape; without 3D labels rays of other views."""
 
     def __init__(
-        self, shapes: ShapeSet, train: TrainConfig, images: ImagesConfig = UNFRAMED, cameras: bool = False
+        self,
+        shapes: ShapeSet,
+        train: TrainConfig,
+        images: ImagesConfig = UNFRAMED,
+        model: ModelConfig = PLAIN,
     ) -> None:
         self.shapes, self._count, self._images = shapes, train.checkpoint.validation_points, images
-        self._cameras = cameras
+        self._cameras = model.needs_cameras
+        self._pool = None if model.labels == "3d" else SilhouettePool(shapes, train.rays, 0)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether items have points and occupancies."""
+        return self._pool is None
 
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, shape: int) -> Item:
-        points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
+        points, occupancies, silhouettes = np.zeros((0, 3), np.float16), np.zeros(0, np.bool_), None
+        if self._pool is not None:
+            silhouettes = self._pool.validation(shape, self._count)
+        else:
+            points, occupancies = self.shapes.points(shape, 0, min(self._count, self.shapes.points_of(shape)))
         image, rotation = self.shapes.image(shape, 0), self.shapes.rotation(shape, 0)
         framed = self._images.framing == "object"
         window = object_window(image, self._images.fill) if framed else None
-        fraction, camera = float(occupancies.mean()), self.shapes.camera(shape, 0) if self._cameras else None
-        return Item(shape, image, points, occupancies, fraction, rotation, window, camera=camera)
+        fraction = float(occupancies.mean()) if len(occupancies) else 0.0
+        camera = self.shapes.camera(shape, 0) if self._cameras else None
+        plain = shape, image, points, occupancies, fraction, rotation, window
+        return Item(*plain, camera=camera, silhouettes=silhouettes)

@@ -18,10 +18,12 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.networks.images import encoder_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.networks.pose import pose_loss
+from occnet_lib.networks.rays import divergence
 
 from .adam import Adam
 from .batch import Batch
 from .lightning_imports import LightningModule
+from .silhouettes import Silhouettes, ray_scores, silhouette_loss, training_points
 
 # Reading a loss synchronises with the GPU, so losses are checked in groups of this many steps.
 _CHECK_EVERY = 16
@@ -62,21 +64,48 @@ class OccupancyModule(LightningModule):
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
+        points = [batch.points.float(), batch.near.float()]
+        if batch.silhouettes is not None:
+            points.append(training_points(batch.silhouettes, self._train.rays.samples))
+        counts, joined = [part.shape[1] for part in points], torch.cat(points, dim=1)
+        logits, pose = self._logits(batch, joined)
+        labelled, near, *on_rays = logits.split(counts, dim=1)
+        if self.network.model.labels == "none":
+            loss, row = self._silhouettes(on_rays[0], batch.silhouettes)
+        else:
+            loss, row = self._occupancies(labelled, near, batch)
+        self.sums = self.sums.to(row.device) + row
+        # The rest is not part of the recorded loss, which is that of occupancy in validation, too.
+        if on_rays and self.network.model.labels != "none":
+            loss = loss + self.network.model.silhouettes * silhouette_loss(on_rays[0], batch.silhouettes)
+        if batch.other is not None:
+            other, _ = self._logits(batch.other, joined)
+            loss = loss + self.network.model.consistency * divergence(logits, other).mean()
+        if pose is not None:
+            loss = loss + pose
+        self._unchecked.append((loss.detach(), batch.shapes))
+        if row.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
+            self.check_losses()
+        return loss
+
+    def _logits(self, batch: Batch, points: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, T) of points (B, T, 3) under a batch's images, and the loss of predicted cameras."""
         images = encoder_input(batch.images, self._train.data.image_size, batch.windows)
         if len(batch.gammas):
             images = images ** batch.gammas[:, None, None, None]
-        points = torch.cat([batch.points.float(), batch.near.float()], dim=1)
-        projections = batch.projections
+        cameras = projections = batch.projections
         pose = None if self.network.pose is None else self.network.pose(images)
-        cameras = projections
         if pose is not None and self._uses_own_cameras:
             cameras = pose.projections(batch.window_matrices).detach()
         logits = self.network(images, points, batch.rotations, cameras).float()
-        logits, near = logits.split([batch.points.shape[1], batch.near.shape[1]], dim=1)
+        return logits, None if pose is None or projections is None else pose_loss(pose, projections)
+
+    def _occupancies(self, logits: Tensor, near: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss of 3D labels, and what is recorded (`sums`)."""
         data = self._train.data
         weights = batch.weights() if data.balance else None
         loss = functional.binary_cross_entropy_with_logits(logits, batch.occupancies.float(), weights)
-        if data.near_points:
+        if near.shape[1]:
             near_loss = functional.binary_cross_entropy_with_logits(near, batch.near_occupancies.float())
             loss = loss + data.near_weight * near_loss
         with torch.no_grad():
@@ -85,14 +114,14 @@ class OccupancyModule(LightningModule):
             accuracy = (correct if weights is None else correct * weights).mean()
             overlap = iou(predicted, batch.occupancies, weights).mean()
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
-            self.sums = self.sums.to(row.device) + row
-        if pose is not None and projections is not None:
-            # Not part of the recorded loss, which is that of occupancy in validation, too.
-            loss = loss + pose_loss(pose, projections)
-        self._unchecked.append((loss.detach(), batch.shapes))
-        if row.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
-            self.check_losses()
-        return loss
+        return loss, row
+
+    def _silhouettes(self, logits: Tensor, silhouettes: Silhouettes) -> tuple[Tensor, Tensor]:
+        """The loss of silhouettes alone, and what is recorded: its rays in place of points."""
+        loss = self.network.model.silhouettes * silhouette_loss(logits, silhouettes)
+        with torch.no_grad():
+            row = torch.stack([loss.detach(), *ray_scores(logits, silhouettes), torch.ones_like(loss)])
+        return loss, row
 
     @property
     def _uses_own_cameras(self) -> bool:

@@ -119,7 +119,7 @@ def _train(
         folder,
         config.train,
         about,
-        ValidationItems(validation, section, images, model.needs_cameras),
+        ValidationItems(validation, section, images, model),
         bf16,
         digest,
     )
@@ -130,7 +130,7 @@ def _train(
             callback.restore_files()
         return
     del state  # Lightning reads the file itself
-    items = TrainingItems(training, section, seed, images, model.needs_cameras)
+    items = TrainingItems(training, section, seed, images, model)
     loader = training_loader(items, section, seed, device)
     parameters, precision = facts["parameters"], facts["precision"]
     what = (model_name, parameters, precision, device, len(training), _data_place(loader, training))
@@ -151,7 +151,8 @@ def _checkpoint_callback(
         )
         return CheckpointCallback(folder, section, about, None, None, bf16, digest)
     batches = validation_loader(items, section.hardware.loading_processes)
-    return CheckpointCallback(folder, section, about, batches, ValidationImages(items), bf16, digest)
+    drawn = ValidationImages(items) if items.labelled else None  # they show the ground truth
+    return CheckpointCallback(folder, section, about, batches, drawn, bf16, digest)
 
 
 def _data_place(loader: TrainingLoader | DeviceLoader, training: ShapeSet) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 
 from .batch import Batch
 from .module import iou
+from .silhouettes import checked_losses, checked_points, mask_ious
 
 # Candidate thresholds of the occupancy probability.
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))
@@ -47,10 +49,24 @@ def validate(
         image_size: edge of the encoder's input in pixels.
         bf16: autocast to bfloat16, as in training.
     """
-    rows = torch.cat([_rows(logits_of(network, batch, image_size, bf16=bf16), batch) for batch in batches])
+    rows = torch.cat([_scored(network, batch, image_size, bf16) for batch in batches])
     means = rows.double().mean(0).tolist()
     best = max(range(len(THRESHOLDS)), key=lambda i: means[2 + i])
     return Scores(means[0], means[1], means[2 + best], THRESHOLDS[best])
+
+
+def _scored(network: OccupancyNetwork, batch: Batch, image_size: int, bf16: bool) -> Tensor:
+    """`_rows` of a batch; of one with silhouettes they are about its rays, and the IoU is that of silhouettes."""
+    if batch.silhouettes is None:
+        return _rows(logits_of(network, batch, image_size, bf16=bf16), batch)
+    places = checked_points(batch.silhouettes)
+    batch = replace(batch, points=places.flatten(1, -2))
+    logits = logits_of(network, batch, image_size, bf16=bf16).view(places.shape[:-1])
+    device = logits.device
+    silhouettes = batch.silhouettes.to(device)
+    levels = torch.tensor((0.5, *THRESHOLDS), device=device).logit()
+    loss = checked_losses(logits, silhouettes)
+    return torch.cat([loss[:, None], mask_ious(logits.amax(-1), silhouettes, levels)], dim=1)
 
 
 def logits_of(network: OccupancyNetwork, batch: Batch, image_size: int, *, bf16: bool = False) -> Tensor:

@@ -50,7 +50,7 @@ def shapes(tmp_path_factory) -> ShapeSet:
 def test_a_window_and_its_pose_give_the_projection_again(shapes, framing):
     """Also off the image's middle, rolled, scaled and mirrored, under autocast."""
     images = ImagesConfig(framing=framing, shift=0.2, scale=0.3, roll=40.0, mirror=True)
-    items = TrainingItems(shapes, train_config(points=6, crop=0.7), 1, images, cameras=True)
+    items = TrainingItems(shapes, train_config(points=6, crop=0.7), 1, images, model=ModelConfig(pose=True))
     batch = collate([items[epoch, 0] for epoch in range(30)])
     matrices = window_matrices(batch.windows, 30, 64, 64)
     with torch.autocast("cpu", torch.bfloat16):
@@ -79,7 +79,7 @@ def test_a_network_learns_the_cameras_of_a_few_images(shapes):
     network = OccupancyNetwork(model)
     assert network.pose is not None
     items = TrainingItems(
-        shapes, train_config(points=6), 1, ImagesConfig(shift=0, scale=0, roll=0), cameras=True
+        shapes, train_config(points=6), 1, ImagesConfig(shift=0, scale=0, roll=0), model=model
     )
     batch = collate([items[epoch, 0] for epoch in range(24)])
     images, true = batch.images.permute(0, 3, 1, 2) / 255, pose_of(batch.projections)
@@ -99,7 +99,7 @@ def test_a_network_learns_the_cameras_of_a_few_images(shapes):
 
 def test_likeliest_cameras_fall_into_the_window_that_the_network_sees(shapes):
     images = ImagesConfig(shift=0.2, roll=20.0)
-    items = TrainingItems(shapes, train_config(points=6), 1, images, cameras=True)
+    items = TrainingItems(shapes, train_config(points=6), 1, images, model=ModelConfig(pose=True))
     batch = collate([items[epoch, 0] for epoch in range(4)])
     true = pose_of(batch.projections)
     place = true.azimuth / (2 * np.pi / BINS) % BINS

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from occnet_lib.config import ImagesConfig, TrainConfig
+from occnet_lib.config import ImagesConfig, ModelConfig, TrainConfig
 from occnet_lib.geometry.cameras import Camera, image_projection, project
 from occnet_lib.networks import projection
 from occnet_lib.networks.framing import input_projections, network_input
@@ -76,7 +76,7 @@ def test_points_fall_on_their_dots_in_training(pack, framing, mirror):
     """Framed, shifted, scaled, rolled, cropped and mirrored, by the loader and by the device's set."""
     images = ImagesConfig(framing=framing, shift=0.1, scale=0.2, roll=30.0, mirror=mirror)
     train = train_config(points=6, image_size=SIZE, crop=0.8)
-    items = TrainingItems(pack, train, 3, images, cameras=True)
+    items = TrainingItems(pack, train, 3, images, model=ModelConfig(pose=True))
     pairs = [(epoch, 0) for epoch in range(12)]
     batch = collate([items[pair] for pair in pairs])
     mirrored = np.array([items.draw(*pair).mirrored for pair in pairs])
@@ -96,7 +96,9 @@ def test_points_fall_on_their_dots_in_training(pack, framing, mirror):
 @pytest.mark.parametrize("framing", ["object", "camera"])
 def test_points_fall_on_their_dots_in_validation_and_inference(pack, framing):
     options = {"images": {"framing": framing, "fill": 0.8}, "train": {"image_size": SIZE}}
-    batch = collate([ValidationItems(pack, TrainConfig(), ImagesConfig(framing=framing), cameras=True)[0]])
+    batch = collate(
+        [ValidationItems(pack, TrainConfig(), ImagesConfig(framing=framing), model=ModelConfig(pose=True))[0]]
+    )
     images = np.stack([pack.image(0, view) for view in range(6)])
     given_cameras = np.stack([pack.camera(0, view) for view in range(6)])
     projections = input_projections(given_cameras, images, options, "cpu")

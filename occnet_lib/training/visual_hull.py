@@ -1,0 +1,92 @@
+"""Occupancies by the visual hull: labels of points from the silhouettes of a shape's own views.
+
+The visual hull is the largest solid with given silhouettes (Laurentini 1994): what no view shows as background. It contains
+the shape. Loss of silhouettes along rays alone is content with any solid that has them, a thin shell included.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib import seeds
+from occnet_lib.networks.silhouette_labels import BACKGROUND, labels_of
+from occnet_lib.storage.hdf5 import unpack_bits
+
+from .silhouettes import FREE_EDGE
+
+if TYPE_CHECKING:
+    from .dataset import ShapeSet
+
+POINTS = 16_384
+"""Points per shape, of a common supply, so that only their occupancies are kept."""
+_SUPPLY = 16 * POINTS
+
+
+def in_hull(
+    points: NDArray[np.floating], labels: list[NDArray[np.uint8]], projections: list[NDArray[np.floating]]
+) -> NDArray[np.bool_]:
+    """(N,) bool: which of points (N, 3), unit frame, are in at least one view and background in none.
+
+    A view says nothing about points outside of its image or behind its camera.
+
+    Args:
+        points: unit frame.
+        labels: (H, W) of each view (`networks.silhouette_labels.labels_of`).
+        projections: (3, 4) of each view, into fractions of the image.
+    """
+    inside, shown = np.ones(len(points), bool), np.zeros(len(points), bool)
+    places = points.astype(np.float32)
+    for view, projection in zip(labels, projections, strict=True):
+        height, width = view.shape
+        matrix = projection.astype(np.float32)
+        u, v, depth = (places @ row[:3] + row[3] for row in matrix)
+        ahead = depth > 0
+        depth = np.where(ahead, depth, 1.0)
+        column, row = np.floor(u / depth * width), np.floor(v / depth * height)
+        within = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        pixels = np.where(within, row * width + column, 0).astype(np.intp)
+        inside &= ~within | (view.ravel()[pixels] != BACKGROUND)
+        shown |= within
+    return inside & shown
+
+
+class HullLabels:
+    """Points of shapes and whether they are in the visual hulls of all views that show the shapes.
+
+    Args:
+        shapes: the set.
+        seed: of the training.
+    """
+
+    def __init__(self, shapes: ShapeSet, seed: int) -> None:
+        self._shapes, self._seed = shapes, seed
+        rng = seeds.rng(seed, "visual hull", "points")
+        self._supply = (FREE_EDGE * (rng.random((_SUPPLY, 3), np.float32) - 0.5)).astype(np.float16)
+        self._bits: dict[int, NDArray[np.uint8]] = {}
+
+    def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """(count, 3) float16, unit frame, and (count,) bool from `start` on; `start` + `count` <= `POINTS`.
+
+        Where no view shows the shape, nothing is known: no point is given.
+        """
+        offset = int(seeds.rng(self._seed, "visual hull", str(shape)).integers(_SUPPLY - POINTS))
+        points = self._supply[offset : offset + POINTS]
+        if shape not in self._bits:
+            self._bits[shape] = np.packbits(self._labelled(shape, points))
+        first, shift = divmod(start, 8)
+        occupied = unpack_bits(self._bits[shape][first : (start + count + 7) // 8], count, shift)
+        return points[start : start + count], occupied
+
+    def _labelled(self, shape: int, points: NDArray[np.float16]) -> NDArray[np.bool_]:
+        views = [
+            (labels, self._shapes.camera(shape, view))
+            for view in range(self._shapes.views(shape))
+            if (labels := labels_of(self._shapes.coverage(shape, view))).any()
+        ]
+        if not views:
+            return np.zeros(len(points), bool)
+        labels, projections = zip(*views, strict=True)
+        return in_hull(points, list(labels), list(projections))
