@@ -45,6 +45,11 @@ def reconstruct(
     refine: Annotated[int | None, "steps of gradient refinement; 0: none", "STEPS"] = None,
     refinement: Annotated[Refinement | None, "replaces reconstruct.refinement"] = None,
     graph: Graph = None,
+    fit: Annotated[
+        int | None,
+        "steps of fitting the code to the image's silhouette, by the given or predicted camera; 0: none",
+        "STEPS",
+    ] = None,
     mask: Annotated[
         Literal["auto", "alpha", "background"],
         "what separates the object: the image's transparency, or its plain background (auto: alpha if it looks like a "
@@ -77,7 +82,7 @@ def reconstruct(
         raise OccnetError("--as-is and --mask exclude each other", hint="leave one of them out")
     if drop_outliers and not merge:
         raise OccnetError("--drop-outliers is for photos of one object", hint="add --merge")
-    config = overridden(config, resolution, threshold, simplify, refine, refinement)
+    config = overridden(config, resolution, threshold, simplify, refine, refinement, fit)
     check_graph(graph, config.reconstruct)
     reconstructor = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
     objects = [photos] if merge else [[photo] for photo in photos]

@@ -39,7 +39,7 @@ class GraphConfig(Section):
 class ReconstructConfig(Section):
     """Network and photo to closed mesh (ONet's generator; MISE of Mescheder et al. 2019, section 3.3)."""
 
-    later_keys: ClassVar[frozenset[str]] = frozenset({"refinement", "graph", "poses"})
+    later_keys: ClassVar[frozenset[str]] = frozenset({"refinement", "graph", "poses", "fit"})
 
     resolution0: Count = Field(32, description="first grid of MISE, in cells along the edge")
     upsampling_steps: Natural = Field(2, description="doublings: 32 and 2 give 128 cells along the edge")
@@ -67,6 +67,11 @@ class ReconstructConfig(Section):
         ge=1,
         le=12,
         description="number of the likeliest cameras over which fields of models with `local` and `pose` are averaged",
+    )
+    fit: Natural = Field(
+        0,
+        description="steps in which the code of an image is fitted to the image's own silhouette, which needs its camera, "
+        "given or predicted; 0: none",
     )
     points_batch: Count = Field(100_000, description="points per call of the decoder")
     batch: Count = Field(1, description="shapes decoded in the same calls; more than 1 is faster on GPUs")

@@ -99,7 +99,10 @@ class Config(Section):
         """Names of the models that are evaluated on photos, whose cameras they are not given."""
         if not self.evaluate.photos:
             return []
-        return [name for name, model in self.models.items() if model.takes_any_photo]
+        without_camera = {name: model.takes_any_photo for name, model in self.models.items()}
+        if self.reconstruct.fit:
+            without_camera = {name: model.pose for name, model in self.models.items()}
+        return [name for name, enough in without_camera.items() if enough]
 
     @property
     def measured_models(self) -> list[str]:

@@ -21,6 +21,7 @@ def overridden(
     simplify: float | None = None,
     refine: int | None = None,
     refinement: Refinement | None = None,
+    fit: int | None = None,
 ) -> Config:
     """The configuration with these options in section `reconstruct`; None: as configured.
 
@@ -31,6 +32,7 @@ def overridden(
         simplify: number of faces; below 1 the maximum error as a fraction of the cube's edge; 0: no simplification.
         refine: steps of gradient refinement.
         refinement: which refinement.
+        fit: steps of the fit to the image's silhouette.
 
     Raises:
         ConfigError: an option is out of range.
@@ -42,6 +44,8 @@ def overridden(
         changes["refine_steps"] = refine
     if refinement is not None:
         changes["refinement"] = refinement
+    if fit is not None:
+        changes["fit"] = fit
     if simplify is not None:
         key = "error" if 0 < simplify < 1 else "faces"
         changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}

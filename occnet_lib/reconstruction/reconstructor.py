@@ -97,6 +97,7 @@ class Reconstructor(TrainedNetwork):
         images = [image] if isinstance(image, np.ndarray) and image.ndim == 3 else list(image)
         calibrated = rotation is not None or not self.needs_cameras
         calibrated &= projection is not None or not self.needs_projections
+        calibrated &= not self.config.fit
         if self.needs_cameras and self.predicts_cameras and rotation is None:
             rotation = np.stack([rotations_of(self.cameras(each[None]).projections[0, 0]) for each in images])
         turned = rotation is None and self.needs_cameras
@@ -170,7 +171,8 @@ class Reconstructor(TrainedNetwork):
         config, seconds, level = self.config, dict[str, float](), threshold_logit(self.threshold)
         turns = tensor_of(rotations, self.device, torch.float32)
         with timed(seconds, "encode"):
-            features = [self._features(image) for image in images]
+            given = [None] * len(images) if projections is None else list(projections)
+            features = [self._fitted(*view) for view in zip(images, rotations, given, strict=True)]
             cameras = [
                 self._projections(image[None], None if projections is None else projections[i : i + 1])
                 for i, image in enumerate(images)

@@ -14,7 +14,9 @@ from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
 from .cameras import PredictedCameras, predict_cameras, predict_parts
+from .extract import threshold_logit
 from .inference import select_device
+from .reconstruct import CUBE_EDGE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,7 @@ _ONET_VIEW_SIZE = 137
 CAMERA_TO_UPRIGHT = np.diag([1.0, -1.0, -1.0])
 """Rotation between the camera's frame (x right, y down, z forward) and x right, y up, z towards the camera: the frame of
 meshes that a `frame: camera` model reconstructs from an image with an unknown camera."""
+_FITTED_PIXELS = 4096  # of each label, from which the rays of a fit are chosen
 _CPU_CHUNK = 4096  # points whose features fit a core's cache: twice as fast as 100,000 per call
 
 
@@ -79,9 +82,10 @@ class TrainedNetwork:
 
     def check_given_cameras(self) -> None:
         """Warn if given cameras of images change nothing."""
-        if not self.needs_cameras and not self.needs_projections:
+        if not self.needs_cameras and not self.needs_projections and not self.config.fit:
             logger.warning(
-                "the given cameras have no effect: models of `frame: unit` without `local: true` use none"
+                "the given cameras have no effect: models of `frame: unit` without `local: true` use none, unless "
+                "reconstruct.fit is above 0"
             )
 
     def cameras(self, images: NDArray[np.uint8], count: int = 1) -> PredictedCameras:
@@ -120,7 +124,7 @@ class TrainedNetwork:
         Raises:
             ConfigError: there is no projection, and the model needs one.
         """
-        features = self._features(image)
+        features = self._fitted(image, rotation, projection)
         cameras = self._projections(image[None], None if projection is None else projection[None])
         return self._folded(features, rotation, None if cameras is None else cameras[0])
 
@@ -148,8 +152,11 @@ class TrainedNetwork:
             np.repeat(image[None], self.config.poses, 0), predicted.projections[0]
         )
         assert projections is not None
-        features = self._features(image)
-        fields = [self._folded(features, rotation, projection) for projection in projections]
+        features = [self._features(image)] * len(projections)
+        if self.config.fit:
+            features = [self._fitted(image, rotation, camera) for camera in predicted.projections[0]]
+        views = zip(features, projections, strict=True)
+        fields = [self._folded(own, rotation, projection) for own, projection in views]
         return MixtureField(fields, predicted.probabilities[0].tolist())
 
     def _folded(
@@ -171,6 +178,47 @@ class TrainedNetwork:
         with torch.inference_mode():
             features = self._network.features(self._input(image[None]))
         return tuple(tensor.clone() for tensor in features)
+
+    def _fitted(
+        self,
+        image: NDArray[np.uint8],
+        rotation: NDArray[np.floating],
+        projection: NDArray[np.floating] | None,
+    ) -> tuple[Tensor, ...]:
+        """Features of one image; with `reconstruct.fit` those whose silhouette is fitted to the image's.
+
+        Raises:
+            ConfigError: there is no camera to fit with.
+        """
+        features = self._features(image)
+        if not self.config.fit:
+            return features
+        import torch
+
+        from occnet_lib.networks.arrays import tensor_of
+        from occnet_lib.networks.code_fit import fit_code
+        from occnet_lib.networks.silhouette_labels import choose_pixels, coverage_of, labels_of
+
+        if projection is None and self.predicts_cameras:
+            projection = self.cameras(image[None]).projections[0, 0]
+        if projection is None:
+            raise ConfigError(
+                "a fit to the image's silhouette needs its camera",
+                hint="give it: --camera camera.json, take a model with `pose: true`, or set reconstruct.fit=0",
+            )
+        rng = np.random.default_rng(0)
+        pixels = choose_pixels(labels_of(coverage_of(image)), projection, CUBE_EDGE, _FITTED_PIXELS, rng)
+        return fit_code(
+            self._network,
+            features,
+            pixels,
+            projection,
+            level=threshold_logit(self.threshold),
+            steps=self.config.fit,
+            edge=CUBE_EDGE,
+            rotation=tensor_of(rotation, self.device, torch.float32)[None],
+            into_input=self._projections(image[None], projection[None]),
+        )
 
     def _projections(
         self, images: NDArray[np.uint8], projections: NDArray[np.floating] | None
@@ -243,14 +291,30 @@ class TrainedNetwork:
         step = max(
             1, (2 * _CPU_CHUNK if self.device == "cpu" else self.config.points_batch) // max(len(points), 1)
         )
+        codes, *maps = self._all_features(images, rotations, projections)
         with torch.inference_mode():
-            codes, *maps = self._network.features(self._input(images))
             cameras = self._projections(images, projections)
             given = (codes, turns) if cameras is None else (codes, turns, cameras, *maps)
             parts = [slice(k, k + step) for k in range(0, len(images), step)]
             logits = [self._network.decode(at[part], *(tensor[part] for tensor in given)) for part in parts]
             array: NDArray[np.float32] = torch.cat(logits).float().cpu().numpy()
         return array
+
+    def _all_features(
+        self,
+        images: NDArray[np.uint8],
+        rotations: NDArray[np.floating],
+        projections: NDArray[np.floating] | None,
+    ) -> tuple[Tensor, ...]:
+        """Codes (V, c_dim) and maps (V, C, h, w) of several images, encoded together unless each is fitted."""
+        import torch
+
+        if not self.config.fit:
+            with torch.inference_mode():
+                return self._network.features(self._input(images))
+        cameras = [None] * len(images) if projections is None else list(projections)
+        each = [self._fitted(*view) for view in zip(images, rotations, cameras, strict=True)]
+        return tuple(torch.cat(tensors) for tensors in zip(*each, strict=True))
 
     def _mean_logits(
         self, images: NDArray[np.uint8], rotations: NDArray[np.floating], points: NDArray[np.floating]

@@ -117,13 +117,19 @@ def _options(results: Results, models: list[str]) -> Html:
                 *(word(model), word(_described(network) if network else None)),
                 f"{parameters:,}" if isinstance(parameters, int) else None,
                 shown(max(steps, default=None), 0),
-                shown(max(ious, default=None)),
+                _best(max(ious, default=None), network),
                 options.get("device"),
                 options.get("precision"),
             )
         )
     columns = ("Model", "Network", "Parameters", "Steps", "Best validation IoU", "Device", "Precision")
     return table(columns, body)
+
+
+def _best(iou: float | None, network: ModelConfig | None) -> str | None:
+    """The best validation IoU; without 3D labels it is that of silhouettes, which is no IoU of shapes."""
+    text = shown(iou)
+    return f"{text} of silhouettes" if iou is not None and network and network.labels != "3d" else text
 
 
 def _described(network: ModelConfig) -> str:

@@ -101,15 +101,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""
-        values = (
+        values: list[Any] = [
             value.to(device, non_blocking=True) if isinstance(value, Tensor) else value and value.to(device)
             for value in self._values()
-        )
+        ]
         return Batch(*values)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, which copies to a GPU faster."""
-        return Batch(*(None if value is None else value.pin_memory() for value in self._values()))
+        values: list[Any] = [None if value is None else value.pin_memory() for value in self._values()]
+        return Batch(*values)
 
     def weights(self) -> Tensor:
         """(B, T) float32, mean 1: importance weights of a balanced choice of points.

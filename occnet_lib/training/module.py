@@ -64,20 +64,22 @@ class OccupancyModule(LightningModule):
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
-        points = [batch.points.float(), batch.near.float()]
-        if batch.silhouettes is not None:
-            points.append(training_points(batch.silhouettes, self._train.rays.samples))
+        points, silhouettes = [batch.points.float(), batch.near.float()], batch.silhouettes
+        if silhouettes is not None:
+            points.append(training_points(silhouettes, self._train.rays.samples))
         counts, joined = [part.shape[1] for part in points], torch.cat(points, dim=1)
         logits, pose = self._logits(batch, joined)
         labelled, near, *on_rays = logits.split(counts, dim=1)
-        if self.network.model.labels == "none":
-            loss, row = self._silhouettes(on_rays[0], batch.silhouettes)
+        by_rays = None
+        if silhouettes is not None:
+            by_rays = self.network.model.silhouettes * silhouette_loss(on_rays[0], silhouettes)
+        if self.network.model.labels == "none" and silhouettes is not None and by_rays is not None:
+            loss, row = by_rays, self._recorded_rays(by_rays, on_rays[0], silhouettes)
         else:
             loss, row = self._occupancies(labelled, near, batch)
+            # Not part of the recorded loss, which is that of occupancy in validation, too.
+            loss = loss if by_rays is None else loss + by_rays
         self.sums = self.sums.to(row.device) + row
-        # The rest is not part of the recorded loss, which is that of occupancy in validation, too.
-        if on_rays and self.network.model.labels != "none":
-            loss = loss + self.network.model.silhouettes * silhouette_loss(on_rays[0], batch.silhouettes)
         if batch.other is not None:
             other, _ = self._logits(batch.other, joined)
             loss = loss + self.network.model.consistency * divergence(logits, other).mean()
@@ -116,12 +118,12 @@ class OccupancyModule(LightningModule):
             row = torch.stack([loss.detach(), accuracy, overlap, torch.ones_like(loss)])
         return loss, row
 
-    def _silhouettes(self, logits: Tensor, silhouettes: Silhouettes) -> tuple[Tensor, Tensor]:
-        """The loss of silhouettes alone, and what is recorded: its rays in place of points."""
-        loss = self.network.model.silhouettes * silhouette_loss(logits, silhouettes)
+    @staticmethod
+    def _recorded_rays(loss: Tensor, logits: Tensor, silhouettes: Silhouettes) -> Tensor:
+        """What is recorded (`sums`) where rays are all there is: they take the place of points."""
         with torch.no_grad():
-            row = torch.stack([loss.detach(), *ray_scores(logits, silhouettes), torch.ones_like(loss)])
-        return loss, row
+            scores = ray_scores(logits, silhouettes)
+            return torch.stack([loss.detach(), *scores, torch.ones_like(loss)])
 
     @property
     def _uses_own_cameras(self) -> bool:

@@ -123,6 +123,8 @@ def run_digest(
     excluded = {*_RUNTIME_ONLY_KEYS, *(["steps"] if train.optimizer.schedule == "constant" else [])}
     # As one flat section without later keys at their defaults, so that digests of earlier runs stay valid.
     sections = train.model_dump(mode="json")
+    if not model.silhouettes:
+        sections.pop("rays", None)
     flat = {"steps": sections.pop("steps")} | {k: v for part in sections.values() for k, v in part.items()}
     keys = {key: value for key, value in flat.items() if key not in excluded}
     seen = {k: v for k, v in images.model_dump(mode="json").items() if _LATER_IMAGE_KEYS.get(k) != v}

@@ -143,9 +143,9 @@ def ray_scores(logits: Tensor, silhouettes: Silhouettes) -> tuple[Tensor, Tensor
     free = silhouettes.free[..., 0].flatten(1)
     hits = silhouettes.hits[..., 0].flatten(1)
     of_hits, of_free = logits.split([logits.shape[1] - free.shape[1], free.shape[1]], dim=1)
-    found = _mean((of_hits.unflatten(1, (hits.shape[1], -1)).amax(-1) > 0).float(), hits)
+    reached = _mean((of_hits.unflatten(1, (hits.shape[1], -1)).amax(-1) > 0).float(), hits)
     wrong = _mean((of_free > 0).float(), free)
-    return (found + 1 - wrong) / 2, found / (1 + wrong)
+    return (reached + 1 - wrong) / 2, reached / (1 + wrong)
 
 
 def checked_points(silhouettes: Silhouettes) -> Tensor:

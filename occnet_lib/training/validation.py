@@ -57,13 +57,14 @@ def validate(
 
 def _scored(network: OccupancyNetwork, batch: Batch, image_size: int, bf16: bool) -> Tensor:
     """`_rows` of a batch; of one with silhouettes they are about its rays, and the IoU is that of silhouettes."""
-    if batch.silhouettes is None:
+    silhouettes = batch.silhouettes
+    if silhouettes is None:
         return _rows(logits_of(network, batch, image_size, bf16=bf16), batch)
-    places = checked_points(batch.silhouettes)
+    places = checked_points(silhouettes)
     batch = replace(batch, points=places.flatten(1, -2))
     logits = logits_of(network, batch, image_size, bf16=bf16).view(places.shape[:-1])
     device = logits.device
-    silhouettes = batch.silhouettes.to(device)
+    silhouettes = silhouettes.to(device)
     levels = torch.tensor((0.5, *THRESHOLDS), device=device).logit()
     loss = checked_losses(logits, silhouettes)
     return torch.cat([loss[:, None], mask_ious(logits.amax(-1), silhouettes, levels)], dim=1)

@@ -88,5 +88,4 @@ class HullLabels:
         ]
         if not views:
             return np.zeros(len(points), bool)
-        labels, projections = zip(*views, strict=True)
-        return in_hull(points, list(labels), list(projections))
+        return in_hull(points, [labels for labels, _ in views], [camera for _, camera in views])

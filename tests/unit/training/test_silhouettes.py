@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from occnet_lib.config import Config, ImagesConfig, ModelConfig, check
+from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, check
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.networks.checkpoint import load_network
 from occnet_lib.networks.images import encoder_input
@@ -19,6 +19,7 @@ from occnet_lib.training.batch import collate
 from occnet_lib.training.data_loaders import training_loader
 from occnet_lib.training.dataset import MIRROR, ShapeSet, TrainingItems, ValidationItems
 from occnet_lib.training.module import OccupancyModule
+from occnet_lib.training.run_info import run_digest
 from occnet_lib.training.silhouettes import (
     FREE_EDGE,
     Silhouettes,
@@ -75,8 +76,8 @@ def test_rays_of_items_meet_the_shape_or_do_not(seen, mirror):
             for places, wanted in ((pixels.hits, True), (pixels.free, False)):
                 origins, directions = (part.double().numpy() for part in rays_of(pixels.cameras, places))
                 # At the boundary a pixel of the object is half covered; a slightly larger solid is certainly met.
-                found = meets(origins, directions, centre, radii * (1.06 if wanted else 0.98))
-                assert (found == wanted).all()
+                met = meets(origins, directions, centre, radii * (1.06 if wanted else 0.98))
+                assert (met == wanted).all()
             batch = Silhouettes.stack([pixels])
             points = training_points(batch, 8)
             assert points.shape == (1, 2 * (3 * 8 + 24), 3)
@@ -273,6 +274,26 @@ def test_views_without_object_or_background_have_defined_losses(seen, tmp_path, 
     checked = ValidationItems(shapes, TRAIN, Config().images, MODEL)
     scores = validate(module.network, [collate([checked[0]])], 32)
     assert (scores.loss, scores.iou) == (0, 0)
+
+
+def test_a_pack_without_points_is_enough(tmp_path):
+    path = tmp_path / "train-0.h5"
+    seen_shard(path, 2, points=0)
+    state = trained(path, tmp_path / "run", MODEL.model_copy(update={"labels": "hull"}))
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_rays_are_part_of_a_run_only_with_silhouettes(seen):
+    shapes, other = ShapeSet([seen[0]], TRAIN), train_config(**TRAIN.data.model_dump(), per_view=5)
+    same = train_config(**TRAIN.data.model_dump())
+    images = ImagesConfig()
+
+    def digest(model: ModelConfig, section: TrainConfig) -> str:
+        return run_digest(model, images, section, 0, shapes, shapes)
+
+    plain = ModelConfig()
+    assert digest(plain, other) == digest(plain, same)
+    assert digest(MODEL, other) != digest(MODEL, same)
 
 
 def test_what_cannot_be_is_one_line(seen, tmp_path):
