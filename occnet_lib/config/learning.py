@@ -226,10 +226,10 @@ class TrainDataConfig(Section):
 class RaysConfig(Section):
     """Rays of silhouettes, for models with `silhouettes`."""
 
-    views: Count = Field(4, description="views of a shape whose silhouettes an image's field has to match")
+    views: Count = Field(2, description="views of a shape whose silhouettes an image's field has to match")
     per_view: Count = Field(2, description="rays of the object per view")
     samples: int = Field(
-        16,
+        12,
         ge=2,
         description="points along a ray of the object, and single points on as many rays of the background",
     )

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .batch import Batch, powers, stack_windows
-from .dataset import MIRROR, ShapeSet, TrainingItems, mirrored
+from .dataset import TrainingItems
+from .mirroring import MIRROR, mirrored
+from .shape_set import ShapeSet
 
 # Fraction of the free GPU memory for data; the rest is for weights and activations.
 _MEMORY_FRACTION = 0.5

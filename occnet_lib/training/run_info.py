@@ -23,7 +23,7 @@ from occnet_lib.networks.hardware import has_fast_bf16
 from occnet_lib.storage.atomic import replacing
 from occnet_lib.versions import VERSIONS
 
-from .dataset import ShapeSet
+from .shape_set import ShapeSet
 
 logger = logging.getLogger(__name__)
 

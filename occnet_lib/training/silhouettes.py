@@ -16,8 +16,10 @@ from occnet_lib.config import RaysConfig
 from occnet_lib.networks.rays import along, free_loss, hit_loss, rays_of, within_cube
 from occnet_lib.networks.silhouette_labels import Pixels, choose_pixels, labels_of
 
+from .mirroring import mirrored as mirrored_camera
+
 if TYPE_CHECKING:
-    from .dataset import ShapeSet
+    from .shape_set import ShapeSet
 
 logger = logging.getLogger(__name__)
 
@@ -222,8 +224,6 @@ def _filled(places: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 def _assembled(parts: list[tuple[Any, ...]], mirrored: bool) -> Silhouettes:
     cameras, hits, free, fractions = (np.stack(part).astype(np.float32) for part in zip(*parts, strict=True))
     if mirrored:
-        from .dataset import mirrored as mirror
-
-        cameras = np.stack([mirror(camera) for camera in cameras])
+        cameras = np.stack([mirrored_camera(camera) for camera in cameras])
         hits, free = (np.stack([1 - side[..., 0], side[..., 1]], -1) for side in (hits, free))
     return Silhouettes(*(torch.from_numpy(part) for part in (cameras, hits, free, fractions)))

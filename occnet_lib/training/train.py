@@ -19,12 +19,13 @@ from occnet_lib.networks.checkpoint import read_plain
 from . import previous_runs, run_info
 from .checkpoint_callback import CHECKPOINT_KEY, CheckpointCallback
 from .data_loaders import DeviceLoader, TrainingLoader, training_loader, validation_loader
-from .dataset import ShapeSet, TrainingItems, ValidationItems
+from .dataset import TrainingItems, ValidationItems
 from .distributed import Devices, reserve_devices, slurm_rank, started_processes, trainer_options
 from .lightning_imports import TensorBoardLogger, Trainer
 from .malloc import disable_heap_trimming
 from .metrics_log import ProgressBar
 from .module import OccupancyModule
+from .shape_set import ShapeSet
 from .validation_images import ValidationImages
 
 logger = logging.getLogger(__name__)

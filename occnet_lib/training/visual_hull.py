@@ -18,7 +18,7 @@ from occnet_lib.storage.hdf5 import unpack_bits
 from .silhouettes import FREE_EDGE
 
 if TYPE_CHECKING:
-    from .dataset import ShapeSet
+    from .shape_set import ShapeSet
 
 POINTS = 16_384
 """Points per shape, of a common supply, so that only their occupancies are kept."""

@@ -154,7 +154,7 @@ def test_data_stay_in_memory_on_request_and_where_they_are_few(shard, monkeypatc
     assert not ShapeSet([shard], train_config(cache="none")).cached
     assert ShapeSet([shard], TrainConfig()).cached
     # 5 shapes of 1024 and 160 points and 3 images of 33 × 33
-    monkeypatch.setattr("occnet_lib.training.dataset.CACHE_BYTES", 5 * (7 * (1024 + 160) + 3 * 33 * 33 * 3))
+    monkeypatch.setattr("occnet_lib.training.shape_set.CACHE_BYTES", 5 * (7 * (1024 + 160) + 3 * 33 * 33 * 3))
     assert ShapeSet([shard], train_config(workers=1)).cached
     assert not ShapeSet([shard], train_config(workers=2)).cached
     assert ShapeSet([shard], train_config(workers=2, cache="ram")).cached
