@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Natural, NonNegative, Positive, Section
+from .base import Count, Natural, NonNegative, Positive, Section, UserPath
 
 Encoder = Literal[
     "resnet10",
@@ -45,7 +45,7 @@ class ModelConfig(Section):
     """A network that is trained, evaluated and compared."""
 
     later_keys: ClassVar[frozenset[str]] = frozenset(
-        {"seed", "seeds", "local", "pose", "own_cameras", "labels", "silhouettes", "consistency"}
+        {"seed", "seeds", "local", "pose", "own_cameras", "labels", "silhouettes", "consistency", "start"}
     )
 
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
@@ -104,6 +104,10 @@ class ModelConfig(Section):
     consistency: NonNegative = Field(
         0.0,
         description="weight of the divergence between the fields of two views of a shape; 0: none",
+    )
+
+    start: UserPath = Field(
+        "", description="best.ckpt of a network with the same layers, whose weights training starts from"
     )
 
     @property

@@ -21,6 +21,7 @@ from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, di
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.hardware import has_fast_bf16
 from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.iou_calibration import file_digest
 from occnet_lib.versions import VERSIONS
 
 from .shape_set import ShapeSet
@@ -129,6 +130,9 @@ def run_digest(
     keys = {key: value for key, value in flat.items() if key not in excluded}
     seen = {k: v for k, v in images.model_dump(mode="json").items() if _LATER_IMAGE_KEYS.get(k) != v}
     data = [training.fingerprint(), validation.fingerprint()]
+    if model.start:  # its content and not its place
+        data.append([file_digest(model.start)])
+        model = model.model_copy(update={"start": ""})
     return digest(VERSIONS["train"], model, seen, keys, seed, data)
 
 

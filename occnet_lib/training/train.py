@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, TrainConfig
+from occnet_lib.config import Config, ModelConfig, TrainConfig
 from occnet_lib.errors import ConfigError, DataError
-from occnet_lib.networks.checkpoint import read_plain
+from occnet_lib.networks.checkpoint import load_network, read_plain
 
 from . import previous_runs, run_info
 from .checkpoint_callback import CHECKPOINT_KEY, CheckpointCallback
@@ -29,6 +30,11 @@ from .shape_set import ShapeSet
 from .validation_images import ValidationImages
 
 logger = logging.getLogger(__name__)
+_LAYERS = (
+    *("encoder", "decoder", "hidden", "c_dim", "blocks", "positional_encoding", "local", "pose"),
+    *("image", "frame"),
+)
+"""Keys of a model in which a network and the one that it starts from agree."""
 
 
 def train(
@@ -60,13 +66,14 @@ def train(
         only: names of the training shapes to use; None: all.
 
     Raises:
-        ConfigError: unknown model, or a GPU is requested and none is available.
+        ConfigError: unknown model, a GPU is requested and none is available, or `start` has other layers.
         DataError: a shard is missing or corrupt, or the training split is empty.
         DependencyError: pretrained weights are requested and not available.
         OccnetError: the loss is not finite.
     """
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
+    initial = _initial_weights(config.models[model_name], model_name)
     device = run_info.select_device(config.train)
     section, folder = run_info.resolve_auto(config.train, device), Path(out_dir)
     training, validation = ShapeSet(training_shards, section, only), ShapeSet(validation_shards, section)
@@ -74,7 +81,7 @@ def train(
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     disable_heap_trimming()
     with reserve_devices(section, device) as devices:
-        _train(config, section, model_name, (training, validation), folder, resume, devices)
+        _train(config, section, model_name, (training, validation), folder, resume, devices, initial)
 
 
 def _train(
@@ -85,6 +92,7 @@ def _train(
     folder: Path,
     resume: bool,
     devices: Devices,
+    initial: dict[str, Tensor],
 ) -> None:
     (training, validation), model, device = sets, config.models[model_name], devices.device
     images, seed = config.images_of(model_name), config.training_seed(model_name)
@@ -103,6 +111,10 @@ def _train(
     torch.manual_seed(seeds.entropy(seed, "train") % 2**63)
     graphs = device == "cuda" and section.hardware.devices * section.hardware.nodes == 1
     module = OccupancyModule(model, section, training.names, graphs)
+    if initial:
+        for network in (module.network, module.average):
+            if network is not None:
+                network.load_state_dict(initial)
     about = run_info.checkpoint_metadata(config, model_name, training.image(0, 0).shape[1])
     facts = {
         "parameters": module.network.parameter_count,
@@ -141,6 +153,28 @@ def _train(
     with _quiet_lightning(), started_processes():
         trainer = _trainer(folder, section, callback, devices, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
+
+
+def _initial_weights(model: ModelConfig, name: str) -> dict[str, Tensor]:
+    """The weights of `models.<name>.start`; none without it.
+
+    Raises:
+        DataError: the file is missing or broken.
+        ConfigError: its network has other layers.
+    """
+    if not model.start:
+        return {}
+    start, _ = load_network(model.start)
+    if other := [
+        f"{key} {theirs} and not {ours}"
+        for key in _LAYERS
+        if (theirs := getattr(start.model, key)) != (ours := getattr(model, key))
+    ]:
+        raise ConfigError(
+            f"`models.{name}.start` is a network of {', '.join(other)}: {model.start}",
+            hint="give the model the same keys",
+        )
+    return start.state_dict()
 
 
 def _checkpoint_callback(
