@@ -127,7 +127,7 @@ def _options(results: Results, models: list[str]) -> Html:
 
 
 def _best(iou: float | None, network: ModelConfig | None) -> str | None:
-    """The best validation IoU; without 3D labels it is that of silhouettes, which is no IoU of shapes."""
+    """The best validation IoU; without 3D labels it is that of silhouettes and not of shapes."""
     text = shown(iou)
     return f"{text} of silhouettes" if iou is not None and network and network.labels != "3d" else text
 

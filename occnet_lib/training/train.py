@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from occnet_lib import seeds
-from occnet_lib.config import Config, ModelConfig, TrainConfig
+from occnet_lib.config import Config, TrainConfig
 from occnet_lib.errors import ConfigError, DataError
-from occnet_lib.networks.checkpoint import load_network, read_plain
+from occnet_lib.networks.checkpoint import read_plain
 
 from . import previous_runs, run_info
 from .checkpoint_callback import CHECKPOINT_KEY, CheckpointCallback
@@ -27,14 +27,10 @@ from .malloc import disable_heap_trimming
 from .metrics_log import ProgressBar
 from .module import OccupancyModule
 from .shape_set import ShapeSet
+from .start import initial_weights
 from .validation_images import ValidationImages
 
 logger = logging.getLogger(__name__)
-_LAYERS = (
-    *("encoder", "decoder", "hidden", "c_dim", "blocks", "positional_encoding", "local", "pose"),
-    *("image", "frame"),
-)
-"""Keys of a model in which a network and the one that it starts from agree."""
 
 
 def train(
@@ -73,7 +69,7 @@ def train(
     """
     if model_name not in config.models:
         raise ConfigError(f"no model {model_name!r}", hint=f"models are {', '.join(config.models)}")
-    initial = _initial_weights(config.models[model_name], model_name)
+    initial = initial_weights(config.models[model_name], model_name)
     device = run_info.select_device(config.train)
     section, folder = run_info.resolve_auto(config.train, device), Path(out_dir)
     training, validation = ShapeSet(training_shards, section, only), ShapeSet(validation_shards, section)
@@ -153,28 +149,6 @@ def _train(
     with _quiet_lightning(), started_processes():
         trainer = _trainer(folder, section, callback, devices, bf16, first)
         trainer.fit(module, loader, ckpt_path=folder / "last.ckpt" if first else None, weights_only=True)
-
-
-def _initial_weights(model: ModelConfig, name: str) -> dict[str, Tensor]:
-    """The weights of `models.<name>.start`; none without it.
-
-    Raises:
-        DataError: the file is missing or broken.
-        ConfigError: its network has other layers.
-    """
-    if not model.start:
-        return {}
-    start, _ = load_network(model.start)
-    if other := [
-        f"{key} {theirs} and not {ours}"
-        for key in _LAYERS
-        if (theirs := getattr(start.model, key)) != (ours := getattr(model, key))
-    ]:
-        raise ConfigError(
-            f"`models.{name}.start` is a network of {', '.join(other)}: {model.start}",
-            hint="give the model the same keys",
-        )
-    return start.state_dict()
 
 
 def _checkpoint_callback(
