@@ -121,9 +121,10 @@ def shard(paths: list[Path], workers: list[int], place: Path, repeats: int) -> N
     """Print CPU seconds, wall-clock time and parallel efficiency of one shard by the number of workers.
 
     The efficiency is that of a machine with a free core for each worker, computed from CPU seconds, which other processes
-    lengthen less than wall-clock time: all CPU seconds with one worker, over the number of workers times the CPU seconds
-    of the busiest one, where each shape goes to the worker that is free first. It includes what a shape costs more beside
-    another one, the start of the workers, and the wait for the last shape. Runs alternate, and means are taken.
+    lengthen less than wall-clock time: all CPU seconds with the first number of workers, over the number of workers times
+    the CPU seconds of the busiest one, where each shape goes to the worker that is free first. It includes what a shape
+    costs more beside another one, the start of the workers, and the wait for the last shape. Runs alternate, and means are
+    taken. That of a shard of the default size is computed by repeating the measured shapes.
     """
     root = Path(os.path.commonpath([path.parent for path in paths]))
     keys = [ShapeKey("benchmark", path.parent.name, str(path.relative_to(root))) for path in paths]
@@ -131,7 +132,10 @@ def shard(paths: list[Path], workers: list[int], place: Path, repeats: int) -> N
     for repeat in range(repeats):
         for count in workers:
             runs[count].append(run_shard(keys, root, place / f"{repeat}-{count}", count))
-    base = float(np.mean([run.total for run in runs[workers[0]]]))
+    first, size = runs[workers[0]], Config().dataset.shard_size
+    base = float(np.mean([run.total for run in first]))
+    alone = np.mean([run.shapes for run in first], axis=0)
+    full = base - alone.sum() + np.resize(alone, size).sum()
     for count in workers:
         own = runs[count]
         wall, total, start, others = (
@@ -143,7 +147,8 @@ def shard(paths: list[Path], workers: list[int], place: Path, repeats: int) -> N
         print(
             f"{count} workers, {len(each)} shapes, {repeats} runs: {total:.1f} CPU s, of which shapes {each.sum():.1f} "
             f"(mean {each.mean():.2f}, median {np.median(each):.2f}), start {start / count:.1f} each; "
-            f"busiest worker {busiest:.1f}; efficiency {base / (count * busiest):.0%}; "
+            f"busiest worker {busiest:.1f}; efficiency {base / (count * busiest):.0%}, "
+            f"of {size} shapes {full / (count * busiest_worker(np.resize(each, size), count, start / count)):.0%}; "
             f"{wall:.1f} s wall, while other processes had {others:.0%} of the machine",
             flush=True,
         )

@@ -176,7 +176,7 @@ def table(rows: Sequence[Row], methods: Sequence[str], names: set[str]) -> list[
         lines.append(
             f"{start} {np.median(column['seconds']):.2f} ({column['seconds'].mean():.2f}) "
             f"| {np.median(column['memory']):.0f} | {sum(row['closed'] for row in good)} of {len(good)} "
-            f"| {np.median(column['to_input']):.5f} | {np.median(column['from_input']):.5f} | {known_} |"
+            f"| {np.median(column['to_input']):.6f} | {np.median(column['from_input']):.6f} | {known_} |"
         )
     return lines
 

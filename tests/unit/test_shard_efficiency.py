@@ -24,4 +24,5 @@ def test_efficiency_counts_starts_slower_shapes_and_the_wait_for_the_last(tmp_pa
     one, two = capsys.readouterr().out.splitlines()
     assert "4.5 CPU s, of which shapes 4.0 (mean 1.00, median 1.00), start 0.5 each" in one
     assert "efficiency 100%" in one
-    assert "busiest worker 3.0; efficiency 75%" in two  # 4.5 / (2 · (0.5 + 2 · 1.25))
+    # 4.5 / (2 · (0.5 + 2 · 1.25)), and 64.5 / (2 · (0.5 + 32 · 1.25))
+    assert "busiest worker 3.0; efficiency 75%, of 64 shapes 80%;" in two

@@ -102,9 +102,9 @@ def test_tables_count_what_gave_no_result(shapes):
         side_by_side._row("double shell", shape, 10.0) | {"reason": "crashed (SIGSEGV)"} for shape in shapes
     ]
     text = side_by_side.report(rows, ["occnet", "double shell"], shapes)
-    row = "| 3 | 0 | 2.00 (3.00) | 100 | 2 of 3 | 0.10000 | 0.20000 | 0.7000, 0.5000 (2) |"
+    row = "| 3 | 0 | 2.00 (3.00) | 100 | 2 of 3 | 0.100000 | 0.200000 | 0.7000, 0.5000 (2) |"
     assert row in text
-    assert "| 1 | 0 | 2.00 (2.00) | 100 | 1 of 1 | 0.10000 | 0.20000 |  |" in text  # bounds no solid
+    assert "| 1 | 0 | 2.00 (2.00) | 100 | 1 of 1 | 0.100000 | 0.200000 |  |" in text  # bounds no solid
     assert "no result, double shell: 3 × crashed (SIGSEGV)" in text
 
 
