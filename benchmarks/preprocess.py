@@ -18,8 +18,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-import psutil
 
 from benchmarks.memory import peak_memory
+from benchmarks.parallel import shard
 from benchmarks.resolutions import Records, compare
 from benchmarks.watertight import exactness, time_reference
 from occnet_lib.config import Config
 from occnet_lib.stages import process_shape
-from occnet_lib.stages.workers import process_shapes as process_shapes_in_pool
 from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.types import Mesh, ShapeKey
 
@@ -115,82 +112,6 @@ def process_shapes(path: Path, place: Path) -> dict[str, Any]:
     out = place / "shape.h5"
     row = process_shape.process(key, Config(), path.parent, out, force=True)
     return row | {"bytes": out.stat().st_size}
-
-
-def shard(paths: list[Path], workers: list[int], place: Path, repeats: int) -> None:
-    """Print CPU seconds, wall-clock time and parallel efficiency of one shard by the number of workers.
-
-    The efficiency is that of a machine with a free core for each worker, computed from CPU seconds, which other processes
-    lengthen less than wall-clock time: all CPU seconds with the first number of workers, over the number of workers times
-    the CPU seconds of the busiest one, where each shape goes to the worker that is free first. It includes what a shape
-    costs more beside another one, the start of the workers, and the wait for the last shape. Runs alternate, and means are
-    taken. That of a shard of the default size is computed by repeating the measured shapes.
-    """
-    root = Path(os.path.commonpath([path.parent for path in paths]))
-    keys = [ShapeKey("benchmark", path.parent.name, str(path.relative_to(root))) for path in paths]
-    runs: dict[int, list[ShardRun]] = {count: [] for count in workers}
-    for repeat in range(repeats):
-        for count in workers:
-            runs[count].append(run_shard(keys, root, place / f"{repeat}-{count}", count))
-    first, size = runs[workers[0]], Config().dataset.shard_size
-    base = float(np.mean([run.total for run in first]))
-    alone = np.mean([run.shapes for run in first], axis=0)
-    full = base - alone.sum() + np.resize(alone, size).sum()
-    for count in workers:
-        own = runs[count]
-        wall, total, start, others = (
-            float(np.mean([getattr(run, name) for run in own]))
-            for name in ("wall", "total", "start", "others")
-        )
-        each = np.mean([run.shapes for run in own], axis=0)
-        busiest = busiest_worker(each, count, start / count)
-        print(
-            f"{count} workers, {len(each)} shapes, {repeats} runs: {total:.1f} CPU s, of which shapes {each.sum():.1f} "
-            f"(mean {each.mean():.2f}, median {np.median(each):.2f}), start {start / count:.1f} each; "
-            f"busiest worker {busiest:.1f}; efficiency {base / (count * busiest):.0%}, "
-            f"of {size} shapes {full / (count * busiest_worker(np.resize(each, size), count, start / count)):.0%}; "
-            f"{wall:.1f} s wall, while other processes had {others:.0%} of the machine",
-            flush=True,
-        )
-
-
-@dataclass(frozen=True)
-class ShardRun:
-    """One run: wall-clock seconds; CPU seconds of all processes, of each shape, and of all but the shapes; what others had.
-
-    `others` is the fraction of the machine's CPU time during the run that other processes used.
-    """
-
-    wall: float
-    total: float
-    shapes: np.ndarray
-    start: float
-    others: float
-
-
-def run_shard(keys: list[ShapeKey], root: Path, place: Path, workers: int) -> ShardRun:
-    """Process shapes as a job does, with some workers."""
-    before, used, start = cpu_seconds(), psutil.cpu_times(), time.monotonic()
-    rows = process_shapes_in_pool(keys, Config(), root, place, workers)
-    wall, total, after = time.monotonic() - start, cpu_seconds() - before, psutil.cpu_times()
-    machine = sum(after[:3]) - sum(used[:3])  # user, nice, system
-    shapes = np.array([float(row["seconds"] or 0.0) for row in rows])
-    others = max(0.0, machine - total) / (wall * (os.cpu_count() or 1))
-    return ShardRun(wall, total, shapes, total - shapes.sum(), others)
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of those of its children that have ended."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, kinds))
-
-
-def busiest_worker(seconds: np.ndarray, workers: int, start: float) -> float:
-    """When the last worker is done, if each shape in order goes to the worker that is free first."""
-    free = np.full(workers, start)
-    for spent in seconds:
-        free[free.argmin()] += spent
-    return float(free.max())
 
 
 def seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
