@@ -184,7 +184,9 @@ def _images(given: Mesh, made: Mesh | None) -> tuple[NDArray[Any], NDArray[Any]]
     normal = viewing_direction(matrices[1][0])
     middle = np.mean(given.bounds, axis=0) / diagonal + 1e-4  # not in a face
     first = render_views(whole, *matrices, config)[0][0]
-    half = render_views(cut_open(whole, normal, middle), *matrices, config)[0][0]
+    behind = cut_open(whole, normal, middle)
+    # Of a result that has lost parts, nothing may be left behind the plane.
+    half = render_views(behind, *matrices, config)[0][0] if len(behind.faces) else np.full_like(first, 255)
     if made is not None:
         covered = section(whole, matrices[0][0], matrices[1][0], normal, middle)[..., None]
         half = (half * (1 - covered) + SECTION * covered).astype(np.uint8)

@@ -28,6 +28,6 @@ def test_efficiency_counts_starts_libraries_slower_shapes_and_the_wait_for_the_l
     assert "5.2 CPU s, of which shapes 4.8 (mean 1.19, median 1.00), start 0.5 each" in one
     assert "efficiency 100%" in one
     assert "busiest worker 3.8; efficiency 70%" in two  # 5.25 / (2 · (0.5 + 0.75 + 2 · 1.25))
-    # A shape's 0.25 more cannot be told from the libraries where it is a worker's first.
+    # Of a worker's first shape, the 0.25 more cannot be separated from the libraries.
     assert "1.25 times its CPU s; libraries 1.0 CPU s" in full
     assert "of 64 shapes 79%" in full  # (0.5 + 1 + 64) / (2 · (0.5 + 1 + 32 · 1.25))
