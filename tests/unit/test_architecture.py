@@ -188,6 +188,7 @@ OF_NO_MODULE = {
     "cameras_benchmark",
     "data_scaling",
     "fields",
+    "resolutions",
     "shard_efficiency",
     "side_by_side",
     "docs",
