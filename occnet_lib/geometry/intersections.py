@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from occnet_lib.types import Mesh
 
 # Signed volumes below this fraction of the product of the three lengths are zero: rounding, or contact without crossing.
-# This is no tolerance for faces that are coplanar only to within the rounding of float32 (1e-7). Real meshes need none: with
+# It does not cover faces that are coplanar only to within the rounding of float32 (1e-7). Real meshes need none: with
 # 1e-14 or 1e-7 instead, the same of 61 inputs bound solids, and the same faces of 36 closed meshes at 256³ intersect.
 _FLAT = 1e-10
 _PARALLEL = 1e-4  # sine of the angle below which planes count as coplanar
