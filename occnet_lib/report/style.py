@@ -63,13 +63,13 @@ button:focus-visible, input:focus-visible, select:focus-visible, a:focus-visible
 .legend small { display:block; font-size:11px; line-height:1.2; text-align:center; max-width:170px }
 .filtered .scroll { max-height:75vh; overflow:auto }
 .filtered th { position:sticky; top:0; z-index:1; background:var(--card) }
-.filtered td { padding-top:3px; padding-bottom:3px }
+.filtered th, .filtered td { padding:3px 6px }
 .filtered td.word { min-width:5em; overflow-wrap:break-word }
 .filtered td.word:first-child { white-space:nowrap; min-width:8em; max-width:none }
 .filtered td.word > span { display:inline-block; width:max-content; max-width:10em; white-space:normal;
   overflow-wrap:break-word; vertical-align:middle }
 .filtered th:first-child { z-index:2 }
-.thumbnail { display:inline-block; width:28px; height:28px; margin-right:8px; vertical-align:middle;
+.thumbnail { display:inline-block; width:28px; max-width:none; height:28px; margin-right:8px; vertical-align:middle;
   border-radius:4px; object-fit:contain }
 tbody tr:hover { background:color-mix(in srgb, var(--accent) 7%, transparent) }
 td.heat { background:color-mix(in srgb, var(--accent) calc(var(--shade) * 0.45), transparent) }
