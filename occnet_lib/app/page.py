@@ -272,23 +272,22 @@ def _mesh_components() -> tuple[gr.Button, list[Any]]:
 
 def _options() -> list[Any]:
     """Components in the order of `Options`."""
+    resolutions = [("as configured", 0), *((str(cells), cells) for cells in _RESOLUTIONS)]
     with gr.Accordion("Options", open=False, elem_id="options"):
         return [
             gr.Radio(["auto", "alpha", "background"], value="auto", label="Mask from", elem_id="mask-source"),
-            gr.Dropdown(
-                [("as configured", 0), *((str(cells), cells) for cells in _RESOLUTIONS)],
-                value=0,
-                label="Resolution (cells along the edge)",
-            ),
-            # Not gr.Number, which has 0 for an empty field as soon as it is shown.
-            gr.Textbox("", label="Threshold", placeholder="the model's", max_lines=1, elem_id="threshold"),
-            gr.Textbox("", label="Faces (0: all)", placeholder="as configured", max_lines=1, elem_id="faces"),
-            gr.Textbox(
-                "", label="Refinement steps", placeholder="as configured", max_lines=1, elem_id="steps"
-            ),
+            gr.Dropdown(resolutions, value=0, label="Resolution (cells along the edge)"),
+            _number("threshold", "Threshold", "the model's"),
+            _number("faces", "Faces (0: all)"),
+            _number("steps", "Refinement steps"),
             gr.Checkbox(False, label="Leave out photos that disagree"),
             gr.Checkbox(False, label="Colour the mesh by its uncertainty", elem_id="uncertainty"),
         ]
+
+
+def _number(name: str, label: str, empty: str = "as configured") -> gr.Textbox:
+    """A field of a number or nothing; gr.Number has 0 for an empty field as soon as it is shown."""
+    return gr.Textbox("", label=label, placeholder=empty, max_lines=1, elem_id=name)
 
 
 def _html(name: str) -> gr.Markdown:

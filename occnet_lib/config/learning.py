@@ -90,22 +90,17 @@ class ModelConfig(Section):
         False,
         description="with `local` and `pose`: train on predicted cameras from a third of the steps on, else on true ones",
     )
-
     labels: Literal["3d", "hull", "none"] = Field(
         "3d",
         description="occupancies in training: 3d: those of the shapes; hull: of the visual hulls of the views' silhouettes; "
         "none: no points, see `silhouettes`; hull and none read no occupancies, in validation neither",
     )
-
     silhouettes: NonNegative = Field(
         0.0, description="weight of the loss of views' silhouettes along rays (train.rays); 0: none"
     )
-
     consistency: NonNegative = Field(
-        0.0,
-        description="weight of the divergence between the fields of two views of a shape; 0: none",
+        0.0, description="weight of the divergence between the fields of two views of a shape; 0: none"
     )
-
     start: UserPath = Field(
         "", description="best.ckpt of a network with the same layers, whose weights training starts from"
     )
