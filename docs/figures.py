@@ -1,6 +1,8 @@
 """Make the images of docs/explanation from analytic and demo shapes: `python docs/figures.py [NAME …]`.
 
-`python docs/figures.py demo` makes README's image from the results of `make demo`.
+`python docs/figures.py demo` makes README's image from the results of `make demo`;
+`python docs/figures.py side_by_side` makes that of closed meshes (with pymeshlab, manifold3d,
+pymeshfix).
 """
 
 from __future__ import annotations
@@ -33,11 +35,32 @@ def main(names: list[str]) -> None:
         demo().save(OUT.parent / "demo.png", optimize=True)
         sys.stdout.write(f"{OUT.parent / 'demo.png'}\n")
         return
+    if names == ["side_by_side"]:
+        side_by_side().save(OUT / "side_by_side.png", optimize=True)
+        sys.stdout.write(f"{OUT / 'side_by_side.png'}\n")
+        return
     for name in names or list(FIGURES):
         figure = FIGURES[name]()
         figure.savefig(OUT / f"{name}.png", bbox_inches="tight", pil_kwargs={"optimize": True})
         plt.close(figure)
         sys.stdout.write(f"{OUT / f'{name}.png'}\n")
+
+
+def side_by_side() -> Any:
+    """Five generated shapes closed by this project and by alternatives."""
+    from tempfile import TemporaryDirectory
+
+    from PIL import Image
+
+    sys.path.insert(0, str(OUT.parents[1]))
+    from benchmarks import side_by_side as benchmark
+
+    methods = [
+        name for name in ("occnet", "alpha wrap", "manifold3d", "pymeshfix") if benchmark.is_installed(name)
+    ]
+    with TemporaryDirectory() as folder:
+        benchmark.draw([], methods, Path(folder), 120.0, Path(folder))
+        return Image.open(Path(folder) / "generated.png").copy()
 
 
 def raw_shape() -> occnet.Mesh:
