@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, paragraph, table
+from .html import Html, cell, join, paragraph, table, tag
 from .results import Results, Row, number, shown
 
 _HEADS = (
     *("Model", "Class", "Views", "Azimuth, median °", "within 15°", "any of four within 15°"),
     *("Elevation, median °", "Distance, median", "d2D, mean px", "d2D, median px", "d3D, mean"),
-    *("IoU, predicted camera", "true rotation", "place, size predicted", "distance predicted", "true camera"),
 )
+_FIELDS = {
+    "iou_given": "True camera",
+    "iou_own_distance": "Distance predicted",
+    "iou_own_place": "Place and size predicted",
+    "iou_distance": "Place, size, distance predicted",
+    "iou": "Predicted camera",
+}
 
 
 def section(results: Results) -> Html:
     """A row a model and class; empty where no model predicts cameras."""
     if not results.config.pose_models:
         return Html("")
-    rows = results.rows("evaluate/cameras.csv", "errors of predicted cameras")
+    rows = results.brief(results.rows("evaluate/cameras.csv", "errors of predicted cameras", all_seeds=True))
     note = (
         "Cameras of the views of test shapes, against the true ones. Azimuth is modulo the rotations about the "
         "vertical axis that map the shape onto itself, and the other errors are those after the best of them. The "
         "model gives several hypotheses with probabilities; all columns but one are of the likeliest. Distance is "
         "relative. d2D is the mean distance of projected surface points in pixels of the view, d3D that of the points "
-        "in the camera's frame, in units of the view frame (the box's diagonal is 1; Xu et al. 2019). IoU is that of "
-        "the field of models with pixel-aligned features: with the predicted camera, with the true rotation and all "
-        "else predicted, with the object's place and size in the image predicted, with the distance predicted and all else "
-        "true, with the true camera."
+        "in the camera's frame, in units of the view frame (the box's diagonal is 1; Xu et al. 2019)."
     )
-    return join([table(_HEADS, [_row(row, results) for row in rows]), paragraph(note, note=True)])
+    parts = [table(_HEADS, [_row(row, results) for row in rows]), paragraph(note, note=True)]
+    fields = [row for row in rows if any(row.get(name) for name in _FIELDS)]
+    if fields:
+        text = (
+            "IoU of the field of models with pixel-aligned features, by cameras of which more and more is predicted: the "
+            "distance, the object's place and size in the image, the rotation. All else is that of the true camera."
+        )
+        body = [(*_named(row, results), *(shown(number(row, name)) for name in _FIELDS)) for row in fields]
+        parts += [tag("h3", "IoU by camera"), table(("Model", "Class", *_FIELDS.values()), body)]
+        parts.append(paragraph(text, note=True))
+    return join(parts)
+
+
+def _named(row: Row, results: Results) -> tuple[Html, Html]:
+    category = row["category"]
+    name = category if category == "mean" else results.category(category)
+    return cell(row["model"], left=True), cell(name, left=True)
 
 
 def _row(row: Row, results: Results) -> tuple[object, ...]:
@@ -38,10 +57,8 @@ def _row(row: Row, results: Results) -> tuple[object, ...]:
         fraction = number(row, name)
         return None if fraction is None else f"{100 * fraction:.0f} %"
 
-    category = row["category"]
     return (
-        cell(row["model"], left=True),
-        cell(category if category == "mean" else results.category(category), left=True),
+        *_named(row, results),
         row.get("views"),
         value("azimuth_median", 1),
         percent("azimuth_within_15"),
@@ -51,9 +68,4 @@ def _row(row: Row, results: Results) -> tuple[object, ...]:
         value("d2d_mean", 1),
         value("d2d_median", 1),
         value("d3d_mean", 3),
-        value("iou", 3),
-        value("iou_distance", 3),
-        value("iou_own_place", 3),
-        value("iou_own_distance", 3),
-        value("iou_given", 3),
     )

@@ -23,7 +23,7 @@ def next_view(results: Results) -> Html:
     """IoU over the number of images by policy; empty where it was not measured."""
     if not results.config.evaluate.next_view or not results.config.evaluate.views:
         return join([])
-    rows = results.rows("evaluate/next_view.csv", "table of next views")
+    rows = results.rows("evaluate/next_view.csv", "table of next views", all_seeds=True)
     curves: dict[str, dict[str, list[float]]] = {}
     for row in sorted(rows, key=lambda row: int(row["views"])):
         own = curves.setdefault(row["model"], {}).setdefault(_POLICIES.get(row["policy"], row["policy"]), [])

@@ -32,8 +32,8 @@ def pictured(results: Results) -> str:
 def poses(results: Results) -> Html:
     """Maps of the view sphere and what they say, a model at a time."""
     cells, tests = (
-        results.rows("evaluate/poses.csv", "table of poses"),
-        results.rows_if_any("evaluate/pose_tests.csv"),
+        results.rows("evaluate/poses.csv", "table of poses", all_seeds=True),
+        results.rows_if_any("evaluate/pose_tests.csv", all_seeds=True),
     )
     note = paragraph(
         "Difference from the mean over the same shape's views, by the direction from which the camera sees the shape: "
@@ -105,7 +105,7 @@ def _place(row: Row) -> Html:
 
 def choice(results: Results) -> Html:
     """Which of a shape's images to take."""
-    rows = results.rows_if_any("evaluate/view_choice.csv")
+    rows = results.rows_if_any("evaluate/view_choice.csv", all_seeds=True)
     if not rows:
         return join([])
     body = [

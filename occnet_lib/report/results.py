@@ -52,17 +52,18 @@ class Results:
 
     @cached_property
     def further_seeds(self) -> frozenset[str]:
-        """Trainings that differ from a model in the seed alone: only "What helps" and the failures have them."""
+        """Trainings that differ from a model in the seed alone: few sections have them."""
         return frozenset(self.config.models) - frozenset(self.config.distinct_models)
 
-    def rows(self, name: str, what: str) -> list[Row]:
-        """The rows of a table that has some, without those of `further_seeds`.
+    def rows(self, name: str, what: str, all_seeds: bool = False) -> list[Row]:
+        """The rows of a table that has some, without those of `further_seeds` unless `all_seeds`.
 
         Raises:
             MissingResult: the table is missing or has no rows.
             DataError: it cannot be read.
         """
-        rows = self._first_seeds(read_rows(self.path(name, what)))
+        read: list[Row] = list(read_rows(self.path(name, what)))
+        rows = read if all_seeds else self._first_seeds(read)
         if not rows:
             raise MissingResult(f"There is no {what}: {name} has no rows.")
         return rows
@@ -77,6 +78,12 @@ class Results:
             LOG.warning("%s", error)
             return []
         return list(rows) if all_seeds else self._first_seeds(rows)
+
+    def brief(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows of a table by class, of `further_seeds` only those over all classes."""
+        return [
+            row for row in rows if row["model"] not in self.further_seeds or row["category"] in ("", "mean")
+        ]
 
     def _first_seeds(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if row.get("model") not in self.further_seeds]

@@ -37,7 +37,7 @@ def _if_there(part: Callable[[Results], Html], results: Results) -> Html:
 
 
 def _calibration(results: Results) -> Html:
-    rows = results.rows("evaluate/calibration.csv", "table of calibration")
+    rows = results.brief(results.rows("evaluate/calibration.csv", "table of calibration", all_seeds=True))
     curves: dict[str, dict[str, dict[str, list[Bin]]]] = defaultdict(lambda: defaultdict(dict))
     for row in results.rows("evaluate/reliability.csv", "reliability curve"):
         values = [number(row, name) for name in ("probability", "occupied", "occupied_low", "occupied_high")]
@@ -77,7 +77,7 @@ def _calibration(results: Results) -> Html:
 
 
 def _expected(results: Results) -> Html:
-    rows = results.rows("evaluate/expected_iou.csv", "table of expected IoU")
+    rows = results.brief(results.rows("evaluate/expected_iou.csv", "table of expected IoU", all_seeds=True))
     heads = (
         *("Model", "Images", "Merged", "Class", "Shapes", "Field's own", "Expected IoU", "True IoU", "Error"),
         *("of a constant", "±", f"Within ± (goal {100 * COVERAGE:.0f} %)", "Rank, shapes", "Rank, views"),

@@ -19,7 +19,9 @@ from PIL import Image
 from occnet_lib.analysis.duplicates import PAIR_COLUMNS
 from occnet_lib.analysis.fields import OUTCOME_COLUMNS
 from occnet_lib.config import Config, ModelConfig, ReportConfig, check
+from occnet_lib.evaluation.cameras import FIELDS, SUMMARY
 from occnet_lib.report import (
+    cameras,
     cards,
     data,
     examples,
@@ -706,6 +708,28 @@ class TestGains:
         text = rebuilt(copy, self.CONFIG).text
         assert not [name for name, words in text.items() if "onet-seed1" in words and name != "failures"]
         assert "an odd reason" in text["failures"]
+
+
+class TestSeeds:
+    """Sections that also show further seeds, by their means alone."""
+
+    def test_cameras(self, tmp_path) -> None:
+        config = check({"models": {"onet": None, "a": {"local": True, "pose": True, "seeds": 2}}})
+        values = dict.fromkeys(SUMMARY[3:], 0.25) | {"views": 3, "iou_own_place": 0.125}
+        rows = [
+            {"model": model, "category": category} | values
+            for model in ("a", "a-seed1")
+            for category in ("chair", "mean")
+        ]
+        write_rows(tmp_path / "evaluate" / "cameras.csv", rows, SUMMARY)
+        shown = str(cameras.section(Results(tmp_path, config)))
+        assert shown.count(">chair<") == 2, "of the first seed alone, in both tables"
+        assert shown.count(">mean<") == 4
+        assert shown.count(">0.125<") == 3, "place and size predicted"
+        for row in rows:
+            row |= dict.fromkeys(FIELDS, "")
+        write_rows(tmp_path / "evaluate" / "cameras.csv", rows, SUMMARY)
+        assert "IoU by camera" not in str(cameras.section(Results(tmp_path, config)))
 
 
 class TestRefinement:
