@@ -67,7 +67,7 @@ TRAIN = train_config(
 )
 
 
-# For other processes, which build it too, and for compilers.
+# A real encoder, as small as it gets.
 RESNET10 = MODEL.model_copy(update={"encoder": "resnet10", "pretrained": False})
 
 COMPILES = pytest.mark.skipif(
@@ -589,11 +589,13 @@ def test_every_preset_trains(preset, pack, tmp_path):
     assert network.model == config.models["m"]
 
 
-def by_one_process(section: TrainConfig, shards: list[Path]) -> tuple[OccupancyModule, list[float]]:
+def by_one_process(
+    model: ModelConfig, section: TrainConfig, shards: list[Path]
+) -> tuple[OccupancyModule, list[float]]:
     """The network, and the loss of each batch, of a loop that takes the batches of both processes in each step."""
     shapes = ShapeSet(shards, section)
     torch.manual_seed(seeds.entropy(0, "train") % 2**63)
-    module = OccupancyModule(RESNET10, section, shapes.names)
+    module = OccupancyModule(model, section, shapes.names)
     optimizer = module.configure_optimizers()["optimizer"]
     items = TrainingItems(shapes, section, 0, ImagesConfig())
     order = BatchOrder(len(shapes), section.data.batch_size, 0)
@@ -624,7 +626,7 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkey
     for steps in (2, 3):
         train(configuration(RESNET10, **options, steps=steps), "small", *pack, tmp_path)
     assert not list(kernels)
-    module, losses = by_one_process(configuration(RESNET10, **options, steps=3).train, pack[0])
+    module, losses = by_one_process(RESNET10, configuration(**options, steps=3).train, pack[0])
     actual = state_of(tmp_path, "last.ckpt")
     for name, parameter in module.network.named_parameters():
         torch.testing.assert_close(actual[f"network.{name}"], parameter.data, rtol=1e-3, atol=1e-5)
@@ -636,15 +638,14 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.real_encoder
 @COMPILES
 def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
     kernels = compiled_kernels(tmp_path, monkeypatch)
     options = {"devices": 2, "batch_size": 4, "schedule": "constant", "precision": "fp32", "log_every": 1}
-    train(configuration(RESNET10, **options, steps=3, compile=True), "small", pack[0], [], tmp_path)
+    train(configuration(**options, steps=3, compile=True), "small", pack[0], [], tmp_path)
     assert list(kernels)
     actual = [float(row["train_loss"]) for row in rows_of(tmp_path)]
-    _, losses = by_one_process(configuration(RESNET10, **options, steps=3).train, pack[0])
+    _, losses = by_one_process(MODEL, configuration(**options, steps=3).train, pack[0])
     expected = [sum(losses[i : i + 2]) / 2 for i in (0, 2, 4)]
     assert actual[0] == pytest.approx(expected[0], rel=1e-5), "before any step"
     assert actual == pytest.approx(expected, rel=0.05)
