@@ -64,7 +64,7 @@ def trained(pack, tmp_path_factory) -> Path:
 def scores(folder: Path, pack, image_size: int = 32) -> float:
     network, _ = load_network(folder / "best.ckpt")
     shapes = ShapeSet(pack[1], TRAIN)
-    items = ValidationItems(shapes, TRAIN, IMAGES, network.model.needs_cameras)
+    items = ValidationItems(shapes, TRAIN, IMAGES, network.model)
     return validate(network, validation_loader(items), image_size).iou
 
 
