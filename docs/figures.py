@@ -1,8 +1,8 @@
 """Make the images of docs/explanation from analytic and demo shapes: `python docs/figures.py [NAME …]`.
 
 `python docs/figures.py demo` makes README's image from the results of `make demo`;
-`python docs/figures.py side_by_side` makes that of closed meshes (with pymeshlab, manifold3d,
-pymeshfix).
+`python docs/figures.py side_by_side` makes that of closed meshes (with point-cloud-utils,
+pymeshlab, manifold3d, pymeshfix).
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ def side_by_side() -> Any:
     sys.path.insert(0, str(OUT.parents[1]))
     from benchmarks import side_by_side as benchmark
 
-    methods = [
-        name for name in ("occnet", "alpha wrap", "manifold3d", "pymeshfix") if benchmark.is_installed(name)
-    ]
+    wanted = ("occnet", "Manifold", "alpha wrap", "double shell", "manifold3d", "pymeshfix")
+    methods = [name for name in wanted if benchmark.is_installed(name)]
     with TemporaryDirectory() as folder:
         benchmark.draw([], methods, Path(folder), 120.0, Path(folder))
         return Image.open(Path(folder) / "generated.png").copy()
