@@ -49,6 +49,17 @@ class _StandIn(ModuleType):
 
 def _at_call(module: str, function: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module(module), function)(*args, **kwargs)
+        return getattr(_imported(module), function)(*args, **kwargs)
 
     return call
+
+
+def _imported(module: str) -> ModuleType:
+    """The module; what its package has under the same name stays, which the first import would replace by the module."""
+    parent, _, name = module.rpartition(".")
+    package = vars(import_module(parent)) if parent else {}
+    own = package.get(name)
+    loaded = import_module(module)
+    if own is not None:
+        package[name] = own
+    return loaded

@@ -58,7 +58,7 @@ def calibrate(
     if not fits:
         logger.warning("no validation shapes or views: the expected IoU of %s is not calibrated", checkpoint)
     out = out or calibration_file(checkpoint)
-    IouCalibration(network.threshold, fits, digest, points).write(out)
+    IouCalibration(network.threshold, fits, digest, points, config.reconstruct.fit).write(out)
     return f"calibrate: {out}: {fits[1].shapes if fits else 0} shapes"
 
 

@@ -17,8 +17,6 @@ Encoder = Literal[
     "efficientnet_b5",
     "efficientnet_b7",
 ]
-
-
 _RESNET18 = {"encoder": "resnet18", "decoder": "cbn", "hidden": 256, "c_dim": 256, "pretrained": True}
 _B0 = {"encoder": "efficientnet_b0", "hidden": 128, "c_dim": 128, "pretrained": True, "framing": "camera"}
 PRESETS: dict[str, dict[str, Any]] = {
@@ -80,12 +78,10 @@ class ModelConfig(Section):
         False,
         description="pixel-aligned features: maps of the encoder, sampled where a point projects to; needs a camera",
     )
-
     pose: bool = Field(
         False,
         description="predict the camera from the image, by an encoder of its own; `local` models then use it",
     )
-
     own_cameras: bool = Field(
         False,
         description="with `local` and `pose`: train on predicted cameras from a third of the steps on, else on true ones",
@@ -109,6 +105,11 @@ class ModelConfig(Section):
     def needs_cameras(self) -> bool:
         """Whether training needs the cameras of images."""
         return self.local or self.pose
+
+    @property
+    def uses_other_views(self) -> bool:
+        """Whether training needs more of a shape than one view, its points and their occupancies."""
+        return self.labels == "hull" or self.silhouettes > 0 or self.consistency > 0
 
     @property
     def takes_any_photo(self) -> bool:

@@ -190,6 +190,14 @@ class Config(Section):
                 raise ValueError(
                     f"`models.{name}.labels: none` needs `silhouettes` above 0: nothing else is learned"
                 )
+            if model.consistency and self.views.count < 2:
+                raise ValueError(
+                    f"`models.{name}.consistency` compares two views of a shape, and `views.count` is 1"
+                )
+            if model.uses_other_views and self.train.hardware.cache == "gpu":
+                raise ValueError(
+                    f"`models.{name}` cannot use `train.hardware.cache: gpu`, but auto, ram or none"
+                )
         for key in ("uncertainty", "next_view"):
             if getattr(self.evaluate, key) and not self.evaluate.views:
                 raise ValueError(f"`evaluate.{key}` needs the fields of views, and `evaluate.views` is 0")

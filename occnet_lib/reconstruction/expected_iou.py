@@ -50,6 +50,9 @@ def calibration_of(checkpoint: str | Path, threshold: float) -> IouCalibration |
     if abs(calibration.threshold - threshold) > 1e-6:
         logger.info("no expected IoU: %s is for the threshold %g", path, calibration.threshold)
         return None
+    if calibration.fit:
+        logger.info("no expected IoU: %s is of fields that are fitted to images (reconstruct.fit)", path)
+        return None
     return calibration
 
 

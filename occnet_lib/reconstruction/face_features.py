@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _CANDIDATES = 8  # nearest samples among which one of the face's own side is looked for
 _LIMIT = 4.0  # of features that are quotients
+_OF_TRAINING = frozenset({"own_cameras", "labels", "silhouettes", "consistency", "start"})  # keys of a model
 REACH = 2.0
 """Distance to the ground truth, in mean edge lengths of the mesh, beyond which a face has no target."""
 
@@ -153,11 +154,13 @@ def _check_pairing(path: str | Path, graph: Mapping[str, Any], network: Mapping[
             logger.warning("%s; normals may get worse", said)
         return
     own, other = graph["network"], {key: network.get(key, {}) for key in graph["network"]}
-    if keys := _differing(own["model"], other["model"]):
+    training = [key for key in _differing(own["model"], other["model"]) if key in _OF_TRAINING]
+    if keys := [key for key in _differing(own["model"], other["model"]) if key not in _OF_TRAINING]:
         hint = "give its own graph.ckpt (`occnet train_refinement`), or use gradient, bilateral or none"
         raise ConfigError(f"{said}, and they differ in {', '.join(keys)}", hint=hint)
     pairs = {key: (own[key], other[key]) for key in own if key != "model" and other[key]}
-    if keys := [f"{section}.{key}" for section, pair in pairs.items() for key in _differing(*pair)]:
+    of_sections = [f"{section}.{key}" for section, pair in pairs.items() for key in _differing(*pair)]
+    if keys := training + of_sections:
         text = "%s, and they differ in %s; normals may get worse"
         logger.warning(text, said, ", ".join(keys))
 

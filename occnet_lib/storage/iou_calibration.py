@@ -68,12 +68,14 @@ class IouCalibration:
         fits: by number of images whose logits are averaged.
         checkpoint: digest of the checkpoint's file (`file_digest`).
         points: points per view at which the IoU was measured; the fewer, the wider the intervals. 0: not known.
+        fit: steps of `reconstruct.fit` of the fields of which it was measured.
     """
 
     threshold: float
     fits: dict[int, IouFit]
     checkpoint: str
     points: int = 0
+    fit: int = 0
 
     def __call__(self, expected: float, images: int = 1) -> ExpectedIou | None:
         """The calibrated IoU of the mean of the logits of so many images, by the fit of that number or the next lower one.
@@ -90,6 +92,7 @@ class IouCalibration:
         values = about | {
             "threshold": self.threshold,
             "points": self.points,
+            "fit": self.fit,
             "coverage": COVERAGE,
             "fits": fits,
         }
@@ -108,7 +111,7 @@ def read_iou_calibration(path: Path) -> IouCalibration:
         if (values["format"], values["version"], values["coverage"]) != (FORMAT, VERSION, COVERAGE):
             raise DataError("is not of this version of occnet", path=path, hint=hint)
         fits = {int(count): _checked(IouFit(**fit)) for count, fit in values["fits"].items()}
-        made_of = str(values["checkpoint"]), int(values.get("points", 0))
+        made_of = str(values["checkpoint"]), int(values.get("points", 0)), int(values.get("fit", 0))
         return IouCalibration(float(values["threshold"]), fits, *made_of)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not readable as a calibration: {error}", path=path, hint=hint) from None

@@ -147,7 +147,7 @@ def training_loader(
     wanted = cache == "gpu" or (cache == "auto" and device == "cuda")
     if cache == "gpu" and items.uses_views:
         raise ConfigError(
-            "train.hardware.cache is gpu, which models with `silhouettes` or `consistency` cannot use",
+            "train.hardware.cache is gpu, which models with `silhouettes`, `consistency` or `labels: hull` cannot use",
             hint="use auto",
         )
     if wanted and not items.uses_views and DeviceSet.fits(items.shapes, device):

@@ -77,7 +77,7 @@ class TrainingItems(Dataset[Item]):
         self._hull = HullLabels(shapes, seed) if model.labels == "hull" else None
         self._pairs = model.consistency > 0
         self._pool = SilhouettePool(shapes, train.rays, seed) if model.silhouettes else None
-        self.uses_views = self._pairs or self._pool is not None or self._hull is not None
+        self.uses_views = model.uses_other_views
         self.shapes, self.count, self._seed = shapes, data.points, seed
         self._images = images
         self._frames: dict[tuple[int, int, bool], NDArray[np.float32] | None] = {}  # of images kept in memory

@@ -68,7 +68,7 @@ class HullLabels:
         self._bits: dict[int, NDArray[np.uint8]] = {}
 
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """(count, 3) float16, unit frame, and (count,) bool from `start` on; `start` + `count` <= `POINTS`.
+        """(count, 3) float16, unit frame, and (count,) bool from `start` on, repeated if there are fewer.
 
         Where no view shows the shape, nothing is known: no point is given.
         """
@@ -77,8 +77,9 @@ class HullLabels:
         if shape not in self._bits:
             self._bits[shape] = np.packbits(self._labelled(shape, points))
         first, shift = divmod(start, 8)
-        occupied = unpack_bits(self._bits[shape][first : (start + count + 7) // 8], count, shift)
-        return points[start : start + count], occupied
+        points = points[start : start + count]
+        occupied = unpack_bits(self._bits[shape][first : (start + count + 7) // 8], len(points), shift)
+        return np.resize(points, (count, 3)), np.resize(occupied, count)
 
     def _labelled(self, shape: int, points: NDArray[np.float16]) -> NDArray[np.bool_]:
         views = [

@@ -212,3 +212,16 @@ def test_tests_lie_as_what_they_test():
         if not there and module.name != place.name:
             lost.add(name)
     assert lost == OF_NO_MODULE
+
+
+def test_rules_that_evaluate_fields_run_again_when_their_options_change():
+    """Fields depend on the threshold and on `reconstruct.fit`, which not every rule had among its parameters."""
+    rules = [
+        rule
+        for path in sorted((PACKAGE.parent / "workflow" / "rules").glob("*.smk"))
+        for rule in path.read_text().split("\nrule ")[1:]
+        if "threshold=CONFIG.reconstruct.threshold" in rule
+    ]
+    assert len(rules) > 4
+    for rule in rules:
+        assert "**field_options()" in rule or "fit=CONFIG.reconstruct.fit" in rule, rule.partition(":")[0]

@@ -36,6 +36,17 @@ def test_the_module_is_imported_when_its_function_is_called(slow: str) -> None:
     assert import_module(f"{slow}.plots").draw is not library.draw
 
 
+def test_a_function_with_the_name_of_its_module_stays_in_the_package(slow: str) -> None:
+    package = Path(sys.path[0]) / slow
+    (package / "parts.py").unlink()
+    (package / "__init__.py").write_text("from slow_library.draw import draw\n")
+    (package / "plots.py").rename(package / "draw.py")
+    with deferring(f"{slow}.draw", "draw"):
+        library = import_module(slow)
+    assert [library.draw(1), library.draw(2)] == [4, 5]
+    assert sys.modules[f"{slow}.draw"].SIZE == 3
+
+
 def test_any_other_name_imports_the_module_at_once(slow: str) -> None:
     (Path(sys.path[0]) / slow / "parts.py").write_text(
         "from slow_library.plots import SIZE, draw\nassert draw(1) == 4\n"

@@ -174,7 +174,7 @@ rule analyse_fields:
         mem_mb=scaled_mem(4000),
         runtime=60,
     params:
-        **averaged_poses(),
+        **field_options(),
         occnet=occnet,
         packs=f"{RESULTS}/pack",
         shards=shard_names("test"),

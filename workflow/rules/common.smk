@@ -128,10 +128,10 @@ def versions(*stages):
     return {stage: VERSIONS[stage] for stage in stages}
 
 
-def averaged_poses():
-    """A parameter of rules that evaluate fields, if fields are averaged over several cameras."""
-    poses = CONFIG.reconstruct.poses
-    return {"poses": poses} if poses > 1 else {}
+def field_options():
+    """Parameters of rules that evaluate fields: averaging over several cameras, fit to the image. None at their defaults."""
+    poses, fit = CONFIG.reconstruct.poses, CONFIG.reconstruct.fit
+    return if_set(poses=poses if poses > 1 else 0, fit=fit)
 
 
 def scaled_mem(megabytes):

@@ -57,7 +57,7 @@ rule evaluate_views:
         gpu=INFERENCE_GPUS,
     params:
         **if_set(uncertainty=bool(CONFIG.evaluate.uncertainty)),
-        **averaged_poses(),
+        **field_options(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
@@ -95,6 +95,7 @@ rule evaluate_cameras:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
+        **if_set(fit=CONFIG.reconstruct.fit),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,
@@ -194,7 +195,7 @@ rule evaluate_photos:
         gpu=INFERENCE_GPUS,
     params:
         **if_set(uncertainty=bool(CONFIG.evaluate.uncertainty)),
-        **averaged_poses(),
+        **field_options(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         points=CONFIG.evaluate.view_points,

@@ -19,7 +19,7 @@ rule calibrate_model:
         runtime=lambda wildcards, attempt: 120 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **averaged_poses(),
+        **field_options(),
         occnet=occnet,
         packs=f"{RESULTS}/pack",
         shards=shard_names("val"),
@@ -97,7 +97,7 @@ rule evaluate_next_view:
         runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=INFERENCE_GPUS,
     params:
-        **averaged_poses(),
+        **field_options(),
         occnet=occnet,
         threshold=CONFIG.reconstruct.threshold,
         views=CONFIG.evaluate.views,

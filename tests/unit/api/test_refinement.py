@@ -117,6 +117,8 @@ def test_a_graph_network_of_another_model_is_named(tmp_path, caplog):
     assert "trained for meshes of cube, this checkpoint is of ball; normals" in paired(model_name="cube")
     longer = trained_for | {"train": {"steps": 9}}
     assert "they differ in train.steps" in paired(model_name="ball", network=longer)
+    hull = trained_for | {"model": trained_for["model"] | {"labels": "hull"}}
+    assert "they differ in labels; normals" in paired(model_name="ball", network=hull)
     wider = trained_for | {"model": trained_for["model"] | {"hidden": 77}}
     with pytest.raises(
         ConfigError, match=r"meshes of cube, this checkpoint is of ball, and they differ in hidden"

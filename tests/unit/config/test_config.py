@@ -70,6 +70,14 @@ def test_config_yaml_is_the_defaults(project):
         ),
         ({"evaluate": {"compare": {"onet": "onet"}}}, ["`evaluate.compare` compares 'onet' with itself"]),
         ({"models": {"a": {"local": True, "own_cameras": True}}}, ["`models.a.own_cameras` needs", "`pose"]),
+        (
+            {"models": {"a": {"consistency": 0.1}}, "views": {"count": 1}},
+            ["`models.a.consistency`", "`views.count` is 1"],
+        ),
+        (
+            {"models": {"a": {"labels": "hull"}}, "train": {"hardware": {"cache": "gpu"}}},
+            ["`train.hardware.cache: gpu`", "`models.a`", "auto"],
+        ),
         ({"evaluate": {"views": 0, "next_view": 3}}, ["`evaluate.next_view` needs", "`evaluate.views` is 0"]),
         ({"evaluate": {"views": 0, "uncertainty": True}}, ["`evaluate.uncertainty` needs"]),
         ({"evaluate": {"views": 4, "next_view": 5}}, ["`evaluate.next_view`", "at most 4, not 5"]),

@@ -180,10 +180,11 @@ class TestFits:
     def test_the_file(self, tmp_path):
         fits = {1: IouFit(0.9, 0.02, 0.2, 20, 240), 3: IouFit(1.0, 0.1, None, 20, 240)}
         path = tmp_path / "best.calibration.json"
-        IouCalibration(0.4, fits, "abc", 5000).write(path)
+        IouCalibration(0.4, fits, "abc", 5000, 20).write(path)
         read = read_iou_calibration(path)
-        assert read == IouCalibration(0.4, fits, "abc", 5000)
-        earlier = {key: value for key, value in json.loads(path.read_text()).items() if key != "points"}
+        assert read == IouCalibration(0.4, fits, "abc", 5000, 20)
+        later = ("points", "fit")
+        earlier = {key: value for key, value in json.loads(path.read_text()).items() if key not in later}
         (tmp_path / "earlier.json").write_text(json.dumps(earlier))
         assert read_iou_calibration(tmp_path / "earlier.json") == IouCalibration(0.4, fits, "abc")
         assert str(read(0.5)) == "expected IoU 0.47 ± 0.20 (90 % interval)"

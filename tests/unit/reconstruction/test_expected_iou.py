@@ -116,6 +116,11 @@ def test_no_number_that_does_not_fit(folder, capsys):
     run(folder, capsys, "calibrate", str(folder))
     assert "expected" not in reconstruct(folder, capsys, "--threshold", "0.5")[0]
     assert "expected" not in reconstruct(folder, capsys, "--as-is")[0]
+    path = calibration_file(folder / "best.ckpt")
+    own = read_iou_calibration(path)
+    replace(own, fit=20).write(path)
+    assert "expected" not in reconstruct(folder, capsys)[0]
+    own.write(path)
     content = network_file(
         ball_network(6.0).state_dict(),
         {"model": MODEL.model_dump(mode="json"), "train": TRAIN, "val_threshold": 0.35},

@@ -30,7 +30,7 @@ from occnet_lib.training.silhouettes import (
 )
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
-from occnet_lib.training.visual_hull import HullLabels, in_hull
+from occnet_lib.training.visual_hull import POINTS, HullLabels, in_hull
 from tests.support.silhouette_shapes import inside, meets, seen_shard
 from tests.support.train_config import train_config
 
@@ -240,6 +240,9 @@ def test_hulls_are_those_of_rays_through_all_views(seen):
         window, part = hull.points(shape, 1024, 640)
         assert (window == points[1024:1664]).all()
         assert (part == occupied[1024:1664]).all()
+        more, repeated = hull.points(shape, 0, POINTS + 8)
+        assert (more[-8:] == points[:8]).all()
+        assert (repeated[-8:] == occupied[:8]).all()
         assert np.abs(points).max() <= FREE_EDGE / 2
         assert occupied[inside(points.astype(float), centre, radii * 0.93)].all()
         for i in range(0, 4096, 64):  # each point by itself
@@ -305,7 +308,7 @@ def test_what_cannot_be_is_one_line(seen, tmp_path):
         TrainingItems(ShapeSet([single], TRAIN), TRAIN, 0, model=ModelConfig(consistency=1.0))
     on_gpu = train_config(cache="gpu", points=32)
     items = TrainingItems(ShapeSet([seen[0]], on_gpu), on_gpu, 0, model=MODEL)
-    with pytest.raises(ConfigError, match="models with `silhouettes` or `consistency`"):
+    with pytest.raises(ConfigError, match="models with `silhouettes`, `consistency` or `labels: hull`"):
         training_loader(items, on_gpu, 0, "cpu")
 
 
