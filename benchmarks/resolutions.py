@@ -6,7 +6,8 @@ usage: OMP_NUM_THREADS=1 python benchmarks/preprocess.py --resolutions 256 512 1
 Every mesh is closed in a process of its own, forked after the libraries are loaded and compiled, so that its CPU time
 and its peak memory are its own. The other revision, or a folder that holds it, runs at the first
 resolution alone; the ratios are to its median. FILE gets a line of JSON for each mesh as soon as it is closed; those that
-it already has are not closed again, so that an interrupted run continues. FOLDER gets the closed meshes.
+it already has are not closed again, unless the stage has another version, so that an interrupted run continues. FOLDER
+gets the closed meshes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from occnet_lib.versions import VERSIONS
 
 Row = dict[str, Any]  # figures of one mesh
 PROJECT = Path(__file__).parents[1]
@@ -78,10 +81,11 @@ class Records:
     folder: Path
     file: Path | None
 
-    def rows(self, run: str) -> dict[str, Row]:
-        """The rows of a run so far, by input file."""
+    def rows(self, run: str, version: int | None = None) -> dict[str, Row]:
+        """The rows of a run so far, by input file; with a version of the stage those of that version alone."""
         lines = self.file.read_text().splitlines() if self.file and self.file.is_file() else []
         rows = [row for row in map(json.loads, lines) if row["run"] == run]
+        rows = [row for row in rows if version is None or row.get("version") == version]
         return {row["file"]: row for row in rows}
 
     def add(self, row: Row) -> None:
@@ -115,7 +119,10 @@ def compare(paths: list[Path], resolutions: list[int], against: str | None, reco
 
 def _rows(root: Path, run: str, paths: list[Path], resolution: int, records: Records) -> list[Row]:
     """The rows of all meshes, of which those not yet recorded are made."""
-    rows = records.rows(run)
+    version = (
+        VERSIONS["watertight"] if root == PROJECT else None
+    )  # another revision is in the name of the run
+    rows = records.rows(run, version)
     folder = records.folder / run.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
     missing = [str(path) for path in paths if str(path) not in rows]
@@ -129,7 +136,7 @@ def _rows(root: Path, run: str, paths: list[Path], resolution: int, records: Rec
         )
         assert child.stdout
         for line in child.stdout:
-            row = {"run": run, **json.loads(line)}
+            row = {"run": run, "version": version, **json.loads(line)}
             rows[row["file"]] = row
             records.add(row)
         if child.wait():

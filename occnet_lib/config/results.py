@@ -136,6 +136,15 @@ class EvaluateConfig(Section):
         # An overlay is merged over another one that defines the comparison.
         return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
+    @field_validator("uncertainty", mode="before")
+    @classmethod
+    def _one_model_or_several(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.lower() not in ("true", "false", "yes", "no", "on", "off"):
+            return [value]
+        if isinstance(value, list) and not all(isinstance(name, str) for name in value):
+            raise ValueError("must be true, false or a list of names of models")
+        return value
+
 
 class AnalyseConfig(Section):
     """Figures about the data and the networks."""

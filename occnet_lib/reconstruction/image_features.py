@@ -136,6 +136,10 @@ class ImageFeatures:
             )
         rng = np.random.default_rng(0)
         pixels = choose_pixels(labels_of(coverage_of(image)), projection, CUBE_EDGE, _FITTED_PIXELS, rng)
+        if not (len(pixels.hits) and len(pixels.free)):
+            text = "an image is not fitted to its silhouette: by its camera it shows no white background beside an object"
+            logger.warning(text)
+            return features
         return fit_code(
             self._network,
             features,

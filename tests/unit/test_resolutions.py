@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.resolutions import Records, Row, compare
+from occnet_lib.versions import VERSIONS
 
 
 def row(run: str, file: str, seconds: float, **more: object) -> Row:
@@ -17,6 +18,7 @@ def row(run: str, file: str, seconds: float, **more: object) -> Row:
     return {
         "run": run,
         "file": file,
+        "version": VERSIONS["watertight"],
         "seconds": seconds,
         **figures,
         **flags,
@@ -54,5 +56,9 @@ def test_recorded_meshes_are_not_closed_again(
     assert [line.split(";")[2].strip() for line in lines[:3]] == ["1.00", "0.50", "4.00"]
     assert lines[2].endswith("1 ragged, 1 warn, 1 ok")
     assert lines[3].split() == ["a:", "thin"]
+    records = Records(tmp_path, tmp_path / "earlier.jsonl")
+    records.add(row("64", "a", 1.0, version=VERSIONS["watertight"] - 1))
+    with pytest.raises(AssertionError, match="closed again"):
+        compare([Path("a")], [64], None, records)
     with pytest.raises(AssertionError, match="closed again"):
         compare([Path("a"), Path("c")], [64], None, Records(tmp_path, file))

@@ -69,6 +69,18 @@ def test_photos_by_the_command_line(tmp_path, capsys):
     assert (tmp_path / "fit.ply").read_bytes() != (tmp_path / "plain.ply").read_bytes()
 
 
+def test_an_image_without_background_is_not_fitted(tmp_path, caplog):
+    """As with --as-is: a silhouette that is the whole image would fill the whole view."""
+    best, shard = (
+        checkpoint(tmp_path / "best.ckpt", "object"),
+        Shard(hull_shard(tmp_path / "test-0.h5", 1, EDGE)),
+    )
+    image, camera = np.full((EDGE, EDGE, 3), 90, np.uint8), shard.projection(0, 0, (EDGE, EDGE))
+    views = image[None], shard.camera(0, 0)[1][None, :, :3], POINTS, camera[None]
+    assert (Reconstructor(best, FIT).logits(*views) == Reconstructor(best, RECONSTRUCT).logits(*views)).all()
+    assert "not fitted to its silhouette" in caplog.text
+
+
 def test_without_cameras_photos_are_not_evaluated_with_a_fit():
     models = {"a": {}, "b": {"pose": True}, "c": {"local": True}}
     assert check({"models": models}).photo_models == ["a", "b"]
