@@ -289,7 +289,7 @@ def test_arguments_come_from_the_signature():
     add_arguments(parser, verb)
     args = vars(parser.parse_args(["x", "-o", "y"]))
     assert args == {"file": Path("x"), "many": None, "kind": "a", "dry": False, "out": Path("y")}
-    args = vars(parser.parse_args(["x", "--many", "1", "2", "--kind", "b", "--dry", "--out=y"]))
+    args = vars(parser.parse_args(["x", "--many", "1", "--many", "2", "--kind", "b", "--dry", "--out=y"]))
     assert args == {"file": Path("x"), "many": [1, 2], "kind": "b", "dry": True, "out": Path("y")}
     assert "FILE" in parser.format_help()
     for wrong in ([], ["x"], ["x", "-o", "y", "--kind", "c"]):

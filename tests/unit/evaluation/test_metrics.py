@@ -147,7 +147,11 @@ def test_meshes_without_area():
 
 def test_compare_draws_its_own_samples():
     config, points = EvaluateConfig(surface=5000), PointsConfig(uniform=20000, surface=5000)
-    values, intervals, note, _ = compare(sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0))
+    values, intervals, note, alignment, up = compare(
+        sphere(0.36), sphere(0.4), points, config, np.random.default_rng(0)
+    )
+    assert alignment is None
+    assert up is None
     assert values["iou"] == pytest.approx(0.9**3, abs=0.01)
     assert values["chamfer_l1"] == pytest.approx(0.04, abs=0.004)
     assert tuple(intervals) == PAIR_METRICS
