@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
-from occnet_lib.config import ModelConfig
+from occnet_lib.config import Config, ModelConfig
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.checkpoint import load_network
 
@@ -35,3 +37,17 @@ def initial_weights(model: ModelConfig, name: str) -> dict[str, Tensor]:
             hint="give the model the same keys",
         )
     return start.state_dict()
+
+
+def check_starts(config: Config) -> None:
+    """Check the networks that models start from, so that a wrong one is refused before shapes are processed.
+
+    Those within the results folder may be trained again by the same run, so they are checked when they are used.
+
+    Raises:
+        DataError, ConfigError: as `initial_weights`.
+    """
+    results = Path(config.results).resolve()
+    for name, model in config.models.items():
+        if model.start and not Path(model.start).resolve().is_relative_to(results):
+            initial_weights(model, name)

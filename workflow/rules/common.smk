@@ -82,8 +82,22 @@ def start_run():
         RUN_LOCK = run_lock(RESULTS)
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
+    check_networks_to_start_from()
     sweep(RESULTS)
     refresh_config()
+
+
+def check_networks_to_start_from():
+    """Refuse a `models.<name>.start` that does not fit before anything runs, where torch is installed beside Snakemake."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") and any(model.start for model in CONFIG.models.values()):
+        from occnet_lib.training.start import check_starts
+
+        try:
+            check_starts(CONFIG)
+        except OccnetError as error:
+            raise WorkflowError(str(error)) from None
 
 
 def refresh_config():

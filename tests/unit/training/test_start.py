@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from occnet_lib.config import Config, ModelConfig
+from occnet_lib.config import Config, ModelConfig, check
 from occnet_lib.errors import ConfigError, DataError
+from occnet_lib.training.start import check_starts
 from occnet_lib.training.train import train
 from tests.support.train_config import train_config
 from tests.support.training_shapes import make_shard
@@ -60,5 +61,9 @@ def test_what_does_not_fit_is_one_line(shard, tmp_path):
         ConfigError, match=r"`models.m.start` is a network of hidden 16 and not 32: .*best.ckpt"
     ):
         run(shard, tmp_path / "b", start=start, hidden=32)
+    wider = {"models": {"m": {"start": start, "hidden": 32}}}
+    with pytest.raises(ConfigError, match="is a network of hidden 16 and not 32"):
+        check_starts(check(wider | {"results": str(tmp_path / "results")}))
+    check_starts(check(wider | {"results": str(tmp_path)}))  # of a model of the run, which may train it again
     with pytest.raises(DataError, match="no such file"):
         run(make_shard(tmp_path / "train-1.h5", 2), tmp_path / "b", start=str(tmp_path / "none.ckpt"))
