@@ -11,6 +11,7 @@ rule pack_shard:
         f"{RESULTS}/logs/pack/{{shard}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/pack/{{shard}}.tsv"
+    priority: 1  # training waits for the last of them
     conda:
         "../../envs/cpu.yaml"
     resources:

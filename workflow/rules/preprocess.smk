@@ -96,7 +96,7 @@ rule preprocess_shard:
         f"{RESULTS}/benchmarks/preprocess/{{shard}}.tsv"
     # All cores stay busy: a pack takes one, for which the next shard, which takes several, would wait. Where packing removes
     # shape files, the disk decides.
-    priority: 1 if KEEP_SHAPES else 0
+    priority: 2 if KEEP_SHAPES else 0
     conda:
         "../../envs/cpu.yaml"
     threads: 4

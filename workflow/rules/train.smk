@@ -17,7 +17,7 @@ rule train_model:
         f"{RESULTS}/logs/train/{{model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{model}}.tsv"
-    priority: 2  # takes longest, and most jobs wait for it
+    priority: 3  # takes longest, and most jobs wait for it
     conda:
         network_env(CONFIG.train.hardware.accelerator)
     threads: CONFIG.train.hardware.threads
