@@ -6,6 +6,7 @@ the shape. Loss of silhouettes along rays alone is content with any solid that h
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ from .silhouettes import FREE_EDGE
 
 if TYPE_CHECKING:
     from .shape_set import ShapeSet
+
+logger = logging.getLogger(__name__)
 
 POINTS = 16_384
 """Points per shape, of a common supply, so that only their occupancies are kept."""
@@ -70,7 +73,7 @@ class HullLabels:
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(count, 3) float16, unit frame, and (count,) bool from `start` on, repeated if there are fewer.
 
-        Where no view shows the shape, nothing is known: no point is given.
+        Where no view shows the shape, no point is occupied, with a warning.
         """
         offset = int(seeds.rng(self._seed, "visual hull", str(shape)).integers(_SUPPLY - POINTS))
         points = self._supply[offset : offset + POINTS]
@@ -88,5 +91,7 @@ class HullLabels:
             if (labels := labels_of(self._shapes.coverage(shape, view))).any()
         ]
         if not views:
+            name = self._shapes.names[shape]
+            logger.warning("no view of %s shows an object: all its points count as free", name)
             return np.zeros(len(points), bool)
         return in_hull(points, [labels for labels, _ in views], [camera for _, camera in views])

@@ -266,6 +266,8 @@ def test_views_without_object_or_background_have_defined_losses(seen, tmp_path, 
     items = TrainingItems(shapes, TRAIN, 0, Config().images, MODEL)
     batch = collate([items[0, i] for i in range(4)])
     assert "ellipsoid/train-0-0 shows no object: its silhouette is not used" in caplog.text
+    assert not HullLabels(shapes, 0).points(0, 0, 64)[1].any()
+    assert "no view of ellipsoid/train-0-0 shows an object" in caplog.text
     assert batch.silhouettes.hits[0].isnan().all()
     assert batch.silhouettes.free[1].isnan().all()
     module = OccupancyModule(MODEL, TRAIN, shapes.names)
