@@ -16,7 +16,7 @@ $(VENV)/.complete: envs/requirements.txt envs/apt.txt envs/setup.sh pyproject.to
 
 setup: $(VENV)/.complete  ## make .venv from the pinned requirements
 
-demo: setup  ## bundled shapes to trained networks and a report, in about ten minutes on 2 cores
+demo: setup  ## bundled shapes to trained networks and a report, in about nine minutes on 2 cores
 	$(SNAKEMAKE) --configfile workflow/demo.yaml -- all
 	@echo "The report is at $(CURDIR)/results/demo/report/report.html"
 

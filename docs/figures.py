@@ -305,40 +305,23 @@ def data_scaling() -> Any:
     }
     differences = {"baseline_retrieval-network": (BLUE, "o-"), "baseline_class_mean": (GREY, "v--")}
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(1.3, 1))
-    for offset, (model, (title, color, style)) in enumerate(kinds.items()):
-        own = [row for row in rows if row["model"] == model]
-        shapes = np.array([float(row["shapes"]) for row in own]) * 1.03 ** (offset - 2)  # bars side by side
-        values, low, high = (
-            np.array([float(row[name]) for row in own]) for name in ("iou", "iou_low", "iou_high")
-        )
-        left.errorbar(
-            shapes,
-            values,
-            [values - low, high - values],
-            fmt=style,
-            color=color,
-            label=title,
-            ms=4,
-            lw=1.2,
-            capsize=2,
-        )
-    for model, (color, style) in differences.items():
+
+    def draw(axis: Any, column: str, model: str, label: str, color: str, style: str, shift: float) -> None:
         own = [row for row in rows if row["model"] == model]
         shapes = np.array([float(row["shapes"]) for row in own])
-        less, low, high = (
-            np.array([float(row[f"less_network{end}"]) for row in own]) for end in ("", "_low", "_high")
+        values, low, high = (
+            np.array([float(row[column + end]) for row in own]) for end in ("", "_low", "_high")
         )
-        right.errorbar(
-            shapes,
-            less,
-            [less - low, high - less],
-            fmt=style,
-            color=color,
-            label=f"less {kinds[model][0]}",
-            ms=4,
-            lw=1.2,
-            capsize=2,
+        bars = [values - low, high - values]
+        axis.errorbar(
+            shapes * shift, values, bars, fmt=style, color=color, label=label, ms=4, lw=1.2, capsize=2
         )
+
+    for offset, (model, (title, color, style)) in enumerate(kinds.items()):
+        draw(left, "iou", model, title, color, style, 1.03 ** (offset - 2))  # bars side by side
+    for model, (color, style) in differences.items():
+        draw(right, "less_network", model, f"less {kinds[model][0]}", color, style, 1.0)
+    shapes = np.array(sorted({float(row["shapes"]) for row in rows}))
     right.axhline(0, color=GREY, lw=0.8)
     for axis, label in ((left, "IoU"), (right, "IoU: network less …")):
         axis.set(
