@@ -94,7 +94,12 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *encoded]}
             await send(message)
 
-        await self._app(scope, receive, answer)
+        body = _Body(receive)
+        try:
+            await self._app(scope, body.receive, answer)
+        except Exception:
+            if not body.is_interrupted:
+                raise
 
 
 def check_origin(headers: dict[str, str], host: str) -> None:
@@ -181,6 +186,25 @@ def check_files(value: Any, folder: Path) -> None:
             raise RefusedError(403, "file not allowed")
         for item in value.values():
             check_files(item, folder)
+
+
+class _Body:
+    """A request's body, of which a part is missing if the browser closes the connection, as when its tab is closed."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._is_whole, self.is_interrupted = receive, False, False
+
+    async def receive(self) -> Message:
+        """The next message; a missing part is the error after which Gradio removes the files that it has begun."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._is_whole = not message.get("more_body", False)
+        elif not self._is_whole:
+            from starlette.formparsers import MultiPartException
+
+            self.is_interrupted = True
+            raise MultiPartException("the connection was closed before the whole body had arrived")
+        return message
 
 
 async def _checked(receive: Receive, folder: Path) -> Receive:
