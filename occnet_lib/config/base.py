@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -30,6 +31,12 @@ def _user_path(value: str) -> str:
     return os.path.expanduser(value)
 
 
+def is_null(value: Any) -> bool:
+    """Whether a value is null: also as text, which `snakemake --config 'section={key: null}'` makes of it."""
+    return value is None or value == "null"
+
+
+OrNull = BeforeValidator(lambda value: None if is_null(value) else value)  # of a key that may be null
 UserPath = Annotated[str, AfterValidator(_user_path)]  # of a file or folder
 
 

@@ -142,15 +142,15 @@ def expand_seeds(models: dict[Any, Any]) -> dict[Any, Any]:
     expanded: dict[Any, Any] = {}
     for name, value in models.items():
         keys = value.model_dump() if isinstance(value, ModelConfig) else value
-        count = keys.get("seeds", 1) if isinstance(keys, dict) else 1
-        if not isinstance(count, int) or count <= 1:  # invalid ones are rejected by their type
+        seeds = str(keys.get("seeds", 1)) if isinstance(keys, dict) else ""  # `snakemake --config` gives text
+        if not seeds.isdecimal() or int(seeds) <= 1:  # invalid ones are rejected by their type
             expanded[name] = value
             continue
-        if keys.get("seed"):
+        if keys.get("seed", 0) not in (0, "0"):
             raise ValueError(f"model {name!r} has both `seed` and `seeds`")
         plain = {key: item for key, item in keys.items() if key != "seeds"}
         expanded[name] = plain
-        for seed in range(1, count):
+        for seed in range(1, int(seeds)):
             if (training := f"{name}-seed{seed}") in models:
                 raise ValueError(f"`seeds` of model {name!r} defines {training!r}, which exists already")
             expanded[training] = plain | {"seed": seed}

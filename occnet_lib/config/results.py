@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from .base import Count, Natural, NonNegative, Positive, Section
+from .base import Count, Natural, NonNegative, OrNull, Positive, Section, is_null
 
 Baseline = Literal["class_mean", "nearest_image", "retrieval", "clustering", "oracle", "floor"]
 Refinement = Literal["gradient", "graph", "both", "bilateral", "none"]
@@ -16,8 +16,10 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 class SimplifyConfig(Section):
     """Simplification by quadric error metrics (Garland & Heckbert 1997), to a number of faces or within an error."""
 
-    faces: Count | None = Field(5000, description="target face count; null: no simplification")
-    error: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+    faces: Annotated[Count | None, OrNull] = Field(
+        5000, description="target face count; null: no simplification"
+    )
+    error: Annotated[Annotated[float, Field(gt=0.0, lt=1.0)] | None, OrNull] = Field(
         None, description="maximum error as a fraction of the unit cube's edge; replaces `faces` where given"
     )
 
@@ -134,7 +136,7 @@ class EvaluateConfig(Section):
     @classmethod
     def _null_removes(cls, value: Any) -> Any:
         # An overlay is merged over another one that defines the comparison.
-        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        return {k: v for k, v in value.items() if not is_null(v)} if isinstance(value, dict) else value
 
     @field_validator("uncertainty", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
-from .base import Natural, Section, UserPath
+from .base import Natural, Section, UserPath, is_null
 from .dataset import DatasetConfig, DemoConfig
 from .learning import PRESETS, ImagesConfig, ModelConfig, TrainConfig, expand_seeds
 from .preprocess import AuditConfig, PointsConfig, PreprocessConfig, ViewsConfig, WatertightConfig
@@ -153,8 +153,8 @@ class Config(Section):
         # An overlay is merged over config.yaml, and null removes a model that config.yaml defines.
         if not isinstance(value, dict):
             return value
-        long = {k: {"preset": v} if isinstance(v, str) else v for k, v in value.items()}
-        return expand_seeds({k: v for k, v in long.items() if v is not None})
+        kept = {k: v for k, v in value.items() if not is_null(v)}
+        return expand_seeds({k: {"preset": v} if isinstance(v, str) else v for k, v in kept.items()})
 
     @field_validator("models")
     @classmethod

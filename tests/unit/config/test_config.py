@@ -8,6 +8,7 @@ from typing import ClassVar, get_args
 import jsonschema
 import pytest
 import yaml
+from snakemake.cli import parse_config
 
 from occnet_lib import config as configuration
 from occnet_lib.config import Config, ModelConfig, check, load, merge
@@ -298,3 +299,36 @@ class TestSeeds:
         assert not config.models["a"].model_dump().keys() & ModelConfig.later_keys
         assert config.models["a-seed1"].model_dump()["seed"] == 1
         assert "threads" not in config.train.model_dump(exclude={"hardware": {"threads"}})["hardware"]
+
+
+class TestCommandLine:
+    """Values as `snakemake --config 'section={…}'` gives them: text."""
+
+    @staticmethod
+    def given(*words: str) -> Config:
+        return check(parse_config(list(words)))
+
+    def test_null_is_null(self):
+        models = "models={a: onet, b: {seeds: 1}, c: null}"
+        config = self.given(models, "evaluate={compare: {a: null}}", "reconstruct={simplify: {faces: null}}")
+        assert list(config.models) == ["a", "b"]
+        assert config.evaluate.compare == {}
+        assert config.reconstruct.simplify.faces is None is config.reconstruct.simplify.error
+
+    def test_seeds_are_trainings(self):
+        config = self.given("models={a: {preset: onet, seeds: 3}, b: {seed: 2}}")
+        assert list(config.models) == ["a", "a-seed1", "a-seed2", "b"]
+        assert config == check({"models": {"a": {"preset": "onet", "seeds": 3}, "b": {"seed": 2}}})
+
+    @pytest.mark.parametrize("value", ["many", "2.5", "-1"])
+    def test_seeds_that_are_no_count_are_refused(self, value):
+        with pytest.raises(ConfigError, match=r"models\.a\.seeds"):
+            self.given(f"models={{a: {{seeds: {value}}}}}")
+
+    def test_every_default_is_the_same_as_text(self):
+        """The default of each key, written on the command line."""
+        plain = json.loads(Config().model_dump_json())
+        for name, section in plain.items():
+            if isinstance(section, dict) and section:
+                text = yaml.safe_dump(section, default_flow_style=True, width=10**6)
+                assert self.given(f"{name}={text}") == Config(), text
