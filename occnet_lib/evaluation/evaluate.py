@@ -82,6 +82,10 @@ def evaluate_shard(
             values |= original_metrics(mesh or _NOTHING, original, config.evaluate.surface, drawing)
         rows.append(row | values)
     write_rows(Path(out_csv), rows, COLUMNS)
+    if missing := [path for path in (originals or {}).values() if not path.is_file()]:
+        text = "%s: %d of %d raw meshes are not there, so nothing is measured against these: %s%s"
+        more = ", …" if len(missing) > 1 else ""
+        logger.warning(text, model, len(missing), len(originals or {}), missing[0], more)
     return rows
 
 

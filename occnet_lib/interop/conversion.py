@@ -16,7 +16,7 @@ from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
 from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verified_shapes, write_shard
-from occnet_lib.storage.tables import shape_name, write_rows
+from occnet_lib.storage.tables import read_rows, shape_name, write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
 from . import noisypixel, onet
@@ -66,6 +66,12 @@ def packed_dataset_layout(root: str | Path) -> Layout | None:
         return layout_of(Path(root))
     except DataError:
         return None
+
+
+def was_imported(results: str | Path) -> bool:
+    """Whether the shards of a results folder were imported, for a dataset that is not available now."""
+    table = next((Path(results) / "preprocess" / "shards").glob("*.csv"), None)
+    return table is not None and {*COLUMNS} == {column for row in read_rows(table) for column in row}
 
 
 def shapes_of(config: Config, root: str | Path) -> list[ShapeKey]:

@@ -15,6 +15,7 @@ from occnet_lib import seeds
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, OccnetError, one_line
 from occnet_lib.storage import meshes, shape_file
+from occnet_lib.storage.dataset.state import check_available
 from occnet_lib.storage.shape_record import Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
 
@@ -56,7 +57,7 @@ def process(
         DependencyError, DataError: an error of the environment, which would affect every other shape, too.
     """
     source = Path(root) / key.path
-    plan = plan_shape(key, config, source)
+    plan = _plan(key, config, root)
     old = None if force else _read_existing(out_path)
     if old is not None and plan.is_current(old):
         record = _judged(old, config)
@@ -74,10 +75,18 @@ def record_failure(
     key: ShapeKey, config: Config, root: str | Path, out_path: str | Path, stage: str, reason: str
 ) -> dict[str, Any]:
     """Record a failure that the shape's own process could not record (time limit, crash)."""
-    plan = plan_shape(key, config, Path(root) / key.path)
+    plan = _plan(key, config, root)
     record = _record(key, config, plan, status="failed", stage=stage, reason=one_line(reason))
     shape_file.write(out_path, record)
     return row(record, key, out_path)
+
+
+def _plan(key: ShapeKey, config: Config, root: str | Path) -> Plan:
+    """The plan of a shape; a dataset that is gone as a whole fails no shape."""
+    plan = plan_shape(key, config, Path(root) / key.path)
+    if not plan.source:
+        check_available(root)
+    return plan
 
 
 def _read_existing(path: str | Path) -> ShapeRecord | None:

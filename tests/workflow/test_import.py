@@ -48,5 +48,8 @@ def test_onets_dataset_is_trained_on(tmp_path, project):
     actual = Shard(checkout.results / "pack/val-000.h5")
     assert source.keys[0].id == "val-000-0"
     np.testing.assert_array_equal(actual.points(order[0])[0], -source.points(0)[0])
+    root.rename(root.with_name("unmounted"))
+    assert checkout.jobs("preprocess") == {}
+    root.with_name("unmounted").rename(root)
     text = checkout.snakemake("rerun", "--config=shape=failed", check=False)
     assert "imported, not made" in text

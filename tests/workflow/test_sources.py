@@ -77,14 +77,14 @@ class Place:
     def results(self) -> Path:
         return self.path / "my results"
 
-    def snakemake(self, *words: str, **settings: str) -> str:
+    def snakemake(self, *words: str, check: bool = True, **settings: str) -> str:
         command = ["-s", str(self.project / "workflow/Snakefile"), *words]
         named = [f"{name}={value}" for name, value in settings.items()]
         environment = {**os.environ, "HOME": str(self.path / "home"), "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(self.project)  # as if it were installed
         config = ["--configfile", "coarse.yaml", "--config", "results=my results", *named]
         code, text = snakemake([*command, *config], self.path, environment)
-        assert code == 0, text[-6000:]
+        assert (code == 0) == check, text[-6000:]
         return text
 
     def state(self) -> dict[str, int]:
@@ -188,3 +188,24 @@ def test_another_dataset_with_the_same_names(place):
     assert rewritten(before, place.state(), "preprocess/shapes/") == {"flat/c"}
     assert place.extent("flat/c")[2] == pytest.approx(0.25, abs=0.1)
     assert "Nothing to be done" in place.snakemake("preprocess", "-n")
+
+
+def test_a_dataset_that_is_not_available(place):
+    """Finished results stay usable, and no run that needs raw meshes begins."""
+    before, away = place.state(), place.raw.with_name("unmounted")
+    place.raw.rename(away)
+    text = place.snakemake("preprocess")
+    assert "Nothing to be done" in text
+    assert f"{place.raw} is not available" in text
+    place.raw.mkdir()  # an empty mount point
+    text = place.snakemake("preprocess", seed="1", check=False)
+    assert "is not a folder with meshes" in text
+    text = place.snakemake("preprocess", points="{uniform: 80}", check=False)
+    assert "preprocess_shard)" in text
+    assert "Nothing to be done" in place.snakemake("preprocess", "-n")
+    assert place.state() == before
+    place.raw.rmdir()
+    away.rename(place.raw)
+    text = place.snakemake("preprocess", "-n")
+    assert "Nothing to be done" in text
+    assert "not available" not in text

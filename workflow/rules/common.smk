@@ -2,10 +2,12 @@
 import logging
 import shlex
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger as snakemake_logger
 
 # Where this file is, also in a workflow that imports this one as a module.
 PROJECT = Path(workflow.current_basedir).parents[1]
@@ -40,6 +42,7 @@ COMPARED = [
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
 USES_GRAPH = CONFIG.reconstruct.refinement in ("graph", "both")
+READ_RAW_MESHES = ("catalogue", "preprocess_shard", "shape", "rerun", "import_shard")
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 TRAINING_GPUS = 0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES
 INFERENCE_GPUS = 0 if CONFIG.reconstruct.accelerator == "cpu" else 1
@@ -83,6 +86,7 @@ def start_run():
     except OccnetError as error:
         raise WorkflowError(str(error)) from None
     check_networks_to_start_from()
+    check_raw_meshes()
     sweep(RESULTS)
     refresh_config()
 
@@ -98,6 +102,20 @@ def check_networks_to_start_from():
             check_starts(CONFIG)
         except OccnetError as error:
             raise WorkflowError(str(error)) from None
+
+
+def check_raw_meshes():
+    """Refuse a run that needs raw meshes which are not available, before Snakemake removes what its jobs shall replace."""
+    from occnet_lib.storage.dataset.state import is_available
+
+    needed = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
+    needed = {name: needed[name] for name in READ_RAW_MESHES if needed[name]}
+    if needed and not (CONFIG.is_demo or workflow.touch or is_available(ROOT)):
+        jobs = ", ".join(f"{count} × {name}" for name, count in needed.items())
+        raise WorkflowError(
+            f"dataset.root: {ROOT} is not available, and this run needs its meshes ({jobs}). Mount it; what is finished "
+            "is kept. `snakemake -n` gives the reasons."
+        )
 
 
 def refresh_config():
@@ -159,14 +177,12 @@ def dataset_state():
     The processes that a run starts on other machines do not need it: the job of the catalogue is local.
     """
     from occnet_lib.interop.conversion import shapes_of
-    from occnet_lib.storage.dataset.state import dataset_state
+    from occnet_lib.storage.dataset.state import dataset_state, is_available
 
     if CONFIG.is_demo or not workflow.is_main_process:
         return "demo"  # made by the workflow itself; `:q` would leave out an empty argument
-    if not Path(ROOT).is_dir():
-        raise WorkflowError(
-            f"dataset.root: {ROOT} is not a folder (give yours: --config dataset=path/to/meshes)"
-        )
+    if not is_available(ROOT):
+        return state_without_dataset()
     library = logging.getLogger("occnet_lib")
     library.setLevel(logging.ERROR)  # the job of the catalogue logs the warnings
     try:
@@ -175,6 +191,22 @@ def dataset_state():
         raise WorkflowError(str(error)) from None
     finally:
         library.setLevel(logging.NOTSET)
+
+
+def state_without_dataset():
+    """The state of an earlier run: finished results stay as they are while the dataset is not available."""
+    from occnet_lib.storage.dataset.state import last_state
+
+    state = last_state(CONFIG)
+    if state is None:
+        raise WorkflowError(
+            f"dataset.root: {ROOT} is not a folder with meshes (give yours: --config dataset=path/to/meshes)"
+        )
+    snakemake_logger.warning(
+        f"WARNING: dataset.root: {ROOT} is not available (an unmounted disk?). Finished results are used as they are: "
+        f"the shapes are those of {CATALOGUE}, and no change of the dataset is detected. A job that needs raw meshes stops."
+    )
+    return state
 
 
 @cache
@@ -202,9 +234,14 @@ def shards(*splits):
 
 def is_packed_dataset():
     """Whether the dataset holds points and images already (docs/interop.md), so that there is nothing to preprocess."""
-    from occnet_lib.interop.conversion import packed_dataset_layout
+    from occnet_lib.interop.conversion import packed_dataset_layout, was_imported
+    from occnet_lib.storage.dataset.state import is_available
 
-    return not CONFIG.is_demo and packed_dataset_layout(ROOT) is not None
+    if CONFIG.is_demo:
+        return False
+    if not is_available(ROOT):
+        return was_imported(RESULTS)
+    return packed_dataset_layout(ROOT) is not None
 
 
 IMPORTED = is_packed_dataset()

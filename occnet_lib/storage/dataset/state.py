@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +35,37 @@ def dataset_state(config: Config, keys: Sequence[ShapeKey]) -> str:
     ):
         return (folder / "state").read_text(encoding="utf-8").strip()
     return digest([(key.name, key.path, key.split, now[key.name]) for key in keys])
+
+
+def is_available(root: str | Path) -> bool:
+    """Whether the folder of a dataset has anything in it; an unmounted disk leaves none, or an empty one."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
+
+
+def check_available(root: str | Path) -> None:
+    """Raise a DataError, an error of the environment, where a dataset is not available as a whole."""
+    if not is_available(root):
+        hint = "mount it, or set dataset=… to where the meshes are; no shape was changed"
+        raise DataError("this dataset is not available: no folder, or an empty one", path=root, hint=hint)
+
+
+def last_state(config: Config) -> str | None:
+    """The state for which the catalogue was written, for a dataset that is not available now.
+
+    None where there is no catalogue, or the last run in `results` had another seed or section `dataset`.
+    """
+    try:
+        before = json.loads((Path(config.results) / "config.json").read_text(encoding="utf-8"))
+        read_table(catalogue_folder(config) / "shapes.csv")
+        state = (catalogue_folder(config) / "state").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError, DataError):
+        return None
+    now = json.loads(config.model_dump_json())
+    return state if all(before.get(key) == now[key] for key in ("seed", "dataset")) else None
 
 
 def write_state(config: Config, keys: Sequence[ShapeKey], state: str) -> tuple[int, int]:

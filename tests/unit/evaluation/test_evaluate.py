@@ -91,6 +91,20 @@ def test_a_failure_keeps_its_reason_and_the_samples_do_not_depend_on_the_model(s
     assert {n: one[0][n] for n in METRICS} == {n: two[0][n] for n in METRICS}
 
 
+def test_raw_meshes_that_are_not_there_are_a_warning(shard, tmp_path, caplog):
+    with writing(tmp_path / "made") as folder:
+        folder.add(ShapeKey("chair", "a"), sphere(0.4))
+    save_mesh(sphere(0.4), tmp_path / "a.ply")
+    files = {"chair/a": tmp_path / "a.ply", "chair/b": tmp_path / "gone.ply"}
+    rows = evaluate_shard(tmp_path / "made", shard, CONFIG, "net", tmp_path / "net.csv", files)
+    assert "chamfer_l1_original" in rows[0]
+    assert "chamfer_l1_original" not in rows[1]
+    assert (
+        f"1 of 2 raw meshes are not there, so nothing is measured against these: {files['chair/b']}"
+        in caplog.text
+    )
+
+
 def test_distances_to_the_raw_mesh_in_its_own_frame(shard, tmp_path):
     # Raw, the shapes are spheres 5 % smaller than their closed meshes, which both are predicted as.
     save_mesh(sphere(0.38), tmp_path / "a.ply")

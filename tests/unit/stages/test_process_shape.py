@@ -10,7 +10,7 @@ import pytest
 
 from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.stages import plan, points, watertight
-from occnet_lib.stages.process_shape import process
+from occnet_lib.stages.process_shape import process, record_failure
 from occnet_lib.storage import shape_file
 from tests.support.small_shapes import assert_same, config, everything, key
 
@@ -168,6 +168,22 @@ def test_faults_of_the_environment_are_not_the_shape_s(
     with pytest.raises((DependencyError, DataError)):
         process(key("a"), config(), root, tmp_path / "a.h5")
     assert not (tmp_path / "a.h5").exists()
+
+
+@pytest.mark.parametrize("gone", ["no folder", "an empty one"])
+def test_a_dataset_that_is_gone_fails_no_shape(root: Path, tmp_path: Path, gone: str) -> None:
+    """As on a disk that is unmounted during a run."""
+    out = tmp_path / "a.h5"
+    process(key("a"), config(), root, out)
+    before = out.read_bytes()
+    root.rename(tmp_path / "elsewhere")
+    if gone == "an empty one":
+        root.mkdir()
+    with pytest.raises(DataError, match="not available"):
+        process(key("a"), config(), root, out, force=True)
+    with pytest.raises(DataError, match="not available"):
+        record_failure(key("a"), config(), root, out, "load", "killed")
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "group"])

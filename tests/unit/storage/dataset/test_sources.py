@@ -14,7 +14,7 @@ from occnet_lib.storage.dataset import sources
 from occnet_lib.storage.dataset.catalogue import scan, write_table
 from occnet_lib.storage.dataset.signatures import signatures
 from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions
-from occnet_lib.storage.dataset.state import dataset_state, write_state
+from occnet_lib.storage.dataset.state import dataset_state, is_available, last_state, write_state
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 from tests.unit.storage.dataset.test_catalogue import config
@@ -281,6 +281,21 @@ class TestStateOfTheDataset:
         before = state_of(here)
         (Path(here.results) / "catalogue" / lost).unlink()
         assert state_of(here) == before, "as nothing was touched"
+
+    def test_the_last_state_is_that_of_the_same_dataset(self, here: Config, root: Path) -> None:
+        write(Path(here.results) / "config.json", here.model_dump_json())
+        state = state_of(here)
+        assert is_available(root)
+        root.rename(root.with_name("unmounted"))
+        assert not is_available(root)
+        assert last_state(here) == state
+        root.mkdir()
+        assert not is_available(root)
+        values = here.model_dump()
+        for other in ({"seed": 1}, {"dataset": values["dataset"] | {"limit": 3}}):
+            assert last_state(Config.model_validate(values | other)) is None
+        (Path(here.results) / "catalogue/state").unlink()
+        assert last_state(here) is None
 
     def test_another_split(self, here: Config, root: Path) -> None:
         before = state_of(here)
