@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _OTHER_UNIT = 5.0  # scale from which a prediction seems to be in another unit
-_TILTED = 45.0  # degrees
+_NEAR_AXIS = 20.0  # degrees
 
 
 def evaluate(
@@ -198,10 +198,21 @@ def _warn_of_alignments(alignments: list[Alignment], system: str = "") -> None:
     if not 1.0 / _OTHER_UNIT < scale < _OTHER_UNIT:
         text = "%s were scaled by %.4g (median): they seem to be in another unit than the ground truth"
         logger.warning(text, whose, scale)
-    tilt = float(np.median([each.transform.tilt for each in alignments]))
-    if tilt > _TILTED:
-        text = "alignment tilts the up axis of %s by %.0f degrees (median): it may be another than that of the ground truth "
-        logger.warning(text + (f"(--up {system}=…)" if system else "(--up)"), whose, tilt)
+    if axis := _tilted_up(alignments):
+        text = "alignment turns the %s axis of most %s up: their up axis may be another than that of the ground truth "
+        logger.warning(text + (f"(--up {system}=…)" if system else "(--up)"), axis, whose)
+
+
+def _tilted_up(alignments: Sequence[Alignment]) -> str:
+    """The axis that alignment turns up in most of the pairs; empty if it is +y.
+
+    Where rotations are unknown, each is another one, and no axis is that of most of them.
+    """
+    up = np.array([each.transform.rotation[1] for each in alignments])  # in the frame of the prediction
+    along = np.concatenate([up, -up], axis=1) > np.cos(np.radians(_NEAR_AXIS))
+    counts = along.sum(axis=0)
+    name = ("+x", "+y", "+z", "-x", "-y", "-z")[counts.argmax()]
+    return name if 2 * counts.max() > len(alignments) and name != "+y" else ""
 
 
 def _ground_truth(ground_truth: Mesh | Watertight | PathLike, config: Config) -> UnitMesh:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -105,11 +106,27 @@ def views(
         config = check(merge(config.model_dump(), {"views": {"protocol": protocol}}))
     result = views.run(unit.mesh, config.views, rng(config.seed, "views", mesh.stem))
     out.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(progress_bar(result.images, "writing")):
-        with replacing(out / f"{index:02d}.png") as temporary:
+    names = [f"{index:02d}.png" for index in range(len(result.images))]
+    _remove_earlier_views(out, len(names))
+    for name, image in zip(names, progress_bar(result.images, "writing"), strict=True):
+        with replacing(out / name) as temporary:
             Image.fromarray(image).save(temporary)
     with replacing(out / "cameras.npz") as temporary, temporary.open("wb") as file:
         cameras: dict[str, Any] = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
         np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
+    if others := sorted({path.name for path in out.glob("*.png")} - {*names}):
+        text = "%s: %d other images are in this folder (%s): they are not of these views"
+        logger.warning(text, out, len(others), ", ".join(others[:3]) + ", …" * (len(others) > 3))
     count = f"{len(result.images)} views ({config.views.protocol})"
     return f"{out}: {count} by {result.audit.get('renderer', 'auto')}; {unit.describe(config)}"
+
+
+def _remove_earlier_views(folder: Path, count: int) -> None:
+    """Remove the views from number `count` on which an earlier `occnet views` wrote, by its cameras."""
+    try:
+        with np.load(folder / "cameras.npz") as cameras:
+            earlier = len(cameras["world_mat"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return
+    for index in range(count, earlier):
+        (folder / f"{index:02d}.png").unlink(missing_ok=True)

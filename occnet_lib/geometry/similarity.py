@@ -48,10 +48,5 @@ class Similarity(NamedTuple):
         """Angle of the rotation in degrees."""
         return math.degrees(math.acos(min(max((np.trace(self.rotation) - 1.0) / 2.0, -1.0), 1.0)))
 
-    @property
-    def tilt(self) -> float:
-        """Angle in degrees by which the rotation moves the up axis (+y)."""
-        return math.degrees(math.acos(min(max(self.rotation[1, 1], -1.0), 1.0)))
-
 
 IDENTITY = Similarity(1.0, np.eye(3), np.zeros(3))

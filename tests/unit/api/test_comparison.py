@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 import occnet_lib as occnet
 from occnet_lib import cli
 from occnet_lib.api import evaluation
+from occnet_lib.evaluation.alignment import Alignment
+from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.report.coloring import ERROR_LIMIT
 from occnet_lib.storage.meshes import load_mesh, read_frame
 from occnet_lib.storage.meshes.frame import TURNS
@@ -257,3 +260,23 @@ def test_error_maps_never_replace_what_is_measured(folder, monkeypatch, capsys, 
     assert "which are measured (name a folder outside" in capsys.readouterr().err
     assert before == {path: path.read_bytes() for path in folder.rglob("*.ply")}
     assert not list((folder / "large").rglob("*.glb"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_up_axis_is_suspected_only_where_most_rotations_agree_on_it(seed) -> None:
+    """Predictions with z up, in any heading and a little tilted; and predictions whose rotation is unknown."""
+    rng = np.random.default_rng(seed)
+    z_up = Rotation.from_euler("x", -90, degrees=True)  # +z to +y
+    headings = Rotation.from_euler("y", rng.uniform(0, 360, (9, 1)), degrees=True)
+    noise = Rotation.from_rotvec(np.radians(rng.normal(scale=4, size=(9, 3))))
+    unknown, outliers = Rotation.random(30, rng), Rotation.random(4, rng)
+
+    def suspected(rotations: Rotation) -> str:
+        transforms = [Similarity(1.0, matrix, np.zeros(3)) for matrix in rotations.as_matrix()]
+        return evaluation._tilted_up([Alignment("similarity", each, 0.0, 0.0, 1) for each in transforms])
+
+    assert suspected(noise * headings * z_up) == "+z"
+    assert suspected(Rotation.concatenate([noise * headings * z_up, outliers])) == "+z"
+    assert suspected(noise * headings * z_up.inv()) == "-z"
+    assert suspected(noise * headings) == ""
+    assert suspected(unknown) == ""

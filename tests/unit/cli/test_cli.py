@@ -257,6 +257,14 @@ def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
         "02.png",
         "cameras.npz",
     ]
+    (tmp_path / "views" / "front.png").touch()
+    fewer = ["--config", str(small), "--config", str(tmp_path / "fewer.yaml")]
+    (tmp_path / "fewer.yaml").write_text("views: {count: 1}")
+    capsys.readouterr()
+    assert cli.main(["views", str(raw), "-o", str(tmp_path / "views"), *fewer]) == 0
+    assert "1 other images are in this folder (front.png)" in capsys.readouterr().err
+    names = sorted(path.name for path in (tmp_path / "views").iterdir())
+    assert names == ["00.png", "cameras.npz", "front.png"], "earlier views do not stay beside new ones"
 
 
 def test_a_job_refuses_the_configuration_of_another_run(tmp_path, capsys):
