@@ -33,7 +33,7 @@ def test_the_module_is_imported_when_its_function_is_called(slow: str) -> None:
     assert f"{slow}.plots" not in sys.modules
     assert library.draw(1, y=2) == 6
     assert sys.modules[f"{slow}.plots"].SIZE == 3
-    assert import_module(f"{slow}.plots").draw is not library.draw
+    assert import_module(f"{slow}.plots").draw is library.draw, "the function itself, from its first use on"
 
 
 def test_a_function_with_the_name_of_its_module_stays_in_the_package(slow: str) -> None:
@@ -45,6 +45,27 @@ def test_a_function_with_the_name_of_its_module_stays_in_the_package(slow: str) 
         library = import_module(slow)
     assert [library.draw(1), library.draw(2)] == [4, 5]
     assert sys.modules[f"{slow}.draw"].SIZE == 3
+
+
+@pytest.mark.parametrize("way", ["from {} import draw", "from {} import *", "import {}", "call"])
+def test_an_import_by_the_user_changes_no_function_of_the_package(slow: str, way: str) -> None:
+    package = Path(sys.path[0]) / slow
+    (package / "parts.py").unlink()
+    (package / "__init__.py").write_text("from slow_library.draw import draw\n")
+    (package / "plots.py").rename(package / "draw.py")
+    with deferring(f"{slow}.draw", "draw"):
+        library = import_module(slow)
+    names: dict = {}
+    exec(
+        "names = slow_library.draw(1)" if way == "call" else way.format("slow_library.draw"),
+        {slow: library},
+        names,
+    )
+    assert library.draw(1) == 4, "a function still, not the module"
+    module = sys.modules["slow_library.draw"]
+    assert module.SIZE == 3
+    assert library.draw is module.draw, "the function itself, from its first use on"
+    assert "from" not in way or names["draw"] is module.draw
 
 
 def test_any_other_name_imports_the_module_at_once(slow: str) -> None:
@@ -79,6 +100,9 @@ def test_networks_and_scenes_do_without_the_compiler_of_torch_and_without_plots(
         "assert torch._dynamo.utils.is_compile_supported('cpu') == is_compile_supported('cpu')\n"
         "from importlib import import_module\n"
         "assert callable(import_open3d().visualization.draw_plotly)\n"
+        "from open3d.visualization.draw_plotly import draw_plotly\n"
+        "assert draw_plotly is import_open3d().visualization.draw_plotly\n"
+        "assert draw_plotly.__code__.co_argcount > 2\n"
         "assert import_module('open3d.visualization.draw_plotly').go\n"
     )
     root = Path(__file__).parents[2]
