@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import math
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -14,10 +17,21 @@ from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import ShapeKey
 
 from .arguments import Catalogue, Out, Pack, length, progress_bar
-from .inputs import shard_members
+from .inputs import count_statuses, shard_members
+
+logger = logging.getLogger(__name__)
 
 # The last five are those of interop.vecset_formats.FORMATS, which is imported only when used.
 Format = Literal["onet", "noisypixel", "vecset", "vecsetx", "dora", "hunyuan", "ultrashape"]
+
+
+def _box(text: str) -> tuple[float, ...]:
+    """Four numbers, the last above 0."""
+    with suppress(ValueError):
+        numbers = tuple(float(word) for word in text.split(","))
+        if len(numbers) == 4 and all(map(math.isfinite, numbers)) and numbers[3] > 0:
+            return numbers
+    raise argparse.ArgumentTypeError(f"expected X,Y,Z,EDGE with EDGE above 0, got {text!r}")
 
 
 def demo(folder: Annotated[Path, "folder to fill"], config: Config) -> str:
@@ -84,17 +98,54 @@ def pack(
 
 def import_(
     folder: Annotated[
-        Path, "<category>/<id>/points.npz (ONet) or <category>_<id>.h5 (noisypixel), with .lst files"
+        Path,
+        "<category>/<id>/points.npz (ONet) or <category>_<id>.h5 (noisypixel), with .lst files; or photos with their "
+        "cameras: <object>/transforms.json, or <object>/<photo>.json beside each photo",
     ],
     config: Config,
     *,
+    box: Annotated[
+        tuple[float, ...] | None,
+        "of photos: centre and longest edge of the objects' bounding boxes in the cameras' world; without it that of the "
+        "visual hull",
+        _box,
+        "X,Y,Z,EDGE",
+    ] = None,
     out: Annotated[Path, "folder for the shards and shapes.csv"],
 ) -> str:
-    """Convert ONet's dataset, or <category>_<id>.h5 files, to pack shards."""
+    """Convert ONet's dataset, <category>_<id>.h5 files, or photos with cameras, to pack shards."""
+    from occnet_lib.captures.folders import holds_captures
+
+    if holds_captures(folder):
+        return _import_captures(folder, config, box, out)
+    if box is not None:
+        raise OccnetError(
+            "--box belongs to photos with cameras",
+            hint="this folder has none: docs/how-to/adapt-to-photos.md",
+        )
     from occnet_lib.interop.conversion import import_packs
 
     good, total = import_packs(folder, out, config, partial(progress_bar, title="importing shards"))
     return f"{out}: {good} of {total} shapes"
+
+
+def _import_captures(folder: Path, config: Config, box: tuple[float, ...] | None, out: Path) -> str:
+    """Pack photos with cameras."""
+    import numpy as np
+
+    from occnet_lib.captures.pack import pack_captures
+
+    place = None if box is None else (np.array(box[:3]), box[3])
+    rows = pack_captures(folder, out, config, place, partial(progress_bar, title="importing photos"))
+    good = [row for row in rows if row["status"] != "failed"]
+    splits = Counter(row["split"] for row in good)
+    if not splits["train"]:
+        logger.warning(
+            "%s: no object is in the training split: set dataset.split.test: 0, or list them in train.lst",
+            out,
+        )
+    counts = ", ".join(f"{splits[split]} {split}" for split in ("train", "val", "test"))
+    return f"{out}: {count_statuses(row['status'] for row in rows)} ({counts})"
 
 
 def import_shard(

@@ -43,7 +43,7 @@ UserPath = Annotated[str, AfterValidator(_user_path)]  # of a file or folder
 class Section(BaseModel):
     """A section of `config.yaml`. Unknown keys are errors; sections are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
     later_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys that earlier versions lack: left out of a dump while they have their default, so that finished work, which is
     compared with the dump, is not done again."""

@@ -56,7 +56,7 @@ def layout_of(folder: Path) -> Layout:
         return "onet"
     if next(folder.glob("*_*.h5"), None) is not None:
         return "noisypixel"
-    hint = "looked for <category>/<id>/points.npz (ONet) and <category>_<id>.h5 (noisypixel)"
+    hint = "looked for <category>/<id>/points.npz (ONet), <category>_<id>.h5 (noisypixel) and photos with cameras"
     raise DataError("not a dataset in a known layout", path=folder, hint=hint)
 
 

@@ -15,6 +15,7 @@ WORKING_EDGE = 1024
 quarter of such an image still has more pixels than the encoder sees of it."""
 
 _MOST_PIXELS = 64_000_000
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that exchange width and height
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -41,6 +42,20 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
                     hint="save it smaller",
                 )
             return _pixels(image)
+    except FileNotFoundError as error:
+        raise ImageError("no such file", path=path) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError("cannot be read as an image", path=path, hint="PNG and JPEG are fine") from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height in pixels of an image file, upright as `read_image` reads it but not reduced; raises as it does."""
+    path = Path(path)
+    try:
+        _prepare_heif(path)
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+            return (image.height, image.width) if turned else image.size
     except FileNotFoundError as error:
         raise ImageError("no such file", path=path) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

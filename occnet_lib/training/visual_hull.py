@@ -7,6 +7,7 @@ the shape. Loss of silhouettes along rays alone is content with any solid that h
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,31 @@ POINTS = 16_384
 _SUPPLY = 16 * POINTS
 
 
+def shown(
+    points: NDArray[np.floating], labels: NDArray[np.uint8], projection: NDArray[np.floating]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(N,) bool each: which of points (N, 3), unit frame, a view shows, and which of them as background.
+
+    Args:
+        points: unit frame.
+        labels: (H, W) of the view (`networks.silhouette_labels.labels_of`).
+        projection: (3, 4) into fractions of the image.
+    """
+    height, width = labels.shape
+    places, matrix = points.astype(np.float32, copy=False), projection.astype(np.float32)
+    u, v, depth = (places @ row[:3] + row[3] for row in matrix)
+    ahead = depth > 0
+    depth = np.where(ahead, depth, 1.0)
+    column, row = np.floor(u / depth * width), np.floor(v / depth * height)
+    within = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    pixels = np.where(within, row * width + column, 0).astype(np.intp)
+    return within, within & (labels.ravel()[pixels] == BACKGROUND)
+
+
 def in_hull(
-    points: NDArray[np.floating], labels: list[NDArray[np.uint8]], projections: list[NDArray[np.floating]]
+    points: NDArray[np.floating],
+    labels: Sequence[NDArray[np.uint8]],
+    projections: Sequence[NDArray[np.floating]],
 ) -> NDArray[np.bool_]:
     """(N,) bool: which of points (N, 3), unit frame, are in at least one view and background in none.
 
@@ -40,20 +64,13 @@ def in_hull(
         labels: (H, W) of each view (`networks.silhouette_labels.labels_of`).
         projections: (3, 4) of each view, into fractions of the image.
     """
-    inside, shown = np.ones(len(points), bool), np.zeros(len(points), bool)
+    inside, seen = np.ones(len(points), bool), np.zeros(len(points), bool)
     places = points.astype(np.float32)
     for view, projection in zip(labels, projections, strict=True):
-        height, width = view.shape
-        matrix = projection.astype(np.float32)
-        u, v, depth = (places @ row[:3] + row[3] for row in matrix)
-        ahead = depth > 0
-        depth = np.where(ahead, depth, 1.0)
-        column, row = np.floor(u / depth * width), np.floor(v / depth * height)
-        within = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        pixels = np.where(within, row * width + column, 0).astype(np.intp)
-        inside &= ~within | (view.ravel()[pixels] != BACKGROUND)
-        shown |= within
-    return inside & shown
+        within, background = shown(places, view, projection)
+        inside &= ~background
+        seen |= within
+    return inside & seen
 
 
 class HullLabels:

@@ -34,6 +34,7 @@ ALLOWED = {
     "networks": BASE | {"storage"},
     "training": BASE | {"logs", "networks", "storage"},
     "reconstruction": BASE | {"geometry", "storage", "networks"},
+    "captures": BASE | {"geometry", "storage", "networks", "training", "reconstruction"},
     "evaluation": BASE | {"geometry", "storage"},
     "analysis": BASE | {"geometry", "storage", "evaluation"},
     "report": BASE | {"geometry", "storage", "rendering"},
@@ -53,6 +54,7 @@ BANNED = {
     "stages": {"torch", "lightning", "snakemake"},
     "networks": {"open3d", "trimesh", "pyrender", "snakemake", "skimage", "sklearn"},
     "training": {"open3d", "trimesh", "pyrender", "snakemake", "skimage", "sklearn"},
+    "captures": {"open3d", "trimesh", "pyrender", "snakemake", "skimage", "sklearn", "lightning"},
     "report": {"torch", "lightning", "snakemake"},
 }
 
@@ -120,7 +122,7 @@ def test_libraries_are_imported_where_they_belong(path):
     anywhere = {name.split(".")[0] for name in imports(path)}
     assert not anywhere & BANNED.get(part, set())
     at_import = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
-    if part in ("networks", "training", "reconstruction"):
+    if part in ("networks", "training", "reconstruction", "captures"):
         at_import -= {"torch"} if part == "reconstruction" else {"torch", "torchvision", "lightning"}
     if path == PACKAGE / "app/page.py":  # imported where the page is built
         at_import -= {"gradio"}

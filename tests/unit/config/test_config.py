@@ -79,6 +79,12 @@ def test_config_yaml_is_the_defaults(project):
             {"models": {"a": {"labels": "hull"}}, "train": {"hardware": {"cache": "gpu"}}},
             ["`train.hardware.cache: gpu`", "`models.a`", "auto"],
         ),
+        (
+            {"models": {"a": {"silhouettes": float("inf")}}},
+            ["`models.a.silhouettes`", "finite number", "inf"],
+        ),
+        ({"models": {"a": {"consistency": "inf"}}}, ["`models.a.consistency`", "finite number", "'inf'"]),
+        ({"train": {"optimizer": {"learning_rate": float("inf")}}}, ["`train.optimizer.learning_rate`"]),
         ({"evaluate": {"views": 0, "next_view": 3}}, ["`evaluate.next_view` needs", "`evaluate.views` is 0"]),
         ({"evaluate": {"views": 0, "uncertainty": True}}, ["`evaluate.uncertainty` needs"]),
         ({"evaluate": {"views": 4, "next_view": 5}}, ["`evaluate.next_view`", "at most 4, not 5"]),

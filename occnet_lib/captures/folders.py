@@ -1,0 +1,136 @@
+"""Folders of captures: one folder of photos per object, and the files of their cameras."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from occnet_lib.config import Config
+from occnet_lib.errors import DataError
+from occnet_lib.reconstruction.image_file import image_size
+from occnet_lib.storage import transforms
+from occnet_lib.storage.cameras import read_camera
+from occnet_lib.storage.dataset.catalogue import scan
+from occnet_lib.storage.dataset.listing import UNCATEGORISED, Listing, ShapeLocation
+from occnet_lib.storage.transforms import Frame
+from occnet_lib.types import ShapeKey
+
+logger = logging.getLogger(__name__)
+LAYOUT = "<object>/transforms.json or <object>/<photo>.json beside its photos, also in folders of categories"
+Source = tuple[Path, Mapping[str, Any] | Path]
+"""A photo, and the values of its camera in transforms.json or its own camera file."""
+Box = tuple[NDArray[np.float64], float]
+"""Centre (3,) and longest edge of an object's bounding box, in the cameras' world."""
+
+
+def holds_captures(root: Path) -> bool:
+    """Whether a folder has objects in the layout of captures."""
+    return bool(_objects(root))
+
+
+def objects_below(config: Config, root: Path) -> list[ShapeKey]:
+    """The objects of a folder, with split and shard; their `path` is their folder relative to `root`.
+
+    Raises:
+        DataError: as `catalogue.scan`.
+    """
+    return scan(config, root, Listing(_objects(root)))
+
+
+def _objects(root: Path) -> list[ShapeLocation]:
+    locations = []
+    for name in _folders(root):
+        if _is_object(root / name):
+            locations.append(ShapeLocation(UNCATEGORISED, name, name))
+        else:
+            inner = [object_ for object_ in _folders(root / name) if _is_object(root / name / object_)]
+            locations += [ShapeLocation(name, object_, f"{name}/{object_}", name) for object_ in inner]
+    return locations
+
+
+def _folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+
+
+def _is_object(folder: Path) -> bool:
+    return (folder / transforms.NAME).is_file() or any(
+        photo.with_suffix(".json").is_file() for photo in _images(folder)
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    names = sorted(e.name for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+    return [folder / name for name in names if os.path.splitext(name)[1].lower() in transforms.SUFFIXES]
+
+
+def photos_of(folder: Path) -> list[Source]:
+    """The photos of an object, in order, with their cameras; images without a camera are left out, with a warning.
+
+    Raises:
+        DataError: transforms.json cannot be read or lists no photos.
+    """
+    if (file := folder / transforms.NAME).is_file():
+        frames = transforms.read_frames(file)
+        return sorted(
+            ((transforms.image_of(frame, folder), frame) for frame in frames), key=lambda each: each[0]
+        )
+    images = _images(folder)
+    if missing := [photo for photo in images if not photo.with_suffix(".json").is_file()]:
+        text = "%s: %d of %d photos have no camera file and are left out, e.g. %s"
+        logger.warning(text, folder, len(missing), len(images), missing[0].name)
+    return [(photo, photo.with_suffix(".json")) for photo in images if photo not in missing]
+
+
+def frame_of(source: Source) -> Frame:
+    """The camera of a photo.
+
+    Raises:
+        DataError: it is not a camera, or not one of this photo.
+        ImageError: the photo is missing or not an image.
+    """
+    path, camera = source
+    size = image_size(path)
+    if not isinstance(camera, Path):
+        return transforms.frame_of(camera, path, size)
+    known = read_camera(camera)
+    if known.camera_mat[0, 1]:
+        raise DataError("camera_mat has skew, which photos do not have", path=camera)
+    transforms.check_aspect((known.width, known.height), size, path)
+    (fx, _, cx), (_, fy, cy), _ = known.camera_mat.tolist()
+    return Frame(path, known.world_mat, (fx, fy, cx, cy), (known.width, known.height), np.zeros(5))
+
+
+def stated_box(sources: Sequence[Source]) -> Box | None:
+    """The object's place by `loc` and `scale` of its camera files; None where these do not state it.
+
+    Raises:
+        DataError: the files of one object state different places.
+    """
+    boxes = []
+    for _, camera in sources:
+        if isinstance(camera, Path) and _states_place(camera):
+            known = read_camera(camera)
+            boxes.append((known.loc, known.scale, camera))
+    for loc, scale, path in boxes[1:]:
+        if not np.allclose([*loc, scale], [*boxes[0][0], boxes[0][1]], rtol=1e-6, atol=1e-9):
+            raise DataError("has another loc or scale than other cameras of this object", path=path)
+    return boxes[0][:2] if boxes else None
+
+
+def _states_place(path: Path) -> bool:
+    """Whether a camera file has the object's place; one that cannot be read has none."""
+    try:
+        return bool({"loc", "scale"} & json.loads(path.read_text(encoding="utf-8")).keys()) and bool(
+            read_camera(path)
+        )
+    except (DataError, OSError, ValueError, AttributeError):
+        return False
