@@ -99,10 +99,12 @@ class Config(Section):
         """Names of the models that are evaluated on photos, whose cameras they are not given."""
         if not self.evaluate.photos:
             return []
-        without_camera = {name: model.takes_any_photo for name, model in self.models.items()}
-        if self.reconstruct.fit:
-            without_camera = {name: model.pose for name, model in self.models.items()}
-        return [name for name, enough in without_camera.items() if enough]
+        return [name for name in self.models if not self.is_given_cameras(name)]
+
+    def is_given_cameras(self, model: str) -> bool:
+        """Whether a model's reconstructions use the true cameras of images, which it does not predict."""
+        network = self.models[model]
+        return not (network.pose if self.reconstruct.fit else network.takes_any_photo)
 
     @property
     def measured_models(self) -> list[str]:

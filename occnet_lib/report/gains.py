@@ -37,8 +37,8 @@ def section(results: Results) -> Html:
         "Means of class means less those of the reference, of the same test shapes and training seeds. The 95 % intervals "
         "cover both the choice of shapes and the chance of training; with one seed they cover the shapes alone. Bold: the "
         f"interval excludes 0, as one in twenty does by chance, and there are {len(rows) * len(METRICS)} here. IoU of "
-        "views and of photos is that of the network's field. Training costs: the model's and the reference's. The other "
-        "sections show the first seed of each model."
+        "views and of photos is that of the network's field. Training costs: the model's and the reference's; –: not "
+        "measured, as of a network that this run did not train. The other sections show the first seed of each model."
     )
     return table(heads, body, note=note)
 
@@ -75,4 +75,4 @@ _NAMES = {
 def _seconds(row: Row) -> str | None:
     """CPU seconds of the model's training and of the reference's."""
     own, other = (shown(number(row, f"cpu_seconds{end}"), 0) for end in ("", "_reference"))
-    return None if own is None and other is None else f"{own or '?'} · {other or '?'}"
+    return None if own is None and other is None else f"{own or '–'} · {other or '–'}"

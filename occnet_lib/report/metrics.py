@@ -31,8 +31,9 @@ def headline(results: Results) -> Html:
         against = f"; the best baseline, {name}, reaches {shown(number(competitor, 'iou'))}"
         less, ends = signed(results.differences.get((best["model"], competitor["model"]), {}), IOU)
         against += f" (difference {less}, 95 % interval {' to '.join(ends)})" if ends else ""
+    source = "one photo and its true camera" if _given_cameras(results, [best]) else "one photo"
     sentence = (
-        f"{best['model']} reconstructs {best.get('shapes') or 'the'} test shapes from one photo each "
+        f"{best['model']} reconstructs {best.get('shapes') or 'the'} test shapes from {source} each "
         f"at a mean IoU of {shown(iou)}{interval}{against}."
     )
     tiles = [
@@ -47,7 +48,11 @@ def headline(results: Results) -> Html:
 def section(results: Results) -> Html:
     """Tables and diagrams of the metrics."""
     rows = results.in_order(results.rows("evaluate/models.csv", "table of metrics"))
-    parts = [_model_table(rows), _explanation(rows), _diagrams(results, competitors(rows))]
+    parts = [
+        _model_table(rows),
+        _explanation(rows, _given_cameras(results, rows)),
+        _diagrams(results, competitors(rows)),
+    ]
     parts += [table_of_differences(results, rows), table_of_merged(results)]
     if classes := results.rows_if_any("evaluate/classes.csv"):
         metrics = IOU, TIMES_TEN, NORMALS
@@ -83,7 +88,13 @@ def _mean_and_spread(row: Row, name: str) -> Html | None:
     return None if mean is None else join([shown(mean), tag("small", f" ± {shown(spread) or '?'}")])
 
 
-def _explanation(rows: Sequence[Row]) -> Html:
+def _given_cameras(results: Results, rows: Sequence[Row]) -> list[str]:
+    """Names of the models of rows that use the true cameras of images."""
+    config, names = results.config, [row["model"] for row in rows]
+    return [name for name in names if name in config.models and config.is_given_cameras(name)]
+
+
+def _explanation(rows: Sequence[Row], given_cameras: Sequence[str]) -> Html:
     names = {row["model"] for row in rows}
     intervals = (
         "with 95 % bootstrap intervals over shapes"
@@ -109,6 +120,7 @@ def _explanation(rows: Sequence[Row]) -> Html:
     )
     floor = " Floor: the true mesh in place of a prediction, which is as good as these samples can show."
     columns = {"iou_views": views, "iou_photos": photos, "chamfer_l1_original": raw}
+    given = f" Given the true camera of every image: {', '.join(given_cameras)}."
     return paragraph(
         f"Means of class means, {intervals}. A shape without a usable mesh counts with the worst value of every "
         "metric and is never left out. Chamfer-L1 is the mean of accuracy and completeness, plain Euclidean "
@@ -116,6 +128,7 @@ def _explanation(rows: Sequence[Row]) -> Html:
         "(“unit cube”); Mescheder et al. 2019 print ten times it.",
         *(text for name, text in ((FLOOR, floor), (ORACLE, oracle)) if name in names),
         *(text for name, text in columns.items() if any(number(row, name) is not None for row in rows)),
+        *([given] if given_cameras else []),
         note=True,
     )
 

@@ -182,7 +182,9 @@ def _checked(mesh: Mesh, path: Path) -> Mesh:
         lost = int((~finite).sum())
         if lost > MAX_NONFINITE * len(faces):
             raise MeshError(f"{lost} of {len(faces)} faces have coordinates that are not finite", path=path)
-        logger.warning("%s: dropped %d of %d faces that are not finite", path, lost, len(faces))
+        line = f"dropped {lost} of {len(faces)} faces that are not finite"
+        logger.warning("%s: %s", path, line)
+        mesh = replace(mesh, unread=(*mesh.unread, line))
         faces = faces[finite]
         if texturing is not None:
             texturing = replace(texturing, uv=texturing.uv[finite], index=texturing.index[finite])

@@ -180,6 +180,24 @@ class TestWholePage:
         assert f"IoU of {float(rows['onet']['iou']):.3f} (95 % interval" in lead
         assert f"nearest image, reaches {float(rows['baseline_nearest_image']['iou']):.3f}" in lead
 
+    @pytest.mark.parametrize(
+        ("model", "fit", "given"),
+        [
+            ({"local": True}, 0, True),
+            ({"local": True, "pose": True}, 0, False),
+            ({}, 8, True),
+            ({}, 0, False),
+        ],
+    )
+    def test_models_that_are_given_true_cameras_are_named(self, results, model, fit, given) -> None:
+        values = {"models": {"onet": model, "small": {"pose": True}}, "reconstruct": {"fit": fit}}
+        read = Results(results, check(values))
+        lead = Page(metrics.headline(read)).text[""]
+        assert ("from one photo and its true camera each at" in lead) == given
+        assert ("from one photo each at" in lead) != given
+        text = Page(metrics.section(read)).text[""]
+        assert ("Given the true camera of every image: onet." in text) == given
+
     def test_the_best_model_is_compared_with_the_others(self, page, results) -> None:
         pairs = {
             (row["model"], row["other"]): row for row in read_rows(results / "evaluate" / "differences.csv")
@@ -676,7 +694,7 @@ class TestGains:
         assert "+0.020" in text
         assert "[-0.020, +0.001]" in text
         assert "gain in views; loss in Chamfer-L1" in text
-        assert "61 · ?" in text
+        assert "61 · –" in text
 
     def test_a_missing_table_is_a_sentence(self, copy, quick) -> None:
         assert "this run has no evaluate/gains.csv" in rebuilt(copy, self.CONFIG).text["gains"]
