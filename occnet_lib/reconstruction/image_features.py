@@ -75,9 +75,14 @@ class ImageFeatures:
         """Whether the network predicts cameras of images (`pose: true`)."""
         return self._network.model.pose
 
+    @property
+    def uses_given_cameras(self) -> bool:
+        """Whether given cameras of images change the field or its frame."""
+        return self.needs_cameras or self.needs_projections or self.config.fit > 0
+
     def check_given_cameras(self) -> None:
         """Warn if given cameras of images change nothing."""
-        if not self.needs_cameras and not self.needs_projections and not self.config.fit:
+        if not self.uses_given_cameras:
             logger.warning(
                 "the given cameras have no effect: models of `frame: unit` without `local: true` use none, unless "
                 "reconstruct.fit is above 0"

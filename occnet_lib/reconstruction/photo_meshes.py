@@ -21,6 +21,7 @@ from .photo import FramedPhoto, framed_photo
 if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
     from occnet_lib.geometry.cameras import Camera
+    from occnet_lib.types import Mesh
 
     from .reconstruct import Reconstruction
     from .reconstructor import Reconstructor
@@ -92,7 +93,7 @@ def mesh_of_images(
     projections: NDArray[np.floating] | None = None,
     uncertainty: bool = False,
 ) -> tuple[Reconstruction, list[str]]:
-    """The mesh of an object from its images, and a line for every photo that disagrees with the others.
+    """The mesh of an object from its images, and a line for every photo that disagrees with the others or its camera.
 
     Args:
         network: the trained network.
@@ -115,7 +116,35 @@ def mesh_of_images(
         expect_iou=True,
         uncertainty=uncertainty,
     )
-    return result, disagreements(photos, result.agreement, drop_outliers)
+    lines = disagreements(photos, result.agreement, drop_outliers)
+    if projections is not None and network.uses_given_cameras and result.status != "failed":
+        lines += contradicted_cameras(photos, images, projections, result.mesh)
+    return result, lines
+
+
+def contradicted_cameras(
+    photos: Sequence[str | Path],
+    images: Sequence[NDArray[np.uint8]],
+    projections: NDArray[np.floating],
+    mesh: Mesh,
+) -> list[str]:
+    """A line for every photo in which the mesh would be elsewhere, or of another size, than the object is.
+
+    Args:
+        photos: files, for the lines.
+        images: of `framed_photo`.
+        projections: (V, 3, 4) of the given cameras into these images.
+        mesh: unit frame.
+    """
+    from .cameras import LEAST_OVERLAP, box_overlap
+
+    overlaps = [box_overlap(mesh, *view) for view in zip(images, projections, strict=True)]
+    return [
+        f"{photo}: by its camera the mesh is not where the photo shows the object (bounding boxes overlap by "
+        f"{overlap:.0%}): is it the photo's camera, with loc and scale of the object?"
+        for photo, overlap in zip(photos, overlaps, strict=True)
+        if overlap < LEAST_OVERLAP
+    ]
 
 
 def disagreements(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from occnet_lib.networks.framing import input_projections, network_input
 from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.networks.pose import Pose, pose_of
 from occnet_lib.reconstruction import face_samples as module
+from occnet_lib.reconstruction.cameras import box_overlap
 from occnet_lib.reconstruction.face_features import face_features
 from occnet_lib.reconstruction.photo import framed_photo
-from occnet_lib.reconstruction.photo_meshes import mesh_of_photo
+from occnet_lib.reconstruction.photo_meshes import contradicted_cameras, mesh_of_photo
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.cameras import read_camera, write_camera
@@ -29,6 +31,7 @@ from occnet_lib.storage.meshes import load_mesh
 from occnet_lib.storage.meshes.frame import read_frame
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh
+from occnet_lib.types import Mesh
 from tests.support.dotted_images import cameras, dots, hull_shard
 from tests.support.random_networks import shaken
 
@@ -118,6 +121,46 @@ def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
     assert "predicts no cameras" in capsys.readouterr().err
     assert cli.main([*command, "--camera", str(tmp_path / "none.json")]) == 1
     assert "cannot be read as a camera" in capsys.readouterr().err
+
+
+class TestBoxOverlap:
+    CUBE = Mesh(np.array(np.meshgrid(*[[-0.5, 0.5]] * 3)).reshape(3, -1).T, np.zeros((0, 3), np.int32))
+
+    def camera(self, scale: float = 1.0, **keys) -> Camera:
+        """Of a cube of edge 1 at distance 3, whose near face has 80 of 200 pixels."""
+        camera_mat = np.array([[200.0, 0, 100], [0, 200, 100], [0, 0, 1]])
+        world_mat = np.concatenate([np.eye(3), [[0], [0], [3.0]]], axis=1)
+        return replace(Camera(camera_mat, world_mat, 200, 200, np.zeros(3), scale), **keys)
+
+    def image(self, left: int = 60, right: int = 140) -> np.ndarray:
+        image = np.full((200, 200, 3), 255, np.uint8)
+        image[60:140, left:right] = 90
+        return image
+
+    @pytest.mark.parametrize(
+        ("camera", "right", "overlap"),
+        [
+            ({}, 140, 1.0),
+            ({}, 100, 0.5),
+            ({"scale": 2.0}, 140, 0.16),  # the near face has 200 pixels
+            (
+                {"loc": np.array([0.5, 0.0, 0.0])},
+                140,
+                1 / 3,
+            ),  # 40 pixels to the right, and to the far face's left edge
+            ({"world_mat": -np.concatenate([np.eye(3), [[0], [0], [3.0]]], axis=1)}, 140, 0.0),
+        ],
+    )
+    def test_it_is_that_of_rectangles(self, camera, right, overlap):
+        projection = self.camera(**camera).projection
+        assert box_overlap(self.CUBE, self.image(right=right), projection) == pytest.approx(overlap, abs=0.03)
+
+    def test_a_wrong_camera_is_named(self):
+        projections = np.stack([self.camera().projection, self.camera(scale=2.0).projection])
+        lines = contradicted_cameras(["a.png", "b.png"], [self.image()] * 2, projections, self.CUBE)
+        assert len(lines) == 1
+        assert lines[0].startswith("b.png: by its camera the mesh is not where the photo shows the object")
+        assert "overlap by 16%" in lines[0]
 
 
 @pytest.mark.parametrize("frame", ["unit", "camera"])

@@ -66,6 +66,9 @@ def test_photos_by_the_command_line(tmp_path, capsys):
     given = [*words.split(), "--camera", f"{tmp_path}/a.json", "--fit", "4", "--out", f"{tmp_path}/fit.ply"]
     assert cli.main(given) == 0
     assert "no effect" not in capsys.readouterr().err
+    (tmp_path / "a.json").write_text(json.dumps(camera | {"loc": loc.tolist(), "scale": 8 * scale}))
+    assert cli.main([*given[:-1], f"{tmp_path}/far.ply"]) == 0
+    assert "a.png: by its camera the mesh is not where the photo shows the object" in capsys.readouterr().err
     assert (tmp_path / "fit.ply").read_bytes() != (tmp_path / "plain.ply").read_bytes()
 
 
