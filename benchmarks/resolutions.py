@@ -102,6 +102,7 @@ def compare(paths: list[Path], resolutions: list[int], against: str | None, reco
     )
     base = None
     if against:
+        against = _commit(against)
         run = f"{resolutions[0]} at {against}"
         with tempfile.TemporaryDirectory() as place:
             root = Path(against) if Path(against).is_dir() else Path(place)
@@ -115,6 +116,17 @@ def compare(paths: list[Path], resolutions: list[int], against: str | None, reco
         run = str(resolution)
         median = _report(run, _rows(PROJECT, run, paths, resolution, records), base)
         base = base or median
+
+
+def _commit(against: str) -> str:
+    """The commit of a revision, since rows of a branch's name would be kept when it moves; a folder as it is."""
+    if Path(against).is_dir():
+        return against
+    command = ["git", "rev-parse", "--verify", "--quiet", "--short=12", f"{against}^{{commit}}"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"--against {against}: neither a folder nor a revision of {PROJECT}")
+    return done.stdout.strip()
 
 
 def _rows(root: Path, run: str, paths: list[Path], resolution: int, records: Records) -> list[Row]:

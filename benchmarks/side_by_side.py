@@ -29,12 +29,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from benchmarks.watertight_alternatives import METHODS, idle_limit
 from benchmarks.watertight_shapes import Named, Shape, shapes_of, written
+from occnet_lib.errors import OccnetError
+from occnet_lib.storage.locks import run_lock
 from occnet_lib.versions import VERSIONS
 
 Row = dict[str, Any]
@@ -123,6 +125,19 @@ def measure_all(plan: dict[str, list[Shape]], folder: Path, limit: float, *, kee
         limit: CPU seconds for a mesh.
         keep: whether the resulting meshes stay, in `meshes/<method>`; without one, a row is measured again.
     """
+    with _only_run(folder):
+        return _measure_all(plan, folder, limit, keep)
+
+
+def _only_run(folder: Path) -> IO[str]:
+    """The lock of a folder: two runs in it would remove each other's meshes."""
+    try:
+        return run_lock(folder)
+    except OccnetError as error:
+        raise SystemExit(f"--out {folder}: {error.message}") from None
+
+
+def _measure_all(plan: dict[str, list[Shape]], folder: Path, limit: float, keep: bool) -> list[Row]:
     stored = folder / "rows.jsonl"
     lines = stored.read_text(encoding="utf-8").splitlines() if stored.exists() else []
     known_rows = {_key(row): row for row in map(json.loads, lines)}

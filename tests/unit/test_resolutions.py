@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import resolutions
 from benchmarks.resolutions import Records, Row, compare
 from occnet_lib.versions import VERSIONS
 
@@ -41,7 +42,9 @@ def test_recorded_meshes_are_not_closed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "rows.jsonl"
-    rows = [row("64 at before", name, seconds) for name, seconds in (("a", 1.0), ("b", 3.0))]
+    before = tmp_path / "before"
+    before.mkdir()
+    rows = [row(f"64 at {before}", name, seconds) for name, seconds in (("a", 1.0), ("b", 3.0))]
     rows += [row("64", name, 1.0) for name in "ab"]
     rows += [row("128", "a", 8.0, status="warn", reason="thin"), row("128", "b", 8.0, ragged=0.0)]
     file.write_text("".join(json.dumps(one) + "\n" for one in rows))
@@ -51,7 +54,7 @@ def test_recorded_meshes_are_not_closed_again(
 
     monkeypatch.setattr(subprocess, "Popen", closes)
     monkeypatch.setattr(subprocess, "run", closes)
-    compare([Path("a"), Path("b")], [64, 128], "before", Records(tmp_path, file))
+    compare([Path("a"), Path("b")], [64, 128], str(before), Records(tmp_path, file))
     lines = capsys.readouterr().out.splitlines()[2:]
     assert [line.split(";")[2].strip() for line in lines[:3]] == ["1.00", "0.50", "4.00"]
     assert lines[2].endswith("1 ragged, 1 warn, 1 ok")
@@ -62,3 +65,24 @@ def test_recorded_meshes_are_not_closed_again(
         compare([Path("a")], [64], None, records)
     with pytest.raises(AssertionError, match="closed again"):
         compare([Path("a"), Path("c")], [64], None, Records(tmp_path, file))
+
+
+def test_rows_of_another_revision_are_those_of_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    git("init", "--initial-branch=trunk")
+    git("commit", "--allow-empty", "-m", "one")
+    monkeypatch.setattr(resolutions, "PROJECT", tmp_path)
+    first = resolutions._commit("trunk")
+    assert git("rev-parse", "trunk").startswith(first)
+    git("commit", "--allow-empty", "-m", "two")
+    assert resolutions._commit("trunk") != first
+    assert resolutions._commit("trunk~1") == resolutions._commit(first) == first
+    assert resolutions._commit(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(SystemExit, match="--against nowhere: neither a folder nor a revision"):
+        resolutions._commit("nowhere")

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import hard_shapes, side_by_side, watertight_alternatives
 from benchmarks.watertight_alternatives import Method, double_shell
 from benchmarks.watertight_shapes import written
+from occnet_lib.storage.locks import run_lock
 from occnet_lib.types import Mesh
 from tests.support import geometry_solids as solids
 
@@ -63,6 +64,8 @@ def test_rows_are_kept_one_by_one_and_not_measured_again(tmp_path, shapes, monke
     monkeypatch.setattr(side_by_side, "version_of", lambda method: "next")
     side_by_side.measure_all({"occnet": shapes[:1]}, tmp_path, 10.0)
     assert len(calls) == 6
+    with run_lock(tmp_path), pytest.raises(SystemExit, match="in use by another run"):
+        side_by_side.measure_all(plan, tmp_path, 10.0)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -88,6 +88,11 @@ def test_the_workflow_is_a_module_of_another(meshes, project):
     for title in ("other", "third"):
         changed = COARSE | {"report": {"title": title}}
         (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": changed}))
+        if title == "other":
+            before = resolved.read_text()
+            for command in (("--summary",), ("-n", *triggers)):
+                run(folder, *command, path=project)
+                assert resolved.read_text() == before, "a command that runs nothing changes nothing"
         text = run(folder, *triggers, path=project)
         assert not {"occnet_preprocess_shard", "occnet_catalogue", "occnet_config"} & set(text.split())
         assert json.loads(resolved.read_text())["report"]["title"] == title

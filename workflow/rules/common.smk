@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 # Where this file is, also in a workflow that imports this one as a module.
 PROJECT = Path(workflow.current_basedir).parents[1]
@@ -128,6 +129,16 @@ def refresh_config():
             temporary.write_text(CONFIG_TEXT)
 
 
+def refresh_config_at_start(record):
+    """A filter of Snakemake's messages, which passes all: refresh the configuration at the one before the first job.
+
+    While this file is parsed, a run does not differ from `--summary`, `--lint` and a dry run, which change nothing.
+    """
+    if getattr(record, "event", None) == LogEvent.RUN_INFO and not workflow.dryrun:
+        refresh_config()
+    return True
+
+
 def restore_config():
     """Write the configuration that the results of an earlier run lack.
 
@@ -142,15 +153,11 @@ def restore_config():
             raise WorkflowError(str(error)) from None
 
 
-if workflow.is_main_process and not workflow.dryrun:
+if workflow.is_main_process:
     restore_config()
 # A workflow that imports this one does not run its `onstart`.
-if (
-    not workflow.modifier.is_main_snakefile()
-    and workflow.is_main_process
-    and not workflow.dryrun
-):
-    refresh_config()
+if not workflow.modifier.is_main_snakefile() and workflow.is_main_process:
+    snakemake_logger.addFilter(refresh_config_at_start)
 
 
 def versions(*stages):
