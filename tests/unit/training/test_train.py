@@ -44,12 +44,12 @@ from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from occnet_lib.training.validation_images import ValidationImages, render_occupancy
 from occnet_lib.versions import VERSIONS
+from tests.support import training_forks
 from tests.support.small_encoder import small_encoder
 from tests.support.train_config import changed, train_config
 from tests.support.training_shapes import make_shard
 from tests.support.waiting import until
 
-ROOT = Path(__file__).parents[3]
 MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1)
 TRAIN = train_config(
     steps=8,
@@ -88,6 +88,14 @@ def pack(tmp_path_factory) -> tuple[list[Path], list[Path]]:
 
 # What else a state must hold to go on from: the average of weights, the balanced points.
 EVERYTHING = {"ema": 0.9, "balance": 4, "crop": 0.8}
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory) -> Iterator[Path]:
+    """The server of `training_forks`; gives the folder of what its forks compile."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with training_forks.fork_server(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -301,28 +309,19 @@ def test_chance_in_a_step_is_the_seeds_the_steps_and_the_processs(pack, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, EVERYTHING])
-def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, options):
+def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, forks, options):
     config = configuration(steps=24, checkpoint_every=8, **options)
-    (tmp_path / "config.json").write_text(config.model_dump_json())
-    code = (
-        "import sys, torch\nfrom pathlib import Path\n"
-        "from occnet_lib.networks import encoders\nfrom tests.support.small_encoder import backbone\n"
-        "encoders._backbone = backbone\n"
-        "torch.set_num_threads(int(sys.argv[1]))\n"
-        "from occnet_lib.config import Config\nfrom occnet_lib.training.train import train\n"
-        "config = Config.model_validate_json(Path(sys.argv[2]).read_text())\n"
-        "train(config, 'small', [Path(p) for p in sys.argv[4:6]], [Path(sys.argv[6])], sys.argv[3])\n"
-    )
-    start = [sys.executable, "-c", code, str(torch.get_num_threads()), tmp_path / "config.json"]
     killed = tmp_path / "killed"
-    process = subprocess.Popen([*start, killed, *pack[0], *pack[1]], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = training_forks.process(config, pack, killed)
+    process.start()
 
     def ready() -> bool:
-        return process.poll() is not None or ((killed / "last.ckpt").exists() and len(rows_of(killed)) >= 6)
+        return not process.is_alive() or ((killed / "last.ckpt").exists() and len(rows_of(killed)) >= 6)
 
     until(ready, "a checkpoint and six rows", seconds=600)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "it ended before it could be killed"
     train(config, "small", *pack, killed)
     train(config, "small", *pack, tmp_path / "whole")
     assert_equal_runs(tmp_path / "whole", killed)
@@ -611,21 +610,20 @@ def by_one_process(
     return module, losses
 
 
-def compiled_kernels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What processes started from now on compile."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "compiled"))
-    return (folder / "compiled").rglob("*.so")
+def kernels(folder: Path) -> list[Path]:
+    """What torch's compiler made in a folder."""
+    return list(folder.rglob("*.so"))
 
 
 @pytest.mark.slow
 @pytest.mark.real_encoder
-def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkeypatch):
+def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkeypatch, forks):
     """Stopped on the way, so that it goes on, too."""
-    kernels = compiled_kernels(tmp_path, monkeypatch)
+    training_forks.start_in_forks(monkeypatch)
     options = {"devices": 2, "batch_size": 2, "schedule": "constant", "precision": "fp32", "log_every": 2}
     for steps in (2, 3):
         train(configuration(RESNET10, **options, steps=steps), "small", *pack, tmp_path)
-    assert not list(kernels)
+    assert not kernels(forks)
     module, losses = by_one_process(RESNET10, configuration(**options, steps=3).train, pack[0])
     actual = state_of(tmp_path, "last.ckpt")
     for name, parameter in module.network.named_parameters():
@@ -640,10 +638,10 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkey
 @pytest.mark.slow
 @COMPILES
 def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
-    kernels = compiled_kernels(tmp_path, monkeypatch)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     options = {"devices": 2, "batch_size": 4, "schedule": "constant", "precision": "fp32", "log_every": 1}
     train(configuration(**options, steps=3, compile=True), "small", pack[0], [], tmp_path)
-    assert list(kernels)
+    assert kernels(tmp_path / "compiled")
     actual = [float(row["train_loss"]) for row in rows_of(tmp_path)]
     _, losses = by_one_process(MODEL, configuration(**options, steps=3).train, pack[0])
     expected = [sum(losses[i : i + 2]) / 2 for i in (0, 2, 4)]
