@@ -75,6 +75,12 @@ COMPILES = pytest.mark.skipif(
 )
 
 
+@pytest.fixture
+def _vector_instructions(monkeypatch):
+    """torch's compiler takes those that the processor has; it would compile and run six programs to see that they work."""
+    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "1")
+
+
 def configuration(model: ModelConfig = MODEL, **changes) -> Config:
     return Config(models={"small": model}, train=changed(TRAIN, **changes))
 
@@ -331,6 +337,7 @@ def test_a_killed_run_ends_as_the_whole_one(pack, tmp_path, forks, options):
 @pytest.mark.slow
 @pytest.mark.real_encoder
 @COMPILES
+@pytest.mark.usefixtures("_vector_instructions")
 # torch's compiler imports what torch deprecates, and looks at tensors in ways that torch warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:The .grad attribute:UserWarning")
 def test_a_compiled_network_trains_as_a_plain_one(pack):
@@ -566,7 +573,7 @@ def test_a_network_learns_shapes_by_heart(tmp_path):
     model = ModelConfig(hidden=64, c_dim=16, blocks=2)
     section = changed(
         TRAIN,
-        **{"steps": 200, "points": 512, "image_size": 32, "learning_rate": 2e-3, "gradient_clip": 0.0},
+        **{"steps": 60, "points": 512, "image_size": 32, "learning_rate": 2e-3, "gradient_clip": 0.0},
         **{"validation_points": 512, "validate_every": 1000, "checkpoint_every": 1000},
     )
     train(Config(models={"m": model}, train=section), "m", [shard], [shard], tmp_path / "run")
@@ -637,6 +644,7 @@ def test_two_processes_train_on_the_mean_of_their_batches(pack, tmp_path, monkey
 
 @pytest.mark.slow
 @COMPILES
+@pytest.mark.usefixtures("_vector_instructions")
 def test_two_processes_train_a_compiled_network(pack, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     options = {"devices": 2, "batch_size": 4, "schedule": "constant", "precision": "fp32", "log_every": 1}

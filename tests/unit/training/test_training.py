@@ -34,7 +34,6 @@ TRAIN = train_config(
     ema=0.5,
     log_every=20,
     validate_every=40,
-    checkpoint_every=3,
     validation_points=512,
     accelerator="cpu",
     precision="fp32",
@@ -51,7 +50,8 @@ def pack(tmp_path_factory) -> tuple[list[Path], list[Path]]:
 
 def configuration(steps: int, **keys) -> Config:
     models = {"net": MODEL.model_copy(update=keys)}
-    return Config(models=models, images=IMAGES, train=changed(TRAIN, steps=steps))
+    train = changed(TRAIN, steps=steps, checkpoint_every=steps // 2)  # one takes as long as a step
+    return Config(models=models, images=IMAGES, train=train)
 
 
 @pytest.fixture(scope="module")
