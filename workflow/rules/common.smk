@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger as snakemake_logger
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -130,11 +131,12 @@ def refresh_config():
 
 
 def refresh_config_at_start(record):
-    """A filter of Snakemake's messages, which passes all: refresh the configuration at the one before the first job.
+    """A filter of Snakemake's messages, which passes all: refresh the configuration at the one before the first job, if any.
 
     While this file is parsed, a run does not differ from `--summary`, `--lint` and a dry run, which change nothing.
     """
-    if getattr(record, "event", None) == LogEvent.RUN_INFO and not workflow.dryrun:
+    starts = getattr(record, "event", None) == LogEvent.RUN_INFO
+    if (starts or record.msg == NOTHING_TO_BE_DONE_MSG) and not workflow.dryrun:
         refresh_config()
     return True
 
