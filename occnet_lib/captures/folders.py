@@ -31,7 +31,13 @@ Box = tuple[NDArray[np.float64], float]
 
 
 def holds_captures(root: Path) -> bool:
-    """Whether a folder has objects in the layout of captures."""
+    """Whether a folder has objects in the layout of captures.
+
+    Raises:
+        DataError: it is itself the folder of one object.
+    """
+    if root.is_dir() and _is_object(root):
+        raise DataError("is the folder of one object", path=root, hint="give the folder that contains it")
     return bool(_objects(root))
 
 

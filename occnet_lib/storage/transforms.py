@@ -74,10 +74,8 @@ def image_of(frame: Mapping[str, Any], folder: Path) -> Path:
     path = folder / name.replace("\\", "/")
     if path.is_file():
         return path
-    return next(
-        (whole for suffix in SUFFIXES if (whole := Path(f"{path}{suffix}")).is_file()),
-        path,
-    )
+    endings = [form for suffix in SUFFIXES for form in (suffix, suffix.upper())]
+    return next((whole for ending in endings if (whole := Path(f"{path}{ending}")).is_file()), path)
 
 
 def frame_of(values: Mapping[str, Any], path: Path, image_size: tuple[int, int]) -> Frame:

@@ -137,8 +137,10 @@ class ShapeSet:
         for shard in self._shards:
             values += [shard.views, shard.points_per_shape, shard.path.stat().st_size]
             for i in {0, len(shard) - 1} if len(shard) else set():
-                points, occupancies = shard.points(i, 0, min(256, shard.points_per_shape))
-                values += [points.tobytes().hex(), occupancies.tobytes().hex(), shard.image_bytes(i, 0).hex()]
+                if shard.points_per_shape:
+                    points, occupancies = shard.points(i, 0, min(256, shard.points_per_shape))
+                    values += [points.tobytes().hex(), occupancies.tobytes().hex()]
+                values.append(shard.image_bytes(i, 0).hex())
         return values
 
     def nbytes(self) -> int:

@@ -122,9 +122,9 @@ class Shard(PackFile):
 
         Raises:
             IndexError: the window exceeds the points.
-            DataError: the file is missing or corrupt.
+            DataError: the file is missing or corrupt, or its shapes are photos without points.
         """
-        if self.points_per_shape == 0 and count != 0:
+        if self.points_per_shape == 0:
             hint = "train with `labels: hull` or `labels: none`"
             raise DataError("holds photos without 3D shapes, so it has no points", path=self.path, hint=hint)
         return self._points("", i, start, count, self.points_per_shape)

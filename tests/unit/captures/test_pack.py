@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from occnet_lib import cli
+from occnet_lib.errors import DataError
 from occnet_lib.geometry.cameras import project
 from occnet_lib.storage.cameras import read_camera
 from occnet_lib.storage.packs import Shard, verify
@@ -68,6 +69,10 @@ def test_objects_become_shapes_of_shards_with_as_many_views(imported):
         verify(shard.path)
         assert shard.image(0, 0).shape == (48, 48, 3)
         assert shard.mask(0, 0).max() == 1
+        with pytest.raises(
+            DataError, match="photos without 3D shapes"
+        ):  # not an empty array, whose mean is no number
+            shard.points(0, 0, min(100, shard.points_per_shape))
 
 
 def test_cameras_are_written_for_reconstruction(imported):
@@ -113,7 +118,7 @@ def test_training_with_3d_labels_is_refused(imported, tmp_path, capsys):
         (["mine"], "contains pack shards already"),
         (["mine", "--box", "1,2,3"], "expected X,Y,Z,EDGE"),
         (["packs"], "not a dataset in a known layout"),
-        (["mine/cup/blue"], "not a dataset in a known layout"),
+        (["mine/cup/blue"], "is the folder of one object (give the folder that contains it)"),
     ],
 )
 def test_what_cannot_be_imported_is_one_line(imported, capsys, arguments, message):

@@ -59,8 +59,10 @@ def test_values_of_the_file_are_those_of_frames_without_their_own(tmp_path):
 def test_a_name_without_a_suffix_is_completed(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "0.1.jpg").touch()
+    (tmp_path / "images" / "3.PNG").touch()
     assert image_of({"file_path": "./images/0.1"}, tmp_path) == tmp_path / "images" / "0.1.jpg"
     assert image_of({"file_path": "images\\0.1.jpg"}, tmp_path) == tmp_path / "images" / "0.1.jpg"
+    assert image_of({"file_path": "images/3"}, tmp_path) == tmp_path / "images" / "3.PNG"
     assert image_of({"file_path": "images/2"}, tmp_path) == tmp_path / "images" / "2"
 
 
