@@ -29,11 +29,14 @@ class Agreement:
         values: (V,) float64, mean agreement of each field with the others, 0 to 1.
         others: (V,) float64, mean agreement of the other fields among themselves; 1 of two fields.
         outliers: indices of the fields that disagree with the others; of two fields both or none.
+        groups: two groups of at least two fields each that agree within themselves and not with each other, as those of
+            images of two objects do; empty where there are none, or outliers. Which group is wrong cannot be known.
     """
 
     values: NDArray[np.float64]
     others: NDArray[np.float64]
     outliers: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...] = ()
 
     @property
     def can_drop(self) -> bool:
@@ -77,7 +80,8 @@ def agreement(logits: NDArray[np.floating], level: float) -> Agreement:
     rest = sums.sum() / 2.0 - sums  # over the pairs that a field is not in
     among = rest / ((count - 1) * (count - 2) / 2) if count > 2 else np.ones(2)
     values = sums / (count - 1)
-    return Agreement(values, among, disagreeing(values, among))
+    outliers = disagreeing(values, among)
+    return Agreement(values, among, outliers, () if outliers else two_groups(pairs))
 
 
 def disagreeing(values: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[int, ...]:
@@ -86,3 +90,27 @@ def disagreeing(values: NDArray[np.float64], others: NDArray[np.float64]) -> tup
         return (0, 1) if values[0] < TWO else ()
     low = np.flatnonzero((values < RATIO * others) & (others >= OTHERS))
     return tuple(low.tolist()) if 2 * len(low) < len(values) else ()
+
+
+def two_groups(pairs: NDArray[np.float64]) -> tuple[tuple[int, ...], ...]:
+    """`Agreement.groups`, by average linkage of the fields' agreements (V, V).
+
+    Groups agree with each other less than `RATIO` times as far as within themselves. In groups a field agrees with some
+    others, so that `disagreeing` does not name it.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    count = len(pairs)
+    if count < 4:
+        return ()
+    tree = linkage(squareform(1.0 - pairs, checks=False), "average")
+    first = fcluster(tree, 2, "maxclust") == 1
+    if not 2 <= first.sum() <= count - 2:
+        return ()
+    same = first == first[:, None]
+    within = pairs[same & ~np.eye(count, dtype=bool)].mean()
+    if within < OTHERS or pairs[~same].mean() >= RATIO * within:
+        return ()
+    first = first if first[0] else ~first
+    return tuple(np.flatnonzero(first).tolist()), tuple(np.flatnonzero(~first).tolist())

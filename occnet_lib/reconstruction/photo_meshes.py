@@ -150,7 +150,7 @@ def contradicted_cameras(
 def disagreements(
     photos: Sequence[str | Path], agreement: Agreement | None, drop_outliers: bool
 ) -> list[str]:
-    """A line for every photo that disagrees with the others of its object, or one line if all disagree.
+    """A line for every photo that disagrees with the others of its object, or one line if all or two groups disagree.
 
     Args:
         photos: files, as many as the agreement has values.
@@ -159,6 +159,11 @@ def disagreements(
     """
     if agreement is None:
         return []
+    if agreement.groups:
+        one, two = (", ".join(str(photos[i]) for i in group) for group in agreement.groups)
+        return [
+            f"{one} disagree with {two}, and agree among themselves: do they show two objects? None is left out"
+        ]
     if agreement.all_disagree:
         names = f"{', '.join(map(str, photos[:-1]))} and {photos[-1]}"
         value = f"agreement {agreement.values.mean():.2f}"

@@ -55,6 +55,20 @@ def test_fields_of_as_many_objects_or_of_two_in_equal_parts_all_disagree(places)
     assert apart.outliers == ()
     assert not apart.can_drop
     assert apart.all_disagree == (len(places) != 4), "two pairs that agree have a mean above the bound"
+    assert apart.groups == (((0, 1), (2, 3)) if len(places) == 4 else ())
+
+
+def test_photos_of_two_objects_are_two_groups_whatever_their_order():
+    two = [ball(0.3, -0.2), ball(0.28, -0.2), ball(0.15, 0.35), ball(0.16, 0.36), ball(0.3, -0.19)]
+    for order in ([0, 1, 2, 3, 4], [2, 0, 3, 1, 4], [2, 3, 0, 1]):
+        groups = agreement(np.stack([two[i] for i in order]), 0.0).groups
+        small = tuple(place for place, i in enumerate(order) if i in (2, 3))
+        assert small in groups
+        assert sorted(groups[0] + groups[1]) == list(range(len(order)))
+    assert agreement(np.stack(two[:2]), 0.0).groups == ()
+    one = [ball(0.3 - 0.01 * i, 0.01 * i) for i in range(6)]
+    assert agreement(np.stack(one), 0.0).groups == ()
+    assert agreement(np.stack([*one[:4], two[2]]), 0.0).groups == (), "a group has two at least"
 
 
 def test_all_disagree_of_two_but_not_of_good_fields_nor_of_one_outlier():

@@ -93,6 +93,16 @@ def test_of_two_photos_neither_is_blamed(photos, capsys):
     assert "do they show one object" in line
 
 
+def test_photos_of_two_objects_are_said_to_be_such():
+    """Also where all of them agree so little that they would only be said to disagree."""
+    values = np.full(4, 0.2)
+    (line,) = disagreements(list("abcd"), Agreement(values, values, (), ((0, 2), (1, 3))), True)
+    assert (
+        line
+        == "a, c disagree with b, d, and agree among themselves: do they show two objects? None is left out"
+    )
+
+
 @pytest.mark.parametrize("drop", [False, True])
 def test_three_photos_of_three_objects_are_said_to_disagree(drop):
     values = np.full(3, 0.1)
