@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .html import Html, paragraph, tag
-from .scripts import policy, script
-from .style import CSS
+from .scripts import policy, script, static
 
 
 def document(
@@ -29,7 +28,7 @@ def document(
         policy(code),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
-        tag("style", Html(CSS)),
+        tag("style", Html(static("report.css"))),
     ]
     page = [
         tag("header", tag("div", tag("h1", title), *header)),

@@ -25,9 +25,13 @@ def script(with_viewer: bool) -> Html:
 
 
 def _own(name: str) -> str:
-    """A file of `static/` with names of its own."""
-    code = files(__package__).joinpath("static", name).read_text(encoding="utf-8")
-    return f'(() => {{\n"use strict";\n{code}}})();'
+    """A script of `static/` with names of its own."""
+    return f'(() => {{\n"use strict";\n{static(name)}}})();'
+
+
+def static(name: str) -> str:
+    """The text of a file of `static/`."""
+    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
 
 
 def three() -> str | None:

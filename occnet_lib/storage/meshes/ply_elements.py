@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,21 +64,20 @@ def read_elements(data: bytes) -> tuple[dict[str, Columns], list[str], int]:
         raise ValueError("no header from `ply` to `end_header`")
     header = data[: match.start()].decode("utf-8", "surrogateescape")
     order, elements, comments = _parse_header(re.split(r"[\r\n]+", header))
-    source: _Text | _Binary
-    if order:
-        # After lines that end in CR, LF is the first byte of the data.
-        only_cr = data[3:4] == b"\r" and data[4:5] != b"\n" and match[1] == b"\r\n"
-        start = match.end() - 1 if only_cr else match.end()
-        source = _Binary(data, start, order)
-    else:
+    if not order:
         from .numbers import numbers_of  # importing numba takes 0.5 s
 
-        source = _Text(numbers_of(data[match.end() :]))
+        numbers = _Data(numbers_of(data[match.end() :]).tobytes(), 0, "")
+        tables = {element.name: numbers.read(element) for element in elements}
+        if numbers.at != numbers.size:
+            surplus = (numbers.size - numbers.at) // numbers.width("f8")
+            raise ValueError(f"{surplus} more numbers than the header declares")
+        return tables, comments, 0
+    # After lines that end in CR, LF is the first byte of the data.
+    only_cr = data[3:4] == b"\r" and data[4:5] != b"\n" and match[1] == b"\r\n"
+    source = _Data(data, match.end() - 1 if only_cr else match.end(), order)
     tables = {element.name: source.read(element) for element in elements}
-    if isinstance(source, _Text) and source.at != len(source.numbers):
-        raise ValueError(f"{len(source.numbers) - source.at} more numbers than the header declares")
-    trailing = len(data[source.at :].strip()) if isinstance(source, _Binary) else 0
-    return tables, comments, trailing
+    return tables, comments, len(data[source.at :].strip())
 
 
 def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:
@@ -110,11 +109,11 @@ def _parse_header(lines: Sequence[str]) -> tuple[str, list[Element], list[str]]:
     return order, elements, comments
 
 
-class _Source(ABC):
-    """Data from `at` on, in units: bytes of a binary file, numbers of a text file."""
+class _Data:
+    """Bytes from `at` on, of a binary file in its byte order; or of the numbers of a text file (no order), float64 each."""
 
-    at: int
-    size: int
+    def __init__(self, data: bytes, at: int, order: str) -> None:
+        self.data, self.at, self.size, self.order = data, at, len(data), order
 
     def read(self, element: Element) -> Columns:
         """The columns of the element at `at`."""
@@ -194,71 +193,36 @@ class _Source(ABC):
 
     def length(self, at: int, of: Property) -> int:
         """Length of the list at a position."""
-        length = int(self.table(at, 1, 1, 1, of.count)[0, 0])
-        if not 0 <= length <= self.size:
-            raise ValueError(f"a list {of.name} of {length} values")
-        return length
+        inside = at + self.width(of.count) <= self.size
+        length = self.table(at, 1, 1, 1, of.count)[0, 0].item() if inside else np.nan
+        if not 0 <= length <= self.size or length != int(length):
+            raise ValueError(f"a list {of.name} of {length:g} values")
+        return int(length)
 
-    @abstractmethod
+    def dtype(self, kind: str) -> np.dtype[Any]:
+        """Type of the stored values of a type."""
+        return np.dtype(self.order + kind if self.order else np.float64)
+
     def width(self, kind: str) -> int:
-        """Size of a value of a type in units; 0 for no type."""
+        """Bytes of a stored value of a type; 0 for no type."""
+        return self.dtype(kind).itemsize if kind else 0
 
-    @abstractmethod
-    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
-        """(rows, columns) values, with a stride of `stride` units between rows."""
+    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[Any]:
+        """(rows, columns) values, with a stride of `stride` bytes between rows."""
+        dtype = self.dtype(kind)
+        return self._typed(np.ndarray((rows, columns), dtype, self.data, at, (stride, dtype.itemsize)), kind)
 
-    @abstractmethod
-    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
+    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[Any]:
         """Values at these positions."""
+        dtype = self.dtype(kind)
+        raw = np.frombuffer(self.data, np.uint8)
+        values = raw[places[:, None] + np.arange(dtype.itemsize)].reshape(-1).view(dtype)
+        return self._typed(values, kind)
 
-
-class _Text(_Source):
-    """Numbers of a text file."""
-
-    def __init__(self, numbers: NDArray[np.float64]) -> None:
-        self.numbers, self.at, self.size = numbers, 0, len(numbers)
-
-    def width(self, kind: str) -> int:
-        return 1 if kind else 0
-
-    def length(self, at: int, of: Property) -> int:
-        value = self.numbers[at] if at < self.size else np.nan
-        if not 0 <= value <= self.size or value != int(value):
-            raise ValueError(f"a list {of.name} of {value:g} values")
-        return int(value)
-
-    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
-        step = self.numbers.itemsize
-        table = np.ndarray((rows, columns), np.float64, self.numbers, at * step, (stride * step, step))
-        return self._typed(table, kind)
-
-    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
-        return self._typed(self.numbers[places], kind)
-
-    @staticmethod
-    def _typed(values: NDArray[np.float64], kind: str) -> NDArray[np.generic]:
-        """Values converted to an integer type, unless the text has other values."""
-        if kind[0] == "f":
+    def _typed(self, values: NDArray[Any], kind: str) -> NDArray[Any]:
+        """Numbers of a text converted to an integer type, unless the text has other numbers."""
+        if self.order or kind[0] == "f":
             return values
         with np.errstate(invalid="ignore"):
             integers = values.astype(kind)
         return integers if (integers == values).all() else values
-
-
-class _Binary(_Source):
-    """Bytes of a binary file."""
-
-    def __init__(self, data: bytes, start: int, order: str) -> None:
-        self.data, self.at, self.size, self.order = data, start, len(data), order
-
-    def width(self, kind: str) -> int:
-        return int(kind[1:]) if kind else 0
-
-    def table(self, at: int, rows: int, columns: int, stride: int, kind: str) -> NDArray[np.generic]:
-        kind = self.order + kind
-        return np.ndarray((rows, columns), kind, self.data, at, (stride, np.dtype(kind).itemsize))
-
-    def gather(self, places: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
-        dtype = np.dtype(self.order + kind)
-        raw = np.frombuffer(self.data, np.uint8)
-        return raw[places[:, None] + np.arange(dtype.itemsize)].reshape(-1).view(dtype)
