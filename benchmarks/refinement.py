@@ -37,9 +37,9 @@ from occnet_lib.geometry.intersections import self_intersecting
 from occnet_lib.geometry.normal_filter import bilateral_normals
 from occnet_lib.reconstruction.extract import threshold_logit
 from occnet_lib.reconstruction.face_features import FaceNormalPredictor, true_normals
-from occnet_lib.reconstruction.follow_normals import follow_normals
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.refine import refine
+from occnet_lib.reconstruction.refinement import follow_normals
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from occnet_lib.types import Mesh

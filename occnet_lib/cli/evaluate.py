@@ -126,8 +126,8 @@ def evaluate_tables(
     table: Catalogue,
 ) -> str:
     """Tables over shapes, classes, models and pairs of models."""
-    from occnet_lib.evaluation.merged_summary import COLUMNS as MERGED
-    from occnet_lib.evaluation.merged_summary import summarise_merged
+    from occnet_lib.evaluation.merged import COLUMNS as MERGED
+    from occnet_lib.evaluation.merged import summarise_merged
     from occnet_lib.evaluation.summary import DIFFERENCES, summarise
 
     networks = list(config.models)

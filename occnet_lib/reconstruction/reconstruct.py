@@ -22,7 +22,6 @@ from occnet_lib.types import Mesh, Status
 
 from . import extract
 from .mise import MiseResult, OccupancyFn, mise
-from .normals import field_normals
 from .refine import refine
 from .refinement import defects, refined
 
@@ -198,3 +197,27 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     start = process_time()
     yield
     seconds[step] = process_time() - start
+
+
+def field_normals(field: FieldWithGradient, mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
+    """(V, 3) float32 unit normals: against the gradient of the logits (Mescheder et al. 2019, section 3.3).
+
+    The gradient of a ReLU network is piecewise constant. Where it vanishes or points into the mesh, the area-weighted mean
+    normal of the vertex's faces is used instead.
+
+    Args:
+        field: logits and their gradient.
+        mesh: its surface.
+        device: torch device of the field.
+    """
+    import torch
+
+    from occnet_lib.networks.arrays import tensor_of
+
+    points = tensor_of(mesh.vertices, device, torch.float32)
+    outward = -field(points)[1].cpu().numpy()
+    length = np.linalg.norm(outward, axis=1, keepdims=True)
+    outward = outward / np.where(length > 0, length, 1.0)
+    of_faces = mesh.vertex_normals.astype(np.float32)
+    good = np.isfinite(outward).all(axis=1) & ((outward * of_faces).sum(axis=1) > 0)
+    return np.where(good[:, None], outward, of_faces).astype(np.float32)

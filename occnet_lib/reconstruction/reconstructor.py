@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError
+from occnet_lib.geometry.agreement import Agreement, agreement
 from occnet_lib.geometry.cameras import rotations_of
 
 from .expected_iou import calibration_of, expected_iou
@@ -21,7 +22,6 @@ from .face_features import FaceNormalPredictor
 from .inference import batched_decoder
 from .mise import mise_batch
 from .reconstruct import CUBE_EDGE, ROTATED_CUBE_EDGE, Reconstruction, reconstruct, timed
-from .several_images import agreement_of_fields
 from .surface_uncertainty import with_uncertainty
 from .trained_network import CAMERA_TO_UPRIGHT, TrainedNetwork
 
@@ -222,3 +222,19 @@ def _needs_gradient(config: ReconstructConfig) -> bool:
     if config.refinement == "gradient":
         return config.refine_steps > 0
     return config.refinement in ("graph", "both")
+
+
+_POINTS = 2**13  # a power of two, for Sobol's sequence
+
+
+def agreement_of_fields(fields: Sequence[TorchField], level: float) -> Agreement:
+    """How far fields of the unit frame agree, at quasi-random points of the cube (Sobol 1967).
+
+    Args:
+        fields: at least two.
+        level: logit above which a point is inside.
+    """
+    from scipy.stats.qmc import Sobol
+
+    points = CUBE_EDGE * (Sobol(3, scramble=False).random(_POINTS) - 0.5)
+    return agreement(np.stack([field.on_array(points) for field in fields]), level)

@@ -63,7 +63,7 @@ class TrainedNetwork(ImageFeatures):
         self, image: NDArray[np.uint8], rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT
     ) -> TorchField:
         """The mean probability of an image's field over the `reconstruct.poses` likeliest cameras, as `field`."""
-        from occnet_lib.networks.mixture import MixtureField
+        from occnet_lib.networks.folded import MixtureField
 
         predicted = self.cameras(image[None], self.config.poses)
         projections = self._projections(

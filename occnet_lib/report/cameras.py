@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, paragraph, table, tag
+from .html import Html, cell, join, table
 from .results import Results, Row, number, shown
 
 _HEADS = (
@@ -30,7 +30,7 @@ def section(results: Results) -> Html:
         "relative. d2D is the mean distance of projected surface points in pixels of the view, d3D that of the points "
         "in the camera's frame, in units of the view frame (the box's diagonal is 1; Xu et al. 2019)."
     )
-    parts = [table(_HEADS, [_row(row, results) for row in rows]), paragraph(note, note=True)]
+    parts = [table(_HEADS, [_row(row, results) for row in rows], note=note)]
     fields = [row for row in rows if any(row.get(name) for name in _FIELDS)]
     if fields:
         text = (
@@ -38,8 +38,8 @@ def section(results: Results) -> Html:
             "distance, the object's place and size in the image, the rotation. All else is that of the true camera."
         )
         body = [(*_named(row, results), *(shown(number(row, name)) for name in _FIELDS)) for row in fields]
-        parts += [tag("h3", "IoU by camera"), table(("Model", "Class", *_FIELDS.values()), body)]
-        parts.append(paragraph(text, note=True))
+        heads = ("Model", "Class", *_FIELDS.values())
+        parts.append(table(heads, body, title="IoU by camera", note=text))
     return join(parts)
 
 

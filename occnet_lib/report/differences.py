@@ -1,4 +1,4 @@
-"""How much the best model differs from each of the others on the same shapes."""
+"""How much models differ on the same shapes: the best one from the others, and models from their references."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .html import Html, cell, join, table, tag, text, word
-from .measures import IOU, MAIN, Metric, best_of, scaled
+from .measures import F_SCORE, IOU, MAIN, NORMALS, Metric, best_of, scaled
 from .results import FLOOR, Results, Row, is_baseline, label, number, shown
 
 _ENDS = ("_low", "_high")
@@ -67,3 +67,64 @@ def difference_cell(row: Row, metric: Metric) -> Html:
         return cell(difference)
     low, high = (number(row, metric.key + end) or 0.0 for end in _ENDS)
     return cell(join([difference, tag("small", f" [{', '.join(ends)}]")]), strong=low > 0 or high < 0)
+
+
+METRICS = {
+    "views": Metric("iou_views", "IoU of views ↑"),
+    "photos": Metric("iou_photos", "IoU of photos ↑"),
+    "meshes": Metric("iou", "IoU of meshes ↑"),
+    "Chamfer-L1": Metric("chamfer_l1", "Chamfer-L1 × 10 ↓", 10.0, 3, False),
+    "normals": NORMALS,
+    "F-score": F_SCORE,
+}
+"""Metrics of `gains`, by their names in a sentence."""
+
+
+def gains(results: Results) -> Html:
+    """What helps: models less their references, a row a comparison of `evaluate.compare`; empty if there is none."""
+    if not results.config.evaluate.compare:
+        return Html("")
+    rows = results.rows("evaluate/gains.csv", "comparison of models with their references")
+    body = [
+        (
+            word(join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)])),
+            *(difference_cell(row, metric) for metric in METRICS.values()),
+            f"{row.get('shapes')} · {row.get('seeds')}",
+            _seconds(row),
+        )
+        for row in rows
+    ]
+    heads = ("Model", *(metric.title for metric in METRICS.values()), "Shapes · seeds", "Training, CPU s")
+    note = (
+        "Means of class means less those of the reference, of the same test shapes and training seeds. The 95 % intervals "
+        "cover both the choice of shapes and the chance of training; with one seed they cover the shapes alone. Bold: the "
+        f"interval excludes 0, as one in twenty does by chance, and there are {len(rows) * len(METRICS)} here. IoU of "
+        "views and of photos is that of the network's field. Training costs: the model's and the reference's; –: not "
+        "measured, as of a network that this run did not train. The other sections show the first seed of each model."
+    )
+    return table(heads, body, note=note)
+
+
+def reading(row: Row) -> str:
+    """A row in words: which metrics are better and which are worse beyond chance."""
+    better: list[str] = []
+    worse: list[str] = []
+    known = False
+    for name, metric in METRICS.items():
+        low, high = (number(row, metric.key + end) for end in _ENDS)
+        if low is None or high is None:
+            continue
+        known = True
+        if low > 0 or high < 0:
+            (better if (low > 0) == metric.more else worse).append(name)
+    parts = [f"{word} in {', '.join(names)}" for word, names in (("gain", better), ("loss", worse)) if names]
+    parts = parts or ["no gain" if known else "no interval"]
+    if (number(row, "seeds") or 0) < 2:
+        parts.append("one seed")
+    return "; ".join(parts)
+
+
+def _seconds(row: Row) -> str | None:
+    """CPU seconds of the model's training and of the reference's."""
+    own, other = (shown(number(row, f"cpu_seconds{end}"), 0) for end in ("", "_reference"))
+    return None if own is None and other is None else f"{own or '–'} · {other or '–'}"

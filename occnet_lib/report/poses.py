@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from .html import Html, cell, join, paragraph, table, tag
-from .measures import best_of
+from .differences import difference_cell
+from .html import Html, cell, join, paragraph, table, tag, word
+from .measures import Metric, best_of
+from .merged import gain_cell
 from .readings import plotted
 from .results import Results, Row, number, shown
-from .uncertainty_plots import Cell, view_spheres
+from .uncertainty_plots import Cell, over_images, view_spheres
 
 _MEASURES = {"iou": "IoU", "entropy": "entropy, bits", "brier": "squared error"}
 _CELL = (45.0, 30.0)  # degrees of azimuth and elevation of evaluation.pose_tables
@@ -92,7 +94,7 @@ def _findings(results: Results, cells: list[Row], tests: list[Row]) -> Html:
         "the single cell; bold where the map has a frame, all others are not distinguishable from chance. p: probability of "
         "a largest effect like this if the pose did not matter, by permutation of the views of each shape."
     )
-    return join([table(heads, body), paragraph(note, note=True)])
+    return table(heads, body, note=note)
 
 
 def _place(row: Row) -> Html:
@@ -114,8 +116,8 @@ def choice(results: Results) -> Html:
             cell(row["source"], left=True),
             cell(_RULES.get(row["rule"], row["rule"]), left=True),
             shown(number(row, "iou")),
-            _with_ends(row, "gain"),
-            _with_ends(row, "rank"),
+            difference_cell(row, Metric("gain", "")),
+            difference_cell(row, Metric("rank", "")),
         )
         for row in sorted(
             rows, key=lambda row: (row["model"], row["source"] != "views", [*_RULES].index(row["rule"]))
@@ -126,13 +128,43 @@ def choice(results: Results) -> Html:
         "the rule's score with the IoU over the images of a shape; bold where the 95 % interval over shapes excludes 0."
     )
     heads = ("Model", "Images", "Rule", "IoU", "Gain over a random one", "Rank correlation within a shape")
-    return join([tag("h3", "Which image of a shape"), table(heads, body), paragraph(note, note=True)])
+    return table(heads, body, title="Which image of a shape", note=note)
 
 
-def _with_ends(row: Row, name: str) -> Html:
-    value, low, high = (number(row, name + end) for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
-        return cell(None if value is None else f"{value:+.3f}")
-    return cell(
-        join([f"{value:+.3f}", tag("small", f" [{low:+.3f}, {high:+.3f}]")]), strong=low > 0 or high < 0
+_POLICIES = {
+    "random": "random",
+    "opposite": "farthest from those taken",
+    "expected_gain": "largest uncertainty along its rays",
+    "agreement": "most agreement (image exists)",
+    "disagreement": "least agreement (image exists)",
+    "best": "best one (knows the ground truth)",
+}
+
+
+def next_view(results: Results) -> Html:
+    """IoU over the number of images by policy; empty where it was not measured."""
+    if not results.config.evaluate.next_view or not results.config.evaluate.views:
+        return join([])
+    rows = results.rows("evaluate/next_view.csv", "table of next views", all_seeds=True)
+    curves: dict[str, dict[str, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: int(row["views"])):
+        own = curves.setdefault(row["model"], {}).setdefault(_POLICIES.get(row["policy"], row["policy"]), [])
+        own.append(number(row, "iou") or 0.0)
+    counts = sorted({int(row["views"]) for row in rows} - {1})
+    by_policy: dict[tuple[str, str], dict[int, Html]] = {}
+    for row in rows:
+        by_policy.setdefault((row["model"], row["policy"]), {})[int(row["views"])] = gain_cell(row)
+    body = [
+        (word(model), word(_POLICIES.get(policy, policy)), *(own.get(count) for count in counts))
+        for (model, policy), own in by_policy.items()
+    ]
+    note = (
+        "IoU of the mean of the logits of several views of a shape, which a policy chooses one after another, averaged over "
+        "all first views; gain over random views of the same number with 95 % intervals of paired bootstrap samples over "
+        "shapes, bold where the interval excludes 0. Two policies need the image before they choose it."
     )
+    shown_curves = {model: curve for model, curve in curves.items() if model == pictured(results)}
+    title = "IoU over the number of images"
+    figure = plotted(over_images(shown_curves), title, f"{title}, by policy") if shown_curves else ""
+    heads = ("Model", "Next view", *(f"{count} views" for count in counts))
+    return join([tag("h3", "Next best view"), figure, table(heads, body, note=note)])

@@ -9,7 +9,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_iou_calibration
 from occnet_lib.storage.tables import read_rows
 
-from . import next_view, poses
+from . import poses
 from .differences import with_interval
 from .html import Html, join, paragraph, table, tag, word
 from .measures import Metric
@@ -25,7 +25,7 @@ def section(results: Results) -> Html:
     """All parts; empty where uncertainty was not measured."""
     evaluate = results.config.evaluate
     parts = (_calibration, _expected, poses.poses, poses.choice) if evaluate.uncertainty else ()
-    return join([_if_there(part, results) for part in (*parts, next_view.next_view)])
+    return join([_if_there(part, results) for part in (*parts, poses.next_view)])
 
 
 def _if_there(part: Callable[[Results], Html], results: Results) -> Html:

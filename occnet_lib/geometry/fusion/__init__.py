@@ -10,7 +10,7 @@ Samples are stored in `bricks` of 8×8×8 next to the surface; `rays` holds the 
      each level of the grid, from coarse to fine, it stores the bricks near the triangles, computes the unsigned
      distance and which grid edges cross a triangle (`distance_band`), and labels the samples (`merge_tree`).
    * `carving` (method `carving`): what at least one of many depth maps sees (`depth_maps` renders them).
-     `sign_refinement` then labels the samples next to the surface by their neighbours, which depth maps cannot do.
+     `surfaces.resolve_near` then labels the samples next to the surface by their neighbours, which depth maps cannot do.
      Both work on whole arrays.
    * `tsdf` (method `tsdf`): ONet's rule, the mean over the views of truncated depth differences. It makes a whole
      field, so that step 2 and the features of step 3 do not apply.

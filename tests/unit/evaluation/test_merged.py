@@ -7,8 +7,7 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, ImageError
-from occnet_lib.evaluation.merged import merged_columns
-from occnet_lib.evaluation.merged_summary import COLUMNS, summarise_merged
+from occnet_lib.evaluation.merged import COLUMNS, merged_columns, summarise_merged
 from occnet_lib.evaluation.photo_metrics import evaluate_photos, write_photos
 from occnet_lib.evaluation.view_metrics import another, evaluate_views
 from occnet_lib.rendering.photographs import photograph

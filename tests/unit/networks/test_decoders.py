@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from occnet_lib.networks.blocks import ConditionalBatchNorm
-from occnet_lib.networks.decoders import CbnDecoder, FcDecoder, _input_layer
-from occnet_lib.networks.positional_encoding import encode, encoded_dim
+from occnet_lib.networks.decoders import CbnDecoder, FcDecoder, _input_layer, encode, encoded_dim
 from tests.support.random_networks import shaken
 
 
@@ -88,3 +87,13 @@ def test_fc_decoder_is_its_formula():
         net = net + linear(f"blocks.{i}.fc_1", np.maximum(linear(f"blocks.{i}.fc_0", np.maximum(net, 0)), 0))
     expected = linear("fc_out", np.maximum(net, 0))[:, 0]
     np.testing.assert_allclose(decoder(points, code)[0].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_positional_encoding_is_its_formula():
+    points = torch.rand(2, 5, 3, dtype=torch.float64) - 0.5
+    encoded = encode(points, 3).numpy()
+    assert encoded.shape == (2, 5, encoded_dim(3))
+    angles = [2**k * np.pi * points.numpy() for k in range(3)]
+    expected = np.concatenate([points, *map(np.sin, angles), *map(np.cos, angles)], axis=-1)
+    np.testing.assert_allclose(encoded, expected, atol=1e-12)
+    assert encode(points, 0) is points

@@ -21,9 +21,8 @@ from occnet_lib.networks.occupancy_network import OccupancyNetwork
 from occnet_lib.reconstruction.extract import surface, threshold_logit
 from occnet_lib.reconstruction.inference import batched_decoder, encoder_features
 from occnet_lib.reconstruction.mise import mise
-from occnet_lib.reconstruction.normals import field_normals
 from occnet_lib.reconstruction.photo_meshes import mesh_of_photo
-from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, Reconstruction, reconstruct
+from occnet_lib.reconstruction.reconstruct import CUBE_EDGE, Reconstruction, field_normals, reconstruct
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard

@@ -24,14 +24,14 @@ from occnet_lib.report import (
     cameras,
     cards,
     data,
+    differences,
+    document,
     examples,
     fields,
-    gains,
     html,
     metrics,
     plots,
     published,
-    scripts,
     write_report,
 )
 from occnet_lib.report import page as page_module
@@ -137,7 +137,7 @@ class TestWholePage:
         assert all(value.startswith("data:image/") for value in page.values("src"))
         assert all(value.startswith("#") for value in page.values("href"))
         assert any("default-src 'none'; img-src data:;" in value for value in page.values("content"))
-        own = text.replace(scripts.three(), "")
+        own = text.replace(document.three(), "")
         assert len(own) < len(text), "the library of the viewer is inside, which names its own addresses"
         assert not re.search(r"https?://|@import|url\(", own)
 
@@ -710,7 +710,7 @@ class TestGains:
         ],
     )
     def test_readings(self, row, words) -> None:
-        assert gains.reading(row).startswith(words)
+        assert differences.reading(row).startswith(words)
 
     def test_other_sections_show_the_first_seed(self, copy, quick) -> None:
         """The further seed's rows and folders do not lengthen the page, but its failures are listed."""

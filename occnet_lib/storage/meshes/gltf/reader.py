@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, turned
+from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb
+from occnet_lib.storage.meshes.isolated import call_isolated
+from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, of_one_color, turned
 
 from .accessors import Accessors
 from .document import Document, extension
-from .extensions import check_required
 from .materials import Materials
 from .nodes import Matrix, Nodes
 from .primitives import POINTS_AND_LINES, Attributes, skin
-from .version1 import read_gltf1
 
 
 @dataclass(frozen=True)
@@ -141,3 +141,96 @@ def _moved(part: Part, matrix: Matrix) -> Part:
         vertices = part.vertices @ matrix[:3, :3].T + matrix[:3, 3]
         mirrors = bool(np.linalg.det(matrix[:3, :3]) < 0)
     return turned(replace(part, vertices=vertices), mirrors)
+
+
+# Supported: they affect geometry or colour.
+READ = frozenset(
+    {
+        *("KHR_mesh_quantization", "KHR_draco_mesh_compression", "EXT_meshopt_compression"),
+        *("KHR_meshopt_compression", "EXT_mesh_gpu_instancing", "KHR_node_visibility"),
+        *("KHR_texture_transform", "EXT_texture_webp", "EXT_texture_avif", "MSFT_texture_dds"),
+        *("KHR_materials_pbrSpecularGlossiness", "KHR_materials_unlit", "KHR_materials_variants"),
+        # Its images are not decoded, which is reported; the geometry is right.
+        "KHR_texture_basisu",
+    }
+)
+
+# Ignored: reflection, transparency, light, animation, metadata and coarser levels of detail affect neither geometry nor
+# base colour.
+IGNORED = frozenset(
+    {
+        *(
+            f"KHR_materials_{name}"
+            for name in ("anisotropy", "clearcoat", "dispersion", "ior", "iridescence")
+        ),
+        *(
+            f"KHR_materials_{name}"
+            for name in ("sheen", "specular", "transmission", "volume", "volume_scatter")
+        ),
+        *("KHR_materials_diffuse_transmission", "KHR_lights_punctual", "EXT_lights_ies"),
+        *("EXT_lights_image_based", "KHR_animation_pointer", "KHR_xmp_json_ld", "KHR_xmp"),
+        *("KHR_materials_emissive_strength", "MSFT_packing_normalRoughnessMetallic"),
+        *("MSFT_packing_occlusionRoughnessMetallic", "MSFT_lod", "EXT_mesh_features"),
+        *("EXT_instance_features", "EXT_structural_metadata", "CESIUM_primitive_outline"),
+        *("KHR_node_selectability", "KHR_node_hoverability", "KHR_audio_emitter", "KHR_interactivity"),
+    }
+)
+
+
+def check_required(document: Document) -> None:
+    """Refuse a file that requires an unsupported extension.
+
+    Raises:
+        MeshError: lists the extensions.
+    """
+    required = document.tree.get("extensionsRequired") or []
+    missing = sorted({str(name)[:80] for name in required} - READ - IGNORED)
+    if missing:
+        raise document.error(
+            f"it needs {' and '.join(missing)}, which {'are' if len(missing) > 1 else 'is'} not supported",
+            "export it again without, e.g. as plain glTF 2.0 from Blender",
+        )
+
+
+_Model = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32] | None]
+
+
+def read_gltf1(document: Document) -> FileContents:
+    """Read a file of version 1.0 with open3d's Assimp, which places the parts.
+
+    Textures are not read, which is reported.
+
+    Raises:
+        MeshError: Assimp reads nothing or crashes, or the file is compressed.
+    """
+    if document.path.suffix.lower() == ".gz":
+        raise document.error("compressed glTF 1.0 is not supported", "decompress it: gunzip")
+    try:
+        models, _ = call_isolated(read_by_assimp, str(document.path))
+    except ValueError as error:
+        raise document.error(f"malformed glTF 1.0: {error}", "convert it to glTF 2.0") from error
+    if not models:
+        raise document.error("this glTF 1.0 file cannot be read", "convert it to glTF 2.0")
+    contents = FileContents()
+    for vertices, faces, base in models:
+        color = np.full(3, DEFAULT_COLOR, np.float32) if base is None else linear_to_srgb(base)
+        contents.parts.append(of_one_color(vertices, faces, color))
+    if document.tree.get("textures"):
+        contents.unread.append("textures of glTF 1.0 are not read; convert the file to glTF 2.0")
+    return contents
+
+
+def read_by_assimp(path: str) -> list[_Model]:
+    """(V, 3) vertices, (F, 3) faces and (3,) base colour in linear light, or None, of every part of a file."""
+    import open3d
+
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        model = open3d.io.read_triangle_model(path)  # type: ignore[arg-type]  # wrong stubs
+    parts: list[_Model] = []
+    for info in model.meshes:
+        base = None
+        if 0 <= info.material_idx < len(model.materials):
+            base = np.array(model.materials[info.material_idx].base_color[:3], np.float32)
+        vertices = np.asarray(info.mesh.vertices, np.float64).copy()
+        parts.append((vertices, np.asarray(info.mesh.triangles, np.int64).copy(), base))
+    return parts

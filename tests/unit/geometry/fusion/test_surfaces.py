@@ -10,7 +10,7 @@ from occnet_lib.geometry.cameras import random_directions
 from occnet_lib.geometry.fusion.carving import carve, view_axes
 from occnet_lib.geometry.fusion.depth_maps import TILE, DepthMaps, nearest_of_four, render_depth, tile_bounds
 from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band
-from occnet_lib.geometry.fusion.sign_refinement import NEAR, resolve_near
+from occnet_lib.geometry.fusion.surfaces import NEAR, resolve_near
 from occnet_lib.geometry.fusion.tsdf import OFFSET, TRUNCATION, tsdf_field
 from occnet_lib.geometry.grid import Grid, grid_around
 from occnet_lib.geometry.occupancy import surface_distance

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.packs import PackedShape, Shard, open_files, verify, verify_structure, write_shard
-from occnet_lib.storage.packs.contiguous import ContiguousReader
+from occnet_lib.storage.packs import PackedShape, Shard, pack_file, verify, verify_structure, write_shard
+from occnet_lib.storage.packs.pack_file import ContiguousReader
 from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.support.storage_shapes import records
 
@@ -319,8 +319,8 @@ class Counted:
 
 
 def test_handles_close_what_was_used_least_recently_and_never_what_is_read(monkeypatch) -> None:
-    monkeypatch.setattr(open_files, "limit", lambda: 2)
-    cache, (a, b, c) = open_files.OpenFiles(), (Counted(), Counted(), Counted())
+    monkeypatch.setattr(pack_file, "limit", lambda: 2)
+    cache, (a, b, c) = pack_file.OpenFiles(), (Counted(), Counted(), Counted())
     with cache.holding(a), cache.holding(a):
         for other in (b, c, b):
             with cache.holding(other):

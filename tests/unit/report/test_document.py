@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from occnet_lib.config import Config, ModelConfig
-from occnet_lib.report import meshes, scripts, write_report
+from occnet_lib.report import document, meshes, write_report
 from occnet_lib.report.results import Results
 from occnet_lib.storage.tables import read_rows, write_rows
 from occnet_lib.types import Mesh
@@ -391,7 +391,7 @@ def test_another_viewer_of_trimesh_is_a_warning(monkeypatch, caplog, content) ->
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("viewer.html.template", "<script>/** @license of another library */</script>")
     monkeypatch.setattr("trimesh.resources.get_bytes", lambda _: content or buffer.getvalue())
-    code = scripts.script(with_viewer=True)
+    code = document.script(with_viewer=True)
     assert "THREE" not in code
     assert "makeSortable" in code
     assert "cannot be turned" in caplog.text
