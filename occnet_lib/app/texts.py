@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from occnet_lib.storage.packs.image_codec import file_bytes
 
 from .meshes import Outcome
 from .photos import Photo
@@ -55,9 +55,7 @@ def images(title: str, pixels: Sequence[NDArray[np.uint8]], names: Sequence[str]
     """Images (H, W, 3) uint8 side by side."""
     parts = []
     for image, name in zip(pixels, names, strict=True):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, format="PNG")
-        data = base64.b64encode(buffer.getvalue()).decode()
+        data = base64.b64encode(file_bytes(image)).decode()
         parts.append(f'<img alt="{escape(name)}" title="{escape(name)}" src="data:image/png;base64,{data}">')
     return f'<figure class="occnet-seen">{"".join(parts)}<figcaption>{escape(title)}</figcaption></figure>'
 

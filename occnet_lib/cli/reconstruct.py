@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from occnet_lib.config import Config, Refinement
 from occnet_lib.errors import DataError, ImageError, MeshError, OccnetError
 from occnet_lib.logs import echo
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_bytes
 
 from .arguments import Checkpoint, Graph, progress_bar
 
@@ -149,10 +149,9 @@ def _load(
     photo = framed_photo(path, reconstructor.framing, reconstructor.view_size, mask, as_is)
     echo(f"{path}: {photo.steps}")
     if input_file is not None:
-        from PIL import Image
+        from occnet_lib.storage.packs.image_codec import file_bytes
 
-        with replacing(input_file) as temporary:
-            Image.fromarray(reconstructor.seen(photo.image)).save(temporary, format="PNG")
+        write_bytes(input_file, file_bytes(reconstructor.seen(photo.image)))
     return _View(photo, camera)
 
 

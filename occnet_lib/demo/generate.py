@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from occnet_lib.config import DemoConfig
 from occnet_lib.errors import ConfigError
 from occnet_lib.seeds import rng
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import Mesh
 
 from . import airplane, car, chair, lamp, table
@@ -148,9 +148,7 @@ def write_obj(path: Path, mesh: Mesh, parts: tuple[Part, ...]) -> None:
     """
     colors = list(dict.fromkeys(part.color for part in parts))
     material = path.with_suffix(".mtl")
-    with replacing(material) as temporary:
-        text = "\n".join(_MATERIAL % (i, *color) for i, color in enumerate(colors))
-        temporary.write_text(text, encoding="ascii", newline="\n")
+    write_text(material, "\n".join(_MATERIAL % (i, *color) for i, color in enumerate(colors)))
     lines = [f"mtllib {material.name}"]
     lines += [_VERTEX % tuple(vertex) for vertex in (mesh.vertices + 0.0).tolist()]
     ends = np.cumsum([len(part.vertices) for part in parts])
@@ -161,5 +159,4 @@ def write_obj(path: Path, mesh: Mesh, parts: tuple[Part, ...]) -> None:
             lines += [f"g part{owner}", f"usemtl m{colors.index(parts[owner].color)}"]
             current = owner
         lines.append(f"f {a} {b} {c}")
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
+    write_text(path, "\n".join(lines) + "\n")

@@ -8,7 +8,6 @@ are called view_loc and view_scale.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from dataclasses import replace
@@ -17,17 +16,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage import hdf5
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_bytes
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import category_folders
 from occnet_lib.storage.dataset.listing import Listing, ShapeLocation
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
-from occnet_lib.storage.packs.image_codec import EncodedViews
+from occnet_lib.storage.packs.image_codec import EncodedViews, file_bytes
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
 
 from . import binvox
@@ -226,8 +224,9 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
     write_npz(folder / "pointcloud.npz", cloud)
     for view in range(shard.views):
         data = shard.image_bytes(i, view)
-        with replacing(folder / IMAGES / f"{view:03d}.jpg") as temporary:
-            temporary.write_bytes(data if data.startswith(_JPEG) else _jpeg(shard.image(i, view)))
+        if not data.startswith(_JPEG):
+            data = file_bytes(shard.image(i, view), "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        write_bytes(folder / IMAGES / f"{view:03d}.jpg", data)
     write_npz(folder / IMAGES / "cameras.npz", named_cameras(shard, i))
     voxels = shard.voxels(i)
     grids = {
@@ -236,12 +235,5 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
     }
     for name, grid in grids.items():
         if grid is not None:
-            with replacing(folder / name) as temporary:
-                temporary.write_bytes(binvox.encode(grid, inside["loc"], float(inside["scale"])))
+            write_bytes(folder / name, binvox.encode(grid, inside["loc"], float(inside["scale"])))
     return bool(voxels.any())
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()

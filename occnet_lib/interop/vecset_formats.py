@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing, write_text
+from occnet_lib.storage.atomic import replacing, write_bytes, write_text
 from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.packs.image_codec import file_bytes
 from occnet_lib.types import Samples, ShapeKey, Watertight
 
 from .npz import write_npz
@@ -195,10 +195,8 @@ def _write_images(folder: Path, shape: PackedSamples) -> None:
         # The stored image is composited over white; this recovers the colour of the object.
         colour = (image - 255 * (1 - opacity)) / np.maximum(opacity, 1 / 255)
         rgba = np.concatenate([np.where(opacity > 0, colour, 255), 255 * opacity], axis=2)
-        buffer = io.BytesIO()
-        Image.fromarray(np.clip(np.round(rgba), 0, 255).astype(np.uint8), "RGBA").save(buffer, "PNG")
-        with replacing(folder / f"{view:03d}.png") as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        data = file_bytes(np.clip(np.round(rgba), 0, 255).astype(np.uint8))
+        write_bytes(folder / f"{view:03d}.png", data)
 
 
 Splits = dict[str, list[ShapeKey]]

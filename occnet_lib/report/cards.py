@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.config import ViewsConfig
 from occnet_lib.geometry.cameras import camera_centres, intrinsics, look_at_origin
 from occnet_lib.rendering.views import render_views
 from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.packs.image_codec import file_bytes
 from occnet_lib.types import Mesh
 
 from . import meshes
@@ -109,12 +108,4 @@ def mesh_images(mesh: Mesh, camera: Camera, color: Color) -> list[bytes]:
         np.stack([world_mat, turned]),
         config,
     )
-    return [_jpeg(image) for image in images]
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+    return [file_bytes(image, "JPEG", quality=88) for image in images]

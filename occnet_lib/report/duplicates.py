@@ -108,7 +108,7 @@ def _scores(results: Results) -> Html:
         iou = number(row, "iou")
         if name in distances and iou is not None and not is_baseline(model):
             said = f"{name}: IoU {iou:.3f} at distance {distances[name]:.4f}"
-            groups.setdefault(label(model), []).append(plots.Point(distances[name], iou, said, 0))
+            groups.setdefault(label(model), []).append(plots.Point(distances[name], iou, said))
     if not groups:
         return join([])
     plot = plots.points(groups, "distance to the nearest training shape, longest edge = 1", "IoU")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.cameras import project
+from occnet_lib.storage.packs.image_codec import file_bytes
 from occnet_lib.storage.point_clouds import OUTCOMES, QueriedPoints, read_points
 from occnet_lib.storage.tables import shape_name
 
@@ -132,6 +131,4 @@ def splat(
     visible = (large[:, None] | (steps == 0).all(axis=1)).reshape(-1) & ((at >= 0) & (at < _SIZE)).all(axis=1)
     codes = np.repeat(np.round(255 * colors).astype(np.uint8), len(steps), axis=0)
     image[at[visible, 1], at[visible, 0]] = codes[visible]
-    buffer = io.BytesIO()
-    Image.fromarray(image).quantize(64).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return file_bytes(Image.fromarray(image).quantize(64), optimize=True)

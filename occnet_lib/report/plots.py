@@ -22,12 +22,12 @@ Curve = tuple[Sequence[float], Sequence[float]]
 
 
 class Point(NamedTuple):
-    """A point of a scatter plot: place, words, and the place of its image among the page's photos."""
+    """A point of a scatter plot: place, words, and the place of its image among the page's photos, if it has one."""
 
     x: float
     y: float
     label: str
-    photo: int
+    photo: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], x_label: str
 
 def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x_label: str) -> Plot:
     """Values with their 95 % intervals, one line a model: (name, value, low, high)."""
-    figure = _figure(5.2, 0.75 + 0.36 * len(values))
-    axes = figure.subplots()
+    figure, axes = _axes(5.2, 0.75 + 0.36 * len(values))
     series = []
     for y, ((name, value, low, high), color) in enumerate(zip(values, colors(len(values)), strict=True)):
         if low is not None and high is not None:
@@ -130,8 +129,7 @@ def intervals(values: Sequence[tuple[str, float, float | None, float | None]], x
 
 def distributions(values: Mapping[str, Sequence[float]], x_label: str) -> Plot:
     """Fraction of shapes that reach at least x, one step curve a model."""
-    figure = _figure(5.2, 3.0)
-    axes = figure.subplots()
+    figure, axes = _axes(5.2, 3.0)
     series = []
     for (name, sample), color in zip(values.items(), colors(len(values)), strict=True):
         x = np.sort(sample)
@@ -152,8 +150,7 @@ def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], x_label: str) -> 
     The box spans the quartiles, the line the 5th to the 95th percentile; the median is marked.
     """
     kinds = list(dict.fromkeys(kind for by_kind in values.values() for kind in by_kind))
-    figure = _figure(5.2, 0.9 + 0.22 * len(kinds) * len(values))
-    axes = figure.subplots()
+    figure, axes = _axes(5.2, 0.9 + 0.22 * len(kinds) * len(values))
     step = 0.8 / len(kinds)
     series = []
     for k, (kind, color) in enumerate(zip(kinds, colors(len(kinds)), strict=True)):
@@ -182,14 +179,7 @@ def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], x_label: str) -> 
 
 def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
     """Points in the plane by group, without axes as distances along them mean nothing."""
-    figure = _figure(5.6, 4.4)
-    axes = figure.subplots()
-    series = []
-    for (name, points), color in zip(groups.items(), colors(len(groups)), strict=True):
-        xy = np.array([(point.x, point.y) for point in points], float).reshape(-1, 2)
-        labels, photos = [point.label for point in points], [point.photo for point in points]
-        series.append(Series(name, color, xy[:, 0].tolist(), xy[:, 1].tolist(), labels, photos))
-        axes.scatter(xy[:, 0], xy[:, 1], s=16, color=color, label=name, alpha=0.75, linewidths=0)
+    figure, axes, series = _dots(groups, 5.6, 4.4)
     label_axes(axes, title, "")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -199,16 +189,28 @@ def scatter(groups: Mapping[str, Sequence[Point]], title: str) -> Plot:
 
 def points(groups: Mapping[str, Sequence[Point]], x_label: str, y_label: str) -> Plot:
     """Points by group on linear axes."""
-    figure = _figure(6.2, 3.6)
-    axes = figure.subplots()
-    series = []
-    for (name, sample), color in zip(groups.items(), colors(len(groups)), strict=True):
-        x, y = [point.x for point in sample], [point.y for point in sample]
-        series.append(Series(name, color, x, y, [point.label for point in sample]))
-        axes.scatter(x, y, s=16, color=color, label=name, alpha=0.75, linewidths=0)
+    figure, axes, series = _dots(groups, 6.2, 3.6)
     axes.legend(fontsize=7, frameon=False)
     label_axes(axes, "", x_label, y_label)
     return finished(figure, {axes: series})
+
+
+def _dots(
+    groups: Mapping[str, Sequence[Point]], width: float, height: float
+) -> tuple[Figure, Axes, list[Series]]:
+    """A figure of that size in inches with points in a colour per group."""
+    (figure, axes), series = _axes(width, height), []
+    for (name, sample), color in zip(groups.items(), colors(len(groups)), strict=True):
+        x, y = [point.x for point in sample], [point.y for point in sample]
+        photos = [point.photo for point in sample if point.photo is not None]
+        series.append(Series(name, color, x, y, [point.label for point in sample], photos))
+        axes.scatter(x, y, s=16, color=color, label=name, alpha=0.75, linewidths=0)
+    return figure, axes, series
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = _figure(width, height)
+    return figure, figure.subplots()
 
 
 def _figure(width: float, height: float) -> Figure:

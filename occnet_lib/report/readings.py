@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from dataclasses import asdict
 
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.packs import Shard
+from occnet_lib.storage.packs.image_codec import file_bytes
 
 from .html import Html, figure, image_tag, tag
 from .plots import Plot
@@ -40,6 +40,5 @@ def thumbnail(shard: Shard, i: int, view: int, name: str, **attributes: object) 
         LOG.warning("no thumbnail of %s: %s", name, error)
         return None
     image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=75, optimize=True)
-    return image_tag(buffer.getvalue(), f"view {view} of {name}", "jpeg", **attributes)
+    data = file_bytes(image, "JPEG", quality=75, optimize=True)
+    return image_tag(data, f"view {view} of {name}", "jpeg", **attributes)

@@ -76,6 +76,12 @@ def check_folder(folder: str | Path) -> None:
         ) from error
 
 
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
+    """Write a file atomically; raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
     """Write a text file (UTF-8), atomically; raises as `replacing`. `errors`: what becomes of invalid Unicode."""
     with replacing(path) as temporary:

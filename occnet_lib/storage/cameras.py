@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.cameras import Camera
 
-from .atomic import replacing
+from .atomic import write_text
 
 _RIGID = 1e-3  # largest error of R Rᵀ = 1
 
@@ -64,8 +64,7 @@ def write_camera(path: str | Path, camera: Camera, more: dict[str, Any] | None =
         "loc": camera.loc.tolist(),
         "scale": camera.scale,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values | (more or {}), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values | (more or {}), indent=2) + "\n")
 
 
 def _numbers(values: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_bytes
 
 from .meshes.frame import MeshFrame
 from .meshes.ply_elements import Lists, read_elements
@@ -76,8 +76,7 @@ def write_points(cloud: QueriedPoints, path: Path, frame: MeshFrame) -> None:
     properties = [f"property {_NAMES[_VERTEX[name].str]} {name}" for name in _VERTEX.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"comment {frame.text()}"]
     header += [f"element vertex {len(vertices)}", *properties, "end_header", ""]
-    with replacing(path) as temporary:
-        temporary.write_bytes("\n".join(header).encode() + vertices.tobytes())
+    write_bytes(path, "\n".join(header).encode() + vertices.tobytes())
 
 
 def read_points(path: Path) -> QueriedPoints:

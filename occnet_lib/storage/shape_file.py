@@ -28,7 +28,7 @@ from occnet_lib.types import (
 )
 
 from . import hdf5
-from .atomic import replacing
+from .atomic import write_bytes
 from .packs import point_codec
 from .packs.image_codec import EXTRA, EncodedViews
 from .shape_record import OPTIONAL_STAGES, STAGES, ShapeRecord, StageEntry
@@ -58,8 +58,7 @@ def write(path: str | Path, record: ShapeRecord) -> None:
             group.attrs["audit"] = json.dumps(entry.result.audit, default=_plain)
             _WRITERS[stage](group, entry.result)
     hdf5.write_checksum(buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_status(path: str | Path, whole: bool = True) -> ShapeRecord:

@@ -20,7 +20,7 @@ from occnet_lib import __version__
 from occnet_lib.config import Config, ImagesConfig, ModelConfig, TrainConfig, digest
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.hardware import has_fast_bf16
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.iou_calibration import file_digest
 from occnet_lib.versions import VERSIONS
 
@@ -168,9 +168,8 @@ def environment_info(device: str) -> dict[str, Any]:
 
 def write_options(path: Path, config: Config, facts: dict[str, Any]) -> None:
     """Write options.json: the facts and the whole configuration."""
-    with replacing(path) as temporary:
-        text = json.dumps(facts | {"config": config.model_dump(mode="json")}, indent=2, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(facts | {"config": config.model_dump(mode="json")}, indent=2, sort_keys=True)
+    write_text(path, text + "\n")
 
 
 def _processor() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from occnet_lib.types import Texture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +33,31 @@ class ImageReader:
         pixels = read_pixels(source, MAX_EDGE if self._pixels < _BUDGET else SMALL_EDGE)
         self._pixels += pixels.shape[0] * pixels.shape[1]
         return pixels
+
+
+class TextureReader(ImageReader):
+    """Reader of the textures of one mesh file, each once; lines about those that cannot be read are added to `unread`."""
+
+    def __init__(self, unread: list[str]) -> None:
+        super().__init__()
+        self._unread, self._textures = unread, dict[Hashable, Texture | None]()
+
+    def texture(self, key: Hashable, name: str, load: Callable[[], Texture]) -> Texture | None:
+        """The texture that `load` reads, unless one of this key was read; None if it cannot be read.
+
+        Args:
+            key: what distinguishes textures of the file.
+            name: its name in messages.
+            load: raises OSError or ValueError.
+        """
+        if key not in self._textures:
+            try:
+                self._textures[key] = load()
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                self._unread.append(f"texture {name}: {reason}")
+                self._textures[key] = None
+        return self._textures[key]
 
 
 def read_pixels(source: Path | bytes, max_edge: int = MAX_EDGE) -> NDArray[np.uint8]:

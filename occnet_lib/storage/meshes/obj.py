@@ -15,7 +15,7 @@ from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.types import Texture
 
 from . import mtl, polygons
-from .images import ImageReader
+from .images import TextureReader
 from .parts import FileContents, Part, compact, of_one_color
 from .side_files import joined_lines, name_key, obj_libraries
 
@@ -34,8 +34,9 @@ class _Materials:
     unread: list[str] = field(default_factory=list)
     _by_name: dict[bytes, mtl.Material] = field(default_factory=dict)
     _by_key: dict[str, mtl.Material] = field(default_factory=dict)
-    _images: ImageReader = field(default_factory=ImageReader)
-    _textures: dict[tuple[object, ...], Texture | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._textures = TextureReader(self.unread)
 
     def load(self) -> None:
         """Read the MTL files."""
@@ -63,13 +64,7 @@ class _Materials:
     def texture(self, of: mtl.TextureMap) -> Texture | None:
         """The image of a material; None if it cannot be read."""
         key = (of.folder, of.name, of.base, of.gain, of.clamp)
-        if key not in self._textures:
-            try:
-                self._textures[key] = mtl.load_texture(of, self._images)
-            except ValueError as error:
-                self._textures[key] = None
-                self.unread.append(f"texture {of.name}: {error}")
-        return self._textures[key]
+        return self._textures.texture(key, of.name, lambda: mtl.load_texture(of, self._textures))
 
 
 def read_obj(path: Path, data: bytes) -> FileContents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.types import Texture
 
 from . import polygons
-from .images import ImageReader
+from .images import ImageReader, TextureReader
 from .parts import FileContents, Part, compact, of_faces
 from .ply_elements import Columns, Lists, read_elements
 from .side_files import find_side_file
@@ -55,8 +55,8 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     uv = _texture_coordinates(vertex, face, flat, corners.sizes)
     numbers = _integers(_column(face, "texnumber", len(corners.sizes)))[owners]
     names = [words[1].strip() for text in comments if _is_texture(words := text.split(None, 1))]
-    textures = _Textures(path, names, contents)
-    plain = textures.add(vertices, faces, None if uv is None else uv[positions], numbers)
+    corner_uv = None if uv is None else uv[positions]
+    plain = _add_textured(contents, path, names, vertices, faces, corner_uv, numbers)
     if plain.any():
         of_face = None if colors is not None else _colors(face)
         part = Part(vertices, faces[plain], colors)
@@ -66,51 +66,44 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     return contents
 
 
-@dataclass
-class _Textures:
-    """The textures of a file; `unread` of the contents lists what cannot be read."""
+def _add_textured(
+    contents: FileContents,
+    path: Path,
+    names: list[str],
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    uv: NDArray[np.float32] | None,
+    numbers: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Add the parts with textures, and return the faces without a texture.
 
-    path: Path
-    names: list[str]
-    contents: FileContents
-    images: ImageReader = field(default_factory=ImageReader)
-
-    def add(
-        self,
-        vertices: NDArray[np.float64],
-        faces: NDArray[np.int64],
-        uv: NDArray[np.float32] | None,
-        numbers: NDArray[np.int64],
-    ) -> NDArray[np.bool_]:
-        """Add the parts with textures, and return the faces without a texture.
-
-        Args:
-            vertices, faces: all of the file.
-            uv: (F, 3, 2) of the corners, v upwards, NaN for corners without coordinates; None if there are none.
-            numbers: (F,) texture of each face.
-        """
-        plain = np.ones(len(faces), bool)
-        if uv is None:
-            self.contents.unread += [f"texture {name}: no texture coordinates" for name in self.names]
-            return plain
-        uv = np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1)
-        for number, name in enumerate(self.names):
-            chosen = (numbers == number) & np.isfinite(uv).all(axis=(1, 2))
-            texture = self._read(name)
-            if texture is not None and chosen.any():
-                self.contents.parts.append(compact(vertices, faces[chosen], None, uv[chosen], texture))
-                plain &= ~chosen
+    Args:
+        contents: of the file; its `unread` lists textures that cannot be read.
+        path: of the file.
+        names: of its textures.
+        vertices, faces: all of the file.
+        uv: (F, 3, 2) of the corners, v upwards, NaN for corners without coordinates; None if there are none.
+        numbers: (F,) texture of each face.
+    """
+    plain = np.ones(len(faces), bool)
+    if uv is None:
+        contents.unread += [f"texture {name}: no texture coordinates" for name in names]
         return plain
+    uv, textures = np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1), TextureReader(contents.unread)
+    for number, name in enumerate(names):
+        chosen = (numbers == number) & np.isfinite(uv).all(axis=(1, 2))
+        texture = textures.texture(number, name, partial(_texture, path.parent, name, textures))
+        if texture is not None and chosen.any():
+            contents.parts.append(compact(vertices, faces[chosen], None, uv[chosen], texture))
+            plain &= ~chosen
+    return plain
 
-    def _read(self, name: str) -> Texture | None:
-        file = find_side_file(self.path.parent, name)
-        try:
-            if file is None:
-                raise ValueError("no such file")
-            return Texture(self.images.read(file))
-        except ValueError as error:
-            self.contents.unread.append(f"texture {name}: {error}")
-            return None
+
+def _texture(folder: Path, name: str, images: ImageReader) -> Texture:
+    file = find_side_file(folder, name)
+    if file is None:
+        raise ValueError("no such file")
+    return Texture(images.read(file))
 
 
 def _is_texture(words: list[str]) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.colors import srgb_to_linear
 from occnet_lib.geometry.textures import bake
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_bytes
 from occnet_lib.types import Mesh
 
 from .frame import TURNS, MeshFrame, Up, marked
@@ -78,8 +78,7 @@ def save_mesh(
         _check_float32(mesh, path)
     data: Any = file_mesh.export(file_type=suffix[1:], **options)
     data = data.encode() if isinstance(data, str) else data
-    with replacing(path) as temporary:
-        temporary.write_bytes(marked(data, suffix, frame) if frame else data)
+    write_bytes(path, marked(data, suffix, frame) if frame else data)
 
 
 def _turned(vectors: NDArray[np.floating], up: Up) -> NDArray[np.floating]:

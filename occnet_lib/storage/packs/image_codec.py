@@ -24,16 +24,17 @@ def encode(image: NDArray[np.uint8]) -> bytes:
     packed = image.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     colours, indices = np.unique(packed, return_inverse=True)
     if len(colours) > 256:
-        return _png(Image.fromarray(image))
+        return file_bytes(image)
     paletted = Image.fromarray(indices.reshape(packed.shape).astype(np.uint8))
     rgb = np.stack([colours >> 16, (colours >> 8) & 255, colours & 255], axis=1)
     paletted.putpalette(rgb.astype(np.uint8).tobytes())
-    return _png(paletted)
+    return file_bytes(paletted)
 
 
-def _png(image: Image.Image) -> bytes:
+def file_bytes(image: Image.Image | NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
+    """The content of an image file of this kind; `options` are those of Pillow's writer."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -55,7 +56,7 @@ def size(data: bytes) -> tuple[int, int]:
 
 def encode_extra(image: NDArray[Any]) -> bytes:
     """PNG bytes of an (H, W) uint16, (H, W) uint8 or (H, W, 3) uint8 array, lossless."""
-    return encode(image) if image.ndim == 3 else _png(Image.fromarray(image))
+    return encode(image) if image.ndim == 3 else file_bytes(image)
 
 
 def decode_extra(data: bytes) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.storage.meshes.images import ImageReader
+from occnet_lib.storage.meshes.images import TextureReader
 from occnet_lib.storage.meshes.side_files import find_uri
 from occnet_lib.types import Texture, Wrap
 
@@ -33,9 +33,8 @@ class Materials:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._images = ImageReader()
         self._looks: dict[str, Look] = {}
-        self._textures: dict[tuple[str, Wrap, Wrap], Texture | None] = {}
+        self._textures = TextureReader(document.unread)
 
     def look(self, url: str) -> Look:
         """The look of the material at a URL; an empty one if it cannot be read."""
@@ -74,15 +73,11 @@ class Materials:
         wraps = [_wrap(sampler, tag) for tag in ("wrap_s", "wrap_t")]
         image = self._image(profile, sampler, name)
         key = (image if isinstance(image, str) else image.get("id", ""), wraps[0], wraps[1])
-        if key not in self._textures:
-            try:
-                pixels = self._images.read(self._source(image))
-                self._textures[key] = Texture(pixels, (wraps[0], wraps[1]))
-            except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                self._document.unread.append(f"texture {_file_name(image) or name}: {reason}")
-                self._textures[key] = None
-        return self._textures[key]
+
+        def load() -> Texture:
+            return Texture(self._textures.read(self._source(image)), (wraps[0], wraps[1]))
+
+        return self._textures.texture(key, _file_name(image) or name, load)
 
     def _image(self, profile: Element, sampler: Element | None, name: str) -> Element | str:
         """The image of a sampler, or the file name in place of it.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.storage.meshes.images import ImageReader
+from occnet_lib.storage.meshes.images import TextureReader
 from occnet_lib.storage.meshes.packed import read_member
 from occnet_lib.storage.meshes.parts import (
     MAX_CORNERS,
@@ -50,9 +50,8 @@ class _Reader:
         self._archive = archive
         self._names = {name.lower().lstrip("/"): name for name in archive.namelist()}
         self._models: dict[str, Model] = {}
-        self._images = ImageReader()
-        self._textures: dict[tuple[str, str], Texture | None] = {}
         self._contents = FileContents(up="z")
+        self._textures = TextureReader(self._contents.unread)
         self._corners = self._instances = 0
 
     def read(self) -> FileContents:
@@ -149,13 +148,9 @@ class _Reader:
     def _texture(self, model: Model, name: str) -> Texture | None:
         path, wraps = model.textures.get(name, ("", ("repeat", "repeat")))
         key = (path, "".join(wraps))
-        if key not in self._textures:
-            try:
-                self._textures[key] = Texture(self._images.read(self._member(path)), wraps)
-            except ValueError as error:
-                self._contents.unread.append(f"texture {path or name}: {error}")
-                self._textures[key] = None
-        return self._textures[key]
+        return self._textures.texture(
+            key, path or name, lambda: Texture(self._textures.read(self._member(path)), wraps)
+        )
 
 
 def _at(values: NDArray[np.float64 | np.int64], index: NDArray[np.int64]) -> NDArray[np.float64 | np.int64]:
