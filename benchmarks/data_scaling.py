@@ -31,8 +31,7 @@ from occnet_lib import demo
 from occnet_lib.config import Config
 from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.evaluate import evaluate_shard
-from occnet_lib.evaluation.image_features import image_features
-from occnet_lib.evaluation.lookup_index import write_index
+from occnet_lib.evaluation.lookup_index import image_features, write_index
 from occnet_lib.evaluation.metrics import METRICS
 from occnet_lib.evaluation.summary import summarise
 from occnet_lib.interop.conversion import shapes_of

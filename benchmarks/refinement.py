@@ -33,8 +33,8 @@ from occnet_lib.api.refinement import meshes_of_halves, train_graph
 from occnet_lib.config import Config, ReconstructConfig, Refinement, load
 from occnet_lib.evaluation.gains import interval
 from occnet_lib.evaluation.metrics import measure
+from occnet_lib.geometry.face_graph import bilateral_normals
 from occnet_lib.geometry.intersections import self_intersecting
-from occnet_lib.geometry.normal_filter import bilateral_normals
 from occnet_lib.reconstruction.extract import threshold_logit
 from occnet_lib.reconstruction.face_features import FaceNormalPredictor, true_normals
 from occnet_lib.reconstruction.reconstructor import Reconstructor

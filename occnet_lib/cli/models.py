@@ -105,8 +105,7 @@ def baseline_shard(
 
 def index_images(packs: Packs, config: Config, *, table: Table = None, out: Out) -> str:
     """Features of all training images and test images, for the baseline nearest_image."""
-    from occnet_lib.evaluation.image_features import image_features
-    from occnet_lib.evaluation.lookup_index import write_index
+    from occnet_lib.evaluation.lookup_index import image_features, write_index
 
     train, test = (pack_files([packs], config, table, (split,)) for split in ("train", "test"))
     write_index(image_features, train, test, config.reconstruct.view, 0, out)

@@ -1,4 +1,5 @@
-"""What several images of one object give: IoU of the mean of their fields, and whether disagreement is noticed.
+"""What several images of one object give: IoU of the mean of their fields, and whether disagreement is noticed;
+its tables.
 
 The command `occnet reconstruct --merge` averages the same logits and compares them by the same functions
 (`geometry.agreement`).

@@ -20,11 +20,10 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import Mesh
 
-from .field_uncertainty import reliability_of, uncertainty_columns
 from .merged import merged_columns
 from .metrics import iou
 from .reliability import COLUMNS as RELIABILITY
-from .reliability import reliability_rows
+from .reliability import reliability_of, reliability_rows, uncertainty_columns
 from .view_metrics import another, reliability_table
 
 Photograph = Callable[[Mesh, int, np.random.Generator], tuple[NDArray[np.uint8], Sequence[Camera]]]

@@ -20,11 +20,10 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
 
 from .class_means import rows_of
-from .field_uncertainty import reliability_of, uncertainty_columns
 from .merged import merged_columns
 from .metrics import iou
 from .reliability import COLUMNS as RELIABILITY
-from .reliability import reliability_rows
+from .reliability import reliability_of, reliability_rows, uncertainty_columns
 
 Logits = Callable[
     [NDArray[np.uint8], NDArray[np.float64], NDArray[np.floating], NDArray[np.float64]], NDArray[np.float32]
@@ -48,7 +47,7 @@ def evaluate_views(
 ) -> list[dict[str, Any]]:
     """Measure the field of every view of every shape of a shard, and of several views merged; one row a view.
 
-    With `evaluate.uncertainty` the rows also have `field_uncertainty.COLUMNS`, and `reliability_table` is written beside
+    With `evaluate.uncertainty` the rows also have `reliability.IMAGE_COLUMNS`, and `reliability_table` is written beside
     the table.
 
     Args:

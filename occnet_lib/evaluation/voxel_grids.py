@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.grid import Grid
-from occnet_lib.geometry.isosurface import isosurface
+from occnet_lib.geometry.grid import Grid, isosurface
 from occnet_lib.storage.packs import Shard
 from occnet_lib.types import Mesh
 

@@ -84,3 +84,61 @@ def signed_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
     """
     distance = surface_distance(mesh, points)
     return np.where(contains(mesh, points), -distance, distance)
+
+
+def voxel_centres(resolution: int) -> NDArray[np.float64]:
+    """(R³, 3) float64 centres (i + 0.5) / R - 0.5 of the unit cube's voxels, in C order of [x, y, z]."""
+    axis = (np.arange(resolution) + 0.5) / resolution - 0.5
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def solid_voxels(mesh: Mesh, resolution: int) -> NDArray[np.bool_]:
+    """(R, R, R) bool, indexed [x, y, z]: which voxel centres of the unit cube lie inside a closed mesh."""
+    return contains(mesh, voxel_centres(resolution)).reshape((resolution,) * 3)
+
+
+def surface_voxels(mesh: Mesh, resolution: int) -> NDArray[np.bool_]:
+    """(R, R, R) bool, indexed [x, y, z]: which voxels of the unit cube, borders included, some face meets.
+
+    Exact, by separating axes (Akenine-Möller 2001, "Fast 3D triangle-box overlap testing"). Only voxels within the
+    bounding box of a face are tested, which covers the axes of the box.
+    """
+    marks = np.zeros((resolution,) * 3, dtype=bool)
+    corners = (mesh.triangles + 0.5) * resolution  # voxel i is [i, i + 1]
+    low = np.maximum(np.ceil(corners.min(axis=1)).astype(np.intp) - 1, 0)
+    high = np.minimum(np.floor(corners.max(axis=1)).astype(np.intp), resolution - 1)
+    spans = np.maximum(high - low + 1, 0)
+    counts = spans.prod(axis=1)
+    whole = counts == 1  # in one voxel alone
+    marks[tuple(low[whole].T)] = True
+    rest = np.flatnonzero(counts > 1)
+    batch = (np.cumsum(counts[rest]) - 1) // _CANDIDATES
+    for number in np.unique(batch):
+        faces = rest[batch == number]
+        face = np.repeat(faces, counts[faces])
+        place = np.arange(len(face)) - np.repeat(np.cumsum(counts[faces]) - counts[faces], counts[faces])
+        _, rows, columns = spans[face].T
+        x, yz = np.divmod(place, rows * columns)
+        voxel = low[face] + np.stack([x, *np.divmod(yz, columns)], axis=1)
+        marks[tuple(voxel[_meets(corners[face] - voxel[:, None] - 0.5)].T)] = True
+    return marks
+
+
+_CANDIDATES = 200_000  # pairs of a face and a voxel in a batch
+
+
+def _meets(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(P,) whether triangles (P, 3, 3) meet the box [-0.5, 0.5]³ along the axes that are not those of the box."""
+    edges = np.roll(corners, -1, axis=1) - corners
+    axes = [np.cross(edges[:, 0], edges[:, 1])]
+    for edge in np.moveaxis(edges, 1, 0):
+        axes += [np.cross(unit, edge) for unit in np.eye(3)]
+    meets = np.ones(len(corners), dtype=bool)
+    for axis in axes:
+        along = np.einsum("pck,pk->pc", corners, axis)
+        radius = 0.5 * np.abs(axis).sum(axis=1) + _TOUCH
+        meets &= (along.min(axis=1) <= radius) & (along.max(axis=1) >= -radius)
+    return meets
+
+
+_TOUCH = 1e-9  # voxels, tolerance for contact

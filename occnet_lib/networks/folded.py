@@ -1,4 +1,4 @@
-"""A decoder folded for one image: everything that depends on the code alone is computed once, not per point."""
+"""Fields of images: a decoder folded for one image, whose parts that depend on the code alone are computed once."""
 
 from __future__ import annotations
 

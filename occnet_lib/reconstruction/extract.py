@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.grid import Grid
-from occnet_lib.geometry.isosurface import isosurface
+from occnet_lib.geometry.grid import Grid, isosurface
 from occnet_lib.types import Mesh
 
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Refinement
 from occnet_lib.errors import ConfigError
-from occnet_lib.geometry.face_graph import face_neighbours
+from occnet_lib.geometry.face_graph import bilateral_normals, face_neighbours
 from occnet_lib.geometry.intersections import self_intersecting
-from occnet_lib.geometry.normal_filter import bilateral_normals
 from occnet_lib.types import Mesh
 
 from .refine import Refined, apply_moves
@@ -89,7 +88,8 @@ class Followed(NamedTuple):
 def follow_normals(mesh: Mesh, normals: NDArray[np.floating], rounds: int = ROUNDS) -> Followed:
     """Move the vertices so that the faces get given normals; the faces themselves do not change.
 
-    The paper's vertex update, iterated: v ← v + 1/|F_v| Σ_f n_f (n_f · (c_f - v)) over the faces f at the vertex v, with the
+    Sun et al., "Fast and effective feature-preserving mesh denoising", TVCG 2007: the paper's
+    vertex update, iterated: v ← v + 1/|F_v| Σ_f n_f (n_f · (c_f - v)) over the faces f at the vertex v, with the
     given normal n and the present centroid c. Moves that would turn a face by more than a right angle, in a round or in
     all, are left out, as in `refine`; in the end, vertices return to where they were until no face intersects another one
     that did not before.

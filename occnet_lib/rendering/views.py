@@ -1,4 +1,5 @@
-"""Images of a mesh: one shading for both renderers, which return the visible face of each pixel."""
+"""Images of a mesh: one shading for both renderers, which return the visible face of each pixel;
+depth, mask and normals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An HTML page of sections: one file with its style and scripts, which needs no other file and no network."""
+"""An HTML page of sections: one file with its style and scripts, which needs no other file and no network.
+
+Its policy lets no script but these run, and nothing be fetched.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the section on uncertainty: dependence on the camera's pose, and which image to take."""
+"""Parts of the section on uncertainty: dependence on the camera's pose, which image to take, and which next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the networks were trained: options, curves and what the codes look like."""
+"""How the networks were trained: options, curves, graph networks and what the codes look like."""
 
 from __future__ import annotations
 

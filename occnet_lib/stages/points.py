@@ -1,4 +1,4 @@
-"""Stage points: training and evaluation samples of the occupancy field."""
+"""Stage points: training and evaluation samples of the occupancy field, also near the surface."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
     Raises:
         MeshError: the mesh has no area.
     """
-    from occnet_lib.geometry import occupancy, sampling, voxels
+    from occnet_lib.geometry import occupancy, sampling
 
     mesh = watertight.mesh
     half = 0.5 + config.padding / 2.0
@@ -132,8 +132,8 @@ def run(watertight: Watertight, config: PointsConfig, rng: np.random.Generator) 
         occupancies=occupancies,
         surface=surface[order],
         normals=normals.astype(np.float16)[order],
-        voxels=voxels.solid_voxels(mesh, config.voxels),
-        surface_voxels=voxels.surface_voxels(mesh, config.voxels),
+        voxels=occupancy.solid_voxels(mesh, config.voxels),
+        surface_voxels=occupancy.surface_voxels(mesh, config.voxels),
         near=near_surface(mesh, samples, config.uniform, config, rng) if config.near_surface else None,
         audit={"occupied_share": float(occupancies.mean())},
     )

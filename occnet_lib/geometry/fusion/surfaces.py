@@ -18,8 +18,7 @@ from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.fusion.sharp_features import sharpen
 from occnet_lib.geometry.fusion.thin_sheets import thicken
 from occnet_lib.geometry.fusion.tsdf import tsdf_field
-from occnet_lib.geometry.grid import Grid
-from occnet_lib.geometry.isosurface import isosurface
+from occnet_lib.geometry.grid import Grid, isosurface
 from occnet_lib.types import Mesh
 
 
@@ -171,6 +170,9 @@ def resolve_near(
     free: NDArray[np.bool_], distance: NDArray[np.float32], cut: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
     """Decide again which samples within `NEAR` voxels of the surface are free.
+
+    Carving is sure about a sample that is at least half a voxel away from the surface. A sample closer than that takes the
+    side of a neighbour that it can reach along a grid edge which no triangle cuts.
 
     Args:
         free: first decision for every sample; kept where it is far from the surface, or where the neighbours on

@@ -1,4 +1,4 @@
-"""The state of the raw files of every shape, which determines whether a shape is processed again.
+"""The state of a dataset, and of the raw files of every shape, which determines whether a shape is processed again.
 
 A *signature* is a hash of the names, sizes and times of the files that may affect a shape, so it is cheap. A *version* is
 the signature at which the content last changed: if a signature changes but the content does not (the file was touched or

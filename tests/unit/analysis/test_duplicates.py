@@ -13,10 +13,9 @@ from occnet_lib.analysis import duplicates
 from occnet_lib.analysis.descriptors import QUANTILES, candidate_pairs, describe, sorted_quantiles
 from occnet_lib.analysis.duplicates import NEAREST_COLUMNS, PAIR_COLUMNS, near_duplicates, surfaces_distance
 from occnet_lib.geometry.normalise import unit_cube
-from occnet_lib.geometry.occupancy import raycasting_scene, surface_distance
+from occnet_lib.geometry.occupancy import raycasting_scene, solid_voxels, surface_distance
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.similarity import Similarity
-from occnet_lib.geometry.voxels import solid_voxels
 from occnet_lib.storage.packs import PackedShape, Shard, write_shard
 from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight

@@ -12,8 +12,13 @@ from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.evaluation import lookup_index, voxel_grids
 from occnet_lib.evaluation.baselines import baseline_shard
 from occnet_lib.evaluation.evaluate import evaluate_shard
-from occnet_lib.evaluation.image_features import image_features
-from occnet_lib.evaluation.lookup_index import nearest_images, predicted_clusters, write_clusters, write_index
+from occnet_lib.evaluation.lookup_index import (
+    image_features,
+    nearest_images,
+    predicted_clusters,
+    write_clusters,
+    write_index,
+)
 from occnet_lib.evaluation.voxel_grids import Grids, class_mean, cluster
 from occnet_lib.geometry.occupancy import contains
 from occnet_lib.geometry.repair import check_watertight

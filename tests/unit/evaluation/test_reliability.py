@@ -11,10 +11,16 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.calibration_tables import CURVE, summarise_calibration
 from occnet_lib.evaluation.expected_iou_tables import summarise_expected
-from occnet_lib.evaluation.field_uncertainty import reliability_of, uncertainty_columns
 from occnet_lib.evaluation.iou_fit import MIN_SHAPES, fit, fits_of_views
 from occnet_lib.evaluation.metrics import iou
-from occnet_lib.evaluation.reliability import BINS, measures, reliability, reliability_rows
+from occnet_lib.evaluation.reliability import (
+    BINS,
+    measures,
+    reliability,
+    reliability_of,
+    reliability_rows,
+    uncertainty_columns,
+)
 from occnet_lib.geometry.cameras import camera_centres, look_at_origin
 from occnet_lib.geometry.uncertainty import entropy, expected_iou, probabilities, viewing_directions
 from occnet_lib.storage.iou_calibration import IouCalibration, IouFit, read_iou_calibration

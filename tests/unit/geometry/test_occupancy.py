@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from occnet_lib.errors import MeshError
-from occnet_lib.geometry.occupancy import contains, surface_distance
+from occnet_lib.geometry.occupancy import contains, solid_voxels, surface_distance, voxel_centres
 from occnet_lib.geometry.sampling import sample_surface
-from occnet_lib.geometry.voxels import solid_voxels, voxel_centres
 from occnet_lib.types import Mesh
 from tests.support.geometry_solids import bored_block, box_mesh, cup, rotation, sphere, torus
 

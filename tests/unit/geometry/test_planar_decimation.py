@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from occnet_lib.geometry.grid import grid_around
+from occnet_lib.geometry.grid import grid_around, isosurface
 from occnet_lib.geometry.half_edges import after, before, half_edges
-from occnet_lib.geometry.isosurface import isosurface
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.planar_decimation import decimate_planar
 from occnet_lib.geometry.repair import check_watertight, merge_vertices

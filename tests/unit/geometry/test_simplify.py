@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from occnet_lib.geometry.grid import grid_around
-from occnet_lib.geometry.isosurface import isosurface
+from occnet_lib.geometry.grid import grid_around, isosurface
 from occnet_lib.geometry.occupancy import surface_distance
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.sampling import sample_surface

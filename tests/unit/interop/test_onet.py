@@ -22,8 +22,7 @@ from occnet_lib.cli import datasets
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.evaluation.baselines import baseline_shard
-from occnet_lib.evaluation.image_features import image_features
-from occnet_lib.evaluation.lookup_index import write_index
+from occnet_lib.evaluation.lookup_index import image_features, write_index
 from occnet_lib.geometry.cameras import project
 from occnet_lib.interop import binvox, noisypixel, onet
 from occnet_lib.interop.conversion import export_packs, import_packs, shapes_of

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from occnet_lib.config import PointsConfig as Config
-from occnet_lib.geometry.occupancy import surface_distance
-from occnet_lib.geometry.voxels import surface_voxels, voxel_centres
+from occnet_lib.geometry.occupancy import surface_distance, surface_voxels, voxel_centres
 from occnet_lib.stages import points
 from occnet_lib.types import Mesh, Watertight
 from tests.support.geometry_solids import Solid, bored_block, boxes, revolved, torus

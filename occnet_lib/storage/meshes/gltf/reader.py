@@ -1,4 +1,4 @@
-"""Reading of a glTF file as placed parts."""
+"""Reading of a glTF file as placed parts; of version 1.0 through Assimp."""
 
 from __future__ import annotations
 
