@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.evaluation.voxel_grids import Grids
 from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.open3d_import import float32_tensor
 from occnet_lib.geometry.similarity import Similarity
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import write_rows
@@ -153,10 +153,7 @@ def _coarse_distances(
 
 
 def _distances(scene: Any, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    o3d = import_open3d()
-
-    at = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
-    return np.asarray(scene.compute_distance(at, nthreads=1).numpy(), np.float64)
+    return np.asarray(scene.compute_distance(float32_tensor(points), nthreads=1).numpy(), np.float64)
 
 
 def nearest_training(train: Sequence[Shard], test: Sequence[Shard]) -> list[dict[str, Any]]:

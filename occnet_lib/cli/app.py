@@ -30,9 +30,8 @@ def app(
     networks = Networks(find_checkpoints(models), graph)
     with Workspace() as workspace, listen(host, port) as address:
         check_gradio(workspace)
-        networks.load(
-            next(iter(networks.checkpoints)), config.reconstruct
-        )  # errors end here, not in the page
+        # Errors end here, not in the page.
+        networks.load(next(iter(networks.checkpoints)), config.reconstruct)
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{address.getsockname()[1]}/"
         echo(f"{url} (Ctrl-C ends it)")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.open3d_import import float32_tensor
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.geometry.similarity import IDENTITY, Similarity
 from occnet_lib.types import Mesh
@@ -40,11 +40,8 @@ _FREE: dict[Align, list[int]] = {
     "yaw": [1, 3, 4, 5, 6],
     "icp": [0, 1, 2, 3, 4, 5],
 }
-_COARSE, _MEDIUM, _FINE = (
-    200,
-    600,
-    3000,
-)  # samples of each surface for scoring, refining and the last refinement
+# Samples of each surface for scoring, refining and the last refinement.
+_COARSE, _MEDIUM, _FINE = 200, 600, 3000
 _REFINED = 8  # starts that are refined
 _RANDOM_ROTATIONS = 200
 _YAWS = 120
@@ -168,10 +165,7 @@ class _Correspondences:
 
 def _closest(scene: Any, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Closest points of the surface and its normals there."""
-    o3d = import_open3d()
-
-    query = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
-    closest = scene.compute_closest_points(query, nthreads=1)
+    closest = scene.compute_closest_points(float32_tensor(points), nthreads=1)
     nearest, normals = (closest[name].numpy().astype(np.float64) for name in ("points", "primitive_normals"))
     return nearest, normals
 

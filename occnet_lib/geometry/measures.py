@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.components import component_volumes, label_faces
-from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.occupancy import cast_rays, raycasting_scene
+from occnet_lib.geometry.open3d_import import float32_tensor
 from occnet_lib.geometry.repair import check_watertight
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.types import Mesh
@@ -77,12 +77,8 @@ def geometry(mesh: Mesh, generator: np.random.Generator) -> Geometry:
 
 def _thickness(scene: Any, points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Lengths of the rays inward that leave the shape; 0 where the ray starts beyond the opposite wall."""
-    o3d = import_open3d()
-
-    rays = np.concatenate([points - _INWARD * normals, -normals], axis=1).astype(np.float32)
-    hit = scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
-    length = hit["t_hit"].numpy().astype(np.float64)
-    leaves = np.einsum("nk,nk->n", hit["primitive_normals"].numpy(), -normals) > 0
+    length, met = cast_rays(scene, points - _INWARD * normals, -normals)
+    leaves = np.einsum("nk,nk->n", met, -normals) > 0
     return np.asarray(np.where(leaves, length + _INWARD, 0.0)[np.isfinite(length)])
 
 
@@ -90,11 +86,10 @@ def _mirror_distances(
     scene: Any, points: NDArray[np.float64], bounds: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> list[float]:
     """Mean distances of points, reflected at the three planes through the centre of a box, to the surface."""
-    o3d = import_open3d()
-
     mirrored = np.repeat(points[None], 3, axis=0)
     for axis in range(3):
         mirrored[axis, :, axis] = bounds[0][axis] + bounds[1][axis] - points[:, axis]
-    at = o3d.core.Tensor.from_numpy(mirrored.astype(np.float32))
-    distances: list[float] = scene.compute_distance(at, nthreads=1).numpy().mean(axis=1).tolist()
+    distances: list[float] = (
+        scene.compute_distance(float32_tensor(mirrored), nthreads=1).numpy().mean(axis=1).tolist()
+    )
     return distances

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.open3d_import import float32_tensor, import_open3d
 from occnet_lib.types import Mesh
 
 
@@ -16,16 +16,29 @@ def raycasting_scene(mesh: Mesh) -> Any:
     o3d = import_open3d()
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.vertices, dtype=np.float32)),
-        o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.uint32)),
-    )
+    faces = o3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.uint32))
+    scene.add_triangles(float32_tensor(mesh.vertices), faces)
     return scene
 
 
 def triangle_scene(triangles: NDArray[np.float64]) -> Any:
     """As `raycasting_scene`, of triangles (F, 3, 3)."""
     return raycasting_scene(Mesh.from_triangles(triangles))
+
+
+def cast_rays(
+    scene: Any, origins: NDArray[np.float64], directions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First hits of rays, whose origins are (N, 3) or (3,).
+
+    Returns:
+        (N,) float64 distance in lengths of `directions`, inf without a hit; (N, 3) float64 unit normals of the triangles,
+        of either side.
+    """
+    rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], axis=1)
+    hits = scene.cast_rays(float32_tensor(rays), nthreads=1)
+    distance, normals = (hits[name].numpy().astype(np.float64) for name in ("t_hit", "primitive_normals"))
+    return distance, normals
 
 
 def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
@@ -40,14 +53,12 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
     Returns:
         (N,) bool.
     """
-    o3d = import_open3d()
-
     points = np.ascontiguousarray(points, dtype=np.float32)
     if len(points) == 0 or len(mesh.faces) == 0:
         return np.zeros(len(points), dtype=bool)
     corners = mesh.vertices.astype(np.float32)
     within = ((points >= corners.min(axis=0)) & (points <= corners.max(axis=0))).all(axis=1)
-    rays = o3d.core.Tensor.from_numpy(points[within])  # most points of the cube are outside the box
+    rays = float32_tensor(points[within])  # most points of the cube are outside the box
     inside = np.zeros(len(points), dtype=bool)
     if within.any():
         inside[within] = raycasting_scene(mesh).compute_occupancy(rays, nthreads=1, nsamples=3).numpy() > 0.5
@@ -56,19 +67,13 @@ def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
 
 def surface_distance(mesh: Mesh, points: ArrayLike) -> NDArray[np.float64]:
     """(N,) float64 unsigned distances of points (N, 3) to the nearest triangle, closed mesh or not."""
-    o3d = import_open3d()
-
-    points = np.ascontiguousarray(points, dtype=np.float32)
-    distance = raycasting_scene(mesh).compute_distance(o3d.core.Tensor.from_numpy(points), nthreads=1)
+    distance = raycasting_scene(mesh).compute_distance(float32_tensor(points), nthreads=1)
     return distance.numpy().astype(np.float64)
 
 
 def closest_faces(mesh: Mesh, points: ArrayLike) -> NDArray[np.int64]:
     """(N,) int64 indices of the faces nearest to points (N, 3)."""
-    o3d = import_open3d()
-
-    points = np.ascontiguousarray(points, dtype=np.float32)
-    closest = raycasting_scene(mesh).compute_closest_points(o3d.core.Tensor.from_numpy(points), nthreads=1)
+    closest = raycasting_scene(mesh).compute_closest_points(float32_tensor(points), nthreads=1)
     return closest["primitive_ids"].numpy().astype(np.int64)
 
 

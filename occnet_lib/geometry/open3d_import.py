@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from occnet_lib.deferred import deferring
 
 _PLOTLY = "open3d.visualization.draw_plotly"
@@ -17,3 +20,8 @@ def import_open3d() -> Any:
         import open3d
 
     return open3d
+
+
+def float32_tensor(values: ArrayLike) -> Any:
+    """An open3d tensor of float32."""
+    return import_open3d().core.Tensor.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

@@ -98,10 +98,8 @@ def _repeated(vertices: NDArray[np.float64]) -> NDArray[np.intp]:
 def _smoothed(mesh: Mesh, chosen: NDArray[np.bool_], limit: float, *, slide: bool) -> NDArray[np.float64]:
     """The vertices (V, 3), the chosen ones moved half-way to the mean of their neighbours, by at most `limit`."""
     around = mesh.faces[chosen[mesh.faces].any(axis=1)]
-    start, end = (
-        around.ravel(),
-        np.roll(around, -1, axis=1).ravel(),
-    )  # a closed mesh has each edge in both directions
+    # A closed mesh has each edge in both directions.
+    start, end = around.ravel(), np.roll(around, -1, axis=1).ravel()
     count = np.bincount(start, minlength=len(mesh.vertices))[chosen]
     mean = [np.bincount(start, mesh.vertices[end, a], len(mesh.vertices))[chosen] / count for a in range(3)]
     vertices = mesh.vertices.copy()

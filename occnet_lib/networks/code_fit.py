@@ -16,11 +16,8 @@ from .silhouette_labels import Pixels
 if TYPE_CHECKING:
     from .occupancy_network import OccupancyNetwork
 
-_HITS, _SAMPLES, _FREE = (
-    64,
-    16,
-    512,
-)  # rays of the object, points along them, points on rays of the background, in a step
+# In a step: rays of the object, points along them, points on rays of the background.
+_HITS, _SAMPLES, _FREE = 64, 16, 512
 _RATE = 0.02
 """Adam's rate as a fraction of the code's root mean square: a step changes no number by much more."""
 

@@ -7,14 +7,15 @@ colour.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import EverydayConfig
 from occnet_lib.geometry.cameras import Camera, everyday_cameras
 from occnet_lib.geometry.colors import linear_to_srgb
-from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.occupancy import cast_rays, raycasting_scene
 from occnet_lib.types import Mesh
 
 SIZE = 256  # pixels along the edge
@@ -42,90 +43,74 @@ def photograph(mesh: Mesh, count: int, rng: np.random.Generator) -> tuple[NDArra
     mesh = mesh.to_unit(centre, diagonal)
     ranges = EverydayConfig(elevation=_ELEVATION, fill=_FILL)
     camera_mat, world_mat = everyday_cameras(mesh.vertices, count, rng, ranges, SIZE)
-    scene = _Scene(mesh)
+    scene = raycasting_scene(mesh)
     paint = _paint(rng)
     pairs = list(zip(camera_mat, world_mat, strict=True))
-    images = [scene.shoot(*pair, paint, rng) for pair in pairs]
+    images = [_shoot(scene, *pair, paint, rng) for pair in pairs]
     frame = -centre / diagonal, 1.0 / diagonal
     return np.stack(images), [Camera(*pair, SIZE, SIZE, *frame) for pair in pairs]
 
 
-class _Scene:
-    """A mesh for ray casting."""
+def _shoot(
+    scene: Any,
+    camera_mat: NDArray[np.float64],
+    world_mat: NDArray[np.float64],
+    paint: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """(SIZE, SIZE, 4) of one camera; the object's linear colour is `paint` (3,)."""
+    rotation = world_mat[:, :3]
+    centre = -rotation.T @ world_mat[:, 3]
+    directions = _lens_rays(camera_mat, rng) @ rotation
+    distance, normals = cast_rays(scene, centre, directions)
+    hit = np.isfinite(distance)
+    towards = -directions[hit]
+    normals = normals[hit]
+    normals *= np.sign((normals * towards).sum(axis=1, keepdims=True))
+    points = centre + directions[hit] * distance[hit, None] + _LIFT * normals
+    light = _light(scene, points, normals, towards, paint, rotation, rng)
+    count = _SAMPLES**2
+    linear = np.zeros((len(hit), 3))
+    opacity = hit.reshape(-1, count).mean(axis=1)
+    linear[hit] = light
+    # The mean over the covered samples only; the background is added later.
+    mean = linear.reshape(-1, count, 3).sum(axis=1) / np.maximum(opacity * count, 1.0)[:, None]
+    brightest = float(np.quantile(light, 0.98)) if len(light) else 1.0
+    exposed = mean * rng.uniform(0.7, 0.95) / max(brightest, 1e-6)
+    noise = rng.normal(0.0, _NOISE, mean.shape)
+    levels = np.concatenate([255.0 * linear_to_srgb(exposed) + noise, 255.0 * opacity[:, None]], axis=1)
+    return levels.clip(0, 255).round().astype(np.uint8).reshape(SIZE, SIZE, 4)
 
-    def __init__(self, mesh: Mesh) -> None:
-        self._scene = raycasting_scene(mesh)
 
-    def _cast(
-        self, origins: NDArray[np.float64], directions: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Distances (R,), infinite where nothing is hit, and normals (R, 3) of the faces."""
-        Tensor = import_open3d().core.Tensor
-
-        rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], axis=1)
-        hits = self._scene.cast_rays(Tensor.from_numpy(rays.astype(np.float32)), nthreads=1)
-        t_hit, normals = (hits[name].numpy().astype(np.float64) for name in ("t_hit", "primitive_normals"))
-        return t_hit, normals
-
-    def shoot(
-        self,
-        camera_mat: NDArray[np.float64],
-        world_mat: NDArray[np.float64],
-        paint: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> NDArray[np.uint8]:
-        """(SIZE, SIZE, 4) of one camera; the object's linear colour is `paint` (3,)."""
-        rotation = world_mat[:, :3]
-        centre = -rotation.T @ world_mat[:, 3]
-        directions = _lens_rays(camera_mat, rng) @ rotation
-        distance, normals = self._cast(centre, directions)
-        hit = np.isfinite(distance)
-        towards = -directions[hit]
-        normals = normals[hit]
-        normals *= np.sign((normals * towards).sum(axis=1, keepdims=True))
-        points = centre + directions[hit] * distance[hit, None] + _LIFT * normals
-        light = self._light(points, normals, towards, paint, rotation, rng)
-        count = _SAMPLES**2
-        linear = np.zeros((len(hit), 3))
-        opacity = hit.reshape(-1, count).mean(axis=1)
-        linear[hit] = light
-        # The mean over the covered samples only; the background is added later.
-        mean = linear.reshape(-1, count, 3).sum(axis=1) / np.maximum(opacity * count, 1.0)[:, None]
-        brightest = float(np.quantile(light, 0.98)) if len(light) else 1.0
-        exposed = mean * rng.uniform(0.7, 0.95) / max(brightest, 1e-6)
-        noise = rng.normal(0.0, _NOISE, mean.shape)
-        levels = np.concatenate([255.0 * linear_to_srgb(exposed) + noise, 255.0 * opacity[:, None]], axis=1)
-        return levels.clip(0, 255).round().astype(np.uint8).reshape(SIZE, SIZE, 4)
-
-    def _light(
-        self,
-        points: NDArray[np.float64],
-        normals: NDArray[np.float64],
-        towards: NDArray[np.float64],
-        paint: NDArray[np.float64],
-        rotation: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> NDArray[np.float64]:
-        """(P, 3) linear light of surface points: a sky, a ground, and lamps that cast shadows (Blinn 1977)."""
-        sky, ground = rng.uniform(0.25, 0.6), rng.uniform(0.05, 0.3)
-        upper = 0.5 * (1.0 + normals[:, 1:2])
-        diffuse = sky * upper + ground * (1.0 - upper)
-        shine = np.zeros((len(points), 1))
-        gloss = rng.uniform(0.0, 0.25)
-        power = rng.uniform(8.0, 60.0)
-        for energy in (1.0, *rng.uniform(0.1, 0.5, int(rng.integers(0, 3)))):
-            # From above, and from the camera's half of the room.
-            lamp = rotation.T @ np.array([rng.uniform(-1.2, 1.2), 0.0, -1.0])
-            lamp += [0.0, rng.uniform(0.4, 1.6), 0.0]
-            lamp /= np.linalg.norm(lamp)
-            shaded, _ = self._cast(points, np.broadcast_to(lamp, points.shape))
-            lit = energy * np.isinf(shaded)[:, None]
-            diffuse = diffuse + lit * np.maximum(normals @ lamp, 0.0)[:, None]
-            half = towards / np.linalg.norm(towards, axis=1, keepdims=True) + lamp
-            half /= np.linalg.norm(half, axis=1, keepdims=True)
-            shine = shine + lit * np.maximum((normals * half).sum(axis=1), 0.0)[:, None] ** power
-        light: NDArray[np.float64] = paint * diffuse + gloss * shine
-        return light
+def _light(
+    scene: Any,
+    points: NDArray[np.float64],
+    normals: NDArray[np.float64],
+    towards: NDArray[np.float64],
+    paint: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """(P, 3) linear light of surface points: a sky, a ground, and lamps that cast shadows (Blinn 1977)."""
+    sky, ground = rng.uniform(0.25, 0.6), rng.uniform(0.05, 0.3)
+    upper = 0.5 * (1.0 + normals[:, 1:2])
+    diffuse = sky * upper + ground * (1.0 - upper)
+    shine = np.zeros((len(points), 1))
+    gloss = rng.uniform(0.0, 0.25)
+    power = rng.uniform(8.0, 60.0)
+    for energy in (1.0, *rng.uniform(0.1, 0.5, int(rng.integers(0, 3)))):
+        # From above, and from the camera's half of the room.
+        lamp = rotation.T @ np.array([rng.uniform(-1.2, 1.2), 0.0, -1.0])
+        lamp += [0.0, rng.uniform(0.4, 1.6), 0.0]
+        lamp /= np.linalg.norm(lamp)
+        shaded, _ = cast_rays(scene, points, np.broadcast_to(lamp, points.shape))
+        lit = energy * np.isinf(shaded)[:, None]
+        diffuse = diffuse + lit * np.maximum(normals @ lamp, 0.0)[:, None]
+        half = towards / np.linalg.norm(towards, axis=1, keepdims=True) + lamp
+        half /= np.linalg.norm(half, axis=1, keepdims=True)
+        shine = shine + lit * np.maximum((normals * half).sum(axis=1), 0.0)[:, None] ** power
+    light: NDArray[np.float64] = paint * diffuse + gloss * shine
+    return light
 
 
 def _lens_rays(camera_mat: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.geometry.occupancy import raycasting_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.open3d_import import float32_tensor
 from occnet_lib.types import Mesh
 
 
@@ -16,14 +16,12 @@ def face_ids(
     mesh: Mesh, camera_mat: NDArray[np.float64], world_mat: NDArray[np.float64], size: int
 ) -> Iterator[NDArray[np.int32]]:
     """The face visible at the centre of each pixel; see `pyrender_backend.face_ids`."""
-    Tensor = import_open3d().core.Tensor
-
     scene = raycasting_scene(mesh)
     for intrinsic, extrinsic in zip(camera_mat, world_mat, strict=True):
         ids = np.full((size, size), -1, np.int32)
         rows, columns = _window(mesh, intrinsic, extrinsic, size)
         rays = _rays(intrinsic, extrinsic, rows, columns)
-        hits = scene.cast_rays(Tensor.from_numpy(rays), nthreads=1)["primitive_ids"].numpy()
+        hits = scene.cast_rays(float32_tensor(rays), nthreads=1)["primitive_ids"].numpy()
         ids[rows.start : rows.stop, columns.start : columns.stop] = hits.view(np.int32)  # no hit is 2³² - 1
         yield ids
 

@@ -141,9 +141,8 @@ def _started(pid: int) -> str:
             return "0"
         return ""
     try:
-        fields = (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        )  # proc(5): state is the third
+        # proc(5): state is the third.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return "" if fields[0] in "ZX" else fields[19]

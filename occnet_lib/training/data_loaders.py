@@ -122,9 +122,8 @@ class DeviceLoader(_Positioned):
         self._set: DeviceSet | None = None
 
     def __len__(self) -> int:
-        return (
-            sys.maxsize
-        )  # of what has no length Lightning asks for a batch ahead, which the position would count
+        # Of what has no length Lightning asks for a batch ahead, which the position would count.
+        return sys.maxsize
 
     def __iter__(self) -> Iterator[Batch]:
         if self._set is None:

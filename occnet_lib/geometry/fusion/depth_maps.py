@@ -62,17 +62,19 @@ def nearest_of_four(maps: DepthMaps) -> DepthMaps:
 
     A point that lies behind a flat surface is then never taken to be in front of it, however inclined.
     """
-    _erode_2x2(maps.depth)
+    for image in maps.depth:
+        of_two = np.minimum(image[:-1], image[1:])
+        np.minimum(of_two[:, :-1], of_two[:, 1:], out=image[:-1, :-1])
     return DepthMaps(maps.depth, maps.axes, shift=0.0)
 
 
 def tile_bounds(maps: DepthMaps) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Least and greatest depth of tiles of `TILE`² pixels, (n, T, T) float32 each."""
-    n, size, _ = maps.depth.shape
-    tiles = -(-size // TILE)
-    low = np.zeros((n, tiles, tiles), dtype=np.float32)
-    high = np.zeros((n, tiles, tiles), dtype=np.float32)
-    _bound_tiles(maps.depth, low, high)
+    starts = np.arange(0, maps.depth.shape[1], TILE)
+    low, high = (
+        extreme.reduceat(extreme.reduceat(maps.depth, starts, axis=1), starts, axis=2)
+        for extreme in (np.minimum, np.maximum)
+    )
     return low, high
 
 
@@ -137,34 +139,3 @@ def row_span(x0, y0, x1, y1, x2, y2, y):  # type: ignore[no-untyped-def]
             else:
                 left, right = min(left, ax, bx), max(right, ax, bx)
     return left, right
-
-
-@njit(cache=True)
-def _erode_2x2(depth):  # type: ignore[no-untyped-def]
-    """In place: only pixels not yet overwritten are read."""
-    n, rows, columns = depth.shape
-    for view in range(n):
-        image = depth[view]
-        for r in range(rows - 1):
-            for c in range(columns - 1):
-                image[r, c] = min(
-                    min(image[r, c], image[r, c + 1]), min(image[r + 1, c], image[r + 1, c + 1])
-                )
-
-
-@njit(cache=True)
-def _bound_tiles(depth, low, high):  # type: ignore[no-untyped-def]
-    n, tiles, _ = low.shape
-    size = depth.shape[1]
-    for view in range(n):
-        for tr in range(tiles):
-            least = np.full(tiles * TILE, np.inf, dtype=np.float32)
-            greatest = np.full(tiles * TILE, -np.inf, dtype=np.float32)
-            for r in range(tr * TILE, min(size, tr * TILE + TILE)):
-                line = depth[view, r]
-                for c in range(size):
-                    least[c] = min(least[c], line[c])
-                    greatest[c] = max(greatest[c], line[c])
-            for tc in range(tiles):
-                low[view, tr, tc] = least[tc * TILE : tc * TILE + TILE].min()
-                high[view, tr, tc] = greatest[tc * TILE : tc * TILE + TILE].max()

@@ -52,7 +52,8 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     Raises:
         MeshError: no sample is inside.
     """
-    _clear(field)
+    small = np.abs(field) < CLEARANCE
+    field[small] = np.where(field[small] < 0, -CLEARANCE, CLEARANCE)
     slot = np.where(bricks.slot >= 0, bricks.slot, np.where(far_outside, -1, -2)).astype(np.int32)
     slot = np.pad(slot, ((0, 1), (0, 1), (0, 1)), constant_values=-1)
     table = case_table()
@@ -72,13 +73,6 @@ def surface(field: NDArray[np.float32], bricks: Bricks, far_outside: NDArray[np.
     if n_within:
         _centre(vertices, faces, n_on_edges)
     return GridSurface(Mesh(vertices, faces), owner, axis, cell)
-
-
-@njit(cache=True)
-def _clear(field):  # type: ignore[no-untyped-def]
-    for n in range(len(field)):
-        if abs(field[n]) < CLEARANCE:
-            field[n] = -CLEARANCE if field[n] < 0 else CLEARANCE
 
 
 @njit(cache=True)
@@ -139,27 +133,18 @@ def _row(cube, x, y, z, case, table):  # type: ignore[no-untyped-def]
             for k in range(4):
                 c = FACES[face, k]
                 value[k] = cube[x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)]
-            one, other = (
-                value[0] * value[2],
-                value[1] * value[3],
-            )  # exact, as both cells of a face have to agree
+            one, other = value[0] * value[2], value[1] * value[3]  # exact: both cells of a face have to agree
             if (one > other) if value[0] < 0.0 else (other > one):
                 row += digit
             digit *= 2
     return row
 
 
-@njit(cache=True)
-def _centre(vertices, faces, n_on_edges):  # type: ignore[no-untyped-def]
+def _centre(vertices: NDArray[np.float64], faces: NDArray[np.int32], n_on_edges: int) -> None:
     """Place the vertices within cells at the means of their neighbours; their faces have them last."""
-    count = np.zeros(len(vertices) - n_on_edges)
-    for f in range(len(faces)):
-        v = faces[f, 2]
-        if v >= n_on_edges:
-            vertices[v] += vertices[faces[f, 0]]
-            count[v - n_on_edges] += 1
-    for v in range(n_on_edges, len(vertices)):
-        vertices[v] /= count[v - n_on_edges]
+    beside, _, within = faces[faces[:, 2] >= n_on_edges].T
+    np.add.at(vertices, within, vertices[beside])
+    vertices[n_on_edges:] /= np.bincount(within - n_on_edges)[:, None]
 
 
 @njit(cache=True)

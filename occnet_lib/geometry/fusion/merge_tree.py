@@ -9,9 +9,8 @@ from occnet_lib.geometry.fusion.bricks import neighbour
 
 OUTSIDE = 1  # label of the basin that holds the border of the grid
 WIDER = 2.0  # a basin smaller than the ball is a chamber if it is so many times as wide as its gap, otherwise a slot
-COARSENESS = (
-    0.9  # voxels; along a slot of constant width the distances at samples differ by up to sqrt(3) / 2
-)
+COARSENESS = 0.9
+"""Voxels; along a slot of constant width the distances at samples differ by up to sqrt(3) / 2."""
 _BUCKETS = 1024
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import triangle_scene
-from occnet_lib.geometry.open3d_import import import_open3d
+from occnet_lib.geometry.occupancy import cast_rays, triangle_scene
+from occnet_lib.geometry.open3d_import import float32_tensor
 
 RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
 
@@ -26,18 +26,8 @@ class Scene:
     def cast(
         self, origin: NDArray[np.float64], direction: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """First hits of rays (n, 3).
-
-        Returns:
-            (n,) float64 distance in lengths of `direction`, inf without a hit; (n, 3) float64 unit normals of the
-            triangles, of either side.
-        """
-        o3d = import_open3d()
-
-        rays = np.concatenate([origin, direction], axis=1).astype(np.float32)
-        hit = self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
-        normal = hit["primitive_normals"].numpy().astype(np.float64)
-        return hit["t_hit"].numpy().astype(np.float64), normal
+        """First hits of rays (n, 3): distances and normals (`occupancy.cast_rays`)."""
+        return cast_rays(self._scene, origin, direction)
 
     def visible_fraction(
         self, places: NDArray[np.float64], directions: NDArray[np.float64]
@@ -47,14 +37,12 @@ class Scene:
         Returns:
             (N,) float64 in [0, 1].
         """
-        o3d = import_open3d()
-
         seen = np.zeros(len(places))
         step = max(1, RAYS // len(directions))
         for start in range(0, len(places), step):
             some = places[start : start + step]
             ends = (np.repeat(some, len(directions), axis=0), np.tile(directions, (len(some), 1)))
-            rays = o3d.core.Tensor.from_numpy(np.concatenate(ends, axis=1).astype(np.float32))
+            rays = float32_tensor(np.concatenate(ends, axis=1))
             hit = self._scene.test_occlusions(rays, nthreads=1).numpy()
             seen[start : start + step] = 1.0 - hit.reshape(len(some), len(directions)).mean(axis=1)
         return seen

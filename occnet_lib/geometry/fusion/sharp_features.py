@@ -17,9 +17,8 @@ from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.topology import connected_components, edge_keys
 from occnet_lib.types import Mesh
 
-SHARP = (
-    0.9  # cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)
-)
+SHARP = 0.9
+"""Cosine of the angle between normals from which a cell has a feature (Kobbelt et al. 2001, sec. 3.1)."""
 RANK = 0.05  # fraction of the greatest eigenvalue below which a direction is free: an edge has one, a corner none
 RAYS = 1_000_000  # cast at a time
 CLEARANCE = 1e-3  # voxels that a vertex keeps from the ends of its grid edge
@@ -82,7 +81,7 @@ def _cross(
     wanted = _on_input(links, *edges, nearest, lowered)
     for start in range(0, len(wanted), RAYS):
         some = wanted[start : start + RAYS]
-        origin, direction = _edges(bricks.corner, *edges, field, some)
+        origin, direction = _edges(surface, bricks, field, some)
         t, normal = scene.cast(origin, direction)
         facing = -np.einsum("vi,vi->v", normal, direction)
         hit = (t <= 1.0) & (np.abs(facing) > 1e-3)
@@ -109,19 +108,15 @@ def _on_input(links, owner, axis, nearest, lowered):  # type: ignore[no-untyped-
     return out[:count]
 
 
-@njit(cache=True)
-def _edges(corner, owner, axis, field, some):  # type: ignore[no-untyped-def]
+def _edges(
+    surface: GridSurface, bricks: Bricks, field: NDArray[np.float32], some: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Outside ends (n, 3) of the grid edges of some vertices and the steps to their inside ends."""
-    origin, direction = np.zeros((len(some), 3)), np.zeros((len(some), 3))
-    for i in range(len(some)):
-        n, a = np.int64(owner[some[i]]), np.int64(axis[some[i]])
-        origin[i, 0] = corner[n >> 9, 0] + (n >> 6 & 7)
-        origin[i, 1] = corner[n >> 9, 1] + (n >> 3 & 7)
-        origin[i, 2] = corner[n >> 9, 2] + (n & 7)
-        direction[i, a] = 1.0
-        if field[n] < 0:
-            origin[i, a] += 1.0
-            direction[i, a] = -1.0
+    owner, along = surface.owner[some], (np.arange(len(some)), surface.axis[some])
+    origin, direction = bricks.positions(owner).astype(np.float64), np.zeros((len(some), 3))
+    inside = field[owner] < 0
+    origin[along] += inside
+    direction[along] = np.where(inside, -1.0, 1.0)
     return origin, direction
 
 

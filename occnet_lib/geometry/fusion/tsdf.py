@@ -33,8 +33,11 @@ def tsdf_field(maps: DepthMaps, grid: Grid) -> NDArray[np.float32]:
         (grid.shape) float32 in voxels, negative inside; exact wherever a neighbour has the other sign, elsewhere
         only of the right sign.
     """
+    from scipy.ndimage import minimum_filter
+
     maps.depth[...] -= np.float32(OFFSET * grid.step)
-    _erode_3x3(maps.depth)
+    for image in maps.depth:
+        minimum_filter(image, 3, output=image, mode="nearest")
     low, high = tile_bounds(maps)
     axes = view_axes(maps, grid)
     axes[:, 2] /= grid.step
@@ -43,25 +46,6 @@ def tsdf_field(maps: DepthMaps, grid: Grid) -> NDArray[np.float32]:
     field = np.zeros(grid.shape, dtype=np.float32)
     _fuse(axes, maps.depth, low, high, TRUNCATION, field)
     return field
-
-
-@njit(cache=True)
-def _erode_3x3(depth):  # type: ignore[no-untyped-def]
-    """Least of the 3×3 neighbours of every pixel, in place; rows first, then columns."""
-    n, rows, columns = depth.shape
-    line = np.zeros(max(rows, columns), dtype=np.float32)
-    for view in range(n):
-        image = depth[view]
-        for r in range(rows):
-            for c in range(columns):
-                line[c] = image[r, c]
-            for c in range(columns):
-                image[r, c] = min(line[max(c - 1, 0)], line[c], line[min(c + 1, columns - 1)])
-        for c in range(columns):
-            for r in range(rows):
-                line[r] = image[r, c]
-            for r in range(rows):
-                image[r, c] = min(line[max(r - 1, 0)], line[r], line[min(r + 1, rows - 1)])
 
 
 @njit(cache=True)

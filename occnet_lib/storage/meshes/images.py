@@ -93,9 +93,7 @@ def _reduced(image: Image.Image, max_edge: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     if max(image.size) > max_edge:
-        image.draft(
-            None, (2 * max_edge, 2 * max_edge)
-        )  # a JPEG is decoded at a fraction, not below this size
+        image.draft(None, (2 * max_edge,) * 2)  # a JPEG is decoded at a fraction, not below this size
     rgb = image if image.mode == "RGB" else _as_rgb(image)  # no second copy of large images
     if max(rgb.size) > max_edge:
         scale = max_edge / max(rgb.size)
