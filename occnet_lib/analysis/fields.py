@@ -33,10 +33,8 @@ def query(logits: Logits, level: float, shard: Shard, i: int, view: int) -> Quer
         DataError: the shard is missing or corrupt.
     """
     points, occupied = shard.points(i)
-    view = min(view, shard.views - 1)
-    image, rotation = shard.image(i, view), shard.camera(i, view)[1][:, :3]
-    camera = shard.projection(i, view, image.shape)
-    values = logits(image[None], rotation[None], points, camera[None])[0].astype(np.float64)
+    image, rotation, camera = shard.seen(i, [min(view, shard.views - 1)])
+    values = logits(image, rotation, points, camera)[0].astype(np.float64)
     probability = np.exp(-np.logaddexp(0.0, -values))
     return QueriedPoints(
         points.astype(np.float32), probability.astype(np.float32), values > level, occupied.astype(bool)

@@ -51,7 +51,7 @@ class CameraSource(NamedTuple):
 
     Attributes:
         cameras: images (V, H, W, 3) and a number K to projections (V, K, 3, 4) into the images, likeliest first, and
-            probabilities (V, K) (`reconstruction.cameras.PredictedCameras`).
+            probabilities (V, K) (`reconstruction.image_features.PredictedCameras`).
         cameras_with: images, their projections (V, 3, 4) and names of parts (`networks.pose.Pose`) to projections with
             these parts predicted.
         logits: as `view_metrics.Logits`; None if fields do not depend on projections.
@@ -156,8 +156,7 @@ def evaluate_cameras(
     shard, rows = Shard(shard_path), list[dict[str, Any]]()
     for i, key in enumerate(shard.keys):
         views = range(min(config.evaluate.views, shard.views))
-        images = np.stack([shard.image(i, view) for view in views])
-        true = np.stack([shard.projection(i, view, images.shape[1:3]) for view in views])
+        images, _, true = shard.seen(i, views)
         surface = shard.surface(i)[0].astype(np.float64)
         angles = symmetric_angles(surface)
         projections, probabilities = source.cameras(images, HYPOTHESES)
@@ -168,14 +167,10 @@ def evaluate_cameras(
                 camera_errors(each, true[view], surface[:_SAMPLES], angles) for each in projections[view]
             ]
             first = errors[0]
+            about = {"model": model, "category": key.category, "id": key.id, "view": view}
             rows.append(
-                {
-                    "model": model,
-                    "category": key.category,
-                    "id": key.id,
-                    "view": view,
-                    "symmetry": len(angles),
-                }
+                about
+                | {"symmetry": len(angles)}
                 | {"azimuth_error": first.azimuth, "azimuth_error_any": min(each.azimuth for each in errors)}
                 | {"elevation_error": first.elevation, "distance_error": first.distance}
                 | {"d2d": first.d2d * images.shape[2], "d3d": first.d3d * scale}

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 
-from .class_means import rows_of
+from .class_means import Rows, rows_of
 
 logger = logging.getLogger(__name__)
-Rows = list[dict[str, Any]]
 Values = Mapping[str, Mapping[tuple[str, str], float]]  # training, then category and id, to a metric
 METRICS = ("iou_views", "iou_photos", "iou", "chamfer_l1", "normal_consistency", "f_score_1")
 COSTS = ("cpu_seconds", "parameters")

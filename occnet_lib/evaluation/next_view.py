@@ -190,9 +190,7 @@ def evaluate_next_view(
     for i, key in enumerate(shard.keys):
         views = range(min(config.evaluate.views, shard.views))
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
-        images = np.stack([shard.image(i, view) for view in views])
-        rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
-        cameras = np.stack([shard.projection(i, view, images.shape[1:3]) for view in views])
+        images, rotations, cameras = shard.seen(i, views)
         fields = logits(images, rotations, np.concatenate([points, grid_points()]), cameras)
         split = fields[:, : len(points)], fields[:, len(points) :]
         measured = ViewFields(*split, occupied, -rotations[:, 2].astype(np.float64), level)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from occnet_lib import seeds
 from occnet_lib.config import Config
 
-from .class_means import rows_of
+from .class_means import Rows, rows_of
 
-Rows = list[dict[str, Any]]
 AZIMUTHS, ELEVATION_STEP = 8, 30.0
 """Sectors of the azimuth, the first one centred at 0°, and degrees of a band of the elevation, from -90°."""
 

@@ -88,18 +88,15 @@ def measure_views(
     for i, key in enumerate(shard.keys):
         views = range(min(config.evaluate.views, shard.views))
         points, occupied = shard.points(i, 0, min(config.evaluate.view_points, shard.points_per_shape))
-        images = np.stack([shard.image(i, view) for view in views])
-        rotations = np.stack([shard.camera(i, view)[1][:, :3] for view in views])
-        cameras = np.stack([shard.projection(i, view, images.shape[1:3]) for view in views])
+        images, rotations, cameras = shard.seen(i, views)
         fields = logits(images, rotations, points, cameras)
         about = {"model": model, "category": key.category, "id": key.id}
         own = [about | {"view": view, "iou": iou(fields[view] > level, occupied)} for view in views]
         intruder = None
         if merged and len(shard) > 1:
             other = another(i, len(shard), config.seed, key.name)
-            image, rotation = shard.image(other, 0), shard.camera(other, 0)[1][:, :3]
-            camera = shard.projection(other, 0, image.shape)
-            intruder = logits(image[None], rotation[None], points, camera[None])[0]
+            image, rotation, camera = shard.seen(other, [0])
+            intruder = logits(image, rotation, points, camera)[0]
         more = merged_columns(list(fields), occupied, level, merged, intruder)
         if uncertainty:
             uncertain = uncertainty_columns(list(fields), occupied, level, rotations, merged)

@@ -118,7 +118,7 @@ def input_projections(
         device: of the result.
 
     Returns:
-        (B, 3, 4) float32 (`projection.window_projections`).
+        (B, 3, 4) float32 in [-1, 1] of the encoder's input.
     """
     return product(input_matrices(images, options, device), tensor_of(cameras, device, torch.float32))
 

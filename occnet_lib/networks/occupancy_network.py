@@ -63,7 +63,7 @@ class OccupancyNetwork(nn.Module):
             points: of `frame: camera` models without `rotations` in the camera's frame.
             code: from `encode`.
             rotations: (B, 3, 3), unit frame to camera (of world_mat); only used by `frame: camera` models.
-            projections: (B, 3, 4), unit frame to the encoder's input (`projection.window_projections`); only used by
+            projections: (B, 3, 4), unit frame to the encoder's input (`framing.input_projections`); only used by
                 `local` models, which need them.
             maps: (B, C, h, w) of `features`, of `local` models.
         """

@@ -20,27 +20,19 @@ _NEAREST = 0.05
 """Least depth in units of the unit frame: points of the cube beside or behind a very near camera are moved before it."""
 
 
-def window_projections(cameras: Tensor, windows: Tensor, height: int, width: int) -> Tensor:
-    """Projections into the encoder's input of cameras of whole images.
-
-    Args:
-        cameras: (B, 3, 4) in fractions of the image.
-        windows: (B, 4), (B, 5) or (0, …) as in `images.encoder_input`, which rounds them to pixels alike.
-        height, width: of the images in pixels.
-
-    Returns:
-        (B, 3, 4) float32 in [-1, 1] of the encoder's input.
-    """
-    return product(window_matrices(windows.to(cameras.device), len(cameras), height, width), cameras)
-
-
 def product(matrices: Tensor, others: Tensor) -> Tensor:
     """Matrix product (…, N, K) of (…, N, M) and (…, M, K) that autocast does not round."""
     return (matrices.unsqueeze(-1) * others.unsqueeze(-3)).sum(-2)
 
 
 def window_matrices(windows: Tensor, count: int, height: int, width: int) -> Tensor:
-    """(B, 3, 3) from fractions of images to [-1, 1] of the encoder's input, arguments as in `window_projections`."""
+    """(B, 3, 3) from fractions of images to [-1, 1] of the encoder's input.
+
+    Args:
+        windows: (B, 4), (B, 5) or (0, …) as in `images.encoder_input`, which rounds them to pixels alike.
+        count: number of images, B.
+        height, width: of the images in pixels.
+    """
     matrices = torch.zeros(count, 3, 3, device=windows.device)
     matrices[:, 2, 2] = 1.0
     if not len(windows):

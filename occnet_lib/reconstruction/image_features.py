@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from occnet_lib.config import ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 
-from .cameras import PredictedCameras, predict_cameras, predict_parts
 from .extract import threshold_logit
 from .inference import select_device
 from .reconstruct import CUBE_EDGE
@@ -26,6 +25,18 @@ _ONET_THRESHOLD = 0.2
 _ONET_VIEW_SIZE = 137
 _FITTED_PIXELS = 4096  # of each label, from which the rays of a fit are chosen
 CPU_CHUNK = 4096  # points whose features fit a core's cache: twice as fast as 100,000 per call
+
+
+class PredictedCameras(NamedTuple):
+    """The likeliest cameras of V images, the likeliest first.
+
+    Attributes:
+        projections: (V, K, 3, 4) float64, of the unit frame into the images (`geometry.cameras.image_projection`).
+        probabilities: (V, K) float64; they sum to 1.
+    """
+
+    projections: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
 
 class ImageFeatures:
@@ -89,20 +100,50 @@ class ImageFeatures:
             )
 
     def cameras(self, images: NDArray[np.uint8], count: int = 1) -> PredictedCameras:
-        """The `count` likeliest cameras of images (V, H, W, 3) uint8 sRGB on white.
+        """The `count` likeliest cameras of images (V, H, W, 3) uint8 sRGB on white, whose axes pass through their middles.
 
         Raises:
             ConfigError: the network predicts none.
         """
         if not self.predicts_cameras:
             raise ConfigError("this model predicts no cameras", hint="train one with `pose: true`")
-        return predict_cameras(self._network, images, self._options, self.device, count)
+        import torch
+
+        from occnet_lib.networks.pose import projections_of
+        from occnet_lib.networks.projection import principal_points, product
+
+        assert self._network.pose is not None
+        with torch.inference_mode():
+            pose, probabilities = self._network.pose(self._input(images)).likeliest(count)
+            matrices = self._input_matrices(images)
+            into_input = projections_of(pose, principal_points(matrices).unsqueeze(1))
+            into_images = product(torch.linalg.inv(matrices).unsqueeze(1), into_input)
+        return PredictedCameras(into_images.double().cpu().numpy(), probabilities.double().cpu().numpy())
 
     def cameras_with(
         self, images: NDArray[np.uint8], projections: NDArray[np.floating], parts: Collection[str]
     ) -> NDArray[np.float64]:
-        """Projections (V, 3, 4) into images with parts (`predict_parts`) as `cameras` predicts them, else as given."""
-        return predict_parts(self._network, images, projections, parts, self._options, self.device)
+        """Projections (V, 3, 4) with some parts of the likeliest predicted cameras and all else of given ones.
+
+        Args:
+            images: (V, H, W, 3) uint8 sRGB on white.
+            projections: (V, 3, 4) into the images.
+            parts: names of fields of `networks.pose.Pose`, which are predicted.
+        """
+        import torch
+
+        from occnet_lib.networks.framing import input_projections
+        from occnet_lib.networks.pose import pose_of, projections_of
+        from occnet_lib.networks.projection import principal_points, product
+
+        assert self._network.pose is not None
+        with torch.inference_mode():
+            pose, _ = self._network.pose(self._input(images)).likeliest(1)
+            given = pose_of(input_projections(projections, images, self._options, self.device))
+            mixed = given._replace(**{name: getattr(pose, name)[:, 0] for name in parts})
+            matrices = self._input_matrices(images)
+            into_input = projections_of(mixed, principal_points(matrices))
+            return product(torch.linalg.inv(matrices), into_input).double().cpu().numpy()
 
     def _features(self, image: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         """Code (1, c_dim) and maps (1, C, h, w) of one image."""
@@ -195,6 +236,11 @@ class ImageFeatures:
         from occnet_lib.networks.framing import network_input
 
         return network_input(images, self._options, self.device)
+
+    def _input_matrices(self, images: NDArray[np.uint8]) -> Tensor:
+        from occnet_lib.networks.framing import input_matrices
+
+        return input_matrices(images, self._options, self.device)
 
     def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The encoder's input for an image (H, W, 3) as (size, size, 3) uint8 sRGB.

@@ -37,15 +37,8 @@ def overridden(
     Raises:
         ConfigError: an option is out of range.
     """
-    changes: dict[str, Any] = {}
-    if threshold is not None:
-        changes["threshold"] = threshold
-    if refine is not None:
-        changes["refine_steps"] = refine
-    if refinement is not None:
-        changes["refinement"] = refinement
-    if fit is not None:
-        changes["fit"] = fit
+    given = {"threshold": threshold, "refine_steps": refine, "refinement": refinement, "fit": fit}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if simplify is not None:
         key = "error" if 0 < simplify < 1 else "faces"
         changes["simplify"] = {"faces": None, "error": None} | {key: simplify or None}

@@ -51,22 +51,14 @@ def reconstruct_shard(
             start = process_time()
             images = [shard.image(i, config.view) for i in indices]
             turns = np.stack([shard.camera(i, config.view)[1][:, :3] for i in indices])
-            cameras = np.stack(
-                [
-                    shard.projection(i, config.view, image.shape)
-                    for i, image in zip(indices, images, strict=True)
-                ]
-            )
+            sizes = zip(indices, (image.shape for image in images), strict=True)
+            cameras = np.stack([shard.projection(i, config.view, size) for i, size in sizes])
             given = None if reconstructor.predicts_cameras else cameras
             rngs = [seeds.rng(seed, "reconstruct", shard.keys[i].name) for i in indices]
             if len(indices) > 1:
                 results = reconstructor.reconstruct_batch(images, rngs, turns, given)
             else:
-                results = [
-                    reconstructor(
-                        images[0], rngs[0], turns[0], projection=None if given is None else given[0]
-                    )
-                ]
+                results = [reconstructor(images[0], rngs[0], turns[0], projection=given)]
             seconds = (process_time() - start) / len(indices)
             for i, result in zip(indices, results, strict=True):
                 key, values = shard.keys[i], _values(result, reconstructor.threshold, seconds)

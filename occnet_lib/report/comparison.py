@@ -10,6 +10,7 @@ import numpy as np
 
 from occnet_lib import __version__
 from occnet_lib.storage.atomic import write_text
+from occnet_lib.storage.examples import evenly
 from occnet_lib.storage.tables import shape_name
 from occnet_lib.types import Mesh
 
@@ -72,9 +73,7 @@ def example_names(system: System, count: int) -> list[str]:
             groups.setdefault(row["category"], []).append((value, shape_name(row)))
     chosen = []
     for _, ranked in sorted(groups.items()):
-        ordered = [name for _, name in sorted(ranked)]
-        kept = min(count, len(ordered))
-        chosen += [ordered[int((k + 0.5) / kept * len(ordered))] for k in range(kept)]
+        chosen += evenly([name for _, name in sorted(ranked)], count)
     places = np.unique(np.linspace(0, len(chosen) - 1, min(_MOST_EXAMPLES, len(chosen))).astype(int))
     return [chosen[place] for place in places.tolist()]
 

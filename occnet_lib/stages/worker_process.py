@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import logging
 import logging.handlers
@@ -16,10 +15,10 @@ from typing import Any
 
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
+from occnet_lib.storage.meshes.isolated import die_with_parent
 from occnet_lib.storage.shape_record import path_of
 
 Row = dict[str, Any]
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Job:
 
 def work(connection: Connection, job: Job) -> None:
     """Main function of a worker process: receives shapes; sends log records, stages and rows."""
-    _die_with_parent()
+    die_with_parent()  # it would write beside the next run's workers
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     logging.basicConfig(level=job.level, format="%(message)s", handlers=[_ToParent(connection)], force=True)
@@ -55,13 +54,6 @@ def work(connection: Connection, job: Job) -> None:
             send(("row", row))
         except OccnetError as error:
             send(("error", error))
-
-
-def _die_with_parent() -> None:
-    """Have Linux kill this process when its parent ends, so that it does not write beside the next run's workers."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _sender(connection: Connection) -> Callable[[Any], None]:

@@ -65,11 +65,16 @@ def answer() -> None:
     seconds, function, arguments = pickle.load(sys.stdin.buffer)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))  # first SIGXCPU, then SIGKILL
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    die_with_parent()
     try:
         result = True, function(*arguments)
     except Exception as error:
         result = False, error
     Path(sys.argv[1]).write_bytes(pickle.dumps(result))
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends, however it ends (Linux)."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -233,6 +233,14 @@ class Shard(PackFile):
     def projection(self, i: int, view: int, size: tuple[int, ...]) -> NDArray[np.float64]:
         """(3, 4) projection of the unit frame into an image of height and width `size` (cameras.image_projection)."""
         return image_projection(*self.camera(i, view), width=size[1], height=size[0])
+
+    def seen(
+        self, i: int, views: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+        """Images (V, H, W, 3) of some views, and their cameras' rotations (V, 3, 3) and `projection` (V, 3, 4)."""
+        images = np.stack([self.image(i, view) for view in views])
+        rotations = np.stack([self.camera(i, view)[1][:, :3] for view in views])
+        return images, rotations, np.stack([self.projection(i, view, images.shape[1:3]) for view in views])
 
     def frame(self, i: int) -> tuple[NDArray[np.float64], float]:
         """loc (3,) and scale of shape `i`: `x_source = scale * x_unit + loc`."""
