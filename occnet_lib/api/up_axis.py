@@ -44,18 +44,15 @@ def guess_up(pairs: Sequence[Pair], config: Config, align: Align, system: str = 
     """
     usable = [pair for pair in pairs if pair.prediction is not None]
     places = np.unique(np.linspace(0, len(usable) - 1, min(_TRIED, len(usable))).astype(int))
-    criteria = [_criteria_of_pair(usable[place], config, align) for place in places.tolist()]
+    tried = [usable[place] for place in places.tolist()]
+    criteria = [_criteria(Path(str(p.prediction)), p.ground_truth, p.name, config, align) for p in tried]
     whose = f"the predictions of {system}" if system else "the predictions"
     return _decide(criteria, whose, f"{system}=" if system else "")
 
 
 def guess_up_of_file(prediction: Path, true: UnitMesh, name: str, config: Config, align: Align) -> UpAxis:
     """The same for one file and its ground truth; `name` decides the random numbers."""
-    try:
-        criteria = _criteria(prediction, true, name, config, align)
-    except OccnetError:
-        criteria = {}
-    return _decide([criteria], "the predictions")
+    return _decide([_criteria(prediction, true, name, config, align)], "the predictions")
 
 
 def _decide(criteria: Iterable[dict[Up | None, float]], whose: str, system: str = "") -> UpAxis:
@@ -77,33 +74,24 @@ def _decide(criteria: Iterable[dict[Up | None, float]], whose: str, system: str 
     return UpAxis(best, guessed=True)
 
 
-def _criteria_of_pair(pair: Pair, config: Config, align: Align) -> dict[Up | None, float]:
-    """As `_criteria`; empty if a file cannot be read or measured."""
-    try:
-        true = solid_mesh(pair.ground_truth, config)
-        return _criteria(Path(str(pair.prediction)), true, pair.name, config, align)
-    except OccnetError:
-        return {}
-
-
 def _criteria(
-    prediction: Path, true: UnitMesh, name: str, config: Config, align: Align
+    prediction: Path, ground_truth: UnitMesh | Path, name: str, config: Config, align: Align
 ) -> dict[Up | None, float]:
-    """Alignment criterion for each up axis of the prediction; empty if it has no surface.
-
-    Raises:
-        OccnetError: the prediction cannot be read.
-    """
+    """Alignment criterion for each up axis of the prediction; empty if a file cannot be read or has no surface."""
     from occnet_lib.evaluation.alignment import align as aligned
     from occnet_lib.evaluation.metrics import has_area
     from occnet_lib.storage.meshes import Up
 
     scores: dict[Up | None, float] = {}
+    try:
+        true = solid_mesh(ground_truth, config) if isinstance(ground_truth, Path) else ground_truth
+        for axis in get_args(Up):
+            mesh = prediction_mesh(prediction, true, config, axis)
+            if mesh is None or not has_area(mesh):
+                return {}
+            mesh = replace(mesh, colors=None, texturing=None)
+            scores[axis] = aligned(mesh, true.mesh, align, rng(config.seed, "align", name)).criterion
+    except OccnetError:
+        return {}
     own = true.frame.up if true.frame else config.dataset.up  # what None stands for in `prediction_mesh`
-    for axis in get_args(Up):
-        mesh = prediction_mesh(prediction, true, config, axis)
-        if mesh is None or not has_area(mesh):
-            return {}
-        mesh = replace(mesh, colors=None, texturing=None)
-        scores[axis] = aligned(mesh, true.mesh, align, rng(config.seed, "align", name)).criterion
     return scores | {None: scores[own]}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .html import Html, cell, join, table
-from .results import Results, Row, number, shown
+from .html import Html, join, table, word
+from .results import Results, Row, number, percent, shown
 
 _HEADS = (
     *("Model", "Class", "Views", "Azimuth, median °", "within 15°", "any of four within 15°"),
@@ -45,27 +45,19 @@ def section(results: Results) -> Html:
 
 def _named(row: Row, results: Results) -> tuple[Html, Html]:
     category = row["category"]
-    name = category if category == "mean" else results.category(category)
-    return cell(row["model"], left=True), cell(name, left=True)
+    return word(row["model"]), word(category if category == "mean" else results.category(category))
 
 
 def _row(row: Row, results: Results) -> tuple[object, ...]:
     def value(name: str, digits: int) -> str | None:
         return shown(number(row, name), digits)
 
-    def percent(name: str) -> str | None:
-        fraction = number(row, name)
-        return None if fraction is None else f"{100 * fraction:.0f} %"
-
     return (
         *_named(row, results),
         row.get("views"),
         value("azimuth_median", 1),
-        percent("azimuth_within_15"),
-        percent("any_within_15"),
+        *(percent(number(row, name)) for name in ("azimuth_within_15", "any_within_15")),
         value("elevation_median", 1),
-        percent("distance_median"),
-        value("d2d_mean", 1),
-        value("d2d_median", 1),
-        value("d3d_mean", 3),
+        percent(number(row, "distance_median")),
+        *(value("d2d_mean", 1), value("d2d_median", 1), value("d3d_mean", 3)),
     )

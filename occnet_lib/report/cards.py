@@ -82,6 +82,23 @@ def turnable(
     return tag("figure", images, tag("figcaption", caption), data_mesh=data, data_color=code)
 
 
+def of_model(
+    place: int,
+    model: str,
+    shape: str,
+    mesh: Mesh | None,
+    reason: str,
+    camera: Camera,
+    caption: Html,
+    ground_truth: Mesh | None,
+) -> Html:
+    """The mesh of a model, in the colour of its place among the models, or the reason why there is none."""
+    if mesh is None:
+        return figure(tag("div", "no mesh: ", reason, class_="none"), caption)
+    color = COLORS[place % len(COLORS)]
+    return turnable(mesh, camera, color, f"{model} of {shape}", caption, ground_truth=ground_truth)
+
+
 def mesh_images(mesh: Mesh, camera: Camera, color: Color) -> list[bytes]:
     """JPEG bytes of a mesh seen by a photo's camera and turned about the upright axis.
 

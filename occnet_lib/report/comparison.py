@@ -14,11 +14,11 @@ from occnet_lib.storage.examples import evenly
 from occnet_lib.storage.tables import shape_name
 from occnet_lib.types import Mesh
 
-from .cards import COLORS, GROUND_TRUTH_COLOR, neutral_camera, row_of_views, turnable
+from .cards import GROUND_TRUTH_COLOR, neutral_camera, of_model, row_of_views, turnable
 from .coloring import MESH_MODES, error_scale, switch
 from .differences import with_interval
 from .document import document
-from .html import Html, cell, figure, join, paragraph, table, tag, word
+from .html import Html, cell, join, paragraph, table, tag, word
 from .measures import F_SCORE, IOU, NORMALS, TIMES_TEN, Metric, best_of, scaled
 from .results import number, shown
 from .shapes import table_of_shapes
@@ -166,13 +166,8 @@ def _examples(systems: Sequence[System], examples: Iterable[Example]) -> Html:
             row = rows.get((system.name, example.name), {})
             values = [shown(scaled(row, metric), 3) or "–" for metric in (IOU, TIMES_TEN)]
             said = join([system.name, " · ".join(values)], "<br>")
-            if mesh is None:
-                why = row.get("reason") or "not measured"
-                cards.append(figure(tag("div", "no mesh: ", why, class_="none"), said))
-            else:
-                alt = f"{system.name} of {example.name}"
-                color = COLORS[k % len(COLORS)]
-                cards.append(turnable(mesh, camera, color, alt, said, ground_truth=true))
+            why = row.get("reason") or "not measured"
+            cards.append(of_model(k, system.name, example.name, mesh, why, camera, said, true))
         parts.append(row_of_views(cards, camera, f"meshes of {example.name}"))
     return join(parts)
 

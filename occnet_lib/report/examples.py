@@ -10,11 +10,11 @@ from occnet_lib.storage.examples import example_shapes
 from occnet_lib.storage.reconstructions import read_mesh
 from occnet_lib.types import Mesh
 
-from .cards import COLORS, GROUND_TRUTH_COLOR, TURN, Color, photo, row_of_views, turnable
+from .cards import GROUND_TRUTH_COLOR, TURN, of_model, photo, row_of_views, turnable
 from .coloring import MESH_MODES, error_scale, switch
 from .html import Html, figure, join, paragraph, tag, text
-from .meshes import Camera
-from .results import MissingResult, Results, Row, label, number, shown
+from .measures import IOU, TIMES_TEN, scaled
+from .results import MissingResult, Results, label, shown
 
 LOG = logging.getLogger(__name__)
 
@@ -63,8 +63,11 @@ def _example(results: Results, name: str) -> Html:
     true = mesh if len(mesh.faces) and not orient_outward(mesh).defect else None
     for k, model in enumerate(results.reconstructed):
         row = results.shape_rows.get((model, name), {})
-        caption = join([label(model), _numbers(row)], "<br>")
-        cards.append(_card(results, model, name, camera, COLORS[k % len(COLORS)], caption, true))
+        values = [shown(scaled(row, metric)) for metric in (IOU, TIMES_TEN)]
+        caption = join([label(model), " · ".join(filter(None, values))], "<br>")
+        made, reason = _mesh(results, model, name)
+        why = reason or row.get("reason") or "not reconstructed"
+        cards.append(of_model(k, label(model), name, made, why, camera, caption, true))
     if len(mesh.faces):
         alt = f"ground-truth mesh of {name}"
         cards.append(turnable(mesh, camera, GROUND_TRUTH_COLOR, alt, text("ground truth")))
@@ -73,30 +76,12 @@ def _example(results: Results, name: str) -> Html:
     return row_of_views(cards, camera, f"meshes of {name}")
 
 
-def _card(
-    results: Results,
-    model: str,
-    name: str,
-    camera: Camera,
-    color: Color,
-    caption: Html,
-    ground_truth: Mesh | None,
-) -> Html:
-    """A model's mesh of a shape, or why there is none."""
-    row, (shard, _, key) = results.shape_rows.get((model, name), {}), results.packed_test[name]
+def _mesh(results: Results, model: str, name: str) -> tuple[Mesh | None, str]:
+    """A model's mesh of a shape; what is wrong with its file."""
+    shard, _, key = results.packed_test[name]
     try:
         mesh = read_mesh(results.root / "reconstruct" / model / shard.name, key)
     except OccnetError as error:
         LOG.warning("%s", error)
-        mesh, row = None, {"reason": error.message}
-    if mesh is None or not len(mesh.faces):
-        why = row.get("reason") or "not reconstructed"
-        return figure(tag("div", "no mesh: ", why, class_="none"), caption)
-    alt = f"{label(model)} of {name}"
-    return turnable(mesh, camera, color, alt, caption, ground_truth=ground_truth)
-
-
-def _numbers(row: Row) -> Html:
-    chamfer = number(row, "chamfer_l1")
-    values = [shown(number(row, "iou")), shown(None if chamfer is None else 10 * chamfer)]
-    return text(" · ".join(value for value in values if value)) if any(values) else Html("")
+        return None, error.message
+    return (mesh if mesh is not None and len(mesh.faces) else None), ""
