@@ -57,7 +57,7 @@ def gains(
     values = _values(rows)
     table: Rows = []
     for model, reference in config.evaluate.compare.items():
-        pairs = _paired_trainings(model, reference, config)
+        pairs = list(zip(config.seeds_of(model), config.seeds_of(reference), strict=False))
         differences = {name: _differences(values[name], pairs) for name in METRICS}
         if not differences["iou"]:
             raise DataError(
@@ -143,11 +143,6 @@ def _values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[tuple
                 if row.get(name, "") != "":
                     own[row["category"], row["id"]] = float(row[name])
     return values
-
-
-def _paired_trainings(model: str, reference: str, config: Config) -> list[tuple[str, str]]:
-    """Trainings of both with the same place in their order of seeds."""
-    return list(zip(config.seeds_of(model), config.seeds_of(reference), strict=False))
 
 
 def _differences(values: Values, pairs: Sequence[tuple[str, str]]) -> dict[str, NDArray[np.float64]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.storage.atomic import write_text
@@ -154,8 +153,9 @@ class Report(NamedTuple):
 
     def shape_rows(self) -> list[dict[str, Any]]:
         """Rows of shapes.csv: measured shapes, then excluded ones."""
-        rows = [_shape_row(shape, self.align) for shape in self.shapes]
-        return rows + [_excluded_row(pair, reason, self.align) for pair, reason in self.excluded]
+        none = dict.fromkeys(PAIR_METRICS, math.nan)
+        excluded = [Measured(pair, "excluded", reason, none) for pair, reason in self.excluded]
+        return [_shape_row(shape, self.align) for shape in (*self.shapes, *excluded)]
 
     def write(self, folder: Path, config: Config) -> None:
         """Write shapes.csv, summary.csv, summary.json and transforms.json."""
@@ -204,15 +204,9 @@ def _means(
             for category, group in zip(categories, groups, strict=True)
         }
         columns = {category: column for category, column in columns.items() if len(column)}
-        row |= _mean_with_interval(metric, columns, config)
+        mean = float(np.mean([column.mean() for column in columns.values()])) if columns else ""
+        row |= {metric: mean} | ends(resampled(columns, config), metric)
     return row
-
-
-def _mean_with_interval(
-    metric: str, columns: dict[str, NDArray[np.float64]], config: Config
-) -> dict[str, float | str]:
-    mean = float(np.mean([column.mean() for column in columns.values()])) if columns else ""
-    return {metric: mean} | ends(resampled(columns, config), metric)
 
 
 def _cell(row: dict[str, Any], name: str, digits: int) -> str:
@@ -237,11 +231,6 @@ def _shape_row(shape: Measured, align: Align) -> dict[str, Any]:
         "prediction": str(pair.prediction or ""),
         "ground_truth": str(pair.ground_truth),
     }
-
-
-def _excluded_row(pair: Pair, reason: str, align: Align) -> dict[str, Any]:
-    none = dict.fromkeys(PAIR_METRICS, math.nan)
-    return _shape_row(Measured(pair, "excluded", reason, none), align)
 
 
 def _json(value: Any) -> str:

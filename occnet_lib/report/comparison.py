@@ -96,12 +96,13 @@ def write_comparison(
         paragraph(f"{names} · {count:,} shapes", note=True),
         paragraph("Predictions were measured ", tag("b", facts["Alignment"]), ".", class_="lead"),
     ]
+    method = table((), [[*map(word, fact)] for fact in facts.items()], sortable=False)
     sections = [
         ("results", "Results", _results(systems)),
         ("examples", "Examples", _examples(systems, examples)),
         ("shapes", "Shapes", _shapes(systems)),
         ("failures", "Failures", _failures(systems)),
-        ("method", "How it was measured", _facts(facts)),
+        ("method", "How it was measured", method),
     ]
     text = document(title, header, sections, f"occnet {__version__}")
     write_text(out, text, errors="backslashreplace")
@@ -190,7 +191,3 @@ def _failures(systems: Sequence[System]) -> Html:
     note = "failed: counts as the worst; warn: measured, with a limitation; excluded: the ground truth cannot be used."
     heads = ("System", "Shape", "Status", "Reason")
     return join([paragraph(note, note=True), table(heads, body, most=(_MOST_FAILURES, "shapes.csv"))])
-
-
-def _facts(facts: Mapping[str, str]) -> Html:
-    return table((), [[*map(word, fact)] for fact in facts.items()], sortable=False)
