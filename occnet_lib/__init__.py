@@ -37,40 +37,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "api.datasets": (
-        "list_shapes",
-        "open_pack",
-        "write_pack",
-    ),
-    "api.files": (
-        "load_config",
-        "load_mesh",
-        "save_mesh",
-    ),
+    "api.datasets": ("list_shapes", "open_pack", "write_pack"),
+    "api.files": ("load_config", "load_mesh", "save_mesh"),
     "api.evaluation": ("evaluate",),
-    "api.models": (
-        "reconstruct",
-        "train",
-        "train_refinement",
-    ),
-    "api.shapes": (
-        "render_views",
-        "sample_points",
-        "sample_sets",
-        "watertight",
-    ),
+    "api.models": ("reconstruct", "train", "train_refinement"),
+    "api.shapes": ("render_views", "sample_points", "sample_sets", "watertight"),
     "config": ("Config",),
     "errors": ("OccnetError",),
     "evaluation.metrics": ("Comparison",),
     "reconstruction.reconstruct": ("Reconstruction",),
-    "types": (
-        "Mesh",
-        "PointSamples",
-        "Samples",
-        "ShapeKey",
-        "Views",
-        "Watertight",
-    ),
+    "types": ("Mesh", "PointSamples", "Samples", "ShapeKey", "Views", "Watertight"),
     "storage.packs": ("Shard",),
 }
 

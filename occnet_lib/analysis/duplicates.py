@@ -111,10 +111,7 @@ def _transforms(shapes: Described, a: int, b: int) -> Iterator[Similarity]:
 
 
 def surfaces_distance(
-    points: Sequence[NDArray[np.float64]],
-    scenes: Sequence[Any],
-    transform: Similarity,
-    limit: float = np.inf,
+    points: Sequence[NDArray[np.float64]], scenes: Sequence[Any], transform: Similarity, limit: float = np.inf
 ) -> float:
     """Mean distance of points of each of two surfaces to the other one, the first transformed; in units of the second.
 

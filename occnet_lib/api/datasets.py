@@ -41,9 +41,7 @@ def list_shapes(folder: PathLike, config: Config | None = None) -> list[ShapeKey
 
 
 def write_pack(
-    path: PathLike,
-    shapes: Mapping[str, Records],
-    split: Literal["train", "val", "test"] = "train",
+    path: PathLike, shapes: Mapping[str, Records], split: Literal["train", "val", "test"] = "train"
 ) -> None:
     """Write shapes into a pack shard (HDF5), which training reads.
 

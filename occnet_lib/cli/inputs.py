@@ -25,11 +25,7 @@ def shard_members(table: Path, shard: str) -> list[ShapeKey]:
 
 
 def pack_files(
-    packs: Sequence[Path],
-    config: Config,
-    table: Path | None,
-    splits: Sequence[str] = (),
-    whole: bool = True,
+    packs: Sequence[Path], config: Config, table: Path | None, splits: Sequence[str] = (), whole: bool = True
 ) -> list[Path]:
     """Pack shards, given as files or folders, after verification.
 

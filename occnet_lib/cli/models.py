@@ -67,13 +67,7 @@ def _training_packs(
 
 
 def reconstruct_shard(
-    pack: Pack,
-    config: Config,
-    *,
-    checkpoint: Checkpoint,
-    graph: Graph = None,
-    table: Table = None,
-    out: Out,
+    pack: Pack, config: Config, *, checkpoint: Checkpoint, graph: Graph = None, table: Table = None, out: Out
 ) -> str:
     """Meshes of the shapes of a pack shard from their views."""
     from occnet_lib.reconstruction.shard import reconstruct_shard

@@ -120,13 +120,11 @@ class EverydayConfig(Section):
         (24.0, 85.0), description="focal length in mm (full frame, 36 mm); log-uniform"
     )
     fill: tuple[Positive, Positive] = Field(
-        (0.5, 0.95),
-        description="longer side of the object's bounding box, as a fraction of the image edge",
+        (0.5, 0.95), description="longer side of the object's bounding box, as a fraction of the image edge"
     )
     roll: float = Field(5.0, ge=0.0, le=180.0, description="maximum roll in degrees, in both directions")
     paint: Fraction = Field(
-        0.0,
-        description="probability that a view has random colours in place of those of the materials",
+        0.0, description="probability that a view has random colours in place of those of the materials"
     )
 
     @model_validator(mode="after")

@@ -39,11 +39,7 @@ class _Work(NamedTuple):
 
 
 def baseline_shard(
-    kind: str,
-    train_shards: Sequence[str | Path],
-    test_shard: str | Path,
-    config: Config,
-    out_dir: str | Path,
+    kind: str, train_shards: Sequence[str | Path], test_shard: str | Path, config: Config, out_dir: str | Path
 ) -> None:
     """Write a baseline's meshes for the shapes of a test shard (storage.reconstructions).
 

@@ -35,10 +35,7 @@ class _Pairs(NamedTuple):
 
 
 def summarise_expected(
-    source: str,
-    rows: Iterable[Mapping[str, Any]],
-    calibrations: Mapping[str, IouCalibration],
-    config: Config,
+    source: str, rows: Iterable[Mapping[str, Any]], calibrations: Mapping[str, IouCalibration], config: Config
 ) -> Rows:
     """Rows of `COLUMNS` for every class and over all shapes.
 

@@ -240,9 +240,7 @@ def compare(
     return Comparison(values, intervals, _note(solid))
 
 
-def _with_intervals(
-    drawn: NDArray[np.float64],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+def _with_intervals(drawn: NDArray[np.float64]) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Means of (draws, K) values and their intervals, within the bounds of each metric."""
     mean, error = drawn.mean(axis=0), np.zeros(drawn.shape[1])
     if len(drawn) > 1:

@@ -191,10 +191,7 @@ def _without_fins(faces: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _wedges(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int32],
-    edges: NDArray[np.intp],
-    keep_walls: bool = False,
+    vertices: NDArray[np.float64], faces: NDArray[np.int32], edges: NDArray[np.intp], keep_walls: bool = False
 ) -> NDArray[np.intp]:
     """Pairs (k, 2) of half-edges at one edge, with the inside between the two faces of a pair.
 

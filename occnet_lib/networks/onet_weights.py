@@ -134,10 +134,7 @@ def convert(source: str | Path, target: str | Path) -> str:
     network, options = load_network(source)
     content: dict[str, Any] = {"model": to_onet(network)}
     if framing_of(options)[0] == "object":
-        logger.warning(
-            "%s was trained with centred objects; ONet's code does not centre them",
-            source,
-        )
+        logger.warning("%s was trained with centred objects; ONet's code does not centre them", source)
     if options.get("step") is not None:
         content["it"] = options["step"]
     save_network(Path(target), content)

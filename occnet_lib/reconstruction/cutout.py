@@ -12,16 +12,7 @@ from occnet_lib.errors import ImageError
 from occnet_lib.networks.framing import OBJECT_LEVEL
 
 from .background import FAINT, SHARP, Background, estimate_background, rejection_reason
-from .masks import (
-    Box,
-    at_border,
-    bounding_box,
-    connected,
-    eroded,
-    grown,
-    outermost,
-    without_specks,
-)
+from .masks import Box, at_border, bounding_box, connected, eroded, grown, outermost, without_specks
 
 MaskSource = Literal["auto", "alpha", "background"]
 HINT = "give a PNG with a transparent background, or a photo of one object before a plain background"

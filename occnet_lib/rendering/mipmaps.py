@@ -63,10 +63,7 @@ class Pyramid:
             source = frozen(out, np.uint16)
         wrap = [_WRAPS[way] for way in texture.wrap]
         return cls(
-            image,
-            frozen(np.concatenate(parts), np.uint16),
-            frozen(levels, np.int64),
-            frozen(wrap, np.int64),
+            image, frozen(np.concatenate(parts), np.uint16), frozen(levels, np.int64), frozen(wrap, np.int64)
         )
 
 

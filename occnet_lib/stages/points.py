@@ -18,11 +18,7 @@ _REACH = 3.0  # standard deviations from the surface to which these cells reach 
 
 
 def near_surface(
-    mesh: Mesh,
-    surface: NDArray[np.floating],
-    uniform: int,
-    config: PointsConfig,
-    rng: np.random.Generator,
+    mesh: Mesh, surface: NDArray[np.floating], uniform: int, config: PointsConfig, rng: np.random.Generator
 ) -> NearSurface:
     """Draw points with a density that falls off as a Gaussian of the distance to the surface.
 
@@ -61,9 +57,7 @@ def near_surface(
     order = point_codec.mixed_order(points)
     points, values = points[order], values[order]
     return NearSurface(
-        points=points,
-        occupancies=contains(mesh, points),
-        density=(values / norm).astype(np.float16),
+        points=points, occupancies=contains(mesh, points), density=(values / norm).astype(np.float16)
     )
 
 

@@ -116,12 +116,7 @@ class _Attempt:
     """Processing of one shape until it is done or fails."""
 
     def __init__(
-        self,
-        key: ShapeKey,
-        config: Config,
-        source: Path,
-        plan: Plan,
-        on_stage: Callable[[str], None] | None,
+        self, key: ShapeKey, config: Config, source: Path, plan: Plan, on_stage: Callable[[str], None] | None
     ) -> None:
         self.key, self.config, self.source, self.plan = key, config, source, plan
         self.on_stage = on_stage

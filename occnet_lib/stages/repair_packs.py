@@ -53,11 +53,7 @@ def delete_packed_shapes(keys: Sequence[ShapeKey], shapes_dir: str | Path) -> No
 
 
 def repair_pack(
-    path: Path,
-    keys: Sequence[ShapeKey],
-    config: Config,
-    shapes_dir: str | Path,
-    whole: bool = True,
+    path: Path, keys: Sequence[ShapeKey], config: Config, shapes_dir: str | Path, whole: bool = True
 ) -> None:
     """Pack a shard again if its file is corrupt; several jobs may call this at the same time.
 

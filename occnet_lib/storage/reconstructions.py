@@ -26,12 +26,7 @@ class FolderWriter:
         self.rows: list[dict[str, Any]] = []
 
     def add(
-        self,
-        key: ShapeKey,
-        mesh: Mesh | None,
-        status: str = "ok",
-        reason: str = "",
-        **values: Any,
+        self, key: ShapeKey, mesh: Mesh | None, status: str = "ok", reason: str = "", **values: Any
     ) -> None:
         """Add a shape. A mesh of None or without faces adds a row but no file."""
         self.rows.append(

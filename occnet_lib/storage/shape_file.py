@@ -16,16 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib import __version__
-from occnet_lib.types import (
-    Mesh,
-    NearSurface,
-    PointSamples,
-    PointSet,
-    Samples,
-    ShapeKey,
-    Views,
-    Watertight,
-)
+from occnet_lib.types import Mesh, NearSurface, PointSamples, PointSet, Samples, ShapeKey, Views, Watertight
 
 from . import hdf5
 from .atomic import write_bytes

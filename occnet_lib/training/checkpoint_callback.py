@@ -72,12 +72,7 @@ class CheckpointCallback(Callback):
     @override
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors only."""
-        return {
-            "digest": self._digest,
-            "rows": self._rows,
-            "best": self._best,
-            "steps": self._train.steps,
-        }
+        return {"digest": self._digest, "rows": self._rows, "best": self._best, "steps": self._train.steps}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -125,12 +125,7 @@ def _train(
         )
     # With the configured number of workers: processes started for each validation would decode all data each time.
     callback = _checkpoint_callback(
-        folder,
-        config.train,
-        about,
-        ValidationItems(validation, section, images, model),
-        bf16,
-        digest,
+        folder, config.train, about, ValidationItems(validation, section, images, model), bf16, digest
     )
     if state and first >= section.steps:
         logger.info("%s is trained already (%d steps)", model_name, first)

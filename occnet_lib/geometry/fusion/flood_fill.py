@@ -131,11 +131,7 @@ def _coarsest(
 
 
 def _refined(
-    coarse: Basins,
-    triangles: NDArray[np.float64],
-    shape: tuple[int, int, int],
-    radius: float,
-    least: float,
+    coarse: Basins, triangles: NDArray[np.float64], shape: tuple[int, int, int], radius: float, least: float
 ) -> Basins:
     """Basins on a grid of half the spacing."""
     width = max(least, REACH - 1.0)

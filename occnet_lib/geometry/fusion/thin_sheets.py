@@ -118,11 +118,7 @@ def _candidates(triangles, field, nearest, slot, corner, thickness):  # type: ig
             sign = -1.0 if d < 0 else 1.0
         else:
             e, g = t[1] - t[0], t[2] - t[0]
-            dx, dy, dz = (
-                e[1] * g[2] - e[2] * g[1],
-                e[2] * g[0] - e[0] * g[2],
-                e[0] * g[1] - e[1] * g[0],
-            )
+            dx, dy, dz = (e[1] * g[2] - e[2] * g[1], e[2] * g[0] - e[0] * g[2], e[0] * g[1] - e[1] * g[0])
             length = math.sqrt(dx * dx + dy * dy + dz * dz)
             back = _sample(field, slot, cx - dx / length, cy - dy / length, cz - dz / length)[0]
             ahead = _sample(field, slot, cx + dx / length, cy + dy / length, cz + dz / length)[0]

@@ -50,11 +50,6 @@ def to_glb(data: bytes, kind: Kind) -> bytes:
     import cascadio
 
     glb: bytes = cascadio.load(
-        data,
-        file_type=kind,
-        tol_linear=_DISTANCE,
-        tol_angular=_ANGLE,
-        tol_relative=True,
-        use_parallel=False,
+        data, file_type=kind, tol_linear=_DISTANCE, tol_angular=_ANGLE, tol_relative=True, use_parallel=False
     )
     return glb

@@ -29,10 +29,7 @@ _MOST_ROUNDING = (
 
 
 def save_mesh(
-    mesh: Mesh,
-    path: str | Path,
-    normals: NDArray[np.floating] | None = None,
-    frame: MeshFrame | None = None,
+    mesh: Mesh, path: str | Path, normals: NDArray[np.floating] | None = None, frame: MeshFrame | None = None
 ) -> None:
     """Write a mesh as OBJ, PLY, OFF, STL or GLB, by its suffix, atomically.
 

@@ -179,10 +179,7 @@ def _layers(material: dict[str, Any]) -> Iterator[tuple[NDArray[np.float64], dic
     specular = extension(material, "KHR_materials_pbrSpecularGlossiness")
     if specular is not None:
         yield _factor(specular.get("diffuseFactor", (1, 1, 1))), specular.get("diffuseTexture")
-        yield (
-            _factor(specular.get("specularFactor", (1, 1, 1))),
-            specular.get("specularGlossinessTexture"),
-        )
+        yield (_factor(specular.get("specularFactor", (1, 1, 1))), specular.get("specularGlossinessTexture"))
     else:
         pbr = material.get("pbrMetallicRoughness") or {}
         yield _factor(pbr.get("baseColorFactor", (1, 1, 1))), pbr.get("baseColorTexture")
