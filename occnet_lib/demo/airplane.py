@@ -23,7 +23,7 @@ def _pair(*parts: Part) -> list[Part]:
     return [p for part in parts for p in (part, mirrored(part))]
 
 
-def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color, flat: float = 1.0) -> list[Part]:
+def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color) -> list[Part]:
     """A tube along z with a pointed nose and a tail that rises: convex pieces around the axis."""
     lift = draw.between(0.2, 0.7) * r
     stations = [
@@ -39,7 +39,7 @@ def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color, flat
         piece = rod((0, 0, z0), (0, 0, z1), (r0, r1), color, 14)
         # shear: a slanted piece keeps its end sections upright, so that the next one fits to it
         rise = y0 + (y1 - y0) * (piece.vertices[:, 2] - z0) / (z1 - z0)
-        vertices = piece.vertices * [1.0, flat, 1.0]
+        vertices = piece.vertices.copy()
         vertices[:, 1] += rise
         parts.append(Part(vertices, piece.faces, color))
     return parts

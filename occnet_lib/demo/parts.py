@@ -191,9 +191,9 @@ def ellipsoid(
 
 
 def hoop(
-    centre: Sequence[float], radius: float, thickness: float, color: Color, axis: str = "y", sides: int = 20
+    centre: Sequence[float], radius: float, thickness: float, color: Color, sides: int = 20
 ) -> list[Part]:
-    """A torus of square section around `axis`, in convex segments."""
+    """A torus of square section around the upright axis, in convex segments."""
     angle = 2 * np.pi * np.arange(sides + 1) / sides
     r, h = thickness * np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]).T
     radial = radius + r
@@ -205,8 +205,6 @@ def hoop(
         ],
         2,
     )
-    if axis != "y":
-        section = section[..., [1, 2, 0] if axis == "x" else [0, 2, 1]]
     rings = section + np.asarray(centre, float)
     return [loft(rings[i : i + 2], color) for i in range(sides)]
 

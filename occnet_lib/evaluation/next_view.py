@@ -42,7 +42,7 @@ RESOLUTION = 24
 
 _EDGE = 1.1  # of the cube of the points
 _RAYS = 32  # along the edge of a view
-_EXPONENT = 2.0
+_EXPONENT = 2.0  # the larger, the more points count as uncertain
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,19 @@ def merged_iou(chosen: Sequence[int], views: ViewFields) -> float:
     return iou(mean_logits(views.logits[list(chosen)]) > views.level, views.occupied)
 
 
-def expected_gains(
-    grid: NDArray[np.floating], directions: NDArray[np.float64], exponent: float = _EXPONENT
-) -> NDArray[np.float64]:
+def expected_gains(grid: NDArray[np.floating], directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """(C,) mean uncertainty of a field along the rays of candidate views (Smith et al. 2022).
 
-    A point of probability p has the certainty c = 2 |p - 1/2| and the uncertainty 1 - c^exponent. Along a ray it counts with
+    A point of probability p has the certainty c = 2 |p - 1/2| and the uncertainty 1 - c^2. Along a ray it counts with
     the probability Π (1 - p) that nothing is in front of it. Rays are parallel and cover the cube, so that a candidate's
     distance and lens, which framing removes anyway, do not matter.
 
     Args:
         grid: (R³,) logits at `grid_points`.
         directions: (C, 3) unit vectors from the shape to the cameras.
-        exponent: above 0; the larger, the more points count as uncertain.
     """
     p = np.append(probabilities(grid), 0.0)  # last: outside of the cube
-    uncertainty = 1.0 - np.abs(2.0 * p - 1.0) ** exponent
+    uncertainty = 1.0 - np.abs(2.0 * p - 1.0) ** _EXPONENT
     resolution = round(len(grid) ** (1 / 3))
     gains = []
     for direction in np.asarray(directions, dtype=np.float64):

@@ -19,13 +19,14 @@ def turns(degrees: float | NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def symmetric_angles(surface: NDArray[np.floating], tolerance: float = TOLERANCE) -> NDArray[np.float64]:
+def symmetric_angles(surface: NDArray[np.floating]) -> NDArray[np.float64]:
     """Angles in degrees, multiples of `STEP` from 0 on, by which a shape can be rotated about +y and looks the same.
+
+    A table of four equal legs has the angles 0, 90, 180 and 270 or, if its top is longer than wide, 0 and 180; a round lamp
+    has all.
 
     Args:
         surface: (M, 3) points in random order, uniform on the surface; unit frame.
-        tolerance: see `TOLERANCE`. A table of four equal legs has the angles 0, 90, 180 and 270 or, if its top is longer
-            than wide, 0 and 180; a round lamp has all.
 
     Returns:
         (K,); 0 is always the first.
@@ -38,7 +39,7 @@ def symmetric_angles(surface: NDArray[np.floating], tolerance: float = TOLERANCE
         return np.zeros(1)
     tree, angles = cKDTree(resting), np.arange(0.0, 360.0, STEP)
     gaps = np.array([np.mean(tree.query(moving @ turn.T)[0]) for turn in turns(angles)])
-    same = gaps <= gaps[0] + tolerance
+    same = gaps <= gaps[0] + TOLERANCE
     if not same.all():  # neighbours of an angle are nearly as good, but it alone counts
         same &= gaps <= np.minimum.reduce([np.roll(gaps, shift) for shift in (-2, -1, 1, 2)])
     return angles[same]

@@ -34,7 +34,6 @@ def mesh_of_photo(
     checkpoint: str | Path,
     config: Config | None = None,
     mask: MaskSource = "auto",
-    as_is: bool = False,
     drop_outliers: bool = False,
     graph: str | Path | None = None,
     camera: str | Path | Sequence[str | Path] | None = None,
@@ -46,7 +45,6 @@ def mesh_of_photo(
         checkpoint: best.ckpt of a training run.
         config: `reconstruct` and `seed` are used.
         mask: as in `load_photo`.
-        as_is: show the network the whole image, neither cut out nor framed.
         drop_outliers: leave out photos that disagree with the others (`geometry.agreement`).
         graph: graph.ckpt of `train_refinement`, for the refinements graph and both.
         camera: file of the photo's camera, or as many as photos (`storage.cameras.read_camera`).
@@ -70,8 +68,8 @@ def mesh_of_photo(
     if files and len(files) != len(photos):
         raise ConfigError(f"{len(files)} cameras for {len(photos)} photos", hint="give one for each photo")
     check_graph(graph, config.reconstruct)
-    network = Reconstructor(checkpoint, config.reconstruct, as_is, graph)
-    known = network.framing, network.view_size, mask, as_is
+    network = Reconstructor(checkpoint, config.reconstruct, graph=graph)
+    known = network.framing, network.view_size, mask
     if files:
         network.check_given_cameras()
     framed_photos = [framed_photo(path, *known) for path in photos]

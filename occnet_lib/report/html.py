@@ -98,9 +98,9 @@ def cell(value: Any, *, shade: float | None = None, strong: bool = False, left: 
     return tag("td", value, class_=classes or None, style=style)
 
 
-def word(value: Any, *, strong: bool = False) -> Html:
+def word(value: Any) -> Html:
     """A table cell of words."""
-    return cell(value, left=True, strong=strong)
+    return cell(value, left=True)
 
 
 def _as_cell(value: Any) -> Html:
