@@ -54,18 +54,10 @@ JOBS: dict[str, Verb] = {
         *(models.reconstruct_shard, models.baseline_shard),
         *(models.index_images, models.index_codes, models.clusters),
         *(evaluate.evaluate_shard, evaluate.evaluate_views, evaluate.evaluate_tables),
-        evaluate.evaluate_gains,
-        evaluate.evaluate_cameras,
-        evaluate.camera_table,
+        *(evaluate.evaluate_gains, evaluate.evaluate_cameras, evaluate.camera_table),
         *(evaluate.photograph_shard, evaluate.evaluate_photos, uncertainty.uncertainty_tables),
-        *(
-            analysis.statistics,
-            analysis.projections,
-            analysis.embedding,
-            analysis.fields,
-            analysis.duplicates,
-            analysis.distributions,
-        ),
+        *(analysis.statistics, analysis.projections, analysis.embedding),
+        *(analysis.fields, analysis.duplicates, analysis.distributions),
         *(uncertainty.evaluate_next_view, uncertainty.next_view_table),
     )
 }
