@@ -14,7 +14,7 @@ from occnet_lib.errors import ConfigError
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.storage.packs import Shard
 from tests.support.dotted_images import hull_shard
-from tests.unit.reconstruction.test_image_features import EDGE, RECONSTRUCT, checkpoint
+from tests.unit.reconstruction.test_cameras import EDGE, RECONSTRUCT, checkpoint
 
 pytestmark = pytest.mark.real_encoder
 POINTS = np.random.default_rng(0).uniform(-0.5, 0.5, (300, 3)).astype(np.float32)
