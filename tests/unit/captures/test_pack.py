@@ -71,7 +71,7 @@ def test_objects_become_shapes_of_shards_with_as_many_views(imported):
         assert shard.mask(0, 0).max() == 1
         with pytest.raises(
             DataError, match="photos without 3D shapes"
-        ):  # not an empty array, whose mean is no number
+        ):  # not an empty array, whose mean is NaN
             shard.points(0, 0, min(100, shard.points_per_shape))
 
 
