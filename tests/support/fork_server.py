@@ -11,7 +11,6 @@ import atexit
 import fcntl
 import gc
 import json
-import multiprocessing
 import os
 import runpy
 import select
@@ -123,7 +122,7 @@ def become(
     sys.path[:0] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.executable = executable or sys.executable
     if spawning:
-        multiprocessing.set_executable(spawning)
+        import_module("multiprocessing").set_executable(spawning)  # clients have no need of it
     spawned = arguments[-1:] == [SPAWNED]
     sys.argv = ["-c", SPAWNED] if spawned else [module, *arguments]
     return arguments[-2] if spawned else ""
