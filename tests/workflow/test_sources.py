@@ -190,6 +190,24 @@ def test_another_dataset_with_the_same_names(place):
     assert "Nothing to be done" in place.snakemake("preprocess", "-n")
 
 
+def test_a_change_that_snakemake_has_no_record_to_compare_with(place):
+    """As in a results folder that was copied without `.snakemake`."""
+    records, mesh = place.path / ".snakemake", place.raw / "flat/c.obj"
+    records.rename(place.path / "records")
+    text = place.snakemake("preprocess", "-n")
+    assert "has changed since" not in text
+    before = mesh.read_text()
+    mesh.write_text(obj(box(1, 0.5, 1)))
+    text = place.snakemake("preprocess", "-n")
+    assert f"{place.raw} has changed since my results/catalogue/shapes.csv was written" in text
+    assert "--forcerun catalogue preprocess_shard" in text
+    shutil.rmtree(records)
+    (place.path / "records").rename(records)
+    text = place.snakemake("preprocess", "-n")
+    assert "has changed since" not in text, "the job of the catalogue runs"
+    mesh.write_text(before)
+
+
 def test_a_dataset_that_is_not_available(place):
     """Finished results stay usable, and no run that needs raw meshes begins."""
     before, away = place.state(), place.raw.with_name("unmounted")

@@ -44,6 +44,7 @@ COMPARED = [
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
 USES_GRAPH = CONFIG.reconstruct.refinement in ("graph", "both")
+IS_MODULE = not workflow.modifier.is_main_snakefile()  # as long as this file is parsed
 READ_RAW_MESHES = ("catalogue", "preprocess_shard", "shape", "rerun", "import_shard")
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 TRAINING_GPUS = 0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES
@@ -130,15 +131,36 @@ def refresh_config():
             temporary.write_text(CONFIG_TEXT)
 
 
-def refresh_config_at_start(record):
-    """A filter of Snakemake's messages, which passes all: refresh the configuration at the one before the first job, if any.
+def check_at_start(record):
+    """A filter of Snakemake's messages, which passes all: what remains to be done when the jobs of a run are known.
 
     While this file is parsed, a run does not differ from `--summary`, `--lint` and a dry run, which change nothing.
     """
     starts = getattr(record, "event", None) == LogEvent.RUN_INFO
-    if (starts or record.msg == NOTHING_TO_BE_DONE_MSG) and not workflow.dryrun:
-        refresh_config()
+    if starts or record.msg == NOTHING_TO_BE_DONE_MSG:
+        warn_of_unnoticed_changes()
+        # A workflow that imports this one does not run its `onstart`.
+        if IS_MODULE and not workflow.dryrun:
+            refresh_config()
     return True
+
+
+def warn_of_unnoticed_changes():
+    """Warn of a changed dataset whose catalogue no job makes again, since Snakemake has no record of the one that did."""
+    path = Path(CATALOGUE).with_name("state")
+    jobs = {job.rule.name for job in workflow.dag.needrun_jobs(exclude_finished=False)}
+    if (
+        CONFIG.is_demo
+        or any(name.endswith("catalogue") for name in jobs)
+        or not path.is_file()
+        or path.read_text().strip() == STATE
+    ):
+        return
+    snakemake_logger.warning(
+        f"WARNING: dataset.root: {ROOT} has changed since {CATALOGUE} was written, and nothing is processed again: Snakemake "
+        "has no record of the jobs that made these results (copied without .snakemake, or --touch). "
+        "`--forcerun catalogue preprocess_shard` examines every shape; all packs and what depends on them follow."
+    )
 
 
 def restore_config():
@@ -157,9 +179,7 @@ def restore_config():
 
 if workflow.is_main_process:
     restore_config()
-# A workflow that imports this one does not run its `onstart`.
-if not workflow.modifier.is_main_snakefile() and workflow.is_main_process:
-    snakemake_logger.addFilter(refresh_config_at_start)
+    snakemake_logger.addFilter(check_at_start)
 
 
 def versions(*stages):

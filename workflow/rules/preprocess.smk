@@ -27,6 +27,9 @@ rule demo:
         "{params.folder:q}"
 
 
+STATE = dataset_state()
+
+
 checkpoint catalogue:
     """List of the shapes with their splits and shards."""
     input:
@@ -49,7 +52,7 @@ checkpoint catalogue:
         root=lambda wildcards: ROOT,  # as text, it is taken to be a prefix of the demo's output
         dataset=CONFIG.dataset.model_dump(),
         seed=CONFIG.seed,
-        state=dataset_state(),
+        state=STATE,
     message:
         "catalogue: listing the shapes of {params.dataset[root]}"
     shell:
