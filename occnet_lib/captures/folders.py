@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.reconstruction.image_file import image_size
+from occnet_lib.reconstruction.image_file import image_size, is_turned_in_place
 from occnet_lib.storage import transforms
 from occnet_lib.storage.cameras import read_camera
 from occnet_lib.storage.dataset.catalogue import scan
@@ -38,11 +38,13 @@ def holds_captures(root: Path) -> bool:
     """
     if root.is_dir() and _is_object(root):
         raise DataError("is the folder of one object", path=root, hint="give the folder that contains it")
-    return bool(_objects(root))
+    return any(_is_object(root / location.path) for location in _objects(root))
 
 
 def objects_below(config: Config, root: Path) -> list[ShapeKey]:
     """The objects of a folder, with split and shard; their `path` is their folder relative to `root`.
+
+    Folders of photos without cameras are objects, too, so that they are reported as failed.
 
     Raises:
         DataError: as `catalogue.scan`.
@@ -56,8 +58,11 @@ def _objects(root: Path) -> list[ShapeLocation]:
         if _is_object(root / name):
             locations.append(ShapeLocation(UNCATEGORISED, name, name))
         else:
-            inner = [object_ for object_ in _folders(root / name) if _is_object(root / name / object_)]
-            locations += [ShapeLocation(name, object_, f"{name}/{object_}", name) for object_ in inner]
+            inner = [object_ for object_ in _folders(root / name) if _has_photos(root / name / object_)]
+            if any(_is_object(root / name / object_) for object_ in inner):
+                locations += [ShapeLocation(name, object_, f"{name}/{object_}", name) for object_ in inner]
+            elif _has_photos(root / name):
+                locations.append(ShapeLocation(UNCATEGORISED, name, name))
     return locations
 
 
@@ -73,6 +78,11 @@ def _is_object(folder: Path) -> bool:
     )
 
 
+def _has_photos(folder: Path) -> bool:
+    """Whether a folder is an object, or has images in it or in its folders."""
+    return _is_object(folder) or any(map(_images, (folder, *(folder / name for name in _folders(folder)))))
+
+
 def _images(folder: Path) -> list[Path]:
     names = sorted(e.name for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
     return [folder / name for name in names if os.path.splitext(name)[1].lower() in transforms.SUFFIXES]
@@ -82,8 +92,14 @@ def photos_of(folder: Path) -> list[Source]:
     """The photos of an object, in order, with their cameras; images without a camera are left out, with a warning.
 
     Raises:
-        DataError: transforms.json cannot be read or lists no photos.
+        DataError: there are no cameras, or transforms.json cannot be read or lists no photos.
     """
+    if not _is_object(folder):
+        hint = f"expected {transforms.NAME}, or <photo>.json beside each photo"
+        raise DataError("has photos without cameras", path=folder, hint=hint)
+    if inner := [name for name in _folders(folder) if _is_object(folder / name)]:
+        text = "%s: has cameras, so those in its folders are not read (%s)"
+        logger.warning(text, folder, ", ".join(inner[:3]) + ", …" * (len(inner) > 3))
     if (file := folder / transforms.NAME).is_file():
         frames = transforms.read_frames(file)
         return sorted(
@@ -106,6 +122,9 @@ def frame_of(source: Source) -> Frame:
     path, camera = source
     size = image_size(path)
     if not isinstance(camera, Path):
+        if is_turned_in_place(path):  # silhouettes turned by 180° agree with each other, too
+            text = "its EXIF orientation turns it, and nothing shows whether its camera is that of the turned image"
+            raise DataError(text, path=path, hint=transforms.SAVE_UPRIGHT)
         return transforms.frame_of(camera, path, size)
     known = read_camera(camera)
     if known.camera_mat[0, 1]:

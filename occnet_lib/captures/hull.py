@@ -73,7 +73,7 @@ def search_box(silhouettes: Silhouettes) -> Box:
     The rays' distances are weighted by their inverses, so that few wrong cameras hardly move the point.
 
     Raises:
-        DataError: the views have nearly one direction, or the object is behind a camera.
+        DataError: the views have nearly one direction, or no common point, or the object is behind the cameras.
     """
     size = len(silhouettes.labels[0])
     rotations, offsets = silhouettes.world_mats[:, :, :3], silhouettes.world_mats[:, :, 3]
@@ -89,7 +89,10 @@ def search_box(silhouettes: Silhouettes) -> Box:
     weights = np.ones(len(rays))
     for _ in range(10):
         system = across * weights[:, None, None]
-        point = np.linalg.solve(system.sum(0), np.einsum("vij,vj->i", system, centres))
+        try:
+            point = np.linalg.solve(system.sum(0), np.einsum("vij,vj->i", system, centres))
+        except np.linalg.LinAlgError as error:
+            raise DataError("the cameras look at no common point") from error
         away = np.linalg.norm(np.einsum("vij,vj->vi", across, point - centres), axis=1)
         weights = 1.0 / np.maximum(away, 1e-3 * np.linalg.norm(centres - point, axis=1).mean() + 1e-300)
     depths = np.einsum("vi,vi->v", rotations[:, 2], point - centres)

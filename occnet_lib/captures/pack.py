@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -68,6 +69,10 @@ def pack_captures(
             row |= {"status": "failed", "reason": str(error)}
             logger.warning("%s failed: %s", key.name, error)
             continue
+        except Exception as error:  # the other objects go on
+            row |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            logger.exception("%s: unexpected error", key.name)
+            continue
         reason = "; ".join(capture.notes)
         row |= {"status": "warn" if reason else "ok", "reason": reason, "views": len(capture.views)}
         row["explained"] = round(capture.explained, 4)
@@ -130,12 +135,21 @@ def _packed(key: ShapeKey, capture: Capture) -> PackedShape:
 
 
 def _write_cameras(folder: Path, photos: Path, capture: Capture) -> None:
-    """The camera of each photo, in the object's frame, at the photo's place below the folder of its object."""
-    for view in capture.views:
+    """The camera of each photo, in the object's frame, at the photo's place below the folder of its object.
+
+    That of a photo in another folder is below `folder`, too; photos that differ in their suffix keep it.
+    """
+    places = [_place(view.frame.path, photos) for view in capture.views]
+    stems = Counter(place.with_suffix("") for place in places)
+    for view, place in zip(capture.views, places, strict=True):
         frame = view.frame
         fx, fy, cx, cy = frame.intrinsics
         camera_mat = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         camera = Camera(camera_mat, frame.world_mat, *frame.size, capture.loc, capture.scale)
-        inside = frame.path.is_relative_to(photos)
-        place = frame.path.relative_to(photos) if inside else frame.path.name
-        write_camera((folder / place).with_suffix(".json"), camera)
+        name = f"{place.name if stems[place.with_suffix('')] > 1 else place.stem}.json"
+        write_camera(folder / place.with_name(name), camera)
+
+
+def _place(path: Path, photos: Path) -> Path:
+    """The path of a photo relative to the folder of its object, without `..`."""
+    return Path(*(part for part in Path(os.path.relpath(path, photos)).parts if part != os.pardir))

@@ -155,9 +155,8 @@ def _window(
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     straight = undistorted((grid - centre) / focal, frame.distortion) * focal + centre
     if not np.isfinite(straight).all():
-        raise DataError(
-            f"its lens distortion {frame.distortion.tolist()} has no inverse at the object", path=frame.path
-        )
+        lens = f"focal length {frame.intrinsics[0]:g}, distortion {frame.distortion.tolist()}"
+        raise DataError(f"its lens ({lens}) has no inverse at the object", path=frame.path)
     low, high = straight.min(axis=(0, 1)), straight.max(axis=(0, 1))
     edge = float((high - low).max()) / OBJECT_FRACTION
     return (low + high - edge) / 2, edge

@@ -15,7 +15,11 @@ WORKING_EDGE = 1024
 quarter of such an image still has more pixels than the encoder sees of it."""
 
 _MOST_PIXELS = 64_000_000
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that exchange width and height
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNED, _IN_PLACE = (
+    (5, 6, 7, 8),
+    (2, 3, 4),
+)  # its values that exchange width and height, and those that keep them
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -50,12 +54,23 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of an image file, upright as `read_image` reads it but not reduced; raises as it does."""
+    (width, height), orientation = _size_and_orientation(path)
+    return (height, width) if orientation in _TURNED else (width, height)
+
+
+def is_turned_in_place(path: str | Path) -> bool:
+    """Whether an image file's EXIF orientation turns or mirrors it and keeps its size; raises as `read_image`."""
+    (width, height), orientation = _size_and_orientation(path)
+    return orientation in _IN_PLACE or (width == height and orientation in _TURNED)
+
+
+def _size_and_orientation(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Width and height as stored, and the EXIF orientation."""
     path = Path(path)
     try:
         _prepare_heif(path)
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
-            return (image.height, image.width) if turned else image.size
+            return image.size, image.getexif().get(_ORIENTATION, 1)
     except FileNotFoundError as error:
         raise ImageError("no such file", path=path) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

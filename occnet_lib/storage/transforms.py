@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".avif",
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")  # in OpenCV's order
 _PINHOLE = ("", "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
 _RIGID = 1e-3  # largest error of R Rᵀ = 1
+SAVE_UPRIGHT = (
+    "photos that their EXIF orientation turns must be saved upright before their cameras are computed"
+)
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
@@ -54,7 +59,7 @@ def read_frames(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read as cameras: {error}", path=path) from error
     frames = values.get("frames") if isinstance(values, dict) else None
@@ -72,10 +77,10 @@ def image_of(frame: Mapping[str, Any], folder: Path) -> Path:
     if not isinstance(name, str) or not name:
         raise DataError("a frame has no file_path", path=folder / NAME)
     path = folder / name.replace("\\", "/")
-    if path.is_file():
+    if isfile(path):  # False also for names that no file can have
         return path
     endings = [form for suffix in SUFFIXES for form in (suffix, suffix.upper())]
-    return next((whole for ending in endings if (whole := Path(f"{path}{ending}")).is_file()), path)
+    return next((whole for ending in endings if isfile(whole := Path(f"{path}{ending}"))), path)
 
 
 def frame_of(values: Mapping[str, Any], path: Path, image_size: tuple[int, int]) -> Frame:
@@ -123,10 +128,7 @@ def check_aspect(size: tuple[float, float], image_size: tuple[int, int], path: P
     (width, height), (across, down) = size, image_size
     if abs(math.log(width / height * down / across)) > 2.5 / min(image_size):
         text = f"the image has {across} x {down} pixels, its camera {width:g} x {height:g}"
-        hint = (
-            "photos that their EXIF orientation turns must be saved upright before their cameras are computed"
-        )
-        raise DataError(text, path=path, hint=hint)
+        raise DataError(text, path=path, hint=SAVE_UPRIGHT)
 
 
 def _focal(values: Mapping[str, Any], axis: str, length: float, path: Path) -> float | None:
@@ -164,6 +166,6 @@ def _world_to_camera(value: Any, path: Path) -> NDArray[np.float64]:
 
 def _number(values: Mapping[str, Any], key: str, path: Path, default: float) -> float:
     value = values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise DataError(f"{key} is not a finite number", path=path)
     return float(value)

@@ -184,6 +184,36 @@ class TestPhotos:
         assert "01.png: shows no object" in caplog.text
         assert "04: no such file" in caplog.text
 
+    @pytest.mark.parametrize("orientation", [3, 6])
+    def test_turned_photos_whose_size_does_not_show_it_are_left_out(self, folder, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        with Image.open(folder / "images" / "02.png") as image:
+            image.save(folder / "images" / "02.png", exif=exif)
+        capture = capture_of(photos_of(folder), CONFIG)
+        assert [note.partition(", and")[0] for note in capture.notes] == [
+            "02.png: its EXIF orientation turns it"
+        ]
+        assert_right(capture)
+
+    def test_positions_beyond_all_arithmetic_are_one_line(self, folder):
+        frames = photos.write_capture(folder, seen=shots())
+        for f in frames:
+            f["transform_matrix"] = [[*row[:3], row[3] * 1e170] for row in f["transform_matrix"][:3]]
+        photos.write_frames(folder, frames)
+        with np.errstate(over="ignore"), pytest.raises(DataError, match="no common point"):
+            capture_of(photos_of(folder), CONFIG)
+
+    def test_a_lens_without_an_inverse_is_named(self, folder):
+        photos.write_frames(folder, photos.write_capture(folder, seen=shots()), k1=-500.0)
+        with pytest.raises(DataError, match=r"its lens \(focal length 150, distortion \[-500"):
+            capture_of(photos_of(folder), CONFIG)
+
+    def test_cameras_in_the_folders_of_an_object_are_reported(self, folder, caplog):
+        photos.write_frames(folder / "images", [])
+        assert len(photos_of(folder)) == 8
+        assert "has cameras, so those in its folders are not read (images)" in caplog.text
+
     def test_too_few_are_an_error(self, folder):
         frames = photos.write_capture(folder, seen=shots())
         photos.write_frames(folder, frames[:2])

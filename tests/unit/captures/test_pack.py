@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from occnet_lib import cli
+from occnet_lib.captures.capture import capture_of
+from occnet_lib.captures.pack import pack_captures
+from occnet_lib.config import load
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.cameras import project
 from occnet_lib.storage.cameras import read_camera
@@ -83,6 +87,58 @@ def test_cameras_are_written_for_reconstruction(imported):
     seen, _ = project(points, camera.camera_mat, camera.world_mat, camera.loc, camera.scale)
     expected, _ = project(world, original.camera_mat, original.world_mat, np.zeros(3), 1.0)
     assert np.allclose(seen, expected)
+
+
+def test_cameras_stay_below_the_folder_of_the_packs(tmp_path):
+    frames = photos.write_capture(tmp_path / "mine" / "cup", 4)
+    shutil.move(tmp_path / "mine/cup/images/00.png", tmp_path / "00.png")
+    (tmp_path / "far").mkdir()
+    shutil.move(tmp_path / "mine/cup/images/01.png", tmp_path / "far" / "00.png")
+    with Image.open(tmp_path / "mine/cup/images/03.png") as image:
+        image.save(tmp_path / "mine/cup/images/02.webp", lossless=True)
+    places = "../../00.png", str(tmp_path / "far/00.png"), "../cup/images/02.png", "images/02.webp"
+    photos.write_frames(
+        tmp_path / "mine/cup", [f | {"file_path": place} for f, place in zip(frames, places, strict=True)]
+    )
+    config = settings(tmp_path / "config.yaml", hull=SMALL)
+    before = set(tmp_path.rglob("*"))
+    assert (
+        cli.main(["import", str(tmp_path / "mine"), "--config", config, "-o", str(tmp_path / "packs")]) == 0
+    )
+    made = {path for path in set(tmp_path.rglob("*")) - before if path.suffix == ".json"}
+    folder = tmp_path / "packs" / "cameras" / "objects" / "cup"
+    assert made == {
+        folder / name for name in ("00.json", "far/00.json", "images/02.png.json", "images/02.webp.json")
+    }
+    assert len({read_camera(path).world_mat.tobytes() for path in made}) == 4
+
+
+def test_folders_of_photos_without_cameras_and_errors_of_one_object_are_failed(
+    imported, tmp_path, monkeypatch
+):
+    root = tmp_path / "mine"
+    for name in ("cup/blue", "cup/bare", "cup/red", "bare"):
+        shutil.copytree(imported / "mine/cup/blue", root / name)
+    for name in ("cup/bare", "bare"):
+        (root / name / "transforms.json").unlink()
+    (root / "notes").mkdir()
+
+    def capture(sources, *rest):
+        if "red" in str(sources[0][0]):
+            raise ZeroDivisionError("red")
+        return capture_of(sources, *rest)
+
+    monkeypatch.setattr("occnet_lib.captures.pack.capture_of", capture)
+    rows = pack_captures(root, tmp_path / "packs", load(Path(settings(tmp_path / "config.yaml", hull=SMALL))))
+    assert {f"{row['category']}/{row['id']}": row["status"] for row in rows} == {
+        "cup/blue": "ok",
+        "cup/bare": "failed",
+        "cup/red": "failed",
+        "objects/bare": "failed",
+    }
+    reasons = {row["id"]: row["reason"] for row in rows}
+    assert "has photos without cameras (expected transforms.json" in reasons["bare"]
+    assert reasons["red"] == "ZeroDivisionError: red"
 
 
 def test_a_network_is_adapted_to_them(imported, tmp_path):

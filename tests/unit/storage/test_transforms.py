@@ -50,9 +50,8 @@ def test_an_angle_of_view_gives_the_focal_length():
 
 def test_values_of_the_file_are_those_of_frames_without_their_own(tmp_path):
     path = tmp_path / "transforms.json"
-    path.write_text(
-        json.dumps({"fl_x": 7, "k1": 0.1, "frames": [{"file_path": "a"}, {"file_path": "b", "fl_x": 8}]})
-    )
+    values = {"fl_x": 7, "k1": 0.1, "frames": [{"file_path": "a"}, {"file_path": "b", "fl_x": 8}]}
+    path.write_text("\ufeff" + json.dumps(values), encoding="utf-8")  # a byte order mark, as on Windows
     assert [(f["fl_x"], f["k1"], f["file_path"]) for f in read_frames(path)] == [(7, 0.1, "a"), (8, 0.1, "b")]
 
 
@@ -64,6 +63,8 @@ def test_a_name_without_a_suffix_is_completed(tmp_path):
     assert image_of({"file_path": "images\\0.1.jpg"}, tmp_path) == tmp_path / "images" / "0.1.jpg"
     assert image_of({"file_path": "images/3"}, tmp_path) == tmp_path / "images" / "3.PNG"
     assert image_of({"file_path": "images/2"}, tmp_path) == tmp_path / "images" / "2"
+    for impossible in ("a" * 5000, "a\0b"):
+        assert image_of({"file_path": impossible}, tmp_path) == tmp_path / impossible
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,8 @@ def test_a_name_without_a_suffix_is_completed(tmp_path):
         ({"is_fisheye": True}, "lens .fisheye. is not"),
         ({"k4": 0.1}, "is not a perspective one"),
         ({"k1": float("nan")}, "k1 is not a finite number"),
+        ({"k1": 10**400}, "k1 is not a finite number"),
+        ({"fl_x": -(10**400)}, "fl_x is not a finite number"),
         ({"transform_matrix": None}, "not one of 4 x 4 finite numbers"),
         ({"transform_matrix": [[1, 2], [3, 4]]}, "not one of 4 x 4"),
         ({"transform_matrix": (2 * np.array(POSE)).tolist()}, "last row"),
