@@ -20,6 +20,11 @@ from .photos import View, view_of, with_margin
 logger = logging.getLogger(__name__)
 _UPRIGHT = 0.5  # least cosine between +y and the mean up direction of cameras
 _NO_DIRECTION = 0.3  # length of the mean of their up directions below which it says nothing
+_LEVEL, _ROUND = (
+    0.02,
+    0.1,
+)  # eigenvalues of the mean of x xᵀ of the cameras' x axes: at most the least, at least the second
+_TILT = 15.0  # degrees
 _MOST_MARGIN = 0.022  # of a view's edge: 3 pixels of 137
 _LEFT_OUT = 0.1, 0.25  # fractions of the views
 _FILLED = (
@@ -78,6 +83,9 @@ def capture_of(sources: Sequence[Source], config: Config, box: Box | None = None
     views = [with_margin(views[i], evidence.margin) for i in evidence.kept]
     silhouettes = hull.silhouettes_of(views)
     _check_up(silhouettes, up)
+    if (tilt := _tilt(silhouettes)) > _TILT:
+        text = "the cameras are level about a direction {:.0f}° from {} of their world: turn the poses, or the object leans"
+        notes.append(text.format(tilt, up))
     loc, scale = hull.hull_box(silhouettes, evidence.box)
     if given is not None:
         if not _FILLED[0] <= scale / given[1] <= _FILLED[1]:
@@ -165,3 +173,12 @@ def _check_up(silhouettes: Silhouettes, up: Up) -> None:
     raise DataError(
         f"up in the photos is about {name} of the cameras' world, and dataset.up is {up}", hint=hint
     )
+
+
+def _tilt(silhouettes: Silhouettes) -> float:
+    """Degrees between +y and the direction about which the cameras are level, i.e. their x axes are across it; 0 if none."""
+    across = silhouettes.world_mats[:, 0, :3]
+    values, vectors = np.linalg.eigh(across.T @ across / len(across))
+    if values[0] > _LEVEL or values[1] < _ROUND:
+        return 0.0
+    return float(np.degrees(np.arccos(min(1.0, abs(vectors[1, 0])))))

@@ -38,7 +38,7 @@ def holds_captures(root: Path) -> bool:
     """
     if root.is_dir() and _is_object(root):
         raise DataError("is the folder of one object", path=root, hint="give the folder that contains it")
-    return any(_is_object(root / location.path) for location in _objects(root))
+    return any(_is_object(root / name) or _objects_in(root / name) for name in _folders(root))
 
 
 def objects_below(config: Config, root: Path) -> list[ShapeKey]:
@@ -55,15 +55,18 @@ def objects_below(config: Config, root: Path) -> list[ShapeKey]:
 def _objects(root: Path) -> list[ShapeLocation]:
     locations = []
     for name in _folders(root):
-        if _is_object(root / name):
+        folder = root / name
+        if not _is_object(folder) and _objects_in(folder):
+            inner = [object_ for object_ in _folders(folder) if _has_photos(folder / object_)]
+            locations += [ShapeLocation(name, object_, f"{name}/{object_}", name) for object_ in inner]
+        elif _has_photos(folder):
             locations.append(ShapeLocation(UNCATEGORISED, name, name))
-        else:
-            inner = [object_ for object_ in _folders(root / name) if _has_photos(root / name / object_)]
-            if any(_is_object(root / name / object_) for object_ in inner):
-                locations += [ShapeLocation(name, object_, f"{name}/{object_}", name) for object_ in inner]
-            elif _has_photos(root / name):
-                locations.append(ShapeLocation(UNCATEGORISED, name, name))
     return locations
+
+
+def _objects_in(folder: Path) -> list[str]:
+    """Names of the folders in a folder that have cameras."""
+    return [name for name in _folders(folder) if _is_object(folder / name)]
 
 
 def _folders(folder: Path) -> list[str]:
@@ -97,7 +100,7 @@ def photos_of(folder: Path) -> list[Source]:
     if not _is_object(folder):
         hint = f"expected {transforms.NAME}, or <photo>.json beside each photo"
         raise DataError("has photos without cameras", path=folder, hint=hint)
-    if inner := [name for name in _folders(folder) if _is_object(folder / name)]:
+    if inner := _objects_in(folder):
         text = "%s: has cameras, so those in its folders are not read (%s)"
         logger.warning(text, folder, ", ".join(inner[:3]) + ", …" * (len(inner) > 3))
     if (file := folder / transforms.NAME).is_file():

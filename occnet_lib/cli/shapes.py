@@ -124,9 +124,9 @@ def views(
 def _remove_earlier_views(folder: Path, count: int) -> None:
     """Remove the views from number `count` on which an earlier `occnet views` wrote, by its cameras."""
     try:
-        with np.load(folder / "cameras.npz") as cameras:
+        with (folder / "cameras.npz").open("rb") as file, np.load(file) as cameras:
             earlier = len(cameras["world_mat"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return
     for index in range(count, earlier):
         (folder / f"{index:02d}.png").unlink(missing_ok=True)

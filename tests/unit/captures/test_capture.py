@@ -86,6 +86,20 @@ class TestFrame:
             capture_of(photos_of(folder), check({"views": {"image_size": PIXELS}, "dataset": {"up": "z"}}))
         )
 
+    @pytest.mark.parametrize(("degrees", "noted"), [(5.0, False), (35.0, True)])
+    def test_a_tilted_world_is_noted(self, folder, degrees, noted):
+        frames = photos.write_capture(folder, seen=shots())
+        turn = np.eye(4)
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        turn[:2, :2] = [[c, -s], [s, c]]
+        photos.write_frames(
+            folder, [f | {"transform_matrix": (turn @ f["transform_matrix"]).tolist()} for f in frames]
+        )
+        notes = capture_of(photos_of(folder), CONFIG).notes
+        assert [note.partition(" of their")[0] for note in notes] == [
+            "the cameras are level about a direction 35° from y"
+        ] * noted
+
     def test_the_unit_of_the_world_does_not_matter(self, folder):
         frames = photos.write_capture(folder, seen=shots())
         matrices = [np.array(f["transform_matrix"]) for f in frames]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from occnet_lib import cli
-from occnet_lib.cli import preprocess
+from occnet_lib.cli import preprocess, shapes
 from occnet_lib.cli.arguments import add_arguments
 from occnet_lib.cli.main import JOBS, VERBS
 from occnet_lib.config import Config, digest
@@ -265,6 +265,17 @@ def test_the_preprocessing_stages_work_on_files(tmp_path, capsys):
     assert "1 other images are in this folder (front.png)" in capsys.readouterr().err
     names = sorted(path.name for path in (tmp_path / "views").iterdir())
     assert names == ["00.png", "cameras.npz", "front.png"], "earlier views do not stay beside new ones"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text", None])
+def test_another_file_in_the_place_of_earlier_cameras_changes_nothing(tmp_path, content):
+    if content is None:
+        np.save(tmp_path / "array.npy", np.zeros(3))
+        content = (tmp_path / "array.npy").read_bytes()
+    (tmp_path / "cameras.npz").write_bytes(content)
+    (tmp_path / "05.png").touch()
+    shapes._remove_earlier_views(tmp_path, 2)
+    assert (tmp_path / "05.png").is_file()
 
 
 def test_a_job_refuses_the_configuration_of_another_run(tmp_path, capsys):
