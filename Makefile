@@ -20,8 +20,9 @@ demo: setup  ## bundled shapes to trained networks and a report, in about nine m
 	$(SNAKEMAKE) --configfile workflow/demo.yaml -- all
 	@echo "The report is at $(CURDIR)/results/demo/report/report.html"
 
-WORKERS ?= 2
-test: setup  ## the whole test suite, in WORKERS=2 processes
+# One more than the two cores of a small machine: tests of killed runs, Slurm and the browser mostly wait.
+WORKERS ?= 3
+test: setup  ## the whole test suite, in WORKERS=3 processes
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 $(VENV)/.app: envs/app.txt $(VENV)/.complete
