@@ -20,17 +20,13 @@ from .photos import View, view_of, with_margin
 logger = logging.getLogger(__name__)
 _UPRIGHT = 0.5  # least cosine between +y and the mean up direction of cameras
 _NO_DIRECTION = 0.3  # length of the mean of their up directions below which it says nothing
-_LEVEL, _ROUND = (
-    0.02,
-    0.1,
-)  # eigenvalues of the mean of x xᵀ of the cameras' x axes: at most the least, at least the second
+# Eigenvalues of the mean of x xᵀ of the cameras' x axes: at most the least, at least the second.
+_LEVEL, _ROUND = 0.02, 0.1
 _TILT = 15.0  # degrees
 _MOST_MARGIN = 0.022  # of a view's edge: 3 pixels of 137
 _LEFT_OUT = 0.1, 0.25  # fractions of the views
-_FILLED = (
-    0.7,
-    1.4,
-)  # of a given box's edge that the hull has to fill: networks know objects whose longest edge is 1
+# Fractions of a given box's edge that the hull has to fill: networks know objects whose longest edge is 1.
+_FILLED = 0.7, 1.4
 _AROUND = 1.1  # edge of the cube in which a given box's object is searched: masks err by a pixel
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,25 +37,25 @@ def test_the_module_is_imported_when_its_function_is_called(slow: str) -> None:
     assert import_module(f"{slow}.plots").draw is library.draw, "the function itself, from its first use on"
 
 
-def test_a_function_with_the_name_of_its_module_stays_in_the_package(slow: str) -> None:
+def named_as_its_module(slow: str) -> ModuleType:
+    """The library, imported with its function deferred, after that has moved to a module of its own name."""
     package = Path(sys.path[0]) / slow
     (package / "parts.py").unlink()
     (package / "__init__.py").write_text("from slow_library.draw import draw\n")
     (package / "plots.py").rename(package / "draw.py")
     with deferring(f"{slow}.draw", "draw"):
-        library = import_module(slow)
+        return import_module(slow)
+
+
+def test_a_function_with_the_name_of_its_module_stays_in_the_package(slow: str) -> None:
+    library = named_as_its_module(slow)
     assert [library.draw(1), library.draw(2)] == [4, 5]
     assert sys.modules[f"{slow}.draw"].SIZE == 3
 
 
 @pytest.mark.parametrize("way", ["from {} import draw", "from {} import *", "import {}", "call"])
 def test_an_import_by_the_user_changes_no_function_of_the_package(slow: str, way: str) -> None:
-    package = Path(sys.path[0]) / slow
-    (package / "parts.py").unlink()
-    (package / "__init__.py").write_text("from slow_library.draw import draw\n")
-    (package / "plots.py").rename(package / "draw.py")
-    with deferring(f"{slow}.draw", "draw"):
-        library = import_module(slow)
+    library = named_as_its_module(slow)
     names: dict = {}
     exec(
         "names = slow_library.draw(1)" if way == "call" else way.format("slow_library.draw"),
