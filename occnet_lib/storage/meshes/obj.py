@@ -16,7 +16,7 @@ from occnet_lib.types import Texture
 
 from . import mtl, polygons
 from .images import TextureReader
-from .parts import FileContents, Part, compact, of_one_color
+from .parts import FileContents, Part, compact, finite_colors, of_one_color, report_skipped
 from .side_files import joined_lines, name_key, obj_libraries
 
 # Statements with faces that are not supported (free-form surfaces, references to other files).
@@ -53,6 +53,10 @@ class _Materials:
     def of(self, name: bytes) -> mtl.Material:
         """The material of a `usemtl` statement; an empty one if it does not exist."""
         material = self._by_name.get(name) or self._by_key.get(name_key(os.fsdecode(name)))
+        if material is None and not self.libraries:
+            if name.lower() not in _NO_MATERIAL:
+                self.unread.append("materials are not read: the file names no material library (mtllib)")
+            return mtl.Material()
         if material is None:
             if self._by_name and None not in self.libraries.values() and name.lower() not in _NO_MATERIAL:
                 self.unread.append(f"material {os.fsdecode(name)}: not in {', '.join(self.libraries)}")
@@ -98,7 +102,8 @@ def read_obj(path: Path, data: bytes) -> FileContents:
     libraries = b"\n".join(b" ".join(words) for words in statements if words[0] == b"mtllib")
     materials = _Materials(obj_libraries(path.parent, libraries))
     materials.load()
-    colors = _vertex_colors(read.values)
+    report_skipped(read.sizes, materials.unread)
+    colors = _vertex_colors(read.values, materials.unread)
     if colors is None and b"#MRGB" in data:
         colors = _polypaint(data, len(vertices), materials.unread)
     contents = FileContents(unread=materials.unread)
@@ -135,13 +140,14 @@ def _by_material(
     return [(name, chosen) for name, chosen in groups if len(chosen)]
 
 
-def _vertex_colors(values: NDArray[np.float64]) -> NDArray[np.float32] | None:
+def _vertex_colors(values: NDArray[np.float64], unread: list[str]) -> NDArray[np.float32] | None:
     """(V, 3) sRGB of vertex lines with six numbers; bytes where one is above 2 (1 may be exceeded by rounding)."""
-    if values.shape[1] < 6 or not np.isfinite(values[:, 3:6]).any():
+    if values.shape[1] < 6 or np.isnan(values[:, 3:6]).all():
         return None
-    colors = np.nan_to_num(values[:, 3:6], nan=np.nan, posinf=np.nan, neginf=np.nan)
-    scale = 255.0 if np.nanmax(colors) > 2 else 1.0
-    return np.clip(np.nan_to_num(colors / scale, nan=DEFAULT_COLOR), 0, 1).astype(np.float32)
+    colors = values[:, 3:6]
+    scale = 255.0 if colors[np.isfinite(colors)].max(initial=0) > 2 else 1.0
+    colors = np.where(np.isnan(colors), DEFAULT_COLOR, colors / scale)
+    return finite_colors(colors, unread).astype(np.float32)
 
 
 def _polypaint(data: bytes, count: int, unread: list[str]) -> NDArray[np.float32] | None:

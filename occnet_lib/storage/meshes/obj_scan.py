@@ -20,7 +20,8 @@ class Scan:
     """The content of an OBJ file.
 
     Attributes:
-        values: (V, 3 or 6) float64: position, and colour where a vertex line has six numbers or more.
+        values: (V, 3 or 6) float64: position, and colour where a vertex line has six numbers or more: NaN without one, and
+            infinite where it is not a number.
         uv: (T, 2) float32, v upwards.
         corners: (C,) int32 vertex of each face corner, from 0; invalid ones are out of range.
         corner_uv: (C,) int32 row of `uv`; out of range for corners without coordinates.
@@ -140,9 +141,11 @@ def _fill(text, values, uv, corners, corner_uv, sizes, statements, at_face):  # 
                 value, right = number(text, at, stop)
                 if kind == _UV:
                     uv[texel, k] = value if right else 0.0
-                elif right:
+                elif right and not (k >= 3 and np.isnan(value)):
                     values[vertex, k] = value
-                elif malformed < 0 and (k < 3 or stop > at):
+                elif k >= 3 and stop > at:
+                    values[vertex, k] = np.inf
+                elif malformed < 0 and k < 3:
                     malformed = start
                 at = stop
             if kind == _VERTEX:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import polygons
-from .parts import FileContents, Part, of_faces
+from .parts import FileContents, Part, finite_colors, of_faces, report_skipped
 from .side_files import to_utf8
 
 _HEADER = re.compile(r"(ST)?(C)?(N)?OFF(\d*)", re.IGNORECASE)
@@ -57,13 +57,14 @@ def read_off(path: Path, data: bytes) -> FileContents:  # noqa: ARG001  # like e
     sizes = np.array([int(face[0]) for face in faces], np.int64)
     if sizes.size and sizes.min() < 0:
         raise ValueError("a face with a negative number of corners")
+    report_skipped(sizes, unread)
     names = itertools.chain.from_iterable(face[1 : 1 + int(face[0])] for face in faces)
     corners = np.array([int(name) for name in names], np.int64)
     positions, owners = polygons.divide(vertices, corners, sizes)
     triangles = corners[positions]
     at = 3 + (3 if normal else 0)
-    of_vertices = _colors([row[at : at + 3] for row in rows]) if colored else None
-    of_face = _colors([face[1 + int(face[0]) :][:3] for face in faces])
+    of_vertices = _colors([row[at : at + 3] for row in rows], unread) if colored else None
+    of_face = _colors([face[1 + int(face[0]) :][:3] for face in faces], unread)
     if of_vertices is None and of_face is not None:
         colors = np.repeat(of_face[owners], 3, axis=0)
         return FileContents([of_faces(vertices[triangles], colors)], unread)
@@ -96,10 +97,10 @@ def _by_numbers(words: list[str], vertex_count: int, face_count: int, width: int
     return rows, faces
 
 
-def _colors(words: Words) -> NDArray[np.float32] | None:
+def _colors(words: Words, unread: list[str]) -> NDArray[np.float32] | None:
     """(N, 3) colours from words, bytes or fractions of 1; None unless all rows have three."""
     if not words or any(len(row) != 3 for row in words):
         return None
     values = np.array(words, np.float64)
     fractions = any("." in word for row in words for word in row)
-    return np.clip(np.nan_to_num(values) / (1.0 if fractions else 255.0), 0.0, 1.0).astype(np.float32)
+    return finite_colors(values / (1.0 if fractions else 255.0), unread).astype(np.float32)

@@ -59,6 +59,25 @@ class FileContents:
     up: Up | None = None
 
 
+def finite_colors(
+    colors: NDArray[np.floating], unread: list[str], grey: float = DEFAULT_COLOR
+) -> NDArray[np.floating]:
+    """Colours (…, 3) clipped to [0, 1]; values that are not finite numbers are grey, which `unread` reports."""
+    finite = np.isfinite(colors)
+    if lost := int((~finite).any(axis=-1).sum()):
+        unread.append(
+            f"{lost} of {finite[..., 0].size} colours are not finite numbers, which are taken as grey"
+        )
+        colors = np.where(finite, colors, colors.dtype.type(grey))
+    return np.clip(colors, 0, 1)
+
+
+def report_skipped(sizes: NDArray[np.integer], unread: list[str]) -> None:
+    """Report in `unread` the polygons (P,) of fewer than three corners, which have no triangles."""
+    if lost := int((sizes < 3).sum()):
+        unread.append(f"{lost} of {len(sizes)} faces have fewer than three corners and are skipped")
+
+
 def compact(
     vertices: NDArray[np.float64],
     faces: NDArray[np.integer],

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.types import Texture
 
 from . import polygons
 from .images import ImageReader, TextureReader
-from .parts import FileContents, Part, compact, of_faces
+from .parts import FileContents, Part, compact, finite_colors, of_faces, report_skipped
 from .ply_elements import Columns, Lists, read_elements
 from .side_files import find_side_file
 
@@ -39,8 +38,8 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     if any(name not in vertex for name in "xyz"):
         raise ValueError("vertices without x, y and z")
     vertices = _stack(vertex, ("x", "y", "z")).astype(np.float64)
-    colors = _colors(vertex)
     contents = FileContents()
+    colors = _colors(vertex, contents.unread)
     if trailing:
         contents.unread.append(f"{trailing} bytes after the data of the header were not read")
     if len(strips):
@@ -49,6 +48,7 @@ def read_ply(path: Path, data: bytes) -> FileContents:
         contents.parts.append(Part(vertices, strips, colors))
     if corners is None:
         return contents
+    report_skipped(corners.sizes, contents.unread)
     flat = _integers(corners.values)
     positions, owners = polygons.divide(vertices, flat, corners.sizes)
     faces = flat[positions]
@@ -58,7 +58,7 @@ def read_ply(path: Path, data: bytes) -> FileContents:
     corner_uv = None if uv is None else uv[positions]
     plain = _add_textured(contents, path, names, vertices, faces, corner_uv, numbers)
     if plain.any():
-        of_face = None if colors is not None else _colors(face)
+        of_face = None if colors is not None else _colors(face, contents.unread)
         part = Part(vertices, faces[plain], colors)
         if of_face is not None:
             part = of_faces(vertices[faces[plain]], np.repeat(of_face[owners[plain]], 3, axis=0))
@@ -147,7 +147,7 @@ def _strips(columns: Columns) -> NDArray[np.int64]:
     return triangles[(triangles >= 0).all(axis=1)]
 
 
-def _colors(columns: Columns) -> NDArray[np.float32] | None:
+def _colors(columns: Columns, unread: list[str]) -> NDArray[np.float32] | None:
     """(N, 3) sRGB colours of vertices or faces."""
     names = next((names for names in _COLORS if all(name in columns for name in names)), None)
     if names is None or any(isinstance(columns[name], Lists) for name in names):
@@ -157,8 +157,7 @@ def _colors(columns: Columns) -> NDArray[np.float32] | None:
         return None
     if values.dtype.kind == "i" and values.dtype.itemsize == 1:
         values = values.view(np.uint8)
-    floats = values.astype(np.float64) / _full_scale(values)
-    return np.clip(np.nan_to_num(floats, nan=DEFAULT_COLOR), 0, 1).astype(np.float32)
+    return finite_colors(values.astype(np.float64) / _full_scale(values), unread).astype(np.float32)
 
 
 def _full_scale(values: NDArray[Any]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.storage.meshes import polygons
+from occnet_lib.storage.meshes.parts import finite_colors, report_skipped
 
 from .document import Document, children, descend, integers, numbers
 
@@ -56,22 +57,24 @@ def primitives(document: Document, geometry: Element) -> Iterator[Primitive]:
         if not len(corners) or place is None:
             continue
         positions = _values(document, place[1], 3)
+        report_skipped(sizes, document.unread)
         at, _ = polygons.divide(positions, corners[:, place[2]], sizes)
         faces = corners[:, place[2]][at]
         uv: dict[str, NDArray[np.float32]] = {}
         colors = None
         for semantic, source, offset, number in inputs:
             if semantic == "TEXCOORD" and number not in uv:
-                uv[number] = _at(_values(document, source, 2), corners[:, offset][at])
+                uv[number] = np.nan_to_num(_at(_values(document, source, 2), corners[:, offset][at]))
             elif semantic == "COLOR" and colors is None:
-                colors = np.clip(_at(_values(document, source, 3), corners[:, offset][at]), 0, 1)
+                colors = _at(_values(document, source, 3), corners[:, offset][at])
+                colors = finite_colors(colors, document.unread).astype(np.float32)
         yield Primitive(positions, faces, primitive.get("material", ""), colors, uv)
 
 
 def _at(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float32]:
     if index.size and (index.min() < 0 or index.max() >= len(values)):
         raise IndexError(f"an index outside 0..{len(values) - 1}")
-    return np.nan_to_num(values[index]).astype(np.float32)
+    return values[index].astype(np.float32)
 
 
 def _inputs(document: Document, primitive: Element) -> list[Source]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
 from occnet_lib.storage.meshes.images import ImageReader
+from occnet_lib.storage.meshes.parts import finite_colors
 from occnet_lib.types import Texture, Wrap
 
 from .accessors import Accessors
@@ -83,7 +84,7 @@ class Materials:
             values = attributes.floats("COLOR_0", 3, normalized=True)
             if len(values) != vertex_count:
                 raise self._document.error("malformed glTF: the numbers of colours and vertices differ")
-            factor = factor * np.clip(np.nan_to_num(values, nan=_grey()), 0.0, 1.0)
+            factor = factor * finite_colors(values, self.unread, _grey())
         if look is None and not vertex_colors:
             return Colors()
         colors = None

@@ -75,7 +75,7 @@ def test_lines_of_any_kind(tmp_path: Path) -> None:
     text += "g f\r\ns off\r\nl 1 2\r\nf 1//1 \\\r\n 2//1 3//1 # 9\r\nfo -3 -2 -1\r\nf 1 2\r\np 1"
     mesh = load(tmp_path, text)
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 1, 2]]
-    assert mesh.unread == ()
+    assert mesh.unread == ("1 of 3 faces have fewer than three corners and are skipped",)
     assert (
         load(tmp_path, text.replace("\r\n", "\r").replace("\\\r", "\\\r\n")).faces.tolist() == [[0, 1, 2]] * 2
     )
@@ -164,7 +164,9 @@ def test_a_texture_that_cannot_be_read_is_named(
 
 def test_materials_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     body = f"{SQUARE}usemtl a\n{FACE}"
-    assert load(tmp_path, body).unread == ()
+    unnamed = ("materials are not read: the file names no material library (mtllib)",)
+    assert load(tmp_path, body + "usemtl b\nf 1 2 3\n").unread == unnamed
+    assert load(tmp_path, body.replace("usemtl a", "usemtl (null)")).unread == ()
     assert load(tmp_path, f"mtllib no.mtl\n{body}").unread == ("materials no.mtl: no such file",)
     mesh = load(tmp_path, f"mtllib m.mtl\n{body}", "newmtl b\nKd 1 0 0\n")
     assert (mesh.unread, mesh.colors) == (("material a: not in m.mtl",), None)

@@ -12,6 +12,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
+from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.geometry.textures import bake
 from occnet_lib.storage.meshes import WRITABLE, digest, load_mesh, save_mesh
 from occnet_lib.types import Mesh
@@ -125,6 +126,41 @@ def test_materials_become_colors(tmp_path: Path) -> None:
 def test_material_without_description_is_no_color(tmp_path: Path) -> None:
     assert load_mesh(box(tmp_path, "mtllib absent.mtl\nusemtl red")).colors is None
     assert load_mesh(box(tmp_path, "usemtl red")).colors is None
+
+
+def test_colors_that_are_not_numbers_and_faces_without_area_are_reported(tmp_path: Path) -> None:
+    lines = [
+        "colours are not finite numbers, which are taken as grey",
+        "faces have fewer than three corners and are skipped",
+    ]
+    corners = "0 0 0 {}\n1 0 0 {}\n0 1 0 {}\n"
+    colors = "1 0 0", "nan nan nan", "1 0 nan"
+    properties = "".join(f"property float {name}\n" for name in ("x", "y", "z", "red", "green", "blue"))
+    files = {
+        "a.obj": "v " + corners.replace("\n", "\nv ", 2).format(*colors) + "f 1 2 3\nf 1 2\n",
+        "a.ply": "ply\nformat ascii 1.0\nelement vertex 3\n"
+        + properties
+        + "element face 2\nproperty list uchar int vertex_indices\nend_header\n"
+        + corners.format(*colors)
+        + "3 0 1 2\n2 0 1\n",
+        "a.off": "COFF\n3 2 0\n"
+        + corners.format("1.0 0 0 1", "nan nan nan 1", "1.0 0 nan 1")
+        + "3 0 1 2\n2 0 1\n",
+        "a.dae": '<COLLADA><library_geometries><geometry id="g"><mesh><source id="p"><float_array>0 0 0 1 0 0 0 1 0'
+        '</float_array></source><source id="c"><float_array>1 0 0 nan nan nan 1 0 nan</float_array></source>'
+        '<polylist><input semantic="POSITION" source="#p"/><input semantic="COLOR" source="#c"/>'
+        "<vcount>3 2</vcount><p>0 1 2 0 1</p></polylist></mesh></geometry></library_geometries></COLLADA>",
+    }
+    for name, text in files.items():
+        mesh = load_mesh(obj(tmp_path, text, name))
+        assert sorted(mesh.unread) == [f"1 of 2 {lines[1]}", f"2 of 3 {lines[0]}"], name
+        assert mesh.colors is not None
+        np.testing.assert_allclose(
+            mesh.colors, [(1, 0, 0), (DEFAULT_COLOR,) * 3, (1, 0, DEFAULT_COLOR)], atol=1e-6
+        )
+    mesh = load_mesh(obj(tmp_path, "v 0 0 0 255 0 0\nv 1 0 0\nv 0 1 0 0 0 255\nf 1 2 3\n"))
+    assert mesh.unread == ()  # a vertex without a colour is grey
+    np.testing.assert_allclose(mesh.colors, [(1, 0, 0), (DEFAULT_COLOR,) * 3, (0, 0, 1)], atol=1e-6)
 
 
 def test_part_without_color_is_grey(tmp_path: Path) -> None:

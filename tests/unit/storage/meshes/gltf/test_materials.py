@@ -97,7 +97,9 @@ def test_integer_colours_are_fractions_even_if_the_file_forgets_to_say_so(tmp_pa
 
 def test_colours_out_of_range_or_not_a_number(tmp_path: Path) -> None:
     file = square(GltfFile(), COLOR_0=np.array([[7.0, -1, np.nan]] * 4))
-    np.testing.assert_allclose(colors(read(file, tmp_path)), [[1, 0, DEFAULT_COLOR]] * 4, atol=1e-6)
+    mesh = read(file, tmp_path)
+    np.testing.assert_allclose(colors(mesh), [[1, 0, DEFAULT_COLOR]] * 4, atol=1e-6)
+    assert mesh.unread == ("4 of 4 colours are not finite numbers, which are taken as grey",)
 
 
 def test_each_primitive_has_its_own_material(tmp_path: Path) -> None:
