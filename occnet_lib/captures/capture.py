@@ -13,7 +13,7 @@ from occnet_lib.errors import DataError, OccnetError
 from occnet_lib.storage.meshes.frame import TURNS, Up
 
 from . import hull
-from .folders import Source, frame_of, stated_box
+from .folders import Source, frame_of, is_ambiguous, stated_box
 from .hull import Box, Silhouettes
 from .photos import View, view_of, with_margin
 
@@ -59,8 +59,30 @@ def capture_of(sources: Sequence[Source], config: Config, box: Box | None = None
         DataError: fewer than `hull.FEWEST_VIEWS` photos are usable, the cameras do not explain the silhouettes, or the
             photos' up direction is another than `dataset.up`.
     """
+    count = sum(map(is_ambiguous, sources))
+    if not count:
+        return _capture(sources, config, box)
+    tried: list[Capture] = []
+    errors: list[DataError] = []
+    for stored in (True, False):
+        try:
+            capture = _capture(sources, config, box, stored)
+        except DataError as error:
+            errors.append(error)
+            continue
+        of = "as they are stored" if stored else "as they are shown"
+        text = f"{count} photos are turned by their EXIF orientation; their cameras are taken to be those of the pixels {of}"
+        tried.append(capture._replace(notes=[*capture.notes, text]))
+    if not tried:
+        raise errors[0]
+    # Silhouettes turned by 180° may agree as well; the EXIF orientation is there to show photos upright.
+    return max(tried, key=lambda each: (len(each.views), _uprightness(each.views)))
+
+
+def _capture(sources: Sequence[Source], config: Config, box: Box | None, stored: bool = True) -> Capture:
+    """As `capture_of`, with ambiguous cameras (`folders.is_ambiguous`) read as those of stored pixels or not."""
     up = config.dataset.up
-    views, notes = _usable_views(sources, config.views.image_size, up)
+    views, notes = _usable_views(sources, config.views.image_size, up, stored)
     given = box or stated_box(sources)
     if given is not None:
         given = TURNS[up] @ given[0], given[1]
@@ -115,13 +137,13 @@ def _evidence(views: list[View], given: Box | None) -> _Evidence:
     return tried[0]
 
 
-def _usable_views(sources: Sequence[Source], size: int, up: Up) -> tuple[list[View], list[str]]:
+def _usable_views(sources: Sequence[Source], size: int, up: Up, stored: bool) -> tuple[list[View], list[str]]:
     """The views of the usable photos, turned to +y up, and a line for each of the others."""
     views: list[View] = []
     notes = []
     for source in sources:
         try:
-            frame = frame_of(source)
+            frame = frame_of(source, stored)
             world_mat = frame.world_mat.copy()
             world_mat[:, :3] = world_mat[:, :3] @ TURNS[up].T
             views.append(view_of(frame._replace(world_mat=world_mat), size))
@@ -169,6 +191,11 @@ def _check_up(silhouettes: Silhouettes, up: Up) -> None:
     raise DataError(
         f"up in the photos is about {name} of the cameras' world, and dataset.up is {up}", hint=hint
     )
+
+
+def _uprightness(views: list[View]) -> float:
+    """Mean cosine between +y and the cameras' up directions."""
+    return float(np.mean([-view.world_mat[1, 1] for view in views]))
 
 
 def _tilt(silhouettes: Silhouettes) -> float:

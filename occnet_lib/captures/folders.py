@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import Config
-from occnet_lib.errors import DataError
-from occnet_lib.reconstruction.image_file import image_size, is_turned_in_place
+from occnet_lib.errors import DataError, ImageError
+from occnet_lib.reconstruction.image_file import image_size, stored_size
+from occnet_lib.reconstruction.photo_cameras import pixels_of, read_photo_camera, turns_of_stored
 from occnet_lib.storage import transforms
 from occnet_lib.storage.cameras import read_camera
 from occnet_lib.storage.dataset.catalogue import scan
@@ -105,34 +106,61 @@ def photos_of(folder: Path) -> list[Source]:
         logger.warning(text, folder, ", ".join(inner[:3]) + ", …" * (len(inner) > 3))
     if (file := folder / transforms.NAME).is_file():
         frames = transforms.read_frames(file)
-        return sorted(
-            ((transforms.image_of(frame, folder), frame) for frame in frames), key=lambda each: each[0]
-        )
+        sources: list[Source] = [(transforms.image_of(frame, folder), frame) for frame in frames]
+        return _once(sorted(sources, key=lambda each: each[0]), folder)
     images = _images(folder)
     if missing := [photo for photo in images if not photo.with_suffix(".json").is_file()]:
         text = "%s: %d of %d photos have no camera file and are left out, e.g. %s"
         logger.warning(text, folder, len(missing), len(images), missing[0].name)
-    return [(photo, photo.with_suffix(".json")) for photo in images if photo not in missing]
+    return _once([(photo, photo.with_suffix(".json")) for photo in images if photo not in missing], folder)
 
 
-def frame_of(source: Source) -> Frame:
-    """The camera of a photo.
+def _once(sources: list[Source], folder: Path) -> list[Source]:
+    """The sources without further ones of the same photo, or of the same camera file, which are logged."""
+    first: dict[Path, Source] = {}
+    for source in sources:
+        path, camera = source
+        used = first.setdefault((camera if isinstance(camera, Path) else path).resolve(), source)
+        if used is not source:
+            same = "" if isinstance(camera, Path) or camera == used[1] else ", with another camera there"
+            text = "%s: %s is the photo %s once more%s: left out"
+            logger.warning(text, folder, path.name, used[0].name, same)
+    return list(first.values())
+
+
+def is_ambiguous(source: Source) -> bool:
+    """Whether a photo's EXIF orientation turns it and its camera may be that of the turned or of the stored pixels.
+
+    A camera file is documented to be that of the turned ones (docs/photos.md); a photo that cannot be read is not ambiguous.
+    """
+    path, camera = source
+    try:
+        return not isinstance(camera, Path) and pixels_of(transforms.stated_size(camera), path) == "either"
+    except ImageError:
+        return False
+
+
+def frame_of(source: Source, stored: bool = True) -> Frame:
+    """The camera of a photo as it is shown, turned by its EXIF orientation.
+
+    Args:
+        source: the photo and its camera.
+        stored: whether an ambiguous camera (`is_ambiguous`) is that of the pixels as they are stored.
 
     Raises:
         DataError: it is not a camera, or not one of this photo.
         ImageError: the photo is missing or not an image.
     """
     path, camera = source
-    size = image_size(path)
     if not isinstance(camera, Path):
-        if is_turned_in_place(path):  # silhouettes turned by 180° agree with each other, too
-            text = "its EXIF orientation turns it, and nothing shows whether its camera is that of the turned image"
-            raise DataError(text, path=path, hint=transforms.SAVE_UPRIGHT)
-        return transforms.frame_of(camera, path, size)
-    known = read_camera(camera)
+        pixels = pixels_of(transforms.stated_size(camera), path)
+        if pixels == "shown" or (pixels == "either" and not stored):
+            return transforms.frame_of(camera, path, image_size(path))
+        frame = transforms.frame_of(camera, path, stored_size(path))
+        return transforms.turned(frame, turns_of_stored(path))
+    known = read_photo_camera(camera, path)
     if known.camera_mat[0, 1]:
         raise DataError("camera_mat has skew, which photos do not have", path=camera)
-    transforms.check_aspect((known.width, known.height), size, path)
     (fx, _, cx), (_, fy, cy), _ = known.camera_mat.tolist()
     return Frame(path, known.world_mat, (fx, fy, cx, cy), (known.width, known.height), np.zeros(5))
 

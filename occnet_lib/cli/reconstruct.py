@@ -139,10 +139,10 @@ def _load(
 ) -> _View:
     """A photo and its camera."""
     from occnet_lib.reconstruction.photo import framed_photo
-    from occnet_lib.storage.cameras import read_camera
+    from occnet_lib.reconstruction.photo_cameras import read_photo_camera
 
     try:
-        camera = None if camera_file is None else read_camera(camera_file)
+        camera = None if camera_file is None else read_photo_camera(camera_file, path)
     except DataError as error:
         hint = error.hint or f"--camera needs the camera of {path}"
         raise ImageError(error.message, path=error.path, hint=hint) from error

@@ -16,10 +16,8 @@ quarter of such an image still has more pixels than the encoder sees of it."""
 
 _MOST_PIXELS = 64_000_000
 _ORIENTATION = 0x0112  # EXIF tag
-_TURNED, _IN_PLACE = (
-    (5, 6, 7, 8),
-    (2, 3, 4),
-)  # its values that exchange width and height, and those that keep them
+_QUARTER_TURNS = {6: 1, 3: 2, 8: 3}  # clockwise, by its value
+_MIRRORED, _SIDEWAYS = (2, 4, 5, 7), (5, 6, 7, 8)
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -55,13 +53,21 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def image_size(path: str | Path) -> tuple[int, int]:
     """Width and height in pixels of an image file, upright as `read_image` reads it but not reduced; raises as it does."""
     (width, height), orientation = _size_and_orientation(path)
-    return (height, width) if orientation in _TURNED else (width, height)
+    return (height, width) if orientation in _SIDEWAYS else (width, height)
 
 
-def is_turned_in_place(path: str | Path) -> bool:
-    """Whether an image file's EXIF orientation turns or mirrors it and keeps its size; raises as `read_image`."""
-    (width, height), orientation = _size_and_orientation(path)
-    return orientation in _IN_PLACE or (width == height and orientation in _TURNED)
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image file as its pixels are stored, not turned; raises as `read_image`."""
+    return _size_and_orientation(path)[0]
+
+
+def quarter_turns(path: str | Path) -> int | None:
+    """By how many quarter turns clockwise an image file's EXIF orientation turns its pixels, 0 to 3; None: it mirrors them.
+
+    0 for HEIC, whose reader turns the pixels without a record of it. Raises as `read_image`.
+    """
+    orientation = _size_and_orientation(path)[1]
+    return None if orientation in _MIRRORED else _QUARTER_TURNS.get(orientation, 0)
 
 
 def _size_and_orientation(path: str | Path) -> tuple[tuple[int, int], int]:
@@ -70,7 +76,11 @@ def _size_and_orientation(path: str | Path) -> tuple[tuple[int, int], int]:
     try:
         _prepare_heif(path)
         with Image.open(path) as image:
-            return image.size, image.getexif().get(_ORIENTATION, 1)
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            # Pillow states the size of a TIFF as shown.
+            swapped = image.format == "TIFF" and orientation in _SIDEWAYS
+            width, height = image.size
+            return (height, width) if swapped else (width, height), orientation
     except FileNotFoundError as error:
         raise ImageError("no such file", path=path) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -58,8 +58,7 @@ def mesh_of_photo(
         DataError: the checkpoint or a camera is missing or broken.
         ConfigError: there are not as many cameras as photos, or the model needs cameras.
     """
-    from occnet_lib.storage.cameras import read_camera
-
+    from .photo_cameras import read_photo_camera
     from .reconstructor import Reconstructor
 
     config = config or Config()
@@ -74,7 +73,8 @@ def mesh_of_photo(
         network.check_given_cameras()
     framed_photos = [framed_photo(path, *known) for path in photos]
     images = [each.image for each in framed_photos]
-    cameras = known_cameras(framed_photos, [read_camera(file) for file in files])
+    given = [read_photo_camera(Path(file), Path(path)) for file, path in zip(files, photos, strict=False)]
+    cameras = known_cameras(framed_photos, given)
     result, warnings = mesh_of_images(network, images, photos, config.seed, drop_outliers, *cameras)
     for line in warnings:
         logger.warning("%s", line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from occnet_lib.geometry.cameras import Camera
 from .atomic import write_text
 
 _RIGID = 1e-3  # largest error of R Rᵀ = 1
+_TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
 
 def read_camera(path: str | Path) -> Camera:
@@ -51,6 +53,20 @@ def read_camera(path: str | Path) -> Camera:
     if camera.projection[2, 3] <= 0:
         raise DataError(
             "the object is behind the camera", path=path, hint="world_mat maps the world to the camera"
+        )
+    return camera
+
+
+def turned(camera: Camera, quarters: int) -> Camera:
+    """The camera of the image after quarter turns clockwise: its x is right and its y down in the turned image."""
+    for _ in range(quarters):
+        places = np.array([[0.0, -1, camera.height], [1, 0, 0], [0, 0, 1]])
+        camera = replace(
+            camera,
+            camera_mat=places @ camera.camera_mat @ _TURN.T,
+            world_mat=_TURN @ camera.world_mat,
+            width=camera.height,
+            height=camera.width,
         )
     return camera
 

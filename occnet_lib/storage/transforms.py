@@ -20,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.errors import DataError
+from occnet_lib.geometry.cameras import Camera
+
+from . import cameras
 
 NAME = "transforms.json"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".avif", ".bmp")
@@ -89,7 +92,7 @@ def frame_of(values: Mapping[str, Any], path: Path, image_size: tuple[int, int])
     Args:
         values: the frame.
         path: its image.
-        image_size: width and height of the image in pixels, upright as it is shown.
+        image_size: width and height of the image in pixels, turned as its camera is.
 
     Raises:
         DataError: a value is missing or wrong, the lens is not a perspective one, or the image has another shape than the
@@ -114,6 +117,34 @@ def frame_of(values: Mapping[str, Any], path: Path, image_size: tuple[int, int])
     return Frame(path, world_mat, (fx, fy, cx, cy), (width, height), distortion)
 
 
+def stated_size(values: Mapping[str, Any]) -> tuple[float, float] | None:
+    """`w` and `h` of a frame of `read_frames`; None where they are missing, or wrong, which `frame_of` reports."""
+    try:
+        width, height = (_number(values, key, Path(), 0.0) for key in "wh")
+    except DataError:
+        return None
+    return (width, height) if min(width, height) > 0 else None
+
+
+def turned(frame: Frame, quarters: int) -> Frame:
+    """The camera of an image after quarter turns clockwise: x right and y down are those of the turned image."""
+    fx, fy, cx, cy = frame.intrinsics
+    camera_mat = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    camera = cameras.turned(Camera(camera_mat, frame.world_mat, *frame.size), quarters)
+    k1, k2, p1, p2, k3 = frame.distortion
+    for _ in range(quarters):
+        p1, p2 = p2, -p1
+    (fx, _, cx), (_, fy, cy), _ = camera.camera_mat.tolist()
+    size, distortion = (camera.width, camera.height), np.array([k1, k2, p1, p2, k3])
+    return Frame(frame.path, camera.world_mat, (fx, fy, cx, cy), size, distortion)
+
+
+def has_aspect(size: tuple[float, float], image_size: tuple[int, int]) -> bool:
+    """Whether an image of `image_size` has the aspect ratio of `size`, up to rounding."""
+    (width, height), (across, down) = size, image_size
+    return abs(math.log(width / height * down / across)) <= 2.5 / min(image_size)
+
+
 def check_aspect(size: tuple[float, float], image_size: tuple[int, int], path: Path) -> None:
     """Check that an image has the aspect ratio of its camera, up to rounding.
 
@@ -125,8 +156,8 @@ def check_aspect(size: tuple[float, float], image_size: tuple[int, int], path: P
     Raises:
         DataError: it has not.
     """
-    (width, height), (across, down) = size, image_size
-    if abs(math.log(width / height * down / across)) > 2.5 / min(image_size):
+    if not has_aspect(size, image_size):
+        (width, height), (across, down) = size, image_size
         text = f"the image has {across} x {down} pixels, its camera {width:g} x {height:g}"
         raise DataError(text, path=path, hint=SAVE_UPRIGHT)
 

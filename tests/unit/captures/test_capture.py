@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from occnet_lib.config import check
 from occnet_lib.errors import DataError
 from occnet_lib.geometry.cameras import image_projection
 from occnet_lib.networks.silhouette_labels import BACKGROUND, OBJECT, labels_of
+from occnet_lib.storage.cameras import turned
 from occnet_lib.training.visual_hull import in_hull
 from tests.support import capture_photos as photos
 from tests.support.silhouette_shapes import inside, silhouette
@@ -183,7 +185,7 @@ class TestWrongCameras:
 
     def test_photos_from_one_direction_are_refused(self, folder):
         frames = photos.write_capture(folder, seen=shots())
-        photos.write_frames(folder, frames[:1] * 4)
+        photos.write_frames(folder, [frames[0] | {"file_path": f["file_path"]} for f in frames[:4]])
         with pytest.raises(DataError, match="nearly one direction"):
             capture_of(photos_of(folder), CONFIG)
 
@@ -198,16 +200,59 @@ class TestPhotos:
         assert "01.png: shows no object" in caplog.text
         assert "04: no such file" in caplog.text
 
-    @pytest.mark.parametrize("orientation", [3, 6])
-    def test_turned_photos_whose_size_does_not_show_it_are_left_out(self, folder, orientation):
-        exif = Image.Exif()
+    @pytest.mark.parametrize("of", ["stored", "shown"])
+    @pytest.mark.parametrize(("orientation", "every"), [(3, 1), (3, 2), (6, 1), (8, 3)])
+    @pytest.mark.parametrize("cut", [0, 10])
+    def test_cameras_of_photos_that_their_orientation_turns(self, tmp_path, of, orientation, every, cut):
+        quarters = {6: 1, 3: 2, 8: 3}[orientation]
+        exif, frames = Image.Exif(), []
         exif[0x0112] = orientation
+        for i, (camera, image) in enumerate(zip(photos.cameras(8), shots(), strict=True)):
+            shown = image[cut : photos.EDGE - cut]
+            camera = replace(camera, height=photos.EDGE - 2 * cut)
+            camera.camera_mat[1, 2] = photos.EDGE / 2 - 2 - cut
+            is_turned = i % every == 0
+            stored = np.rot90(shown, quarters if is_turned else 0)
+            Image.fromarray(stored).save(tmp_path / f"{i}.png", exif=exif if is_turned else None)
+            camera = turned(camera, 4 - quarters) if is_turned and of == "stored" else camera
+            frames.append(photos.frame(camera, f"{i}.png"))
+        photos.write_frames(tmp_path, frames)
+        capture = capture_of(photos_of(tmp_path), CONFIG)
+        assert_right(capture)
+        count = len(range(0, 8, every))
+        note = f"{count} photos are turned by their EXIF orientation; their cameras are taken to be those of the pixels"
+        shape_says_it = cut and orientation != 3
+        assert capture.notes == ([] if shape_says_it else [f"{note} as they are {of}"])
+        views = [-view.world_mat[1, 1] for view in capture.views]
+        assert min(views) > 0.4  # upright
+
+    def test_a_photo_listed_twice_counts_once(self, folder, caplog):
+        frames = photos.write_capture(folder, seen=shots())
+        photos.write_frames(
+            folder, [*frames, frames[2], frames[3] | {"transform_matrix": np.eye(4).tolist()}]
+        )
+        assert len(photos_of(folder)) == 8
+        assert "thing: 02.png is the photo 02.png once more: left out" in caplog.text
+        assert (
+            "thing: 03.png is the photo 03.png once more, with another camera there: left out" in caplog.text
+        )
+        assert_right(capture_of(photos_of(folder), CONFIG))
+
+    def test_two_photos_of_one_camera_file_count_once(self, tmp_path, caplog):
+        photos.write_camera_files(tmp_path)
+        Image.new("RGB", (photos.EDGE, photos.EDGE)).save(tmp_path / "05.webp")
+        assert [photo.name for photo, _ in photos_of(tmp_path)] == [f"{i:02d}.png" for i in range(8)]
+        assert "05.webp is the photo 05.png once more: left out" in caplog.text
+
+    def test_a_mirrored_photo_is_left_out(self, folder):
+        exif = Image.Exif()
+        exif[0x0112] = 5
+        frames = photos.write_capture(folder, seen=[shot[10:-10] for shot in shots()])
+        photos.write_frames(folder, [f | {"h": photos.EDGE - 20, "cy": f["cy"] - 10} for f in frames])
         with Image.open(folder / "images" / "02.png") as image:
             image.save(folder / "images" / "02.png", exif=exif)
         capture = capture_of(photos_of(folder), CONFIG)
-        assert [note.partition(", and")[0] for note in capture.notes] == [
-            "02.png: its EXIF orientation turns it"
-        ]
+        assert capture.notes == ["02.png: its EXIF orientation mirrors it"]
         assert_right(capture)
 
     def test_positions_beyond_all_arithmetic_are_one_line(self, folder):

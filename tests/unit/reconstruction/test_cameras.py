@@ -121,6 +121,9 @@ def test_without_a_camera_a_local_model_says_what_is_missing(tmp_path, capsys):
     assert "predicts no cameras" in capsys.readouterr().err
     assert cli.main([*command, "--camera", str(tmp_path / "none.json")]) == 1
     assert "cannot be read as a camera" in capsys.readouterr().err
+    write_camera(tmp_path / "wide.json", Camera(np.eye(3), np.hstack([np.eye(3), [[0], [0], [2.0]]]), 64, 48))
+    assert cli.main([*command, "--camera", str(tmp_path / "wide.json")]) == 1
+    assert f"photo.png: the image has {EDGE} x {EDGE} pixels, its camera 64 x 48" in capsys.readouterr().err
 
 
 class TestBoxOverlap:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from occnet_lib.captures.photos import distorted
 from occnet_lib.errors import DataError
-from occnet_lib.storage.transforms import frame_of, image_of, read_frames
+from occnet_lib.storage.transforms import Frame, frame_of, image_of, read_frames, turned
 
 POSE = [[1, 0, 0, 1.0], [0, 1, 0, 2.0], [0, 0, 1, 5.0], [0, 0, 0, 1]]
 FRAME = {"file_path": "a.png", "transform_matrix": POSE, "fl_x": 100.0}
@@ -39,6 +40,23 @@ def test_the_pose_is_camera_to_world_in_the_axes_of_opengl():
 def test_intrinsics(values, intrinsics, size):
     frame = frame_of(FRAME | values, PHOTO, (40, 30))
     assert (frame.intrinsics, frame.size) == (intrinsics, size)
+
+
+def test_the_camera_of_a_turned_image_sees_a_point_at_its_turned_place():
+    values = FRAME | {"fl_y": 110.0, "cx": 21, "cy": 14.5, "k1": 0.1, "k2": -0.02, "p1": 0.03, "p2": -0.05}
+    frame = frame_of(values, PHOTO, (40, 30))
+    point = np.array([1.3, 2.2, 0.5])
+
+    def place(of: Frame) -> np.ndarray:
+        x, y, z = of.world_mat[:, :3] @ point + of.world_mat[:, 3]
+        fx, fy, cx, cy = of.intrinsics
+        return distorted(np.array([x / z, y / z]), of.distortion) * (fx, fy) + (cx, cy)
+
+    u, v = place(frame)
+    assert np.allclose(place(turned(frame, 1)), (30 - v, u))
+    assert np.allclose(place(turned(frame, 2)), (40 - u, 30 - v))
+    assert np.allclose(place(turned(frame, 3)), (v, 40 - u))
+    assert (turned(frame, 1).size, turned(frame, 2).size) == ((30, 40), (40, 30))
 
 
 def test_an_angle_of_view_gives_the_focal_length():
