@@ -56,7 +56,10 @@ def layout_of(folder: Path) -> Layout:
         return "onet"
     if next(folder.glob("*_*.h5"), None) is not None:
         return "noisypixel"
-    hint = "looked for <category>/<id>/points.npz (ONet), <category>_<id>.h5 (noisypixel) and photos with cameras"
+    hint = (
+        "looked for <category>/<id>/points.npz (ONet), <category>_<id>.h5 (noisypixel) and photos with cameras "
+        "(docs/how-to/adapt-to-photos.md)"
+    )
     raise DataError("not a dataset in a known layout", path=folder, hint=hint)
 
 

@@ -108,7 +108,8 @@ def read_plain(
     except IsADirectoryError as error:
         raise DataError("is a folder", path=path, hint="give the file in it, such as best.ckpt") from error
     except Exception as error:  # a broken zip or pickle raises arbitrary errors
-        raise DataError(f"not readable as a checkpoint: {type(error).__name__}", path=path) from error
+        text = f"not readable as a checkpoint: {type(error).__name__}"
+        raise DataError(text, path=path, hint="best.ckpt of a training is one") from error
     if not isinstance(content, dict):
         raise DataError(otherwise, path=path)
     return content

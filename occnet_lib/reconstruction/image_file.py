@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from occnet_lib.errors import ImageError
+from occnet_lib.storage.meshes.suffixes import known_suffix
 
 WORKING_EDGE = 1024
 """Pixels along the longer edge to which larger images are reduced as they are read: an object that covers a
@@ -18,6 +19,7 @@ _MOST_PIXELS = 64_000_000
 _ORIENTATION = 0x0112  # EXIF tag
 _QUARTER_TURNS = {6: 1, 3: 2, 8: 3}  # clockwise, by its value
 _MIRRORED, _SIDEWAYS = (2, 4, 5, 7), (5, 6, 7, 8)
+_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -44,10 +46,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
                     hint="save it smaller",
                 )
             return _pixels(image)
-    except FileNotFoundError as error:
-        raise ImageError("no such file", path=path) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError("cannot be read as an image", path=path, hint="PNG and JPEG are fine") from error
+    except _ERRORS as error:
+        raise _unreadable(path, error) from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -81,10 +81,19 @@ def _size_and_orientation(path: str | Path) -> tuple[tuple[int, int], int]:
             swapped = image.format == "TIFF" and orientation in _SIDEWAYS
             width, height = image.size
             return (height, width) if swapped else (width, height), orientation
-    except FileNotFoundError as error:
-        raise ImageError("no such file", path=path) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError("cannot be read as an image", path=path, hint="PNG and JPEG are fine") from error
+    except _ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    """What an error of reading an image means for the user."""
+    if isinstance(error, FileNotFoundError):
+        return ImageError("no such file", path=path)
+    if isinstance(error, IsADirectoryError):
+        return ImageError("is a folder, not a photo", path=path, hint=f"give the photos in it: {path}/*.png")
+    if known_suffix(path.name):
+        return ImageError("is a mesh, not a photo", path=path, hint="occnet watertight closes a mesh")
+    return ImageError("cannot be read as an image", path=path, hint="PNG and JPEG are fine")
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

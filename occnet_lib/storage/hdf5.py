@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 
 _MARK = b"occnet "
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _REDO = "delete it and run its stage again"
+_OURS = "packs are results/pack/*.h5, shape files results/preprocess/shapes/<category>/<id>.h5"
+_OF_ANOTHER_KIND = 6  # datasets that a file lacks
 # What h5py raises for damaged or unexpected files.
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
 
@@ -80,11 +83,15 @@ def verify_checksum(path: str | Path) -> None:
             written = file.read(USERBLOCK)
             if written == _checksum_block(file):
                 return
+            file.seek(USERBLOCK)
+            is_hdf5 = _SIGNATURE in (written[: len(_SIGNATURE)], file.read(len(_SIGNATURE)))
     except FileNotFoundError:
         raise DataError("no such file", path=path, hint="run the stage that makes it") from None
     except OSError as error:
         raise DataError(f"corrupt file: {error}", path=path, hint=_REDO) from error
     damaged = written.startswith(_MARK)
+    if not damaged and not is_hdf5:
+        raise DataError("is not an HDF5 file", path=path, hint=_OURS)
     message = (
         "corrupt file: its content does not match its checksum"
         if damaged
@@ -129,6 +136,8 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
     if version != schema_version:
         message = f"schema version {version if version is not None else 'missing'}, expected {schema_version}"
         raise DataError(message, path=path, hint=_REDO)
+    if len(missing) >= _OF_ANOTHER_KIND:
+        raise DataError(f"is a file of another kind: it has no {missing[0]}", path=path, hint=_OURS)
     raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_REDO)
 
 

@@ -44,6 +44,8 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
         DataError: the folder is missing, has no shape in a known layout, lacks a requested category, or has an id twice.
     """
     root = Path(root)
+    if root.is_file():
+        raise DataError("is a file, not a folder", path=root, hint="give the folder of raw meshes")
     if not root.is_dir():
         raise DataError("no such folder", path=root, hint="set dataset=… to the folder of raw meshes")
     table = configured_table(config, root)
@@ -56,6 +58,12 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     if table:
         locations, more = select_by_table(table, locations)
         notes += more
+    if not locations and not table and (count := layouts.count_images(root)):
+        hint = (
+            "occnet reconstruct makes meshes of photos, occnet import packs photos with their cameras for training "
+            "(docs/how-to/adapt-to-photos.md); raw meshes: docs/datasets.md"
+        )
+        raise DataError("; ".join([f"no shapes, but {count} images", *notes]), path=root, hint=hint)
     if not locations:
         raise DataError("; ".join(["no shapes", *notes]), path=root, hint=f"supported: {layouts.LAYOUTS}")
     for note in notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter, defaultdict
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from occnet_lib.errors import DataError
-from occnet_lib.storage.meshes.suffixes import SUFFIXES, known_suffix, preference, stem
+from occnet_lib.storage.meshes.suffixes import IMAGES, SUFFIXES, known_suffix, preference, stem
 
 from .listing import COMPANIONS, UNCATEGORISED, Listing, ShapeLocation, kind
 
@@ -234,6 +235,12 @@ def _files_below(folder: Path) -> Iterator[str]:
     for location, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (os.path.join(location, name) for name in sorted(files) if not name.startswith("."))
+
+
+def count_images(root: Path) -> int:
+    """Image files below a folder, among the first 10,000 files."""
+    files = itertools.islice(_files_below(root), _MAX_FILES)
+    return sum(kind(file) in IMAGES for file in files)
 
 
 def _flat(

@@ -123,7 +123,7 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise MeshError(f"cannot be read: {error.strerror}", path=path) from error
     if stat.S_ISDIR(mode):
-        raise MeshError("a folder with several mesh files, none of them model.*", path=path)
+        raise _of_folder(path)
     if not stat.S_ISREG(mode):
         raise MeshError("not a regular file", path=path)
     if not known_suffix(path.name):
@@ -141,6 +141,15 @@ def _check_file(path: Path) -> None:
         raise MeshError("the file is empty", path=path)
     if start.startswith(b"version https://git-lfs"):
         raise MeshError("a git-lfs pointer, not a mesh", path=path, hint="run: git lfs pull")
+
+
+def _of_folder(path: Path) -> MeshError:
+    try:
+        if any(known_suffix(name) for name in os.listdir(path)):
+            return MeshError("a folder with several mesh files, none of them model.*", path=path)
+    except OSError as error:
+        return MeshError(f"cannot be read: {error.strerror}", path=path)
+    return MeshError("a folder without mesh files", path=path, hint="give a mesh file")
 
 
 def _absence(path: Path) -> str:

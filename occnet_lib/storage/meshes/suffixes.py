@@ -11,7 +11,9 @@ SUFFIXES = (
 
 _BLENDER = "convert it to GLB with Blender"
 
-# Unsupported formats of 3D models: name and way out.
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".bmp", ".gif")
+
+# Unsupported formats of 3D models, and files of other commands: name and way out.
 UNREAD_FORMATS = {
     ".fbx": ("Autodesk FBX", _BLENDER),
     **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), ("Universal Scene Description", _BLENDER)),
@@ -32,6 +34,10 @@ UNREAD_FORMATS = {
     **dict.fromkeys(
         (".sldprt", ".sldasm", ".ipt", ".catpart", ".brep"), ("a CAD model", "export it as STEP")
     ),
+    **dict.fromkeys(
+        (".h5", ".hdf5"), ("processed shapes", "give the raw mesh; occnet analyse and export read packs")
+    ),
+    **dict.fromkeys(IMAGES, ("an image", "occnet reconstruct makes a mesh of a photo")),
     **dict.fromkeys(
         (".zip", ".zae", ".7z", ".rar", ".tar", ".gz", ".xz", ".bz2"), ("an archive", "unpack it")
     ),

@@ -120,8 +120,11 @@ def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path):
         load_photo(tmp_path / "text.png")
     with pytest.raises(ImageError, match="no such file"):
         load_photo(tmp_path / "absent.png")
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match=r"is a folder, not a photo \(give the photos in it: .*/\*\.png"):
         load_photo(tmp_path)
+    (tmp_path / "chair.glb").write_bytes(b"glTF")
+    with pytest.raises(ImageError, match=r"is a mesh, not a photo \(occnet watertight"):
+        load_photo(tmp_path / "chair.glb")
     cut = save(tmp_path, clutter, "cut.png")
     cut.write_bytes(cut.read_bytes()[:2000])
     with pytest.raises(ImageError, match="cannot be read"):

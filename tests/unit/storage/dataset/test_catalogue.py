@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -88,6 +89,14 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         scan(config(), tmp_path / "absent")
     with pytest.raises(DataError, match=r"no shapes .*model_normalized\.obj"):
         scan(config(), tmp_path)
+    touch(tmp_path, "photos/cup/front.JPG", "photos/cup/back.heic")
+    with pytest.raises(DataError, match=r"no shapes, but 2 images;.* \(occnet reconstruct .*occnet import"):
+        scan(config(), tmp_path / "photos")
+    with pytest.raises(
+        DataError, match=r"front.JPG: is a file, not a folder \(give the folder of raw meshes"
+    ):
+        scan(config(), tmp_path / "photos" / "cup" / "front.JPG")
+    rmtree(tmp_path / "photos")
     touch(tmp_path, "chair1/model.obj", "chair2/model.obj")
     with pytest.raises(DataError, match="one more level"):
         scan(config(), tmp_path)

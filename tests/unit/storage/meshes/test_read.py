@@ -114,6 +114,18 @@ def test_unknown_suffixes(tmp_path: Path) -> None:
         load_mesh(obj(tmp_path, "PK", "a.zip"))
 
 
+def test_files_of_other_commands_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MeshError, match=r"\.jpg \(an image\) is not supported \(occnet reconstruct"):
+        load_mesh(obj(tmp_path, "x", "a.jpg"))
+    with pytest.raises(MeshError, match=r"\.h5 \(processed shapes\) is not supported \(give the raw mesh"):
+        load_mesh(obj(tmp_path, "x", "a.h5"))
+    with pytest.raises(MeshError, match=r"a folder without mesh files \(give a mesh file\)"):
+        load_mesh(tmp_path)
+    obj(tmp_path, "x", "b.obj")
+    with pytest.raises(MeshError, match=r"a folder with several mesh files, none of them model"):
+        load_mesh(tmp_path)
+
+
 def test_materials_become_colors(tmp_path: Path) -> None:
     (tmp_path / "m.mtl").write_text("newmtl red\nKd 1 0 0\nnewmtl grey\nKd 0.4 0.4 0.4\n")
     mesh = load_mesh(box(tmp_path, "mtllib m.mtl\nusemtl red", "usemtl grey"))
@@ -341,7 +353,7 @@ def test_faults_are_one_line(tmp_path: Path, name: str, text: str, message: str)
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="no such file"):
         load_mesh(tmp_path / "absent.obj")
-    with pytest.raises(MeshError, match="several mesh files"):
+    with pytest.raises(MeshError, match="a folder without mesh files"):
         load_mesh(tmp_path)
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from occnet_lib.errors import DataError
 from occnet_lib.storage.packs import PackedShape, Shard, pack_file, verify, verify_structure, write_shard
 from occnet_lib.storage.packs.pack_file import ContiguousReader
+from occnet_lib.storage.packs.writer import SCHEMA_VERSION
 from occnet_lib.types import DEPTH_STEP, ShapeKey
 from tests.support.storage_shapes import records
 
@@ -216,6 +217,14 @@ def test_missing_other_version_other_file(path: Path, tmp_path: Path) -> None:
         file.attrs["schema_version"] = 7
     with pytest.raises(DataError, match="schema version 7"):
         len(Shard(other))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"\x89PNG" + bytes(1000))
+    with pytest.raises(DataError, match=r"photo\.png: is not an HDF5 file \(packs are results/pack"):
+        verify(photo)  # never: delete it
+    with h5py.File(other, "w") as file:
+        file.attrs["schema_version"] = SCHEMA_VERSION
+    with pytest.raises(DataError, match=r"is a file of another kind: it has no category \(packs are"):
+        verify_structure(other)
 
 
 def test_damaged_image_names_shape_and_view(path: Path, tmp_path: Path) -> None:
