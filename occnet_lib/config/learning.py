@@ -44,7 +44,7 @@ class ModelConfig(Section):
 
     later_keys: ClassVar[frozenset[str]] = frozenset(
         {"seed", "seeds", "local", "pose", "own_cameras", "labels", "silhouettes", "consistency", "start"}
-    )
+    ) | {"silhouette_cameras"}
 
     preset: Preset = Field("", description="a predefined network, which sets the other keys (docs/models.md)")
     encoder: Encoder = Field("resnet18", description="image encoder (torchvision)")
@@ -67,9 +67,7 @@ class ModelConfig(Section):
         "", description="framing of the images of this model; empty: images.framing"
     )
     pretrained: bool = Field(False, description="start from ImageNet weights (local file or download)")
-    seed: Natural = Field(
-        0, description="added to `seed` in training: other initial weights and order of data"
-    )
+    seed: Natural = Field(0, description="added to `seed` in training: other initial weights, other order")
     seeds: Count = Field(
         1,
         description="trainings: <name>, <name>-seed1, …, by which `evaluate.compare` measures a training's chance",
@@ -79,12 +77,10 @@ class ModelConfig(Section):
         description="pixel-aligned features: maps of the encoder, sampled where a point projects to; needs a camera",
     )
     pose: bool = Field(
-        False,
-        description="predict the camera from the image, by an encoder of its own; `local` models then use it",
+        False, description="predict the camera, by an encoder of its own; `local` models then use it"
     )
     own_cameras: bool = Field(
-        False,
-        description="with `local` and `pose`: train on predicted cameras from a third of the steps on, else on true ones",
+        False, description="with `local` and `pose`: train on predicted cameras from a third of the steps on"
     )
     labels: Literal["3d", "hull", "none"] = Field(
         "3d",
@@ -94,11 +90,15 @@ class ModelConfig(Section):
     silhouettes: NonNegative = Field(
         0.0, description="weight of the loss of views' silhouettes along rays (train.rays); 0: none"
     )
+    silhouette_cameras: UserPath = Field(
+        "",
+        description="model with `pose: true`, or its best.ckpt, that predicts the cameras of silhouettes; empty: true ones",
+    )
     consistency: NonNegative = Field(
         0.0, description="weight of the divergence between the fields of two views of a shape; 0: none"
     )
     start: UserPath = Field(
-        "", description="best.ckpt of a network with the same layers, whose weights training starts from"
+        "", description="model of the same layers, or its best.ckpt, whose weights training starts from"
     )
 
     @property

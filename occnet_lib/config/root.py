@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from .base import Natural, Section, UserPath, is_null
@@ -71,6 +71,11 @@ class Config(Section):
     def training_seed(self, model: str) -> int:
         """The seed of a model's training."""
         return self.seed + self.models[model].seed
+
+    def networks_used_by(self, model: str) -> list[str]:
+        """Files of other networks that a model's training reads."""
+        network = self.models[model]
+        return [path for path in (network.start, network.silhouette_cameras) if path]
 
     @property
     def distinct_models(self) -> list[str]:
@@ -168,6 +173,22 @@ class Config(Section):
                 raise ValueError(f"model name {name!r} must be of letters, digits, - and _")
         return value
 
+    @field_validator("models")
+    @classmethod
+    def _names_of_networks(
+        cls, value: dict[str, ModelConfig], info: ValidationInfo
+    ) -> dict[str, ModelConfig]:
+        """Replace the name of another model by the file that the workflow writes of it."""
+        results = str(info.data.get("results", "")).rstrip("/")
+        files = {name: f"{results}/train/{name}/best.ckpt" for name in value}
+
+        def with_files(model: ModelConfig) -> ModelConfig:
+            named = {key: getattr(model, key) for key in ("start", "silhouette_cameras")}
+            changes = {key: files[name] for key, name in named.items() if name in files}
+            return model.model_copy(update=changes) if changes else model
+
+        return {name: with_files(model) for name, model in value.items()}
+
     @model_validator(mode="after")
     def _compared_models_exist(self) -> Config:
         measured = self.evaluate.uncertainty
@@ -191,6 +212,15 @@ class Config(Section):
             if model.labels == "none" and not model.silhouettes:
                 raise ValueError(
                     f"`models.{name}.labels: none` needs `silhouettes` above 0: nothing else is learned"
+                )
+            if model.silhouette_cameras and not (model.labels == "hull" or model.silhouettes):
+                raise ValueError(
+                    f"`models.{name}.silhouette_cameras` needs `labels: hull` or `silhouettes`, which have a use for them"
+                )
+            if model.silhouette_cameras and (model.needs_cameras or model.frame == "camera"):
+                raise ValueError(
+                    f"`models.{name}` has `silhouette_cameras` for views whose cameras are unknown, and `local`, `pose` "
+                    "and `frame: camera` need true ones"
                 )
             if model.consistency and self.views.count < 2:
                 raise ValueError(

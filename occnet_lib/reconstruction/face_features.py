@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _CANDIDATES = 8  # nearest samples among which one of the face's own side is looked for
 _LIMIT = 4.0  # of features that are quotients
-_OF_TRAINING = frozenset({"own_cameras", "labels", "silhouettes", "consistency", "start"})  # keys of a model
+_OF_TRAINING = frozenset(
+    {"own_cameras", "labels", "silhouettes", "silhouette_cameras", "consistency", "start"}
+)  # keys of a model
 REACH = 2.0
 """Distance to the ground truth, in mean edge lengths of the mesh, beyond which a face has no target."""
 

@@ -133,6 +133,9 @@ def run_digest(
     if model.start:  # its content and not its place
         data.append([file_digest(model.start)])
         model = model.model_copy(update={"start": ""})
+    if model.silhouette_cameras:
+        data.append(["silhouette_cameras", file_digest(model.silhouette_cameras)])
+        model = model.model_copy(update={"silhouette_cameras": ""})
     return digest(VERSIONS["train"], model, seen, keys, seed, data)
 
 

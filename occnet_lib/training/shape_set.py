@@ -38,6 +38,7 @@ class ShapeSet:
         members = [(name, place) for name, place in members if only is None or name in only]
         self.names = [name for name, _ in members]
         self._places = [place for _, place in members]
+        self._cameras: Sequence[NDArray[np.float32]] | None = None
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._points: dict[int, Window] = {}
         self._near: dict[int, Window] = {}
@@ -76,6 +77,10 @@ class ShapeSet:
             for view in range(shard.views)
         }
 
+    def use_cameras(self, cameras: Sequence[NDArray[np.float32]]) -> None:
+        """Use these projections, (V, 3, 4) of each shape, in place of the cameras of the packs."""
+        self._cameras = cameras
+
     def rotation(self, shape: int, view: int) -> NDArray[np.float32]:
         """(3, 3) float32, unit frame to the camera of an image."""
         shard, i = self._places[shape]
@@ -84,6 +89,8 @@ class ShapeSet:
 
     def camera(self, shape: int, view: int) -> NDArray[np.float32]:
         """(3, 4) float32, projection of the unit frame into an image (`geometry.cameras.image_projection`)."""
+        if self._cameras is not None:
+            return self._cameras[shape][view]
         shard, i = self._places[shape]
         return shard.projection(i, view, self.image(shape, view).shape).astype(np.float32)
 

@@ -10,6 +10,8 @@ from occnet_lib.config import Config, ModelConfig
 from occnet_lib.errors import ConfigError
 from occnet_lib.networks.checkpoint import load_network
 
+from .predicted_cameras import camera_network
+
 _LAYERS = (
     *("encoder", "decoder", "hidden", "c_dim", "blocks", "positional_encoding", "local", "pose"),
     *("image", "frame"),
@@ -40,14 +42,20 @@ def initial_weights(model: ModelConfig, name: str) -> dict[str, Tensor]:
 
 
 def check_starts(config: Config) -> None:
-    """Check the networks that models start from, so that a wrong one is refused before shapes are processed.
+    """Check the networks that trainings use, so that a wrong one is refused before shapes are processed.
 
     Those within the results folder may be trained again by the same run, so they are checked when they are used.
 
     Raises:
-        DataError, ConfigError: as `initial_weights`.
+        DataError, ConfigError: as `initial_weights` and `predicted_cameras.camera_network`.
     """
     results = Path(config.results).resolve()
+
+    def given(path: str) -> bool:
+        return bool(path) and not Path(path).resolve().is_relative_to(results)
+
     for name, model in config.models.items():
-        if model.start and not Path(model.start).resolve().is_relative_to(results):
+        if given(model.start):
             initial_weights(model, name)
+        if given(model.silhouette_cameras):
+            camera_network(model, name)

@@ -26,6 +26,7 @@ from .lightning_imports import TensorBoardLogger, Trainer
 from .malloc import disable_heap_trimming
 from .metrics_log import ProgressBar
 from .module import OccupancyModule
+from .predicted_cameras import predict_cameras
 from .shape_set import ShapeSet
 from .start import initial_weights
 from .validation_images import ValidationImages
@@ -62,7 +63,8 @@ def train(
         only: names of the training shapes to use; None: all.
 
     Raises:
-        ConfigError: unknown model, a GPU is requested and none is available, or `start` has other layers.
+        ConfigError: unknown model, a GPU is requested and none is available, `start` has other layers, or
+            `silhouette_cameras` predicts none.
         DataError: a shard is missing or corrupt, or the training split is empty.
         DependencyError: pretrained weights are requested and not available.
         OccnetError: the loss is not finite.
@@ -77,6 +79,7 @@ def train(
         raise DataError("no shape in the training split", hint="see preprocess/shapes.csv for failures")
     disable_heap_trimming()
     with reserve_devices(section, device) as devices:
+        predict_cameras((training, validation), config.models[model_name], model_name, devices.device)
         _train(config, section, model_name, (training, validation), folder, resume, devices, initial)
 
 

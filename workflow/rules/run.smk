@@ -29,10 +29,10 @@ def start_run():
 
 
 def check_networks_to_start_from():
-    """Refuse a `models.<name>.start` that does not fit before anything runs, where torch is installed beside Snakemake."""
+    """Refuse a wrong `start` or `silhouette_cameras` of a model before anything runs, where torch is installed."""
     from importlib.util import find_spec
 
-    if find_spec("torch") and any(model.start for model in CONFIG.models.values()):
+    if find_spec("torch") and any(map(CONFIG.networks_used_by, MODELS)):
         from occnet_lib.training.start import check_starts
 
         try:

@@ -7,7 +7,7 @@ rule train_model:
         shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
-        start=lambda wildcards: CONFIG.models[wildcards.model].start or [],
+        networks=lambda wildcards: CONFIG.networks_used_by(wildcards.model),
     output:
         # Not removed before the job, which keeps another run's files aside (training.previous_runs).
         best=update(f"{RESULTS}/train/{{model}}/best.ckpt"),

@@ -338,3 +338,16 @@ class TestCommandLine:
             if isinstance(section, dict) and section:
                 text = yaml.safe_dump(section, default_flow_style=True, width=10**6)
                 assert self.given(f"{name}={text}") == Config(), text
+
+
+def test_the_name_of_a_model_stands_for_the_network_that_the_workflow_trains():
+    models = {
+        "a": {"pose": True},
+        "b": {"start": "a", "labels": "hull", "silhouette_cameras": "a", "seeds": 2},
+        "c": {"start": "elsewhere/a.ckpt"},
+    }
+    config = check({"results": "out/", "models": models})
+    assert config.networks_used_by("b-seed1") == ["out/train/a/best.ckpt"] * 2
+    assert config.networks_used_by("c") == ["elsewhere/a.ckpt"]
+    assert config.networks_used_by("a") == []
+    assert check(config.model_dump(mode="json")) == config
