@@ -46,10 +46,10 @@ rule count:
 PACK = "out/occnet/pack/train-000.h5"
 
 
-def run(folder: Path, *words: str, path: Path) -> str:
+def run(folder: Path, *words: str, path: Path, code: int = 0) -> str:
     """Run snakemake in a folder, with the package on `path` as if it were installed."""
-    code, text = snakemake(["--cores", "2", *words], folder, {**os.environ, "PYTHONPATH": str(path)})
-    assert code == 0, text[-6000:]
+    status, text = snakemake(["--cores", "2", *words], folder, {**os.environ, "PYTHONPATH": str(path)})
+    assert status == code, text[-6000:]
     return text
 
 
@@ -98,6 +98,17 @@ def test_the_workflow_is_a_module_of_another(meshes, project):
         assert json.loads(resolved.read_text())["report"]["title"] == title
         resolved.unlink()
         (folder / "count.txt").unlink()  # so that there is something to do
+    # A dataset that is not available: nothing that exists is removed, and what needs no meshes is made.
+    (folder / "meshes").rename(folder / "unmounted")
+    changed = COARSE | {"points": COARSE["points"] | {"uniform": 80}}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": changed}))
+    text = run(folder, *triggers, path=project, code=1)
+    assert "meshes is not available, and this run needs its meshes (1 × occnet_preprocess_shard)" in text
+    assert "Traceback" not in text
+    assert (folder / "out/occnet/preprocess/shards/train-000.csv").exists()
+    (folder / "config.yaml").write_text(yaml.safe_dump({"shape": "mine", "occnet": COARSE}))
+    run(folder, *triggers, path=project)
+    assert (folder / "count.txt").exists()
 
 
 def test_the_workflow_runs_in_another_directory(meshes, project, tmp_path):

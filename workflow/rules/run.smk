@@ -45,14 +45,21 @@ def check_raw_meshes():
     """Refuse a run that needs raw meshes which are not available, before Snakemake removes what its jobs shall replace."""
     from occnet_lib.storage.dataset.state import is_available
 
-    needed = Counter(job.rule.name for job in workflow.dag.needrun_jobs())
-    needed = {name: needed[name] for name in READ_RAW_MESHES if needed[name]}
+    needed = Counter(
+        job.rule.name for job in workflow.dag.needrun_jobs() if reads_raw_meshes(job)
+    )
     if needed and not (CONFIG.is_demo or workflow.touch or is_available(ROOT)):
         jobs = ", ".join(f"{count} × {name}" for name, count in needed.items())
         raise WorkflowError(
             f"dataset.root: {ROOT} is not available, and this run needs its meshes ({jobs}). Mount it; what is finished "
             "is kept. `snakemake -n` gives the reasons."
         )
+
+
+def reads_raw_meshes(job):
+    """Whether a job of this workflow reads raw meshes; a workflow that imports this one gives rules names with a prefix."""
+    is_ours = any(str(log).startswith(f"{RESULTS}/logs/") for log in job.log)
+    return is_ours and job.rule.name.endswith(READ_RAW_MESHES)
 
 
 def refresh_config():
@@ -68,6 +75,8 @@ def refresh_config():
 def check_at_start(record):
     """A filter of Snakemake's messages, which passes all: what remains to be done when the jobs of a run are known.
 
+    An error that it raises ends the run, before any output is removed.
+
     While this file is parsed, a run does not differ from `--summary`, `--lint` and a dry run, which change nothing.
     """
     starts = getattr(record, "event", None) == LogEvent.RUN_INFO
@@ -75,6 +84,9 @@ def check_at_start(record):
         warn_of_unnoticed_changes()
         # A workflow that imports this one does not run its `onstart`.
         if IS_MODULE and not workflow.dryrun:
+            if starts:
+                check_networks_to_start_from()
+                check_raw_meshes()
             refresh_config()
     return True
 
