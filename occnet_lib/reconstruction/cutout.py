@@ -244,6 +244,8 @@ def _image_within(
 
 def _shows_an_object(colour: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bool:
     """Whether an object on a plain background is visible."""
+    if not valid.size:
+        return False
     try:
         return bool(_object(estimate_background(colour, valid), valid).mean() >= _LEAST_FRACTION)
     except ImageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ WORKING_EDGE = 1024
 quarter of such an image still has more pixels than the encoder sees of it."""
 
 _MOST_PIXELS = 64_000_000
+_FEWEST_PIXELS = 8  # along the shorter edge
 _ORIENTATION = 0x0112  # EXIF tag
 _QUARTER_TURNS = {6: 1, 3: 2, 8: 3}  # clockwise, by its value
 _MIRRORED, _SIDEWAYS = (2, 4, 5, 7), (5, 6, 7, 8)
@@ -45,6 +47,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
                     path=path,
                     hint="save it smaller",
                 )
+            if min(image.size) < _FEWEST_PIXELS:
+                text = f"has {image.width} x {image.height} pixels, too few to show an object"
+                raise ImageError(text, path=path)
             return _pixels(image)
     except _ERRORS as error:
         raise _unreadable(path, error) from error
@@ -106,10 +111,26 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
         image = image.convert("RGBA")  # palette indices and transparent colours cannot be interpolated
     # A JPEG is decoded at a fraction of its size.
     image.thumbnail((WORKING_EDGE, WORKING_EDGE), Image.Resampling.BOX, reducing_gap=2.0)
-    image = ImageOps.exif_transpose(image)
+    image = _in_srgb(ImageOps.exif_transpose(image))
     if image.mode in ("I", "F"):
         return _from_deep_grey(np.asarray(image, dtype=np.float64), top)
     return np.array(image.convert("RGBA"), dtype=np.uint8)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """An image with its colour profile applied, Display P3 of phones for example; as it is if that is not possible."""
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC  # white stays white
+    try:
+        source, target = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, source, target, intent, mode) or image
+    except (OSError, ImageCms.PyCMSError):
+        return image
 
 
 def _from_deep_grey(grey: NDArray[np.float64], top: float) -> NDArray[np.uint8]:

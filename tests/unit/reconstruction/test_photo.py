@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from scipy.ndimage import gaussian_filter
 
 from occnet_lib.errors import ImageError
+from occnet_lib.geometry.colors import linear_to_srgb, srgb_to_linear
 from occnet_lib.networks.framing import OBJECT_LEVEL, object_box
 from occnet_lib.reconstruction import image_file
 from occnet_lib.reconstruction import photo as photo_module
+from occnet_lib.reconstruction.image_file import read_image
 from occnet_lib.reconstruction.photo import OBJECT_FRACTION, centred
 
 RED = (200, 30, 40)
@@ -98,6 +101,46 @@ def test_grey_palette_deep_and_turned_images(tmp_path):
     assert_well_placed(load_photo(save(tmp_path, drawing(), "turned.jpg", exif=exif, quality=95)), 80 / 100)
 
 
+def display_p3() -> tuple[bytes, np.ndarray]:
+    """A colour profile of sRGB's curves and the primaries of Display P3, and (3, 3) linear Display P3 to linear sRGB."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    ours = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+    theirs = []
+    for k, values in zip((b"rXYZ", b"gXYZ", b"bXYZ"), ours, strict=True):
+        at = struct.unpack_from(">I", data, data.index(k, 128) + 4)[0] + 8
+        theirs.append(np.array(struct.unpack_from(">3i", data, at)) / 65536)
+        struct.pack_into(">3i", data, at, *(round(65536 * value) for value in values))
+    return bytes(data), np.linalg.inv(np.array(theirs).T) @ np.array(ours).T
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_colour_profiles_are_applied(tmp_path, suffix):
+    profile, to_srgb = display_p3()
+    pixels = np.full((60, 60, 3), 255, np.uint8)
+    pixels[20:40, 20:40] = 180, 120, 90
+    file = tmp_path / f"p3{suffix}"
+    Image.fromarray(pixels).save(file, icc_profile=profile, **({"quality": 100} if suffix != ".tif" else {}))
+    want = linear_to_srgb(to_srgb @ srgb_to_linear(pixels[30, 30] / 255))
+    seen = read_image(file)
+    assert np.abs(seen[30, 30, :3] - 255 * want).max() < 3
+    assert np.abs(seen[30, 30, :3] - pixels[30, 30].astype(int)).max() > 5
+    assert (seen[2, 2] == 255).all(), "white stays white"
+    Image.fromarray(pixels).save(file, icc_profile=b"no profile")
+    assert np.abs(read_image(file)[30, 30, :3] - pixels[30, 30].astype(int)).max() < 3
+
+
+def test_an_object_of_a_few_pixels_raises_no_warning(tmp_path):
+    pixels = np.full((18, 18, 3), 200, np.uint8)
+    pixels[6:8, 6:8] = 0
+    assert photo_module.load_photo(save(tmp_path, pixels)).mask.sum() == 4
+
+
+def test_a_colour_profile_keeps_opacity(tmp_path):
+    pixels = np.dstack([np.full((8, 8, 3), 90, np.uint8), np.arange(64, dtype=np.uint8).reshape(8, 8)])
+    Image.fromarray(pixels).save(tmp_path / "a.png", icc_profile=display_p3()[0])
+    assert (read_image(tmp_path / "a.png")[..., 3] == pixels[..., 3]).all()
+
+
 def test_a_small_image_is_enlarged(tmp_path):
     image = load_photo(save(tmp_path, drawing(40, 40, box=(10, 10, 30, 30))[:, :, :]))
     assert image.shape == (137, 137, 3)
@@ -115,6 +158,8 @@ def test_what_cannot_be_used_is_refused_with_the_way_out(tmp_path):
         load_photo(save(tmp_path, np.full((50, 50, 3), 200, np.uint8)))
     with pytest.raises(ImageError, match="shows no object"):
         load_photo(save(tmp_path, np.zeros((50, 50, 4), np.uint8)))
+    with pytest.raises(ImageError, match=r"has 7 x 9 pixels, too few to show an object"):
+        load_photo(save(tmp_path, np.full((9, 7, 3), 255, np.uint8)))
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ImageError, match="cannot be read"):
         load_photo(tmp_path / "text.png")
