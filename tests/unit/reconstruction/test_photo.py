@@ -129,10 +129,11 @@ def test_colour_profiles_are_applied(tmp_path, suffix):
     assert np.abs(read_image(file)[30, 30, :3] - pixels[30, 30].astype(int)).max() < 3
 
 
-def test_an_object_of_a_few_pixels_raises_no_warning(tmp_path):
+def test_an_object_of_a_few_pixels_is_refused(tmp_path):
     pixels = np.full((18, 18, 3), 200, np.uint8)
     pixels[6:8, 6:8] = 0
-    assert photo_module.load_photo(save(tmp_path, pixels)).mask.sum() == 4
+    with pytest.raises(ImageError, match="the outline is blurred"):  # warnings are errors in tests
+        photo_module.load_photo(save(tmp_path, pixels))
 
 
 def test_a_colour_profile_keeps_opacity(tmp_path):
