@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,10 +115,18 @@ def mesh_of_images(
         expect_iou=True,
         uncertainty=uncertainty,
     )
-    lines = disagreements(photos, result.agreement, drop_outliers)
+    lines = repetitions(photos) + disagreements(photos, result.agreement, drop_outliers)
     if projections is not None and network.uses_given_cameras and result.status != "failed":
         lines += contradicted_cameras(photos, images, projections, result.mesh)
     return result, lines
+
+
+def repetitions(photos: Sequence[str | Path]) -> list[str]:
+    """A line for every file that is given more than once, and so counts more in the average."""
+    counts = Counter(Path(photo).resolve() for photo in photos)
+    return [
+        f"{photo} is given {count} times and counts as often" for photo, count in counts.items() if count > 1
+    ]
 
 
 def contradicted_cameras(

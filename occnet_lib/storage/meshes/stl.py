@@ -14,6 +14,7 @@ _HEADER = 84  # bytes: a text of 80 and the number of faces
 _FACE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _TEXT = re.compile(rb"[ \t\r\n]*solid\b", re.IGNORECASE)
 _NAME = re.compile(rb"(?:end)?solid\b[^\r\n]*?(?=\bfacet\s+normal\b|[\r\n]|\Z)", re.IGNORECASE)
+_LOOP = re.compile(rb"\bouter\s+loop\b", re.IGNORECASE)
 _CORNER = re.compile(rb"\bvertex\s+(\S+\s+\S+\s+\S+)", re.IGNORECASE)
 
 
@@ -81,8 +82,9 @@ def _face_colors(attribute: NDArray[np.uint16], header: bytes) -> NDArray[np.flo
 def _read_text(data: bytes) -> FileContents:
     from .numbers import numbers_of  # importing numba takes 0.5 s
 
-    corners = _CORNER.findall(_NAME.sub(b"", data))  # names may have any words
-    if len(corners) % 3:
+    text = _NAME.sub(b"", data)  # names may have any words
+    corners = _CORNER.findall(text)
+    if len(corners) % 3 or len(_LOOP.findall(text)) not in (0, len(corners) // 3):
         raise ValueError("the file ends within a face, or has one without three corners")
     contents = FileContents([of_faces(numbers_of(b" ".join(corners)).reshape(-1, 3, 3), None)])
     if corners and b"endsolid" not in data[-1024:].lower():

@@ -643,6 +643,10 @@ def test_the_command_takes_many_photos_as_objects_or_as_views(checkpoint, tmp_pa
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.obj", "b.obj"]
     assert cli.main([*command, "-o", str(tmp_path / "one.glb"), "--merge"]) == 0
     assert (tmp_path / "one.glb").exists()
+    assert "is given" not in capsys.readouterr().err
+    twice = [*command[:3], f"{tmp_path}/./a.png", *command[3:]]
+    assert cli.main([*twice, "-o", str(tmp_path / "one.glb"), "--merge"]) == 0
+    assert "a.png is given 2 times and counts as often" in capsys.readouterr().err
     alone = [*command[:2], *command[3:], "-o", str(tmp_path / "folder"), "--format", "obj"]
     assert cli.main(alone) == 0
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.obj"]

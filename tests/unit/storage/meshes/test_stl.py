@@ -30,6 +30,9 @@ def text(name: str = "", end: str = "endsolid") -> str:
     return "\n".join([*lines, f"{end} {name}"])
 
 
+QUADS = "solid\n" + 3 * f"facet outer loop {4 * 'vertex 0 1 2 '} endloop endfacet " + "endsolid"
+
+
 def load(folder: Path, data: bytes | str) -> Mesh:
     (folder / "mesh.stl").write_bytes(data if isinstance(data, bytes) else data.encode())
     return load_mesh(folder / "mesh.stl")
@@ -91,6 +94,8 @@ def test_colors_of_binary_files(tmp_path: Path) -> None:
         (text()[: text().rindex("vertex")], "ends within a face"),
         (text().replace("vertex 1.0 1.0 0.0", "vertex 1.0 1.0", 1), "not a number: endloop"),
         (text().replace("vertex 1.0 1.0 0.0", "vertex 1.0 1,0 0.0", 1), "not a number: 1,0"),
+        # Three faces of four corners are not four of three.
+        (QUADS, "without three corners"),
         (b"abc", "3 bytes are neither"),
     ],
 )
