@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
@@ -59,6 +59,7 @@ def train_refinement(
     config: Config | None = None,
     *,
     model: str = "onet",
+    refinement: Literal["graph", "both"] | None = None,
     verify: bool = True,
 ) -> Path:
     """Train the graph network that corrects the face normals of a model's meshes, or continue the run in `out`.
@@ -72,6 +73,7 @@ def train_refinement(
         config: as for `train`, and section `reconstruct` with its `graph`; `reconstruct.refinement` decides which meshes the
             network corrects: with `both` those that the field's gradient has refined.
         model: which entry of `config.models`.
+        refinement: a further network for these meshes, whatever the configuration says, in `out`/graph or `out`/both.
         verify: compare the shards with their checksums first.
 
     Returns:
@@ -90,7 +92,7 @@ def train_refinement(
     train, val = _training_packs(packs, config, model, verify)
     from .refinement import cross_fit
 
-    return cross_fit(train, val, Path(out), config, model)
+    return cross_fit(train, val, Path(out), config, model, refinement)
 
 
 def _training_packs(

@@ -14,7 +14,14 @@ from occnet_lib.storage.packs import Shard
 logger = logging.getLogger(__name__)
 
 
-def cross_fit(train: Sequence[Path], val: Sequence[Path], out: Path, config: Config, model: str) -> Path:
+def cross_fit(
+    train: Sequence[Path],
+    val: Sequence[Path],
+    out: Path,
+    config: Config,
+    model: str,
+    refinement: Refinement | None = None,
+) -> Path:
     """Train two networks on halves of the shapes, reconstruct the other halves, train the graph network on these meshes.
 
     What is there already is kept, so that a stopped run goes on.
@@ -24,6 +31,8 @@ def cross_fit(train: Sequence[Path], val: Sequence[Path], out: Path, config: Con
         out: folder of half-0/, half-1/, faces/, graph.ckpt and metrics.csv.
         config: the whole configuration.
         model: which entry of `config.models`.
+        refinement: graph or both, for a further graph.ckpt in a folder of that name; None: that of the configuration, or
+            graph.
 
     Returns:
         path of graph.ckpt.
@@ -31,13 +40,14 @@ def cross_fit(train: Sequence[Path], val: Sequence[Path], out: Path, config: Con
     Raises:
         DataError: there are fewer than two training shapes, or as `training.train.train`.
     """
-    refinement: Refinement = "both" if config.reconstruct.refinement == "both" else "graph"
-    samples, held_out = meshes_of_halves(train, val, out, config, model, refinement)
-    train_graph(samples, held_out, out / "graph.ckpt", config, model, refinement, config.training_seed(model))
-    return out / "graph.ckpt"
+    file = (out / refinement if refinement else out) / "graph.ckpt"
+    chosen = refinement or config.graph_refinement
+    samples, held_out = _meshes_of_halves(train, val, out, config, model, chosen)
+    _train_graph(samples, held_out, file, config, model, chosen)
+    return file
 
 
-def meshes_of_halves(
+def _meshes_of_halves(
     train: Sequence[Path], val: Sequence[Path], out: Path, config: Config, model: str, refinement: Refinement
 ) -> tuple[list[Path], list[Path]]:
     """Files of meshes of training and of validation shapes by networks that have not seen them; see `cross_fit`.
@@ -50,7 +60,7 @@ def meshes_of_halves(
 
     names, held_out = ([key.name for path in paths for key in Shard(path).keys] for paths in (train, val))
     if len(names) < 2:
-        hint = "use reconstruct.refinement gradient, bilateral or none"
+        hint = "use reconstruct.refinement gradient, bilateral or none, and no evaluate.refinements"
         raise DataError(
             f"cross-fitting needs two training shapes, the packs hold {len(names)}", path=out, hint=hint
         )
@@ -67,16 +77,15 @@ def meshes_of_halves(
     return sorted(samples), sorted(checks)
 
 
-def train_graph(
+def _train_graph(
     samples: Sequence[Path],
     held_out: Sequence[Path],
     out: Path,
     config: Config,
     model: str,
     refinement: Refinement,
-    seed: int,
 ) -> None:
-    """Train the graph network on files of `meshes_of_halves`."""
+    """Train the graph network on files of `_meshes_of_halves`."""
     from occnet_lib.training import run_info
     from occnet_lib.training.face_normals import train_face_normals
 
@@ -84,7 +93,7 @@ def train_graph(
 
     train_face_normals(
         config.reconstruct.graph,
-        seed,
+        config.training_seed(model),
         samples,
         held_out,
         out,

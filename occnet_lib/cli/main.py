@@ -16,7 +16,19 @@ from occnet_lib.config import Config, digest, load
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.atomic import is_read_only
 
-from . import analysis, app, datasets, evaluate, measure, models, preprocess, reconstruct, shapes, uncertainty
+from . import (
+    analysis,
+    app,
+    datasets,
+    evaluate,
+    measure,
+    models,
+    preprocess,
+    reconstruct,
+    refinement,
+    shapes,
+    uncertainty,
+)
 from .arguments import Verb, add_arguments, takes_configuration
 
 logger = logging.getLogger(__name__)
@@ -59,6 +71,7 @@ JOBS: dict[str, Verb] = {
         *(analysis.statistics, analysis.projections, analysis.embedding),
         *(analysis.fields, analysis.duplicates, analysis.distributions),
         *(uncertainty.evaluate_next_view, uncertainty.next_view_table),
+        *(refinement.evaluate_refinements, refinement.refinement_table),
     )
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from occnet_lib.api import models
 from occnet_lib.config import Config
@@ -46,13 +46,20 @@ def train_refinement(
     config: Config,
     *,
     model: Annotated[str, "which row of `models`"] = "onet",
+    refinement: Annotated[
+        Literal["graph", "both"] | None,
+        "another than the configuration's; its graph.ckpt is in a folder of this name",
+    ] = None,
     threads: Annotated[int | None, "CPU threads (default: all)", count] = None,
     table: Table = None,
     out: Annotated[Path, "folder for graph.ckpt and what it is made of; resumed"],
 ) -> str:
     """Train the graph network of reconstruct.refinement graph or both, for one model."""
     files = _training_packs(packs, config, threads, table)
-    return str(models.train_refinement(files, out, config, model=model, verify=table is None))
+    graph = models.train_refinement(
+        files, out, config, model=model, refinement=refinement, verify=table is None
+    )
+    return str(graph)
 
 
 def _training_packs(

@@ -130,6 +130,11 @@ class EvaluateConfig(Section):
         "(evaluate/gains.csv): {model: reference}; null removes a comparison",
         json_schema_extra={"additionalProperties": {"type": ["string", "null"]}},
     )
+    refinements: list[str] = Field(
+        [],
+        description="models, with all seeds, whose meshes are refined in every way and compared (evaluate/refinements.csv): "
+        "which `reconstruct.refinement` helps them; trains their graph networks (docs/explanation/refinement.md)",
+    )
     clusters: Count = Field(500, description="clusters of training shapes, at most a quarter of their number")
 
     @field_validator("compare", mode="before")
@@ -137,6 +142,11 @@ class EvaluateConfig(Section):
     def _null_removes(cls, value: Any) -> Any:
         # An overlay is merged over another one that defines the comparison.
         return {k: v for k, v in value.items() if not is_null(v)} if isinstance(value, dict) else value
+
+    @field_validator("refinements", mode="before")
+    @classmethod
+    def _one_model(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("uncertainty", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -120,6 +120,16 @@ class Config(Section):
         return list(dict.fromkeys(training for name in named for training in self.seeds_of(name)))
 
     @property
+    def refined_models(self) -> list[str]:
+        """Names of the trainings whose refinements are compared."""
+        return [training for name in self.evaluate.refinements for training in self.seeds_of(name)]
+
+    @property
+    def graph_refinement(self) -> Literal["graph", "both"]:
+        """The refinement that `refinement/<model>/graph.ckpt` is for."""
+        return "both" if self.reconstruct.refinement == "both" else "graph"
+
+    @property
     def uncertain_models(self) -> dict[str, list[str]]:
         """Names of the models whose fields' uncertainty is measured, by their images: views and photos."""
         models = {
@@ -195,6 +205,7 @@ class Config(Section):
         named = {
             "compare": [name for pair in self.evaluate.compare.items() for name in pair],
             "uncertainty": [] if isinstance(measured, bool) else measured,
+            "refinements": self.evaluate.refinements,
         }
         for key, names in named.items():
             if unknown := [name for name in names if name not in self.distinct_models]:

@@ -18,7 +18,7 @@ from occnet_lib.errors import DataError
 from .class_means import Rows, rows_of
 
 logger = logging.getLogger(__name__)
-Values = Mapping[str, Mapping[tuple[str, str], float]]  # training, then category and id, to a metric
+Shape = tuple[str, str]  # category and id
 METRICS = ("iou_views", "iou_photos", "iou", "chamfer_l1", "normal_consistency", "f_score_1")
 COSTS = ("cpu_seconds", "parameters")
 COLUMNS = (
@@ -58,7 +58,7 @@ def gains(
     table: Rows = []
     for model, reference in config.evaluate.compare.items():
         pairs = list(zip(config.seeds_of(model), config.seeds_of(reference), strict=False))
-        differences = {name: _differences(values[name], pairs) for name in METRICS}
+        differences = {name: paired_differences(values[name], pairs) for name in METRICS}
         if not differences["iou"]:
             raise DataError(
                 f"{model} and {reference} have no test shape in common", hint="run evaluate again"
@@ -66,7 +66,7 @@ def gains(
         row: dict[str, Any] = {"model": model, "reference": reference}
         row |= {"shapes": sum(own.shape[1] for own in differences["iou"].values()), "seeds": len(pairs)}
         for name in METRICS:
-            row |= _written(name, differences[name])
+            row |= with_ends(name, differences[name])
         for end, names in zip(("", "_reference"), zip(*pairs, strict=True), strict=True):
             row |= {f"{name}{end}": _mean_cost(costs or {}, names, name) for name in COSTS}
         table.append(row)
@@ -133,9 +133,9 @@ def read_costs(results: Path, trainings: Iterable[str]) -> dict[str, dict[str, f
     return costs
 
 
-def _values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[tuple[str, str], float]]]:
+def _values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[Shape, float]]]:
     """Metric, training, category and id to value; empty cells are omitted."""
-    values: dict[str, dict[str, dict[tuple[str, str], float]]] = {name: {} for name in METRICS}
+    values: dict[str, dict[str, dict[Shape, float]]] = {name: {} for name in METRICS}
     with rows_of("evaluate"):
         for row in rows:
             for name in METRICS:
@@ -145,8 +145,15 @@ def _values(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[tuple
     return values
 
 
-def _differences(values: Values, pairs: Sequence[tuple[str, str]]) -> dict[str, NDArray[np.float64]]:
-    """One (S, n) array a class of the shapes that all trainings have."""
+def paired_differences(
+    values: Mapping[Any, Mapping[Shape, float]], pairs: Sequence[tuple[Any, Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """The first less the second of each pair: one (S, n) array a class of the shapes that all have.
+
+    Args:
+        values: of a metric by training, or whatever else is compared, and by shape.
+        pairs: S pairs of keys of `values`.
+    """
     measured = [values.get(name, {}).keys() for pair in pairs for name in pair]
     shapes = set(measured[0]).intersection(*measured[1:])
     if any(own and len(own) > len(shapes) for own in measured) and shapes:
@@ -160,7 +167,7 @@ def _differences(values: Values, pairs: Sequence[tuple[str, str]]) -> dict[str, 
     }
 
 
-def _written(name: str, differences: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+def with_ends(name: str, differences: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
     """A metric's mean and the ends of its interval, "" for what is not known."""
     result = interval(list(differences.values())) if differences else Interval(*[float("nan")] * 3)
     ends = zip(("", "_low", "_high"), result, strict=True)

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from .extract import threshold_logit
 from .face_features import face_features, target
 from .inference import one_thread
 from .reconstructor import Reconstructor
-
-if TYPE_CHECKING:
-    from occnet_lib.networks.folded import TorchField
 
 logger = logging.getLogger(__name__)
 _NOT_OF_MESHES = {"points_batch", "accelerator", "graph"}
@@ -98,11 +94,7 @@ def _sample(reconstructor: Reconstructor, shard: Shard, i: int, seed: int) -> Fa
     mesh: Mesh = reconstructor(image, random, rotation, projection=given).mesh
     if len(mesh.faces) == 0:
         return None
-    field: TorchField = (
-        reconstructor.mean_field(image, rotation)
-        if reconstructor.averages_poses
-        else reconstructor.field(image, rotation, given)
-    )
+    field = reconstructor.field_of_view(image, rotation, given)
     level = threshold_logit(reconstructor.threshold)
     faces, edges, neighbours = face_features(field.with_gradient, mesh, level, reconstructor.device)
     normals, weight = target(mesh, *shard.surface(i))

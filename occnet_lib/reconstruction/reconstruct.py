@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from occnet_lib.geometry.agreement import Agreement
     from occnet_lib.storage.iou_calibration import ExpectedIou
 
-    from .refine import FieldWithGradient
+    from .refine import FieldWithGradient, Refined
     from .refinement import FaceNormals
 
 logger = logging.getLogger(__name__)
@@ -138,22 +138,12 @@ def reconstruct(
             mesh = simplify_within(mesh, config.simplify.error)
         elif config.simplify.faces is not None:
             mesh = simplify(mesh, config.simplify.faces)
-    towards_field = None
-    if refine_field is not None and config.refine_steps:
-        towards_field = partial(
-            refine,
-            refine_field,
-            threshold=threshold,
-            low_precision=low_precision,
-            steps=config.refine_steps,
-            rate=config.refine_rate,
-            normal_weight=config.refine_normals,
-            rng=rng,
-            device=device,
-        )
-    is_refined = config.refinement != "none" and (config.refinement != "gradient" or towards_field)
+    gradient = refine_field is not None and config.refine_steps > 0
+    is_refined = config.refinement != "none" and (config.refinement != "gradient" or gradient)
     with timed(seconds, "refine") if is_refined else nullcontext():
-        result = refined(mesh, config.refinement, towards_field, face_normals)
+        result = refined_by(
+            mesh, config, threshold, refine_field, low_precision, face_normals, rng=rng, device=device
+        )
     directions = None
     if refine_field is not None and normals:
         with timed(seconds, "normals"):
@@ -172,6 +162,34 @@ def reconstruct(
         loss_after=result.loss_after,
         refined=result.improved,
     )
+
+
+def refined_by(
+    mesh: Mesh,
+    config: ReconstructConfig,
+    threshold: float,
+    refine_field: FieldWithGradient | None = None,
+    low_precision: FieldWithGradient | None = None,
+    face_normals: FaceNormals | None = None,
+    *,
+    rng: np.random.Generator,
+    device: str = "cpu",
+) -> Refined:
+    """A simplified mesh after `config.refinement`; arguments and errors as `reconstruct`."""
+    towards_field = None
+    if refine_field is not None and config.refine_steps:
+        towards_field = partial(
+            refine,
+            refine_field,
+            threshold=threshold,
+            low_precision=low_precision,
+            steps=config.refine_steps,
+            rate=config.refine_rate,
+            normal_weight=config.refine_normals,
+            rng=rng,
+            device=device,
+        )
+    return refined(mesh, config.refinement, towards_field, face_normals)
 
 
 def _too_many_faces(faces: int, config: ReconstructConfig) -> str:

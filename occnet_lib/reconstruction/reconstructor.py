@@ -110,10 +110,7 @@ class Reconstructor(TrainedNetwork):
         with timed(seconds, "encode"):
             turns = np.zeros((len(images), 3, 3)) + (CAMERA_TO_UPRIGHT if rotation is None else rotation)
             cameras = [None] * len(images) if projection is None else list(np.reshape(projection, (-1, 3, 4)))
-            if projection is None and self.averages_poses:
-                fields = [self.mean_field(*view) for view in zip(images, turns, strict=True)]
-            else:
-                fields = [self.field(*view) for view in zip(images, turns, cameras, strict=True)]
+            fields = [self.field_of_view(*view) for view in zip(images, turns, cameras, strict=True)]
         agreed = None
         if len(fields) > 1:
             with timed(seconds, "agreement"):

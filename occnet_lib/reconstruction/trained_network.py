@@ -46,6 +46,17 @@ class TrainedNetwork(ImageFeatures):
         cameras = self._projections(image[None], None if projection is None else projection[None])
         return self._folded(features, rotation, None if cameras is None else cameras[0])
 
+    def field_of_view(
+        self,
+        image: NDArray[np.uint8],
+        rotation: NDArray[np.floating] = CAMERA_TO_UPRIGHT,
+        projection: NDArray[np.floating] | None = None,
+    ) -> TorchField:
+        """The field that one image is reconstructed from: `field`, or `mean_field` where the network averages poses."""
+        if projection is None and self.averages_poses:
+            return self.mean_field(image, rotation)
+        return self.field(image, rotation, projection)
+
     @property
     def averages_poses(self) -> bool:
         """Whether fields of images without given cameras are averaged over several hypotheses (`reconstruct.poses`).

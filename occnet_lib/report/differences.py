@@ -105,12 +105,12 @@ def gains(results: Results) -> Html:
     return table(heads, body, note=note)
 
 
-def reading(row: Row) -> str:
+def reading(row: Row, metrics: Mapping[str, Metric] = METRICS) -> str:
     """A row in words: which metrics are better and which are worse beyond chance."""
     better: list[str] = []
     worse: list[str] = []
     known = False
-    for name, metric in METRICS.items():
+    for name, metric in metrics.items():
         low, high = (number(row, metric.key + end) for end in _ENDS)
         if low is None or high is None:
             continue

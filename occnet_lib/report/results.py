@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, shape_name
 from occnet_lib.types import ShapeKey
 
+from .html import Html, paragraph
 from .published import NAMES
 
 LOG = logging.getLogger(__name__)
@@ -165,6 +166,14 @@ class Results:
                 place.get(row["model"], len(place)),
             ),
         )
+
+
+def if_there(part: Callable[[Results], Html], results: Results) -> Html:
+    """A part of a section, or why it is missing, so that it does not take the others with it."""
+    try:
+        return part(results)
+    except MissingResult as missing:
+        return paragraph(missing.message)
 
 
 def is_baseline(model: str) -> bool:

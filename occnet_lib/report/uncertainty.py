@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 
 from occnet_lib.errors import DataError
 from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_iou_calibration
@@ -14,7 +13,7 @@ from .differences import with_interval
 from .html import Html, join, paragraph, table, tag, word
 from .measures import Metric
 from .readings import plotted
-from .results import MissingResult, Results, Row, number, percent, shown
+from .results import Results, Row, if_there, number, percent, shown
 from .uncertainty_plots import Bin, expected_against_true, reliability
 
 _SOURCES = ("views", "photos")
@@ -25,15 +24,7 @@ def section(results: Results) -> Html:
     """All parts; empty where uncertainty was not measured."""
     evaluate = results.config.evaluate
     parts = (_calibration, _expected, poses.poses, poses.choice) if evaluate.uncertainty else ()
-    return join([_if_there(part, results) for part in (*parts, poses.next_view)])
-
-
-def _if_there(part: Callable[[Results], Html], results: Results) -> Html:
-    """A part, or why it is missing, so that it does not take the others with it."""
-    try:
-        return part(results)
-    except MissingResult as missing:
-        return paragraph(missing.message)
+    return join([if_there(part, results) for part in (*parts, poses.next_view)])
 
 
 def _calibration(results: Results) -> Html:

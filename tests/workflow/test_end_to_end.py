@@ -79,6 +79,11 @@ def test_another_set_of_rows_is_another_report(finished):
     assert (uncertain["calibrate_model"], uncertain["uncertainty"], uncertain["report"]) == (2, 1, 1)
     assert uncertain["evaluate_views"] == uncertain["evaluate_photos"] == 2 * len(test_shards)
     assert not {"train_model", "reconstruct_shard", "evaluate_shard"} & set(uncertain)
+    refined = queried({"evaluate": {"refinements": ["tiny-fc"]}})
+    assert refined == {
+        **{"train_refinement": 1, "train_further_refinement": 1},
+        **{"evaluate_refinements": len(test_shards), "refinement_table": 1, "report": 1},
+    }
     # Without their cameras, photos are nothing for a model that needs them and does not predict them.
     needs_cameras = {"hidden": 16, "c_dim": 16, "blocks": 1, "local": True}
     local = queried({"models": {"local": needs_cameras}, "evaluate": {"uncertainty": True}})

@@ -39,6 +39,7 @@ COMPARED = [
 KEEP_SHAPES = CONFIG.preprocess.keep_shapes
 BASELINES = CONFIG.baseline_names
 USES_GRAPH = CONFIG.reconstruct.refinement in ("graph", "both")
+FURTHER_GRAPH = "graph" if CONFIG.graph_refinement == "both" else "both"
 DEVICES = CONFIG.train.hardware.devices * CONFIG.train.hardware.nodes
 TRAINING_GPUS = 0 if CONFIG.train.hardware.accelerator == "cpu" else DEVICES
 INFERENCE_GPUS = 0 if CONFIG.reconstruct.accelerator == "cpu" else 1

@@ -15,6 +15,7 @@ rule report:
         cameras=rules.camera_table.output if CONFIG.pose_models else [],
         uncertainty=rules.uncertainty.output if UNCERTAINTY else [],
         next_view=rules.next_view.output if NEXT_VIEW else [],
+        refinements=rules.refinement_table.output if CONFIG.refined_models else [],
         analyse=rules.analyse.input,
         config=ancient(CONFIG_FILE),
     output:
@@ -33,7 +34,11 @@ rule report:
         mem_mb=scaled_mem(2000),
         runtime=60,
     params:
-        **if_set(uncertainty=UNCERTAINTY, next_view=NEXT_VIEW),
+        **if_set(
+            uncertainty=UNCERTAINTY,
+            next_view=NEXT_VIEW,
+            refinements=CONFIG.evaluate.refinements,
+        ),
         occnet=occnet,
         results=lambda wildcards, input: Path(input.config).parent,
         shards=shard_names(),

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import yaml
 
 import occnet_lib as occnet
 from occnet_lib import cli
+from occnet_lib.cli.refinement import evaluate_refinements, refinement_table
 from occnet_lib.config import Config, ReconstructConfig
 from occnet_lib.errors import ConfigError, DataError
 from occnet_lib.networks.checkpoint import network_file, save_network
 from occnet_lib.networks.face_normals import FaceNormalNetwork, load_face_normals, save_face_normals
+from occnet_lib.reconstruction.compared_refinements import ComparedRefinements
 from occnet_lib.reconstruction.reconstructor import Reconstructor
 from occnet_lib.reconstruction.shard import reconstruct_shard
+from occnet_lib.storage.dataset.catalogue import write_table
+from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.reconstructions import read_mesh, read_status
+from occnet_lib.storage.tables import read_rows
 from occnet_lib.types import ShapeKey
 from tests.support.small_encoder import small_encoder
 from tests.unit.reconstruction.test_reconstruct import MODEL, TRAIN, ball_network, shard_file
@@ -90,6 +97,42 @@ def test_cross_fitting_from_packs_to_meshes(packs, tmp_path):
     with pytest.raises(ConfigError, match=r"refinement is graph, which needs .* \(give graph.ckpt"):
         reconstruct_shard(tmp_path / "best.ckpt", test, config.reconstruct, tmp_path / "other")
     assert Reconstructor(tmp_path / "best.ckpt", both).threshold == 0.35, "fields need no graph network"
+
+
+def test_compared_refinements_are_those_of_reconstructions(packs, tmp_path):
+    """From the graph networks of both refinements to the table: the meshes are those of `reconstruct_shard`."""
+    folder, _ = packs
+    config = occnet.load_config(**SMALL, evaluate={"surface": 500, "refinements": ["ball"]})
+    train = partial(occnet.train_refinement, folder, tmp_path / "out", config, model="ball")
+    graphs = {"graph": train(), "both": train(refinement="both")}
+    assert graphs["both"] == tmp_path / "out" / "both" / "graph.ckpt"
+    assert [load_face_normals(path)[1]["refinement"] for path in graphs.values()] == ["graph", "both"]
+
+    checkpoint, test = tmp_path / "best.ckpt", folder / "test-000.h5"
+    write_ball(checkpoint)
+    write_table(tmp_path / "shapes.csv", [ShapeKey("chair", "t", "t.obj", "test", "test-000")])
+    out, meshes = tmp_path / "evaluate" / "ball" / "test-000.refinements.csv", tmp_path / "meshes"
+    about = {"checkpoint": checkpoint, "model": "ball", "table": tmp_path / "shapes.csv"}
+    evaluate_refinements(test, config, **graphs, **about, meshes=meshes, out=out)
+    names = ["none", "gradient", "bilateral", "graph", "both", "gradient_24", "perfect_normals"]
+    assert [row["refinement"] for row in read_rows(out)] == names
+    expected = {name: {"refinement": name} for name in names[:-2]}
+    expected["gradient_24"] = {"refinement": "gradient", "refine_steps": 24}
+    shown = {}
+    for name, changes in expected.items():
+        settings, graph = config.reconstruct.model_copy(update=changes), graphs.get(name)
+        reconstruct_shard(checkpoint, test, settings, tmp_path / name, config.seed, graph)
+        shown[name] = read_mesh(meshes / name, ShapeKey("chair", "t")).vertices
+        assert np.array_equal(shown[name], read_mesh(tmp_path / name, ShapeKey("chair", "t")).vertices), name
+    assert len({vertices.tobytes() for vertices in shown.values()}) == len(expected), "no two are the same"
+
+    refinement_table(out.parents[1], config, table=tmp_path / "shapes.csv")
+    table = read_rows(out.parents[1] / "refinements.csv")
+    assert [row["refinement"] for row in table] == names
+    assert table[0]["iou_difference"] == "0.0"
+    beyond = config.reconstruct.model_copy(update={"view": 2})
+    with pytest.raises(ConfigError, match=r"reconstruct.view is 2, shapes have views 0 to 1"):
+        ComparedRefinements(checkpoint, beyond, {}, 0).of_shape(Shard(test), 0)
 
 
 def test_a_graph_network_of_another_model_is_named(tmp_path, caplog):

@@ -20,6 +20,7 @@ from occnet_lib.analysis.duplicates import PAIR_COLUMNS
 from occnet_lib.analysis.fields import OUTCOME_COLUMNS
 from occnet_lib.config import Config, ModelConfig, ReportConfig, check
 from occnet_lib.evaluation.cameras import FIELDS, SUMMARY
+from occnet_lib.evaluation.refinements import COMPARED, summarise_refinements
 from occnet_lib.report import (
     cameras,
     cards,
@@ -32,12 +33,14 @@ from occnet_lib.report import (
     metrics,
     plots,
     published,
+    refinement,
     write_report,
 )
 from occnet_lib.report import page as page_module
 from occnet_lib.report.page import build
 from occnet_lib.report.results import Results, number, shown
 from occnet_lib.storage.examples import evenly
+from occnet_lib.storage.meshes import save_mesh
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.tables import read_rows, write_rows
 from tests.support.demo_results import IMAGE_SIZE, write_results
@@ -769,3 +772,65 @@ class TestRefinement:
         write_rows(copy / "refinement" / "onet" / "metrics.csv", [row])
         assert "onet" in rebuilt(copy, self.CONFIG).text["refinement"]
         assert "refinement" not in rebuilt(copy, check({"models": {"onet": {}}})).text
+
+    COMPARED = check({"models": {"onet": {"seeds": 2}}, "evaluate": {"refinements": ["onet"]}})
+    GAINS: ClassVar = {
+        "none": 0.0,
+        "gradient": -0.01,
+        "bilateral": 0.02,
+        "gradient_24": -0.02,
+        "perfect_normals": 0.1,
+    }
+
+    def write_comparison(self, root: Path) -> None:
+        """Tables of refinements that differ from none by `GAINS`, and meshes of one shape."""
+        shard = Shard(root / "pack" / "test-000.h5")
+        rows, key = [], shard.keys[0]
+        for model in self.COMPARED.refined_models:
+            for name, gain in self.GAINS.items():
+                about = {"model": model, "refinement": name, "status": "ok", "flipped": 0}
+                values = dict.fromkeys(COMPARED, 0.5 + gain) | {"chamfer_l1": 0.04 - gain / 10}
+                values |= {"self_intersecting": 0, "cpu_seconds": 0.25}
+                own = [about | {"category": k.category, "id": k.id} | values for k in shard.keys]
+                write_rows(root / "evaluate" / model / "test-000.refinements.csv", rows := [*rows, *own])
+        write_rows(root / "evaluate" / "refinements.csv", summarise_refinements(rows, self.COMPARED))
+        for name in self.GAINS:
+            folder = root / "evaluate" / "onet" / "test-000.refinements" / name / key.category
+            save_mesh(shard.mesh(0), folder / f"{key.id}.ply")
+        metrics = {"step": 1000, "train_loss": 0.18, "val_loss": 0.15, "val_loss_unchanged": 0.2}
+        write_rows(root / "refinement" / "onet" / "metrics.csv", [metrics])
+        write_rows(root / "refinement" / "onet-seed1" / "both" / "metrics.csv", [metrics])
+
+    def test_refinements_are_compared_and_shown(self, copy) -> None:
+        self.write_comparison(copy)
+        page = Page(refinement.section(Results(copy, self.COMPARED)))
+        text = page.text[""]
+        assert "Meshes of 4 test shapes by 2 training seeds of onet" in text
+        assert "0.5000" in text, "of none the mean itself"
+        assert "+0.0200  [+0.0200, +0.0200]" in text
+        assert "-0.0200  [-0.0200, -0.0200]" in text, "ten times the difference in Chamfer-L1"
+        for words in ("gradient, 24 steps", "gain in normals, Chamfer-L1, F-score, IoU", "loss in normals"):
+            assert words in text
+        assert "highest normal consistency, bilateral, and" in text
+        for caption in ("none · 0.500", "bilateral · 0.520", "perfect normals · 0.600"):
+            assert caption in text
+        assert "gradient · " not in text, "only the best"
+        shape = Shard(copy / "pack" / "test-000.h5").keys[0].name
+        shown = [alt for alt in page.values("alt") if alt.endswith(f" of {shape}")]
+        assert {"none of", "bilateral of", "perfect normals of"} <= {
+            alt.removesuffix(shape).strip() for alt in shown
+        }
+        for row in ("onet  graph  1000", "onet-seed1  both  1000"):
+            assert row in re.sub(" +", "  ", text)
+
+    def test_what_is_missing_of_a_comparison_is_said(self, copy, quick) -> None:
+        def text() -> str:
+            return re.sub(" +", " ", Page(refinement.section(Results(copy, self.COMPARED))).text[""])
+
+        assert "There is no comparison of refinements" in text()
+        assert "There is no graph network" in text()
+        self.write_comparison(copy)
+        shutil.rmtree(copy / "evaluate" / "onet" / "test-000.refinements" / "bilateral")
+        assert "no mesh: not measured" in text()
+        shutil.rmtree(copy / "evaluate" / "onet" / "test-000.refinements")
+        assert "There are no pictures" in text()
