@@ -122,7 +122,8 @@ class Config(Section):
     @property
     def refined_models(self) -> list[str]:
         """Names of the trainings whose refinements are compared."""
-        return [training for name in self.evaluate.refinements for training in self.seeds_of(name)]
+        named = dict.fromkeys(self.evaluate.refinements)
+        return [training for name in named for training in self.seeds_of(name)]
 
     @property
     def graph_refinement(self) -> Literal["graph", "both"]:

@@ -125,7 +125,7 @@ def summarise_refinements(rows: Iterable[Mapping[str, Any]], config: Config) -> 
         for row in rows:
             groups[row["model"], row["refinement"]].append(row)
     table: Rows = []
-    for model in config.evaluate.refinements:
+    for model in dict.fromkeys(config.evaluate.refinements):
         trainings = config.seeds_of(model)
         names = dict.fromkeys(["none", *(name for training, name in groups if training in trainings)])
         for name in names:

@@ -89,6 +89,7 @@ def test_config_yaml_is_the_defaults(project):
         ({"evaluate": {"views": 0, "uncertainty": True}}, ["`evaluate.uncertainty` needs"]),
         ({"evaluate": {"views": 4, "next_view": 5}}, ["`evaluate.next_view`", "at most 4, not 5"]),
         ({"evaluate": {"uncertainty": "other"}}, ["`evaluate.uncertainty` names 'other'", "models are onet"]),
+        ({"evaluate": {"refinements": "other"}}, ["`evaluate.refinements` names 'other'", "models are onet"]),
         ({"evaluate": {"uncertainty": [1]}}, ["`evaluate.uncertainty`: must be", "list of names of models"]),
         (
             {"evaluate": {"uncertainty": ["other"]}},
