@@ -49,7 +49,7 @@ def _compared(results: Results) -> Html:
     parts, count = [], sum(row["refinement"] != NONE for row in rows)
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        parts += [_table(model, own, count), _pictures(results, model, best_refinement(own))]
+        parts += [_table(model, own, count), _images(results, model, best_refinement(own))]
     return join(parts)
 
 
@@ -81,12 +81,12 @@ def _table(model: str, rows: Sequence[Row], count: int) -> Html:
     return table((*heads, *more), body, title=f"Refinements of meshes of {model}", note=note, sortable=False)
 
 
-def _pictures(results: Results, model: str, best: str) -> Html:
+def _images(results: Results, model: str, best: str) -> Html:
     """Examples before and after the best refinement, and with perfect normals."""
     rows = list(_example_rows(results, model, best))
     if not rows:
         return paragraph(
-            f"There are no pictures: this run has no meshes in evaluate/{model}/<shard>.refinements.",
+            f"There are no images: this run has no meshes in evaluate/{model}/<shard>.refinements.",
             note=True,
         )
     note = (

@@ -833,4 +833,4 @@ class TestRefinement:
         shutil.rmtree(copy / "evaluate" / "onet" / "test-000.refinements" / "bilateral")
         assert "no mesh: not measured" in text()
         shutil.rmtree(copy / "evaluate" / "onet" / "test-000.refinements")
-        assert "There are no pictures" in text()
+        assert "There are no images" in text()
