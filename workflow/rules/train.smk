@@ -52,6 +52,7 @@ rule train_refinement:
         shards=per_shard(f"{RESULTS}/pack/{{shard}}.h5", "train", "val"),
         config=ancient(CONFIG_FILE),
         table=ancient(CATALOGUE),
+        networks=lambda wildcards: CONFIG.networks_used_by(wildcards.model),
     output:
         graph=f"{RESULTS}/refinement/{{model}}/graph.ckpt",
     log:
