@@ -25,6 +25,10 @@ from occnet_lib.types import ShapeKey
 
 logger = logging.getLogger(__name__)
 LAYOUT = "<object>/transforms.json or <object>/<photo>.json beside its photos, also in folders of categories"
+_OTHER_CAMERAS = {  # files and folders of cameras in other forms: the way out
+    "transforms_*.json": f"put all frames of an object into one {transforms.NAME}",
+    "sparse": f"nerfstudio's ns-process-data and instant-ngp's colmap2nerf.py convert COLMAP's model to {transforms.NAME}",
+}
 Source = tuple[Path, Mapping[str, Any] | Path]
 """A photo, and the values of its camera in transforms.json or its own camera file."""
 Box = tuple[NDArray[np.float64], float]
@@ -35,11 +39,16 @@ def holds_captures(root: Path) -> bool:
     """Whether a folder has objects in the layout of captures.
 
     Raises:
-        DataError: it is itself the folder of one object.
+        DataError: it is itself the folder of one object, or its cameras are in files that are not read.
     """
     if root.is_dir() and _is_object(root):
         raise DataError("is the folder of one object", path=root, hint="give the folder that contains it")
-    return any(_is_object(root / name) or _objects_in(root / name) for name in _folders(root))
+    if any(_is_object(root / name) or _objects_in(root / name) for name in _folders(root)):
+        return True
+    for name, way_out in _OTHER_CAMERAS.items():
+        if file := next((file for depth in ("", "*/", "*/*/") for file in root.glob(depth + name)), None):
+            raise DataError(f"cameras are read from {transforms.NAME} only", path=file, hint=way_out)
+    return False
 
 
 def objects_below(config: Config, root: Path) -> list[ShapeKey]:
@@ -106,6 +115,9 @@ def photos_of(folder: Path) -> list[Source]:
         logger.warning(text, folder, ", ".join(inner[:3]) + ", …" * (len(inner) > 3))
     if (file := folder / transforms.NAME).is_file():
         frames = transforms.read_frames(file)
+        if any("mask_path" in frame for frame in frames):
+            text = "%s: mask_path is not read; save masks as the transparency of the photos"
+            logger.warning(text, file)
         sources: list[Source] = [(transforms.image_of(frame, folder), frame) for frame in frames]
         return _once(sorted(sources, key=lambda each: each[0]), folder)
     images = _images(folder)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from occnet_lib.captures.capture import Capture, capture_of
-from occnet_lib.captures.folders import photos_of
+from occnet_lib.captures.folders import holds_captures, photos_of
 from occnet_lib.captures.photos import distorted, undistorted
 from occnet_lib.config import check
 from occnet_lib.errors import DataError
@@ -243,6 +243,21 @@ class TestPhotos:
         Image.new("RGB", (photos.EDGE, photos.EDGE)).save(tmp_path / "05.webp")
         assert [photo.name for photo, _ in photos_of(tmp_path)] == [f"{i:02d}.png" for i in range(8)]
         assert "05.webp is the photo 05.png once more: left out" in caplog.text
+
+    def test_masks_of_the_file_are_reported(self, folder, caplog):
+        frames = photos.write_capture(folder, seen=shots())
+        photos.write_frames(folder, [f | {"mask_path": "m.png"} for f in frames])
+        photos_of(folder)
+        assert "transforms.json: mask_path is not read; save masks as the transparency" in caplog.text
+
+    @pytest.mark.parametrize("other", ["transforms_train.json", "sparse/0/cameras.txt"])
+    def test_cameras_in_other_forms_are_named(self, folder, other):
+        assert holds_captures(folder.parent)
+        (folder / other).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "transforms.json").rename(folder / other)
+        name = other.partition("/")[0]
+        with pytest.raises(DataError, match=rf"thing/{name}: cameras are read from transforms.json only \("):
+            holds_captures(folder.parent)
 
     def test_a_mirrored_photo_is_left_out(self, folder):
         exif = Image.Exif()
