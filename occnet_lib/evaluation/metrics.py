@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib.config import EvaluateConfig, PointsConfig
-from occnet_lib.geometry.occupancy import contains
+from occnet_lib.geometry.occupancy import contains, volume_beyond
 from occnet_lib.geometry.sampling import sample_surface
 from occnet_lib.types import Mesh
 
@@ -47,9 +47,9 @@ ORIGINAL_METRICS = ("accuracy_original", "completeness_original", "chamfer_l1_or
 """The same against samples of the raw mesh instead of the closed one."""
 
 
-def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """|A ∧ B| / |A ∨ B| of two occupancies of the same points; 1 where both are empty."""
-    union = np.count_nonzero(a | b)
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_], beyond: float = 0.0) -> float:
+    """|A ∧ B| / |A ∨ B| of two occupancies of the same points; 1 where both are empty. `beyond`: points of one elsewhere."""
+    union = np.count_nonzero(a | b) + beyond
     return float(np.count_nonzero(a & b) / union) if union else 1.0
 
 
@@ -145,10 +145,11 @@ def _measure_oriented(
     normals: NDArray[np.floating],
     samples: int,
     rng: np.random.Generator,
+    beyond: float = 0.0,
 ) -> dict[str, float]:
-    """`PAIR_METRICS` of a mesh with area; as `measure`."""
+    """`PAIR_METRICS` of a mesh with area; as `measure`, and `beyond` as in `iou`."""
     drawn, drawn_normals, _ = sample_surface(solid.mesh, samples, rng)
-    overlap = iou(contains(solid.mesh, points), occupancies)
+    overlap = iou(contains(solid.mesh, points), occupancies, beyond)
     return {"iou": overlap} | surface_metrics(
         drawn, drawn_normals, surface, np.asarray(normals, dtype=np.float64)
     )
@@ -226,12 +227,13 @@ def compare(
     if predicted is None or not has_area(predicted):
         bounds = worst(PAIR_METRICS)
         return Comparison(bounds, {name: (value, value) for name, value in bounds.items()}, NO_SURFACE)
-    solid, drawn = orient_outward(predicted), []
+    solid, drawn, edge = orient_outward(predicted), [], 1.0 + points.padding
     for _ in range(draws):
-        uniform = (rng.random((points.uniform, 3)) - 0.5) * (1.0 + points.padding)
+        beyond = volume_beyond(solid.mesh, edge, points.uniform, rng) * points.uniform / edge**3
+        uniform = (rng.random((points.uniform, 3)) - 0.5) * edge
         surface, normals, _ = sample_surface(true, points.surface, rng)
         values = _measure_oriented(
-            solid, uniform, contains(true, uniform), surface, normals, config.surface, rng
+            solid, uniform, contains(true, uniform), surface, normals, config.surface, rng, beyond
         )
         drawn.append([values[name] for name in PAIR_METRICS])
     values, intervals = _with_intervals(np.array(drawn))

@@ -41,6 +41,19 @@ def cast_rays(
     return distance, normals
 
 
+def volume_beyond(mesh: Mesh, edge: float, samples: int, rng: np.random.Generator) -> float:
+    """Volume of a closed mesh outside the cube of an edge around the origin, by uniform points in the mesh's bounding box.
+
+    0 without drawing points if the mesh is within the cube.
+    """
+    low, high = mesh.bounds
+    if max(-low.min(), high.max()) <= edge / 2:
+        return 0.0
+    points = low + rng.random((samples, 3)) * (high - low)
+    outside = points[np.abs(points).max(axis=1) > edge / 2]
+    return float(np.prod(high - low) * np.count_nonzero(contains(mesh, outside)) / samples)
+
+
 def contains(mesh: Mesh, points: ArrayLike) -> NDArray[np.bool_]:
     """Test which points lie inside a closed mesh.
 

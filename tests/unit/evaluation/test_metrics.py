@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from occnet_lib.evaluation.metrics import (
 from occnet_lib.evaluation.nearest import along_curve, nearest
 from occnet_lib.reconstruction.extract import surface
 from occnet_lib.types import Mesh
+from tests.support.geometry_solids import box_mesh
 
 EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
 
@@ -143,6 +145,18 @@ def test_meshes_without_area():
     assert not has_area(broken)
     assert has_area(sphere(0.3, n=12))
     assert of_sphere(line, 0.3, n=100) == of_sphere(None, 0.3, n=100) == worst()
+
+
+@pytest.mark.parametrize(("size", "shift"), [(1.05, 0.0), (1.5, 0.0), (3.0, 0.2), (1.0, 0.4), (1.0, 2.0)])
+def test_the_iou_of_compare_counts_what_is_beyond_the_cube(size, shift):
+    box = box_mesh((0, 0, 0), (1, 0.6, 0.4))
+    other = replace(box, vertices=size * box.vertices + (shift, 0, 0))
+    (low, high), (other_low, other_high) = box.bounds, other.bounds
+    overlap = float(np.prod(np.maximum(np.minimum(high, other_high) - np.maximum(low, other_low), 0.0)))
+    want = overlap / (box.volume + other.volume - overlap)
+    points = PointsConfig(uniform=40_000, surface=100)
+    result = compare(other, box, points, EvaluateConfig(surface=100), np.random.default_rng(0), draws=1)
+    assert result.values["iou"] == pytest.approx(want, abs=0.01)
 
 
 def test_compare_draws_its_own_samples():
