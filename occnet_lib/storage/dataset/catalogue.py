@@ -13,6 +13,7 @@ from typing import Literal
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.meshes.suffixes import IMAGES
 from occnet_lib.storage.tables import TEXT
 from occnet_lib.types import ShapeKey
 
@@ -58,7 +59,8 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     if table:
         locations, more = select_by_table(table, locations)
         notes += more
-    if not locations and not table and (count := layouts.count_images(root)):
+    only_images = not (table or locations or listing.deep or listing.skipped.keys() - {*IMAGES})
+    if only_images and (count := layouts.count_images(root)):
         hint = (
             "occnet reconstruct makes meshes of photos, occnet import packs photos with their cameras for training "
             "(docs/how-to/adapt-to-photos.md); raw meshes: docs/datasets.md"

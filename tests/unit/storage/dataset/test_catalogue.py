@@ -96,6 +96,10 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         DataError, match=r"front.JPG: is a file, not a folder \(give the folder of raw meshes"
     ):
         scan(config(), tmp_path / "photos" / "cup" / "front.JPG")
+    (tmp_path / "photos/cup/back.heic").unlink()
+    touch(tmp_path, "photos/cup/cup.fbx")  # the image is its texture
+    with pytest.raises(DataError, match=r"no shapes;.* 1 \.fbx.*Blender.*supported"):
+        scan(config(), tmp_path / "photos")
     rmtree(tmp_path / "photos")
     touch(tmp_path, "chair1/model.obj", "chair2/model.obj")
     with pytest.raises(DataError, match="one more level"):
