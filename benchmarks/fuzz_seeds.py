@@ -144,7 +144,8 @@ def _dae() -> Files:
 <library_visual_scenes><visual_scene id="vs"><node id="n"><translate>1 2 3</translate><rotate>0 0 1 30</rotate>
 <instance_geometry url="#g"><bind_material><technique_common><instance_material symbol="k" target="#m"/>
 </technique_common></bind_material></instance_geometry></node><node id="b" sid="b"><scale>2 1 1</scale></node>
-<node><instance_controller url="#c"><skeleton>#b</skeleton></instance_controller></node></visual_scene>
+<node><instance_controller url="#c"><skeleton>#b</skeleton><bind_material><technique_common><instance_material symbol="k"
+target="#m"/></technique_common></bind_material></instance_controller></node></visual_scene>
 </library_visual_scenes><scene><instance_visual_scene url="#vs"/></scene></COLLADA>"""
     return {"m.dae": text.encode(), "t.png": encoded(PIXELS)}
 

@@ -138,6 +138,8 @@ class _Reader:
             look = self._materials.look(instance.get("target", ""))
         elif primitive.material and self._document.find(primitive.material) is not None:
             look = self._materials.look(f"#{primitive.material}")
+        elif primitive.material and self._document.root.find("library_materials/material") is not None:
+            self._document.unread.append(f"material {primitive.material}: the scene binds it to none")
         uv = self._uv(primitive, look, instance)
         part = _part(primitive, vertices, look, uv)
         self._parts.append(turned(part, mirrored))

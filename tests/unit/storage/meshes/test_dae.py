@@ -216,6 +216,9 @@ def test_textures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert textured(tmp_path, "").unread == ("texture sm: the image has no file",)
     mesh = load(tmp_path, box() + scene(BOUND))
     assert mesh.unread == ("material mat: malformed COLLADA: no element has the id 'mat'",)
+    unbound = "<library_materials><material id='red'/></library_materials>"
+    assert load(tmp_path, unbound + box() + scene()).unread == ("material m: the scene binds it to none",)
+    assert load(tmp_path, box() + scene()).unread == ()
     with pytest.raises(MeshError, match=r"an index outside 0\.\.0"):
         textured(tmp_path, "bad.png", p=" ".join(f"{corner} 1" for corner in QUADS.split()))
 
