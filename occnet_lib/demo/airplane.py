@@ -9,13 +9,14 @@ from .parts import Color, Part, box, ellipsoid, fin, mirrored, rod, sheet
 
 WHITE: list[Color] = [(0.88, 0.88, 0.9), (0.8, 0.82, 0.85), (0.6, 0.64, 0.7)]
 DARK: Color = (0.2, 0.21, 0.24)
+Point = tuple[float, float, float]
+Ends = tuple[float, float]
 
 
 def build(draw: Draw) -> list[Part]:
     """A random airplane, one unit from nose to tail."""
-    return draw.one([_airliner, _airliner, _airliner, _propeller, _propeller, _fighter, _glider, _biplane])(
-        draw
-    )
+    kinds = [_airliner, _airliner, _airliner, _propeller, _propeller, _fighter, _glider, _biplane]
+    return draw.one(kinds)(draw)
 
 
 def _pair(*parts: Part) -> list[Part]:
@@ -48,47 +49,23 @@ def _fuselage(draw: Draw, r: float, nose: float, tail: float, color: Color) -> l
 def _tail(draw: Draw, r: float, color: Color, kinds: list[str]) -> list[Part]:
     """Fin and tailplane: conventional, T, double or V."""
     kind, z, tall = draw.one(kinds), 0.42, draw.between(0.1, 0.22)
-    span, chord, thick = draw.between(0.12, 0.24), draw.between(0.09, 0.18), 0.042
+    span, chord = draw.between(0.12, 0.24), draw.between(0.09, 0.18)
     sweep = draw.between(0.0, 0.12)
+
+    def surface(root: Point, tip: Point, ends: Ends = (1.0, 0.6), thickness: Ends = (0.042, 0.03)) -> Part:
+        """A fin whose chords at root and tip are these multiples of the tail's."""
+        return fin(root, tip, (ends[0] * chord, ends[1] * chord), thickness, color)
+
     if kind == "v":
-        return _pair(
-            fin(
-                (0, 0.2 * r, z),
-                (0.75 * span, 0.8 * tall, z + sweep),
-                (chord, 0.6 * chord),
-                (thick, 0.03),
-                color,
-            )
-        )
+        return _pair(surface((0, 0.2 * r, z), (0.75 * span, 0.8 * tall, z + sweep)))
     if kind == "double":
-        x = 0.75 * span
-        return _pair(
-            fin((0, 0.3 * r, z), (x, 0.3 * r, z + 0.3 * sweep), (chord, 0.8 * chord), (thick, 0.034), color),
-            fin(
-                (x, 0.3 * r - 0.2 * tall, z),
-                (x, 0.3 * r + 0.7 * tall, z + sweep),
-                (chord, 0.6 * chord),
-                (thick, 0.03),
-                color,
-            ),
-        )
-    y = tall + 0.4 * r if kind == "t" else 0.35 * r
-    shift = sweep if kind == "t" else 0.0
-    upright = fin(
-        (0, 0.2 * r, z), (0, tall + 0.5 * r, z + sweep), (1.2 * chord, 0.7 * chord), (0.044, 0.032), color
-    )
-    return [
-        upright,
-        *_pair(
-            fin(
-                (0, y, z + shift),
-                (span, y, z + shift + 0.7 * sweep),
-                (chord, 0.6 * chord),
-                (thick, 0.03),
-                color,
-            )
-        ),
-    ]
+        x, y = 0.75 * span, 0.3 * r
+        level = surface((0, y, z), (x, y, z + 0.3 * sweep), (1.0, 0.8), (0.042, 0.034))
+        return _pair(level, surface((x, y - 0.2 * tall, z), (x, y + 0.7 * tall, z + sweep)))
+    y, shift = (tall + 0.4 * r, sweep) if kind == "t" else (0.35 * r, 0.0)
+    upright = surface((0, 0.2 * r, z), (0, tall + 0.5 * r, z + sweep), (1.2, 0.7), (0.044, 0.032))
+    level = surface((0, y, z + shift), (span, y, z + shift + 0.7 * sweep))
+    return [upright, *_pair(level)]
 
 
 def _airliner(draw: Draw) -> list[Part]:
@@ -97,12 +74,10 @@ def _airliner(draw: Draw) -> list[Part]:
     parts = _fuselage(draw, r, draw.between(0.08, 0.18), draw.between(0.18, 0.36), color)
     span, root = draw.between(0.32, 0.6), draw.between(0.13, 0.28)
     z, sweep, rise = draw.between(-0.14, 0.08), draw.between(0.02, 0.3), draw.between(0.0, 0.09)
-    high = draw.chance(0.2)
-    y = 0.7 * r if high else -0.5 * r
+    y, rise = (0.7 * r, 0.0) if draw.chance(0.2) else (-0.5 * r, rise)
     taper = draw.between(0.3, 0.5) * root
-    parts += _pair(
-        fin((0, y, z), (span, y + (0 if high else rise), z + sweep), (root, taper), (0.055, 0.03), wing)
-    )
+    tip = (span, y + rise, z + sweep)
+    parts += _pair(fin((0, y, z), tip, (root, taper), (0.055, 0.03), wing))
     parts += _tail(draw, r, wing, ["low", "low", "t"])
     rear = draw.chance(0.25)
     e, length = draw.between(0.027, 0.048), draw.between(0.08, 0.16)
@@ -110,9 +85,7 @@ def _airliner(draw: Draw) -> list[Part]:
         engines = [(r + 0.9 * e, 0.35 * r, 0.22)]
     else:
         at = [draw.between(0.3, 0.38)] if draw.chance(0.6) else [0.28, 0.58]
-        engines = [
-            (u * span, y + u * (0 if high else rise) - 1.05 * e, z + u * sweep - 0.6 * root) for u in at
-        ]
+        engines = [(u * span, y + u * rise - 1.05 * e, z + u * sweep - 0.6 * root) for u in at]
     for x, ey, ez in engines:
         parts += _pair(
             rod((x, ey, ez), (x, ey, ez + length), (e, 0.75 * e), DARK, 10),
@@ -120,14 +93,9 @@ def _airliner(draw: Draw) -> list[Part]:
         )
     parts.append(box((0, 0.62 * r, -0.5 + 0.075), (0.9 * r, 0.35 * r, 0.03), GLASS))
     if draw.chance(0.3):
-        tip, c = (span, y + (0 if high else rise), z + sweep), 0.5 * taper
-        corners = [
-            (span, tip[1], tip[2] - c),
-            (span, tip[1], tip[2] + c),
-            (span, tip[1] + 0.06, tip[2] + 1.3 * c),
-            (span, tip[1] + 0.06, tip[2] + 0.5 * c),
-        ]
-        parts += _pair(sheet(corners, wing))
+        corners = [(0.0, -1.0), (0.0, 1.0), (0.06, 1.3), (0.06, 0.5)]  # up, and back in halves of the chord
+        winglet = [(span, tip[1] + up, tip[2] + back * (0.5 * taper)) for up, back in corners]
+        parts += _pair(sheet(winglet, wing))
     return parts
 
 
@@ -138,15 +106,8 @@ def _propeller(draw: Draw) -> list[Part]:
     parts = _fuselage(draw, r, draw.between(0.12, 0.2), draw.between(0.45, 0.55), color)
     span, root, high = draw.between(0.38, 0.7), draw.between(0.12, 0.25), draw.chance(0.5)
     y, z, rise = 0.9 * r if high else -0.6 * r, draw.between(-0.22, -0.04), draw.between(0.0, 0.1)
-    parts += _pair(
-        fin(
-            (0, y, z),
-            (span, y + rise, z + 0.02),
-            (root, root * draw.between(0.55, 1.0)),
-            (0.055, 0.036),
-            wing,
-        )
-    )
+    chords = root, root * draw.between(0.55, 1.0)
+    parts += _pair(fin((0, y, z), (span, y + rise, z + 0.02), chords, (0.055, 0.036), wing))
     parts += _tail(draw, r, wing, ["low", "low", "t", "v"])
     parts.append(ellipsoid((0, 0.85 * r, z), (0.75 * r, 0.7 * r, 0.13), GLASS, 12, axis="z"))
     if draw.chance(0.35):

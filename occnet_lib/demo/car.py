@@ -88,19 +88,12 @@ def _lower(draw: Draw, body: Body, paint: Color, kind: str) -> list[Part]:
     ]
     parts = [slab(outline, -w, w, paint)]
     if kind == "pickup":
-        floor, side = body.floor + 0.06, 0.035
-        parts.append(
-            box(
-                (0, (body.floor + floor) / 2, (rear + 0.5) / 2),
-                (2 * w, floor - body.floor, 0.5 - rear),
-                paint,
-            )
-        )
-        tall = body.belt - body.floor
-        middle, length = (rear + 0.5) / 2, 0.5 - rear
-        sides = [(s * (w - side / 2), body.floor + tall / 2, middle) for s in (-1, 1)]
-        parts += [box(centre, (side, tall, length), paint) for centre in sides]
-        parts.append(box((0, body.floor + tall / 2, 0.5 - side / 2), (2 * w, tall, side), paint))
+        middle, length, floor = (rear + 0.5) / 2, 0.5 - rear, body.floor + 0.06
+        parts.append(box((0, (body.floor + floor) / 2, middle), (2 * w, floor - body.floor, length), paint))
+        side, tall = 0.035, body.belt - body.floor
+        y = body.floor + tall / 2
+        parts += [box((s * (w - side / 2), y, middle), (side, tall, length), paint) for s in (-1, 1)]
+        parts.append(box((0, y, 0.5 - side / 2), (2 * w, tall, side), paint))
     if kind != "lorry" and draw.chance(0.6):
         parts += [box((0, body.floor + 0.025, z), (0.96 * body.width, 0.05, 0.04), TYRE) for z in (-0.5, 0.5)]
     return parts
@@ -111,17 +104,10 @@ def _cabin(draw: Draw, body: Body, paint: Color) -> list[Part]:
     low, high = 0.94 * body.width, draw.between(0.66, 0.9) * body.width
     (z0, z1), (z2, z3) = body.screen, body.tail
     under = body.roof - 0.03
-    glass = block(
-        body.belt - 0.02, (0, (z0 + z3) / 2, low, z3 - z0), under, (0, (z1 + z2) / 2, high, z2 - z1), GLASS
-    )
-    roof = block(
-        under,
-        (0, (z1 + z2) / 2, high, z2 - z1),
-        body.roof,
-        (0, (z1 + z2) / 2, 0.93 * high, 0.93 * (z2 - z1)),
-        paint,
-    )
-    return [glass, roof]
+    foot, head = (0, (z0 + z3) / 2, low, z3 - z0), (0, (z1 + z2) / 2, high, z2 - z1)
+    top = (0, (z1 + z2) / 2, 0.93 * high, 0.93 * (z2 - z1))
+    glass = block(body.belt - 0.02, foot, under, head, GLASS)
+    return [glass, block(under, head, body.roof, top, paint)]
 
 
 def _wheels(draw: Draw, body: Body, radius: float, kind: str) -> list[Part]:

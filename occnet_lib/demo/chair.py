@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draw import CLOTHS, METALS, WOODS, Draw
-from .parts import Color, Part, block, box, chain, lathe, rod, rotation, sheet
+from .parts import Color, Part, block, box, chain, lathe, legs, polygon, rod, rotation, sheet
 
 
 def build(draw: Draw) -> list[Part]:
@@ -68,16 +68,8 @@ def _back(
             count = draw.whole(2, 4) if kind == "upright slats" else draw.whole(3, 5)
             broad = inner / (2.2 * count) if kind == "upright slats" else 1.5 * half
             for x in (np.arange(count) + 0.5) / count - 0.5:
-                spot = x * inner
-                parts.append(
-                    block(
-                        base,
-                        (spot, 0, broad, 1.4 * half),
-                        tall - rail / 2,
-                        (spot, 0, broad, 1.4 * half),
-                        cloth,
-                    )
-                )
+                slat = (x * inner, 0, broad, 1.4 * half)
+                parts.append(block(base, slat, tall - rail / 2, slat, cloth))
     lean = rotation("x", draw.between(2, 16))
     return [part.moved((0, height, depth / 2 - 1.2 * half), rotation=lean) for part in parts]
 
@@ -92,8 +84,7 @@ def _under(draw: Draw, width: float, depth: float, top: float, color: Color) -> 
         return lathe([(0, foot), (0.045, 0.9 * foot), (0.09, stem), (top, 1.2 * stem)], color)
     if kind == "star":
         arms, reach = draw.one([4, 5]), draw.between(0.26, 0.34)
-        angle = 2 * np.pi * (np.arange(arms) + 0.25) / arms
-        feet = np.stack([reach * np.cos(angle), 0 * angle + 0.06, reach * np.sin(angle)], axis=1)
+        feet = np.insert(polygon(arms, reach, 0.25), 1, 0.06, axis=1)
         parts = [rod((0, 0.1, 0), foot, (0.04, 0.028), color) for foot in feet]
         parts += [rod((fx, 0.0, fz), (fx, 0.07, fz), 0.035, (0.1, 0.1, 0.1)) for fx, _, fz in feet]
         return [*parts, rod((0, 0.05, 0), (0, top, 0), 0.04, color, 12)]
@@ -106,11 +97,7 @@ def _under(draw: Draw, width: float, depth: float, top: float, color: Color) -> 
         ]
     sides, spread = draw.one([4, 4, 8]), draw.between(0.04, 0.12) if kind == "splayed" else 0.0
     foot = r if kind == "legs" else 0.65 * r
-    parts = [
-        rod((s * (x + spread), 0, t * (z + spread)), (s * x, top, t * z), (foot, r), color, sides)
-        for s in (-1, 1)
-        for t in (-1, 1)
-    ]
+    parts = legs(x, z, top, (foot, r), color, sides, spread)
     if kind != "splayed" and draw.chance(0.45):
         y, bar = draw.between(0.15, 0.5) * top, 0.75 * min(foot, r)
         parts += [rod((s * x, y, -z), (s * x, y, z), bar, color, sides) for s in (-1, 1)]
@@ -144,33 +131,18 @@ def _club(draw: Draw) -> list[Part]:
     w, d, seat = draw.between(0.75, 0.95), draw.between(0.7, 0.9), draw.between(0.3, 0.42)
     arm, side, tall = draw.between(0.5, 0.62), draw.between(0.1, 0.18), draw.between(0.72, 1.0)
     foot, thick, bevel = draw.between(0.05, 0.12), draw.between(0.14, 0.22), draw.one([0.0, 0.3])
+    base, cushion = (0, 0, w, d), (0, -thick / 2, w - 2 * side, d - thick)
     rear = (0, d / 2 - thick / 2, w, thick)
     lean = (0, d / 2 - thick / 2 + draw.between(0, 0.1), w * draw.between(0.85, 1), 0.8 * thick)
     parts = [
-        block(foot, (0, 0, w, d), seat - 0.1, (0, 0, w, d), cloth),
-        block(
-            seat - 0.12,
-            (0, -thick / 2, w - 2 * side, d - thick),
-            seat,
-            (0, -thick / 2, w - 2 * side, d - thick),
-            cloth,
-        ),
+        block(foot, base, seat - 0.1, base, cloth),
+        block(seat - 0.12, cushion, seat, cushion, cloth),
         block(foot, rear, tall, lean, cloth, bevel=bevel),
     ]
     for s in (-1, 1):
         x = s * (w - side) / 2
-        parts.append(
-            block(
-                foot, (x, -0.02, side, d - 0.04), arm, (x * 1.03, -0.02, side, d - 0.04), cloth, bevel=bevel
-            )
-        )
-        parts += [
-            rod(
-                (s * 0.42 * w, 0, t * 0.42 * d),
-                (s * 0.42 * w, foot + 0.02, t * 0.42 * d),
-                (0.03, 0.045),
-                wood,
-            )
-            for t in (-1, 1)
-        ]
+        low, high = (x, -0.02, side, d - 0.04), (x * 1.03, -0.02, side, d - 0.04)
+        parts.append(block(foot, low, arm, high, cloth, bevel=bevel))
+        at = [(s * 0.42 * w, t * 0.42 * d) for t in (-1, 1)]
+        parts += [rod((x, 0, z), (x, foot + 0.02, z), (0.03, 0.045), wood) for x, z in at]
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draw import METALS, SHADES, WOODS, Draw
-from .parts import Color, Part, box, chain, ellipsoid, hoop, lathe, rod, rotation, sheet
+from .parts import Color, Part, box, chain, ellipsoid, hoop, lathe, polygon, rod, rotation, sheet
 
 
 def build(draw: Draw) -> list[Part]:
@@ -79,9 +79,8 @@ def _floor(draw: Draw, color: Color, shade: Color) -> list[Part]:
 
 def _tripod(draw: Draw, color: Color, shade: Color) -> list[Part]:
     low, reach, hub = draw.between(0.6, 0.7), draw.between(0.18, 0.3), draw.between(0.5, 0.6)
-    angle = 2 * np.pi * (np.arange(3) + 0.25) / 3
     r = draw.between(0.02, 0.028)
-    feet = np.stack([reach * np.cos(angle), 0 * angle, reach * np.sin(angle)], axis=1)
+    feet = np.insert(polygon(3, reach, 0.25), 1, 0.0, axis=1)
     parts = [rod(foot, (0, hub, 0), (0.8 * r, r), color, 6) for foot in feet]
     parts += [rod((0, hub - 0.03, 0), (0, low + 0.05, 0), 1.4 * r, color)]
     return parts + _shade(draw, low, low + draw.between(0.22, 0.34), draw.between(0.18, 0.28), shade)
@@ -109,8 +108,7 @@ def _pendant(draw: Draw, color: Color, shade: Color) -> list[Part]:
         parts.append(rod((0, high - 0.1, 0), (0, 0.97, 0), 0.02, color, 6))
         return parts + _shade(draw, high - draw.between(0.2, 0.4), high, draw.between(0.22, 0.38), shade)
     arms, reach, level = draw.whole(3, 6), draw.between(0.26, 0.36), draw.between(0.35, 0.5)
-    angle = 2 * np.pi * np.arange(arms) / arms
-    tips = np.stack([reach * np.cos(angle), 0 * angle + level, reach * np.sin(angle)], axis=1)
+    tips = np.insert(polygon(arms, reach), 1, level, axis=1)
     parts.append(rod((0, level - 0.06, 0), (0, 0.97, 0), 0.022, color))
     if kind == "cluster":
         parts += [rod((0, level + 0.15, 0), tip, 0.02, color, 6) for tip in tips]

@@ -171,6 +171,23 @@ def rod(
     return loft([start + r0 * ring, end + r1 * ring], color)
 
 
+def legs(
+    x: float,
+    z: float,
+    top: float,
+    radii: tuple[float, float],
+    color: Color,
+    sides: int = 8,
+    splay: float = 0.0,
+) -> list[Part]:
+    """Rods from the ground to the corners (±x, top, ±z), whose feet stand apart by `splay` more."""
+    return [
+        rod((s * (x + splay), 0, t * (z + splay)), (s * x, top, t * z), radii, color, sides)
+        for s in (-1, 1)
+        for t in (-1, 1)
+    ]
+
+
 def lathe(
     profile: Sequence[tuple[float, float]], color: Color, x: float = 0.0, z: float = 0.0, sides: int = 16
 ) -> list[Part]:
@@ -196,16 +213,8 @@ def hoop(
     """A torus of square section around the upright axis, in convex segments."""
     angle = 2 * np.pi * np.arange(sides + 1) / sides
     r, h = thickness * np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)]).T
-    radial = radius + r
-    section = np.stack(
-        [
-            np.cos(angle)[:, None] * radial,
-            np.broadcast_to(h, (sides + 1, 4)),
-            np.sin(angle)[:, None] * radial,
-        ],
-        2,
-    )
-    rings = section + np.asarray(centre, float)
+    x, z = np.cos(angle)[:, None] * (radius + r), np.sin(angle)[:, None] * (radius + r)
+    rings = np.stack([x, np.broadcast_to(h, x.shape), z], axis=2) + np.asarray(centre, float)
     return [loft(rings[i : i + 2], color) for i in range(sides)]
 
 
@@ -254,20 +263,10 @@ def fin(
     ends = np.array([root, tip], float)
     span = (ends[1] - ends[0]) * [1, 1, 0]
     across = np.cross([0.0, 0.0, 1.0], span / np.linalg.norm(span))
-    section = np.array(
-        [
-            (-0.5, 0.2),
-            (-0.2, 0.5),
-            (0.2, 0.5),
-            (0.5, 0.2),
-            (0.5, -0.2),
-            (0.2, -0.5),
-            (-0.2, -0.5),
-            (-0.5, -0.2),
-        ]
-    )
+    along = np.array([-0.5, -0.2, 0.2, 0.5, 0.5, 0.2, -0.2, -0.5])
+    up = np.roll(along, -2)
     rings = [
-        centre + np.outer(section[:, 0] * chord, [0.0, 0.0, 1.0]) + np.outer(section[:, 1] * thick, across)
+        centre + np.outer(along * chord, [0.0, 0.0, 1.0]) + np.outer(up * thick, across)
         for centre, chord, thick in zip(ends, chords, thickness, strict=True)
     ]
     return loft(rings, color)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .draw import METALS, WOODS, Draw
-from .parts import Color, Part, block, box, chain, lathe, polygon, rod, sheet, slab
+from .parts import Color, Part, block, box, chain, lathe, legs, polygon, rod, sheet, slab
 
 
 def build(draw: Draw) -> list[Part]:
@@ -14,11 +14,8 @@ def build(draw: Draw) -> list[Part]:
     round_top = draw.chance(0.35)
     length = draw.between(0.75, 1.0) if round_top else draw.between(0.9, 1.5)
     depth = length * (draw.between(0.85, 1.0) if round_top else draw.between(0.4, 0.8))
-    height, thick = (
-        draw.one([draw.between(0.32, 0.5), draw.between(0.6, 0.8), draw.between(0.6, 0.8)]),
-        draw.between(0.04, 0.085),
-    )
-    under = height - thick
+    height = draw.one([draw.between(0.32, 0.5), draw.between(0.6, 0.8), draw.between(0.6, 0.8)])
+    under = height - draw.between(0.04, 0.085)
     if round_top:
         outline = polygon(draw.one([6, 8, 20, 20, 20]), 1.0, 0.5) * (length / 2, depth / 2)
         parts = [slab(outline, under, height, top_color, axis="y")]
@@ -35,11 +32,7 @@ def _legs(draw: Draw, length: float, depth: float, top: float, color: Color) -> 
     r, splay = draw.between(0.025, 0.055), draw.one([0.0, 0.0, draw.between(0.03, 0.1)])
     foot, sides = r * draw.one([1.0, 0.6]), draw.one([4, 4, 10])
     x, z = length / 2 - 1.5 * r, depth / 2 - 1.5 * r
-    return [
-        rod((s * (x + splay), 0, t * (z + splay)), (s * x, top, t * z), (foot, r), color, sides)
-        for s in (-1, 1)
-        for t in (-1, 1)
-    ] + _shelf(draw, length, depth, top, color)
+    return legs(x, z, top, (foot, r), color, sides, splay) + _shelf(draw, length, depth, top, color)
 
 
 def _shelf(draw: Draw, length: float, depth: float, top: float, color: Color) -> list[Part]:
@@ -58,9 +51,7 @@ def _apron(draw: Draw, length: float, depth: float, top: float, color: Color) ->
     r, drop = draw.between(0.028, 0.05), draw.between(0.07, 0.14)
     x, z = length / 2 - 1.5 * r, depth / 2 - 1.5 * r
     foot = r * draw.one([1.0, 0.6])
-    parts = [
-        rod((s * x, 0, t * z), (s * x, top, t * z), (foot, r), color, 4) for s in (-1, 1) for t in (-1, 1)
-    ]
+    parts = legs(x, z, top, (foot, r), color, 4)
     parts += [box((0, top - drop / 2, t * z), (2 * x, drop, 1.2 * r), color) for t in (-1, 1)]
     return parts + [box((s * x, top - drop / 2, 0), (1.2 * r, drop, 2 * z), color) for s in (-1, 1)]
 
@@ -94,16 +85,8 @@ def _desk(draw: Draw, length: float, depth: float, top: float, color: Color) -> 
     for s in (-1, 1):
         x = s * (length - w) / 2
         if s not in sides:
-            parts += [
-                rod(
-                    (s * (length / 2 - 0.05), 0, t * 0.42 * depth),
-                    (s * (length / 2 - 0.05), top, t * 0.42 * depth),
-                    0.035,
-                    color,
-                    4,
-                )
-                for t in (-1, 1)
-            ]
+            at = [(s * (length / 2 - 0.05), t * 0.42 * depth) for t in (-1, 1)]
+            parts += [rod((x, 0, z), (x, top, z), 0.035, color, 4) for x, z in at]
             continue
         parts.append(box((x, (foot + top) / 2, 0), (w, top - foot, d), color))
         if foot:
@@ -133,8 +116,7 @@ def _pedestal(draw: Draw, length: float, depth: float, top: float, color: Color)
 def _cross(draw: Draw, length: float, depth: float, top: float, color: Color) -> list[Part]:
     """A column on three or four spreading feet."""
     feet, reach, stem = draw.one([3, 4]), 0.55 * min(length, depth), draw.between(0.04, 0.07)
-    angle = 2 * np.pi * (np.arange(feet) + 0.5) / feet
-    tips = np.stack([reach * np.cos(angle), 0 * angle + 0.03, reach * np.sin(angle)], axis=1)
+    tips = np.insert(polygon(feet, reach, 0.5), 1, 0.03, axis=1)
     parts = [rod((0, 0.25 * top, 0), tip, (0.045, 0.03), color, 6) for tip in tips]
     return [*parts, rod((0, 0.12 * top, 0), (0, top, 0), stem, color, 12)]
 
