@@ -60,53 +60,55 @@ def exact_solid(mesh: Mesh) -> Solid:
     Args:
         mesh: unit frame. Vertices are rounded to float32, as they are stored, and coincident ones are merged.
     """
+    try:
+        bodies = _bodies(_split(_paired(mesh)))
+        return Solid(bodies[0] if len(bodies) == 1 else _unite(bodies), bodies=len(bodies))
+    except _DefectError as defect:
+        return Solid(None, str(defect))
+
+
+class _DefectError(Exception):
+    """Why a mesh does not bound a solid."""
+
+
+def _paired(mesh: Mesh) -> Mesh:
+    """The mesh with coincident vertices merged and cut apart so that every edge has two faces."""
     if len(mesh.faces) > MAX_FACES:
-        return Solid(None, f"more than {MAX_FACES} faces")
+        raise _DefectError(f"more than {MAX_FACES} faces")
     merged = merge_vertices(Mesh(mesh.vertices.astype(np.float32).astype(np.float64), mesh.faces))
     if not len(merged.faces):
-        return Solid(None, "no faces with an area")
-    defect = _edge_defect(merged)
-    if defect:
-        return Solid(None, defect)
+        raise _DefectError("no faces with an area")
+    _check_edges(merged)
     closed = make_manifold(merged, keep_walls=True)
     if not check_watertight(closed).manifold:
-        return Solid(None, "edges of more than two faces")
-    parts, defect = _split(closed)
-    if parts is None:
-        return Solid(None, defect)
-    bodies, defect = _bodies(parts)
-    if defect:
-        return Solid(None, defect)
-    united = bodies[0] if len(bodies) == 1 else _unite(bodies)
-    if united is None:
-        return Solid(None, "bodies that cannot be united")
-    return Solid(united, bodies=len(bodies))
+        raise _DefectError("edges of more than two faces")
+    return closed
 
 
-def _edge_defect(mesh: Mesh) -> str:
-    """Why the faces cannot be paired along their edges; empty if they can."""
+def _check_edges(mesh: Mesh) -> None:
     _, upwards = edge_keys(mesh.faces, len(mesh.vertices))
     order, first, count = edge_groups(mesh.faces, len(mesh.vertices))
     ups = np.add.reduceat(upwards[order], first, dtype=np.int64)
     if (count == 1).any():
-        return "open edges"
-    return "inconsistent winding" if (2 * ups != count).any() else ""
+        raise _DefectError("open edges")
+    if (2 * ups != count).any():
+        raise _DefectError("inconsistent winding")
 
 
-def _split(closed: Mesh) -> tuple[_Parts | None, str]:
+def _split(closed: Mesh) -> _Parts:
     count, of_face = label_faces(closed)
     pairs = of_face[intersecting_pairs(closed)].astype(np.int64)
     if (pairs[:, 0] == pairs[:, 1]).any():
-        return None, "self-intersecting faces"
+        raise _DefectError("self-intersecting faces")
     volume = component_volumes(closed, of_face, count)
     if (np.abs(volume) < _FLAT).any():
-        return None, "parts without a volume"
+        raise _DefectError("parts without a volume")
     if volume[np.argmax(np.abs(volume))] < 0:
         closed = closed.flipped()
         volume = -volume
     if count == 1:
-        return _Parts([closed], volume, pairs), ""
-    return _Parts(_meshes(closed, of_face, count), volume, np.unique(np.sort(pairs, axis=1), axis=0)), ""
+        return _Parts([closed], volume, pairs)
+    return _Parts(_meshes(closed, of_face, count), volume, np.unique(np.sort(pairs, axis=1), axis=0))
 
 
 def _meshes(closed: Mesh, of_face: NDArray[np.int32], count: int) -> list[Mesh]:
@@ -119,24 +121,24 @@ def _meshes(closed: Mesh, of_face: NDArray[np.int32], count: int) -> list[Mesh]:
     return meshes
 
 
-def _bodies(parts: _Parts) -> tuple[list[Mesh], str]:
+def _bodies(parts: _Parts) -> list[Mesh]:
     """Each body with its cavities."""
     faces = [[part] for part in parts.meshes]
     cavities = np.flatnonzero(parts.volume < 0)
     around = _smallest_around(parts, cavities)
     if (around < 0).any():
         through = np.isin(parts.crossing, cavities[around < 0]).any()
-        return [], "cavities that reach through a surface" if through else "parts wound inward"
+        raise _DefectError("cavities that reach through a surface" if through else "parts wound inward")
     if (parts.volume[around] < 0).any():
-        return [], "cavities within cavities"
+        raise _DefectError("cavities within cavities")
     crossing = {tuple(pair) for pair in parts.crossing.tolist()}
     for cavity, body in zip(cavities.tolist(), around.tolist(), strict=True):
         if (min(body, cavity), max(body, cavity)) in crossing:
-            return [], "cavities that reach through a surface"
+            raise _DefectError("cavities that reach through a surface")
         faces[body].append(parts.meshes[cavity])
     if (parts.volume[parts.crossing] < 0).all(axis=1).any():
-        return [], "cavities that cross"
-    return [_joined(faces[body]) for body in np.flatnonzero(parts.volume > 0)], ""
+        raise _DefectError("cavities that cross")
+    return [_joined(faces[body]) for body in np.flatnonzero(parts.volume > 0)]
 
 
 def _smallest_around(parts: _Parts, cavities: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -172,21 +174,22 @@ def _joined(meshes: list[Mesh]) -> Mesh:
     return Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces).astype(np.int32))
 
 
-def _unite(bodies: list[Mesh]) -> Mesh | None:
+def _unite(bodies: list[Mesh]) -> Mesh:
     import manifold3d
 
     solids = [
         manifold3d.Manifold(manifold3d.Mesh64(np.ascontiguousarray(b.vertices), b.faces.astype(np.uint64)))
         for b in bodies
     ]
+    failure = _DefectError("bodies that cannot be united")
     if any(solid.status() != manifold3d.Error.NoError for solid in solids):
-        return None
+        raise failure
     united = manifold3d.Manifold.batch_boolean(solids, manifold3d.OpType.Add)
     for tolerance in _TOLERANCES:
         if tolerance:
             united = united.simplify(tolerance)
         if united.status() != manifold3d.Error.NoError or united.is_empty():
-            return None
+            raise failure
         arrays = united.to_mesh64()
         result = Mesh(
             np.array(arrays.vert_properties, dtype=np.float32).astype(np.float64),
@@ -195,4 +198,4 @@ def _unite(bodies: list[Mesh]) -> Mesh | None:
         result = make_manifold(merge_vertices(result))
         if check_watertight(result).closed and not len(intersecting_pairs(result)):
             return result
-    return None
+    raise failure

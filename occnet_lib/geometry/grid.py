@@ -61,25 +61,20 @@ _CLEARANCE = 1e-3
 
 
 def isosurface(field: NDArray[np.float32], grid: Grid, *, unit: float = 1.0) -> Mesh:
-    """The surface of `marching_cubes` in the frame of the grid (arguments as there; grid: where samples are)."""
-    mesh = marching_cubes(field, unit=unit)
-    return Mesh(grid.to_unit(mesh.vertices), mesh.faces)
-
-
-def marching_cubes(field: NDArray[np.float32], *, unit: float = 1.0) -> Mesh:
     """Marching cubes (Lewiner et al. 2003) of a field that is negative inside.
 
     Args:
         field: (X, Y, Z) float32. Its border counts as outside regardless of its values.
+        grid: where its samples are.
         unit: size of a typical difference between neighbouring samples (1 for distances in voxels).
 
     Returns:
-        closed mesh in voxels from sample (0, 0, 0), wound outward.
+        closed mesh in the frame of the grid, wound outward.
 
     Raises:
         MeshError: no sample is inside.
     """
-    from skimage.measure import marching_cubes as lewiner
+    from skimage.measure import marching_cubes
 
     inside = field < 0
     if not inside.any():
@@ -93,6 +88,6 @@ def marching_cubes(field: NDArray[np.float32], *, unit: float = 1.0) -> Mesh:
     padded = np.pad(part, 1, constant_values=np.float32(unit))
     small = np.abs(padded) < _CLEARANCE * unit
     padded[small] = np.where(padded[small] < 0, -_CLEARANCE * unit, _CLEARANCE * unit)
-    vertices, faces, _, _ = lewiner(padded, 0.0, gradient_direction="descent")
+    vertices, faces, _, _ = marching_cubes(padded, 0.0, gradient_direction="descent")
     corner = np.array([b.start for b in box]) - 1
-    return Mesh(vertices.astype(np.float64) + corner, faces.astype(np.int32))
+    return Mesh(grid.to_unit(vertices.astype(np.float64) + corner), faces.astype(np.int32))

@@ -21,11 +21,6 @@ def raycasting_scene(mesh: Mesh) -> Any:
     return scene
 
 
-def triangle_scene(triangles: NDArray[np.float64]) -> Any:
-    """As `raycasting_scene`, of triangles (F, 3, 3)."""
-    return raycasting_scene(Mesh.from_triangles(triangles))
-
-
 def cast_rays(
     scene: Any, origins: NDArray[np.float64], directions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

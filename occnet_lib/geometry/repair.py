@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
@@ -69,19 +68,15 @@ def any_coincident(vertices: NDArray[np.float64]) -> bool:
     # Distances along any direction are no larger, and along this one few vertices of axis-parallel planes are close.
     along = vertices @ np.array([0.5257, 0.6180, 0.5845])
     order = np.argsort(along, kind="stable")
-    return bool(_any_close(vertices, along[order], order, MERGE_DISTANCE))
-
-
-@njit(cache=True)
-def _any_close(vertices, along, order, distance):  # type: ignore[no-untyped-def]
-    for i in range(len(order)):
-        a = vertices[order[i]]
-        for j in range(i + 1, len(order)):
-            if along[j] - along[i] > 1.01 * distance:
-                break
-            b = vertices[order[j]]
-            if (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2 <= distance**2:
-                return True
+    along, points = along[order], vertices[order]
+    first = np.arange(len(order))
+    for step in range(1, len(order)):
+        first = first[: np.searchsorted(first, len(order) - step)]
+        first = first[along[first + step] - along[first] <= 1.01 * MERGE_DISTANCE]
+        if not len(first):
+            break
+        if (((points[first] - points[first + step]) ** 2).sum(axis=1) <= MERGE_DISTANCE**2).any():
+            return True
     return False
 
 

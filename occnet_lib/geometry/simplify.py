@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import count, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +39,8 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
     Returns:
         the simplified mesh; a less simplified one, or the mesh itself, if the result would not be closed.
     """
-
-    def attempt(number: int) -> Mesh | None:
-        target = max_faces * 2**number
-        return _to_count(mesh, target) if target < len(mesh.faces) else None
-
-    return _first_closed(mesh, attempt)
+    targets = takewhile(lambda target: target < len(mesh.faces), (max_faces * 2**k for k in count()))
+    return _first_closed(mesh, (_to_count(mesh, target) for target in targets))
 
 
 def simplify_within(mesh: Mesh, max_error: float) -> Mesh:
@@ -57,23 +54,18 @@ def simplify_within(mesh: Mesh, max_error: float) -> Mesh:
     Returns:
         as `simplify`.
     """
-
-    def attempt(number: int) -> Mesh | None:
-        return _to_error(mesh, max_error / 2**number) if number < 4 and len(mesh.faces) else None
-
-    return _first_closed(mesh, attempt)
+    attempts = range(4 if len(mesh.faces) else 0)
+    return _first_closed(mesh, (_to_error(mesh, max_error / 2**k) for k in attempts))
 
 
-def _first_closed(mesh: Mesh, attempt: Callable[[int], Mesh | None]) -> Mesh:
+def _first_closed(mesh: Mesh, attempts: Iterator[Mesh]) -> Mesh:
     """The first of increasingly cautious attempts that keeps a closed mesh closed; otherwise the mesh itself."""
     closed = check_watertight(mesh).closed
-    number = 0
-    while (simple := attempt(number)) is not None:
-        simple = make_manifold(simple) if closed else simple.compact()
+    for attempt in attempts:
+        simple = make_manifold(attempt) if closed else attempt.compact()
         if len(simple.faces) and (not closed or check_watertight(simple).closed):
             return simple
         logger.info("simplification to %d faces did not leave the mesh closed", len(simple.faces))
-        number += 1
     return mesh
 
 

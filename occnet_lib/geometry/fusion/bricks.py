@@ -73,6 +73,23 @@ class Bricks:
         return view[x, y, z].reshape(-1)
 
 
+@dataclass(frozen=True)
+class SignedBand:
+    """Signed distances next to a triangle soup.
+
+    Attributes:
+        bricks: which samples are stored.
+        far_outside: (bx, by, bz) bool sign of the bricks that are not.
+        distance: (bricks.samples,) float32 voxels, negative inside.
+        nearest: (bricks.samples,) int32 triangle closest to each sample, -1 far away.
+    """
+
+    bricks: Bricks
+    far_outside: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    nearest: NDArray[np.int32]
+
+
 def brick_counts(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Bricks along x, y, z that hold `shape` samples."""
     x, y, z = (-(-n // SIDE) for n in shape)

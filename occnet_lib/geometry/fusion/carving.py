@@ -70,68 +70,34 @@ def block_depths(axes, low, high, size, start, stop):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _sift(axes, low, high, size, start, stop, views, count, kept):  # type: ignore[no-untyped-def]
-    """Copy the views that neither see all of a block nor nothing of it; -1: some view sees all of it."""
-    n = 0
-    for i in range(count):
-        v = views[i]
+def _sift(axes, low, high, size, start, stop, views):  # type: ignore[no-untyped-def]
+    """Whether one of the views sees all of a block; those that see some of it, but not all."""
+    kept, n = np.zeros(len(views), dtype=np.int64), 0
+    for v in views:
         front, back, least, greatest = block_depths(axes[v], low[v], high[v], size, start, stop)
         if back < least:
-            return -1
+            return True, kept[:0]
         if front < greatest:
             kept[n] = v
             n += 1
-    return n
+    return False, kept[:n]
 
 
 @njit(cache=True)
-def _carve(axes, depth, low, high, free):  # type: ignore[no-untyped-def]
-    n, size, _ = depth.shape
-    every, some, few = np.arange(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    start, stop = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
-    left = np.zeros((FINE**3, 3), dtype=np.int32)
-    shape = free.shape
-    coarse = [(s + COARSE - 1) // COARSE for s in shape]
-    ratio = COARSE // FINE
-    for big in range(coarse[0] * coarse[1] * coarse[2]):
-        base = (big // (coarse[1] * coarse[2]), big // coarse[2] % coarse[1], big % coarse[2])
-        for k in range(3):
-            start[k] = base[k] * COARSE
-            stop[k] = min(shape[k], start[k] + COARSE)
-        count = _sift(axes, low, high, size, start, stop, every, n, some)
-        if count < 0:
-            free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
-        if count <= 0:
-            continue
-        for small in range(ratio**3):
-            step = (small // ratio**2, small // ratio % ratio, small % ratio)
-            for k in range(3):
-                start[k] = base[k] * COARSE + step[k] * FINE
-                stop[k] = min(shape[k], start[k] + FINE)
-            if start[0] >= shape[0] or start[1] >= shape[1] or start[2] >= shape[2]:
-                continue
-            undecided = _sift(axes, low, high, size, start, stop, some, count, few)
-            if undecided < 0:
-                free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
-            elif undecided > 0:
-                _carve_block(axes, depth, start, stop, few, undecided, free, left)
-
-
-@njit(cache=True)
-def _carve_block(axes, depth, start, stop, views, count, free, left):  # type: ignore[no-untyped-def]
+def _carve_block(axes, depth, start, stop, views, free):  # type: ignore[no-untyped-def]
     """Compare the samples of a block with each undecided view in turn, as long as no view has seen them.
 
     One view at a time, so that the few pixels that a block covers stay in the cache.
     """
     size = depth.shape[1]
-    remaining = 0
+    left, remaining = np.zeros((FINE**3, 3), dtype=np.int32), 0
     for i in range(start[0], stop[0]):
         for j in range(start[1], stop[1]):
             for k in range(start[2], stop[2]):
                 left[remaining, 0], left[remaining, 1], left[remaining, 2] = i, j, k
                 remaining += 1
-    for n in range(count):
-        a, image = axes[views[n]], depth[views[n]]
+    for v in views:
+        a, image = axes[v], depth[v]
         a00, a01, a02, a03 = a[0, 0], a[0, 1], a[0, 2], a[0, 3]
         a10, a11, a12, a13 = a[1, 0], a[1, 1], a[1, 2], a[1, 3]
         a20, a21, a22, a23 = a[2, 0], a[2, 1], a[2, 2], a[2, 3]
@@ -148,3 +114,36 @@ def _carve_block(axes, depth, start, stop, views, count, free, left):  # type: i
                 left[kept, 0], left[kept, 1], left[kept, 2] = i, j, k
                 kept += 1
         remaining = kept
+
+
+@njit(cache=True)
+def blocks(lower, upper, edge):  # type: ignore[no-untyped-def]
+    """(n, 3) first samples of the blocks of that edge that cover the samples [lower, upper)."""
+    count = (upper - lower + edge - 1) // edge
+    corners = np.zeros((count[0] * count[1] * count[2], 3), dtype=np.int64)
+    n = 0
+    for i in range(lower[0], upper[0], edge):
+        for j in range(lower[1], upper[1], edge):
+            for k in range(lower[2], upper[2], edge):
+                corners[n, 0], corners[n, 1], corners[n, 2] = i, j, k
+                n += 1
+    return corners
+
+
+@njit(cache=True)
+def _carve(axes, depth, low, high, free):  # type: ignore[no-untyped-def]
+    size, shape = depth.shape[1], np.array(free.shape)
+    for big in blocks(np.zeros(3, dtype=np.int64), shape, COARSE):
+        end = np.minimum(big + COARSE, shape)
+        is_free, some = _sift(axes, low, high, size, big, end, np.arange(len(depth)))
+        if is_free:
+            free[big[0] : end[0], big[1] : end[1], big[2] : end[2]] = True
+        if len(some) == 0:
+            continue
+        for start in blocks(big, end, FINE):
+            stop = np.minimum(start + FINE, end)
+            is_free, few = _sift(axes, low, high, size, start, stop, some)
+            if is_free:
+                free[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = True
+            elif len(few):
+                _carve_block(axes, depth, start, stop, few, free)

@@ -52,7 +52,6 @@ class Basins:
     Attributes:
         bricks: which samples are stored.
         distance, nearest: of `distance_band.stored_distance`, in voxels.
-        cut: of `distance_band.stored_cuts`.
         label: (bricks.samples,) int32 basin of every stored sample; `OUTSIDE` is what is joined to the border.
         far: (bx, by, bz) int32 basin of all samples of a brick that is not stored.
         depth: (n,) float64 voxels, greatest distance to the surface in a basin, at most that stored.
@@ -62,7 +61,6 @@ class Basins:
     bricks: Bricks
     distance: NDArray[np.float32]
     nearest: NDArray[np.int32]
-    cut: NDArray[np.uint8]
     label: NDArray[np.int32]
     far: NDArray[np.int32]
     depth: NDArray[np.float64]
@@ -120,14 +118,8 @@ def _coarsest(
     number[[OUTSIDE, pieces[0, 0, 0]]] = number[[pieces[0, 0, 0], OUTSIDE]]
     far: NDArray[np.int32] = number[pieces[1:-1, 1:-1, 1:-1]]
     label = np.zeros(bricks.samples, dtype=np.int32)
-    parent = np.arange(count + 1 + 1024)
-    depth, gap = np.full(len(parent), width), np.zeros(len(parent))
-    order = falling_order(distance, label, width)
-    links = bricks.links(far)
-    parent, depth, gap = merge_basins(
-        distance, cut, links, label, order, parent, depth, gap, count + 1, radius, width
-    )
-    return _settled(Basins(bricks, distance, nearest, cut, label, far, depth, gap), parent)
+    basins = Basins(bricks, distance, nearest, label, far, np.full(count + 1, width), np.zeros(count + 1))
+    return _merged(basins, cut, radius, width)
 
 
 def _refined(
@@ -145,18 +137,24 @@ def _refined(
     cut = stored_cuts(triangles, bricks)
     label = np.zeros(bricks.samples, dtype=np.int32)
     _inherit(coarse.bricks.slot, coarse.label, coarse.far, bricks.corner, distance, label)
-    n = len(coarse.gap)
+    basins = Basins(bricks, distance, nearest, label, far, 2.0 * coarse.depth, 2.0 * coarse.gap)
+    return _merged(basins, cut, radius, width)
+
+
+def _merged(basins: Basins, cut: NDArray[np.uint8], radius: float, width: float) -> Basins:
+    """The basins after those were joined that meet, and samples without a label got one (`stored_cuts`: cut)."""
+    distance, label, n = basins.distance, basins.label, len(basins.gap)
     parent = np.arange(n + 1024)
-    depth, gap = np.full(len(parent), width), np.zeros(len(parent))
-    depth[:n], gap[:n] = 2.0 * coarse.depth, 2.0 * coarse.gap
-    links = bricks.links(far)
+    depth = np.pad(basins.depth, (0, 1024), constant_values=width)
+    gap = np.pad(basins.gap, (0, 1024))
+    links = basins.bricks.links(basins.far)
     for here, a, b in sorted(meetings(distance, cut, links, label, width), reverse=True):
         join_basins(parent, depth, gap, int(a), int(b), here, radius)
     order = falling_order(distance, label, width)
-    parent, depth, gap = merge_basins(
+    parent, basins.depth, basins.gap = merge_basins(
         distance, cut, links, label, order, parent, depth, gap, n, radius, width
     )
-    return _settled(Basins(bricks, distance, nearest, cut, label, far, depth, gap), parent)
+    return _settled(basins, parent)
 
 
 def _settled(basins: Basins, parent: NDArray[np.int64]) -> Basins:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.occupancy import cast_rays, triangle_scene
+from occnet_lib.geometry.occupancy import cast_rays, raycasting_scene
 from occnet_lib.geometry.open3d_import import float32_tensor
+from occnet_lib.types import Mesh
 
 RAYS = 500_000  # at a time; a foam has thousands of hollows with 4096 rays each
 
@@ -21,7 +22,7 @@ class Scene:
     def __init__(self, triangles: NDArray[np.float64]) -> None:
         """Build the acceleration structure of triangles (F, 3, 3)."""
         self.triangles = np.ascontiguousarray(triangles, dtype=np.float64)
-        self._scene = triangle_scene(self.triangles)
+        self._scene = raycasting_scene(Mesh.from_triangles(self.triangles))
 
     def cast(
         self, origin: NDArray[np.float64], direction: NDArray[np.float64]

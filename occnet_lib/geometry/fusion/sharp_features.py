@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.fusion.bricks import Bricks, neighbour
+from occnet_lib.geometry.fusion.bricks import SignedBand, neighbour
 from occnet_lib.geometry.fusion.marching import WITHIN, GridSurface
 from occnet_lib.geometry.fusion.rays import Scene
 from occnet_lib.geometry.topology import connected_components, edge_keys
@@ -26,30 +26,21 @@ OUTSIDE = 0.5  # voxels by which a feature may lie outside of the cell that make
 RESIDUAL = 0.1  # voxels by which a feature may miss the planes that make it
 
 
-def sharpen(
-    surface: GridSurface,
-    field: NDArray[np.float32],
-    bricks: Bricks,
-    scene: Scene,
-    nearest: NDArray[np.int32],
-    lowered: NDArray[np.bool_],
-) -> Mesh:
+def sharpen(surface: GridSurface, band: SignedBand, scene: Scene, lowered: NDArray[np.bool_]) -> Mesh:
     """Put the features of the input back into a surface of marching cubes.
 
     Args:
-        surface: of `field`, in voxels from sample (0, 0, 0).
-        field: (bricks.samples,) negative inside.
-        bricks: which samples are stored.
+        surface: of the band, in voxels from sample (0, 0, 0).
+        band: the field.
         scene: the input, in the same frame.
-        nearest: (bricks.samples,) triangle closest to each sample, -1 far away.
         lowered: (bricks.samples,) bool, samples at which the field is not the distance to the input (thickened
             sheets); the surface there stays as it is.
 
     Returns:
         closed mesh of the same connectivity but for the cells with features.
     """
-    mesh = surface.mesh
-    normals, exact = _cross(surface, field, bricks, scene, nearest, lowered)
+    mesh, bricks = surface.mesh, band.bricks
+    normals, exact = _cross(surface, band, scene, lowered)
     sharp = _sharp(mesh.faces, normals, exact)
     if not sharp.any():
         return mesh
@@ -62,12 +53,7 @@ def sharpen(
 
 
 def _cross(
-    surface: GridSurface,
-    field: NDArray[np.float32],
-    bricks: Bricks,
-    scene: Scene,
-    nearest: NDArray[np.int32],
-    lowered: NDArray[np.bool_],
+    surface: GridSurface, band: SignedBand, scene: Scene, lowered: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Move the vertices to where the input first crosses their grid edges, seen from outside.
 
@@ -76,12 +62,11 @@ def _cross(
     """
     points = surface.mesh.vertices
     normals, exact = np.zeros(points.shape, dtype=np.float32), np.zeros(len(points), dtype=bool)
-    links = bricks.links(np.ones(bricks.slot.shape, dtype=np.int32))
-    edges = (surface.owner, surface.axis)
-    wanted = _on_input(links, *edges, nearest, lowered)
+    links = band.bricks.links(np.ones(band.bricks.slot.shape, dtype=np.int32))
+    wanted = _on_input(links, surface.owner, surface.axis, band.nearest, lowered)
     for start in range(0, len(wanted), RAYS):
         some = wanted[start : start + RAYS]
-        origin, direction = _edges(surface, bricks, field, some)
+        origin, direction = _edges(surface, band, some)
         t, normal = scene.cast(origin, direction)
         facing = -np.einsum("vi,vi->v", normal, direction)
         hit = (t <= 1.0) & (np.abs(facing) > 1e-3)
@@ -109,12 +94,12 @@ def _on_input(links, owner, axis, nearest, lowered):  # type: ignore[no-untyped-
 
 
 def _edges(
-    surface: GridSurface, bricks: Bricks, field: NDArray[np.float32], some: NDArray[np.int64]
+    surface: GridSurface, band: SignedBand, some: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Outside ends (n, 3) of the grid edges of some vertices and the steps to their inside ends."""
     owner, along = surface.owner[some], (np.arange(len(some)), surface.axis[some])
-    origin, direction = bricks.positions(owner).astype(np.float64), np.zeros((len(some), 3))
-    inside = field[owner] < 0
+    origin, direction = band.bricks.positions(owner).astype(np.float64), np.zeros((len(some), 3))
+    inside = band.distance[owner] < 0
     origin[along] += inside
     direction[along] = np.where(inside, -1.0, 1.0)
     return origin, direction
@@ -165,7 +150,7 @@ def _insert(
     place, good = _meeting_points(mesh.vertices[vertex], normals[vertex], exact[vertex], of, count, low)
     # Only discs are replaced: V - E + F = 1, where inner edges count for two half-edges.
     edge, _ = edge_keys(faces, n_v)
-    half = np.concatenate([patch, patch, patch])
+    half = np.tile(patch, 3)
     n_edges = np.bincount(_distinct(half * (n_v * n_v) + edge) // (n_v * n_v), minlength=count)
     euler = np.bincount(of, minlength=count) - n_edges + np.bincount(patch, minlength=count)
     good &= euler == 1
@@ -229,15 +214,11 @@ def _fans(
     use = good[patch]
     faces, patch = faces[use].astype(np.int64), patch[use]
     key, _ = edge_keys(faces, n_vertices)
-    of = np.concatenate([patch, patch, patch])
+    of = np.tile(patch, 3)
     start = faces.T.ravel()
     end = np.roll(faces, -1, axis=1).T.ravel()
-    order = np.lexsort((of, key))
-    shared = np.zeros(len(order), dtype=bool)
-    same = (key[order][1:] == key[order][:-1]) & (of[order][1:] == of[order][:-1])
-    shared[order[1:][same]] = True
-    shared[order[:-1][same]] = True
-    rim = ~shared
+    _, inverse, often = np.unique(of * n_vertices**2 + key, return_inverse=True, return_counts=True)
+    rim = often[inverse] == 1
     return np.stack([start[rim], end[rim], number[of[rim]]], axis=1), key[rim]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.fusion.bricks import SIDE, Bricks, brick_counts, store
+from occnet_lib.geometry.fusion.bricks import SIDE, Bricks, SignedBand, brick_counts, store
 from occnet_lib.geometry.fusion.carving import carve
 from occnet_lib.geometry.fusion.depth_maps import DepthMaps, nearest_of_four
 from occnet_lib.geometry.fusion.distance_band import cut_edges, distance_band, near_bricks
@@ -66,11 +66,11 @@ def flood_fill_surface(
         return scene.visible_fraction(places, directions)
 
     basins = find_basins(scene.triangles, grid.shape, radius, _band_width(sheet_thickness), seen)
-    bricks, closed = basins.bricks, basins.gap[basins.gap > 0]
-    free, far_free = basins.label == OUTSIDE, basins.far == OUTSIDE
-    distance, nearest = basins.distance, basins.nearest
+    closed = basins.gap[basins.gap > 0]
+    distance = np.negative(basins.distance, out=basins.distance, where=basins.label != OUTSIDE)
+    band = SignedBand(basins.bricks, basins.far == OUTSIDE, distance, basins.nearest)
     del basins  # before the surface, which needs as much
-    mesh = _exact_surface(scene, bricks, free, far_free, distance, nearest, sheet_thickness)
+    mesh = _exact_surface(scene, band, sheet_thickness)
     mesh = Mesh(grid.to_unit(mesh.vertices), mesh.faces)
     return Fused(mesh, len(closed), 2.0 * float(closed.max(initial=0.0)) * grid.step)
 
@@ -101,12 +101,10 @@ def carving_surface(
     distance, nearest = distance_band(scene.triangles, grid.shape, width)
     free = resolve_near(free, distance, cut_edges(scene.triangles, grid.shape))
     bricks, far_free = _bricks_of(scene.triangles, free, width)
-    free, distance, nearest = (
-        bricks.from_dense(free),
-        bricks.from_dense(distance),
-        bricks.from_dense(nearest),
+    signed = bricks.from_dense(np.negative(distance, out=distance, where=~free))
+    mesh = _exact_surface(
+        scene, SignedBand(bricks, far_free, signed, bricks.from_dense(nearest)), sheet_thickness
     )
-    mesh = _exact_surface(scene, bricks, free, far_free, distance, nearest, sheet_thickness)
     return Fused(Mesh(grid.to_unit(mesh.vertices), mesh.faces))
 
 
@@ -119,10 +117,7 @@ def _bricks_of(
     counts = brick_counts(free.shape)
     everything = store(free.shape, np.ones(counts, dtype=bool))
     blocks = everything.from_dense(free).reshape(-1, SIDE**3)
-    some, every = (
-        np.asarray(blocks.any(axis=1))[everything.slot],
-        np.asarray(blocks.all(axis=1))[everything.slot],
-    )
+    some, every = (np.asarray(signs)[everything.slot] for signs in (blocks.any(axis=1), blocks.all(axis=1)))
     uniform = maximum_filter(some, size=3) == minimum_filter(every, size=3)
     return store(free.shape, near_bricks(triangles, free.shape, width + 1.0) | ~uniform), every
 
@@ -137,27 +132,10 @@ def _band_width(sheet_thickness: float) -> float:
     return sheet_thickness / 2.0 + 1.1
 
 
-def _exact_surface(
-    scene: Scene,
-    bricks: Bricks,
-    free: NDArray[np.bool_],
-    far_free: NDArray[np.bool_],
-    distance: NDArray[np.float32],
-    nearest: NDArray[np.int32],
-    sheet_thickness: float,
-) -> Mesh:
-    """Sign and distance to one field, with sheets thickened, and its surface with features, in voxels.
-
-    Args:
-        scene: the triangles, in voxels from sample (0, 0, 0).
-        bricks: which samples are stored.
-        free: (bricks.samples,) which of these are outside.
-        far_free: (bx, by, bz) which of the other bricks are.
-        distance, nearest: of `distance_band.stored_distance`; `distance` is overwritten.
-    """
-    field = np.negative(distance, out=distance, where=~free)
-    lowered = thicken(scene, field, nearest, bricks, far_free, sheet_thickness)
-    return sharpen(surface(field, bricks, far_free), field, bricks, scene, nearest, lowered)
+def _exact_surface(scene: Scene, band: SignedBand, sheet_thickness: float) -> Mesh:
+    """The surface of a band with sheets thickened and with features, in voxels like the scene; overwrites distances."""
+    lowered = thicken(scene, band, sheet_thickness)
+    return sharpen(surface(band.distance, band.bricks, band.far_outside), band, scene, lowered)
 
 
 # A sample closer than this to a plane has a neighbour farther than this on its own side: the main component of a unit

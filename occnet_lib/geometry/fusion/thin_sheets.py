@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.fusion.bricks import Bricks, address, neighbour
+from occnet_lib.geometry.fusion.bricks import SignedBand, address, neighbour
 from occnet_lib.geometry.fusion.distance_band import closest_point
 from occnet_lib.geometry.fusion.rays import Scene
 
@@ -21,15 +21,8 @@ BEHIND = (0.7, 1.4)  # voxels behind a surface where to look for its inside
 _CIRCLE = np.array([(math.cos(a), math.sin(a)) for a in np.arange(8) * (math.pi / 4)])
 
 
-def thicken(
-    scene: Scene,
-    field: NDArray[np.float32],
-    nearest: NDArray[np.int32],
-    bricks: Bricks,
-    far_outside: NDArray[np.bool_],
-    thickness: float,
-) -> NDArray[np.bool_]:
-    """Lower a signed distance, in place, so that everything is at least `thickness` thick.
+def thicken(scene: Scene, band: SignedBand, thickness: float) -> NDArray[np.bool_]:
+    """Lower the signed distances of a band, in place, so that everything is at least `thickness` thick.
 
     Behind the point of the surface that is closest to a sample, either there is inside (a solid, left as it is),
     or after a distance w another surface with free space behind it (a plate, lowered by (thickness - w) / 2), or
@@ -37,17 +30,15 @@ def thicken(
 
     Args:
         scene: the triangles, in voxels from sample (0, 0, 0).
-        field: (bricks.samples,) signed distance in voxels, negative inside, right up to thickness / 2 + 1.
-        nearest: (bricks.samples,) triangle closest to each sample, -1 far away.
-        bricks: which samples are stored.
-        far_outside: (bx, by, bz) sign of the bricks that are not.
+        band: right up to thickness / 2 + 1.
         thickness: voxels.
 
     Returns:
         (bricks.samples,) bool, the samples lowered.
     """
-    slot = np.where(bricks.slot >= 0, bricks.slot, np.where(far_outside, -1, -2)).astype(np.int32)
-    index, foot, outward = _candidates(scene.triangles, field, nearest, slot, bricks.corner, thickness)
+    bricks, field = band.bricks, band.distance
+    slot = np.where(bricks.slot >= 0, bricks.slot, np.where(band.far_outside, -1, -2)).astype(np.int32)
+    index, foot, outward = _candidates(scene.triangles, field, band.nearest, slot, bricks.corner, thickness)
     changed = np.zeros(field.shape, dtype=bool)
     if len(index) == 0:
         return changed

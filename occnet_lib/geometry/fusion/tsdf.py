@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from occnet_lib.geometry.fusion.carving import COARSE, FINE, block_depths, view_axes
+from occnet_lib.geometry.fusion.carving import COARSE, FINE, block_depths, blocks, view_axes
 from occnet_lib.geometry.fusion.depth_maps import DepthMaps, tile_bounds
 from occnet_lib.geometry.grid import Grid
 
@@ -74,40 +74,11 @@ def _mean_bounds(axes, low, high, size, truncation, start, stop):  # type: ignor
 
 
 @njit(cache=True)
-def _fuse(axes, depth, low, high, truncation, field):  # type: ignore[no-untyped-def]
-    size = depth.shape[1]
-    shape = field.shape
-    start, stop = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64)
-    for bi in range(0, shape[0], COARSE):
-        for bj in range(0, shape[1], COARSE):
-            for bk in range(0, shape[2], COARSE):
-                start[0], start[1], start[2] = bi - 1, bj - 1, bk - 1
-                for a in range(3):
-                    stop[a] = min(shape[a], start[a] + COARSE + 2)
-                sign = _mean_bounds(axes, low, high, size, truncation, start, stop)
-                if sign != 0:
-                    field[bi : bi + COARSE, bj : bj + COARSE, bk : bk + COARSE] = sign * truncation
-                    continue
-                for i in range(bi, min(bi + COARSE, shape[0]), FINE):
-                    for j in range(bj, min(bj + COARSE, shape[1]), FINE):
-                        for k in range(bk, min(bk + COARSE, shape[2]), FINE):
-                            start[0], start[1], start[2] = i - 1, j - 1, k - 1
-                            for a in range(3):
-                                stop[a] = min(shape[a], start[a] + FINE + 2)
-                            sign = _mean_bounds(axes, low, high, size, truncation, start, stop)
-                            if sign != 0:
-                                field[i : i + FINE, j : j + FINE, k : k + FINE] = sign * truncation
-                            else:
-                                _fuse_block(axes, depth, truncation, i, j, k, field)
-
-
-@njit(cache=True)
-def _fuse_block(axes, depth, truncation, bi, bj, bk, field):  # type: ignore[no-untyped-def]
+def _fuse_block(axes, depth, truncation, start, stop, field):  # type: ignore[no-untyped-def]
     n, size, _ = depth.shape
-    shape = field.shape
-    for i in range(bi, min(bi + FINE, shape[0])):
-        for j in range(bj, min(bj + FINE, shape[1])):
-            for k in range(bk, min(bk + FINE, shape[2])):
+    for i in range(start[0], stop[0]):
+        for j in range(start[1], stop[1]):
+            for k in range(start[2], stop[2]):
                 total, count = 0.0, 0
                 for v in range(n):
                     a = axes[v]
@@ -121,3 +92,23 @@ def _fuse_block(axes, depth, truncation, bi, bj, bk, field):  # type: ignore[no-
                         total += min(difference, truncation)
                         count += 1
                 field[i, j, k] = total / count if count > 0 else -truncation
+
+
+@njit(cache=True)
+def _fuse(axes, depth, low, high, truncation, field):  # type: ignore[no-untyped-def]
+    size, shape = depth.shape[1], np.array(field.shape)
+    for big in blocks(np.zeros(3, dtype=np.int64), shape, COARSE):
+        end = np.minimum(big + COARSE, shape)
+        beyond = np.minimum(end + 1, shape)
+        sign = _mean_bounds(axes, low, high, size, truncation, big - 1, beyond)
+        if sign != 0:
+            field[big[0] : end[0], big[1] : end[1], big[2] : end[2]] = sign * truncation
+            continue
+        for start in blocks(big, end, FINE):
+            stop = np.minimum(start + FINE, end)
+            beyond = np.minimum(stop + 1, shape)
+            sign = _mean_bounds(axes, low, high, size, truncation, start - 1, beyond)
+            if sign != 0:
+                field[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]] = sign * truncation
+            else:
+                _fuse_block(axes, depth, truncation, start, stop, field)
