@@ -63,15 +63,17 @@ def encode(points: Tensor, frequencies: int) -> Tensor:
     return torch.cat([points, angles.sin(), angles.cos()], dim=-1)
 
 
-class CbnDecoder(nn.Module):
-    """Points through ResNet blocks with conditional batch norm: ONet's decoder for images."""
+class Decoder(nn.Module):
+    """Points through residual blocks given a code; `block` and what is before the last layer differ."""
+
+    block: type[CbnBlock | FcBlock]
 
     def __init__(self, c_dim: int, hidden: int, blocks: int, frequencies: int = 0) -> None:
         super().__init__()
         self.frequencies = frequencies
         self.fc_p = nn.Linear(encoded_dim(frequencies), hidden)
-        self.blocks = nn.ModuleList(CbnBlock(c_dim, hidden) for _ in range(blocks))
-        self.bn = ConditionalBatchNorm(c_dim, hidden)
+        self.blocks = nn.ModuleList(self.block(c_dim, hidden) for _ in range(blocks))
+        self.bn = ConditionalBatchNorm(c_dim, hidden) if self.block is CbnBlock else None
         self.fc_out = nn.Linear(hidden, 1)
         nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
 
@@ -82,7 +84,16 @@ class CbnDecoder(nn.Module):
             net = net + local
         for block in self.blocks:
             net = block(net, code)
-        return self.bn.norm_relu_linear(self.fc_out, net, code).squeeze(-1)
+        if self.bn is not None:
+            return self.bn.norm_relu_linear(self.fc_out, net, code).squeeze(-1)
+        logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)
+        return logits
+
+
+class CbnDecoder(Decoder):
+    """Points through ResNet blocks with conditional batch norm: ONet's decoder for images."""
+
+    block = CbnBlock
 
     def fold(self, code: Tensor) -> AffineDecoder:
         """The decoder in evaluation for one code (c_dim,).
@@ -96,32 +107,17 @@ class CbnDecoder(nn.Module):
             scale_1, shift_1 = block.bn_1.fold(code)
             weight_0, bias_0 = scale_1[:, None] * block.fc_0.weight, scale_1 * block.fc_0.bias + shift_1
             blocks.append(AffineBlock(scale_0, shift_0, weight_0, bias_0, block.fc_1.weight, block.fc_1.bias))
+        assert self.bn is not None
         scale, shift = self.bn.fold(code)
         return AffineDecoder(
             self.fc_p.weight, self.fc_p.bias, blocks, scale, shift, self.fc_out.weight, self.fc_out.bias
         )
 
 
-class FcDecoder(nn.Module):
+class FcDecoder(Decoder):
     """Points through conditional ResNet blocks without normalisation (Peng et al. 2020, section 3)."""
 
-    def __init__(self, c_dim: int, hidden: int, blocks: int, frequencies: int = 0) -> None:
-        super().__init__()
-        self.frequencies = frequencies
-        self.fc_p = nn.Linear(encoded_dim(frequencies), hidden)
-        self.blocks = nn.ModuleList(FcBlock(c_dim, hidden) for _ in range(blocks))
-        self.fc_out = nn.Linear(hidden, 1)
-        nn.init.constant_(self.fc_out.bias, _PRIOR_LOGIT)
-
-    def forward(self, points: Tensor, code: Tensor, local: Tensor | None = None) -> Tensor:
-        """Logits (B, T) of points (B, T, 3) under code (B, c_dim); `local`: (B, T, hidden) added to the first layer."""
-        net = _input_layer(self.fc_p, points, self.frequencies)
-        if local is not None:
-            net = net + local
-        for block in self.blocks:
-            net = block(net, code)
-        logits: Tensor = self.fc_out(functional.relu(net)).squeeze(-1)
-        return logits
+    block = FcBlock
 
     def fold(self, code: Tensor) -> AffineDecoder:
         """The decoder for one code (c_dim,): the code's projections join the bias of the layer before."""

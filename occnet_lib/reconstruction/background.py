@@ -127,7 +127,8 @@ def _smoothed(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     from scipy import ndimage
 
     sigma = _sigma(pixels[..., 0])
-    return np.stack([ndimage.gaussian_filter(pixels[..., k], sigma) for k in range(3)], axis=-1)
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(pixels, (sigma, sigma, 0.0))
+    return smooth
 
 
 def _sigma(plane: NDArray[np.generic]) -> float:
@@ -222,16 +223,10 @@ def _soft(
 
 def _largest_step(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest difference between a pixel and its four neighbours."""
-    largest = np.zeros_like(plane)
     down, across = np.abs(np.diff(plane, axis=0)), np.abs(np.diff(plane, axis=1))
-    for part, steps in (
-        (largest[1:], down),
-        (largest[:-1], down),
-        (largest[:, 1:], across),
-        (largest[:, :-1], across),
-    ):
-        np.maximum(part, steps, out=part)
-    return largest
+    sides = [np.pad(down, (side, (0, 0))) for side in ((1, 0), (0, 1))]
+    sides += [np.pad(across, ((0, 0), side)) for side in ((1, 0), (0, 1))]
+    return np.maximum.reduce(sides)
 
 
 def _with_shadow(

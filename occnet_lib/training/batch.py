@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -101,16 +102,13 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device."""
-        values: list[Any] = [
-            value.to(device, non_blocking=True) if isinstance(value, Tensor) else value and value.to(device)
-            for value in self._values()
-        ]
-        return Batch(*values)
+        return self._mapped(
+            lambda part: part.to(device, non_blocking=True) if isinstance(part, Tensor) else part.to(device)
+        )
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, which copies to a GPU faster."""
-        values: list[Any] = [None if value is None else value.pin_memory() for value in self._values()]
-        return Batch(*values)
+        return self._mapped(lambda part: part.pin_memory())
 
     def weights(self) -> Tensor:
         """(B, T) float32, mean 1: importance weights of a balanced choice of points.
@@ -127,8 +125,11 @@ class Batch:
         )
         return torch.where(self.occupancies, occupied, free)
 
-    def _values(self) -> list[Any]:
-        return [getattr(self, each.name) for each in fields(self)]
+    def _mapped(self, change: Callable[[Any], Any]) -> Batch:
+        """The batch with all parts that there are changed."""
+        parts = (getattr(self, each.name) for each in fields(self))
+        changed: list[Any] = [part if part is None else change(part) for part in parts]
+        return Batch(*changed)
 
 
 def collate(items: list[Item]) -> Batch:
@@ -145,26 +146,20 @@ def collate(items: list[Item]) -> Batch:
         torch.from_numpy(np.stack([item.occupancies[:count] for item in items])),
         torch.tensor([item.occupied_fraction for item in items]),
         torch.from_numpy(np.stack([item.rotation for item in items])),
-        stack_windows([item.window for item in items]),
+        stacked([item.window for item in items], 4),
         torch.from_numpy(np.stack([item.near for item in items])),
         torch.from_numpy(np.stack([item.near_occupancies for item in items])),
         powers([item.gamma for item in items]),
-        stack_cameras([item.camera for item in items]),
+        stacked([item.camera for item in items], 3, 4),
         Silhouettes.stack([item.silhouettes for item in items]),
         collate(others) if (others := [item.other for item in items if item.other is not None]) else None,
     )
 
 
-def stack_windows(windows: list[NDArray[np.float32] | None]) -> Tensor:
-    """`Batch.windows` of the items' windows."""
-    there = [window for window in windows if window is not None]
-    return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 4)
-
-
-def stack_cameras(cameras: list[NDArray[np.float32] | None]) -> Tensor:
-    """`Batch.cameras` of those of items."""
-    there = [camera for camera in cameras if camera is not None]
-    return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, 3, 4)
+def stacked(arrays: list[NDArray[np.float32] | None], *shape: int) -> Tensor:
+    """`Batch.windows` and `Batch.cameras` of those of items, (0, …) of that shape if there are none."""
+    there = [array for array in arrays if array is not None]
+    return torch.from_numpy(np.stack(there)) if there else torch.zeros(0, *shape)
 
 
 def powers(gammas: list[float | None]) -> Tensor:

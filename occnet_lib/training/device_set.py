@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batch import Batch, powers, stack_windows
+from .batch import Batch, powers, stacked
 from .dataset import TrainingItems
 from .mirroring import MIRROR, mirrored
 from .shape_set import ShapeSet
@@ -81,7 +81,7 @@ class DeviceSet:
             for (_, shape), draw in zip(pairs, draws, strict=True)
         ]
         windows = self._moved(
-            stack_windows([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)])
+            stacked([self._items.window_of(*pair) for pair in zip(draws, frames, strict=True)], 4)
         )
         window = self._items.window(pairs[0][1])
         places = (starts[:, None] + torch.arange(window, device=self._device)) % self._points.shape[1]

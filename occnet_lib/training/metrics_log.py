@@ -7,7 +7,6 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,7 @@ class ProgressBar(Callback):
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._stop: Callable[[], None] | None = None
-        self._update: Callable[[int], None] | None = None
+        self._progress: Any = None
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -104,20 +102,18 @@ class ProgressBar(Callback):
             from rich.progress import Progress
         except ImportError:  # training does not need it
             return
-        progress = Progress(console=Console(stderr=True), transient=True)
-        task = progress.add_task("training", total=self._steps, completed=trainer.global_step)
-        progress.start()
-        self._stop = progress.stop
-        self._update = lambda step: progress.update(task, completed=step)
+        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("training", total=self._steps, completed=trainer.global_step)
+        self._progress.start()
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Move the bar."""
-        if self._update:
-            self._update(trainer.global_step)
+        if self._progress:
+            self._progress.update(self._task, completed=trainer.global_step)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remove the bar, also after an error."""
-        if self._stop:
-            self._stop()
+        if self._progress:
+            self._progress.stop()

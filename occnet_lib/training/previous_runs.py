@@ -73,15 +73,8 @@ def _is_kept(folder: Path) -> bool:
 
 def _same_in_a_kept(folder: Path, names: list[str]) -> bool:
     """Whether one kept run has identical copies of these files."""
-    return any(
-        all(
-            (folder / name).exists()
-            and (kept / name).exists()
-            and filecmp.cmp(folder / name, kept / name, shallow=False)
-            for name in names
-        )
-        for kept in _kept(folder)
-    )
+    same = (filecmp.cmpfiles(folder, kept, names, shallow=False)[0] for kept in _kept(folder))
+    return any(len(equal) == len(names) for equal in same)
 
 
 def _is_beginning_of(folder: Path, digest: str, steps: int) -> bool:

@@ -50,13 +50,11 @@ class ShapeSet:
 
     def views(self, shape: int) -> int:
         """Number of images of a shape."""
-        shard, _ = self._places[shape]
-        return shard.views
+        return self._places[shape][0].views
 
     def points_of(self, shape: int) -> int:
         """Number of points of a shape."""
-        shard, _ = self._places[shape]
-        return shard.points_per_shape
+        return self._places[shape][0].points_per_shape
 
     def image(self, shape: int, view: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB."""
@@ -101,8 +99,7 @@ class ShapeSet:
 
     def near_of(self, shape: int) -> int:
         """Number of points near the surface of a shape, in addition to the uniform ones."""
-        shard, _ = self._places[shape]
-        return shard.near_per_shape
+        return self._places[shape][0].near_per_shape
 
     def points(self, shape: int, start: int, count: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """(count, 3) float16 and (count,) bool from `start` on, wrapping around at the end."""
