@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,10 @@ def near_duplicates(shapes: Described) -> list[dict[str, Any]]:
     if len(pairs) > _MOST_VERIFIED:
         text = "%d pairs of shapes have similar descriptors; the %d most similar ones are verified"
         logger.warning(text, len(pairs), _MOST_VERIFIED)
-    samples: dict[int, NDArray[np.float64]] = {}  # a shape is in several pairs
+    samples = cache(lambda k: _samples(*shapes.places[k]))  # a shape is in several pairs
     rows = []
     for a, b in pairs[:_MOST_VERIFIED]:
-        for k in (a, b):
-            if k not in samples:
-                samples[k] = _samples(*shapes.places[k])
-        kind, distance = _verify(shapes, a, b, [samples[a], samples[b]])
+        kind, distance = _verify(shapes, a, b, [samples(a), samples(b)])
         if distance < SAME:
             one, two = sorted(
                 (shapes.key(a), shapes.key(b)), key=lambda key: (_SPLITS.index(key.split), key.name)

@@ -75,25 +75,18 @@ def embed(
     """
     shards = [Shard(path) for path in packs]
     places = [(shard, i, key) for shard in shards for i, key in enumerate(shard.keys)]
-    drawn = sorted(places, key=lambda place: unit_hash(seed, "embedding", place[2].name))[
-        : config.embedding_shapes
-    ]
-    images, codes, names = [], [], []
-    for shard, i, key in sorted(drawn, key=lambda place: place[2].name):
-        views = np.unique(
-            np.linspace(0, shard.views, config.embedding_views, endpoint=False).astype(int)
-        ).tolist()
-        for view in views:
-            names.append((key, view))
-            images.append(shard.image(i, view))
-            if len(images) == _BATCH:
-                codes.append(np.asarray(features(np.stack(images)), np.float64))
-                images = []
-    if images:
+    drawn = sorted(places, key=lambda place: unit_hash(seed, "embedding", place[2].name))
+    chosen = []
+    for shard, i, key in sorted(drawn[: config.embedding_shapes], key=lambda place: place[2].name):
+        views = np.linspace(0, shard.views, config.embedding_views, endpoint=False).astype(int)
+        chosen += [(shard, i, key, view) for view in np.unique(views).tolist()]
+    codes = [np.zeros((0, 2))]
+    for start in range(0, len(chosen), _BATCH):
+        images = [shard.image(i, view) for shard, i, _, view in chosen[start : start + _BATCH]]
         codes.append(np.asarray(features(np.stack(images)), np.float64))
     for shard in shards:
         shard.close()
-    return names, np.concatenate(codes) if codes else np.zeros((0, 2))
+    return [(key, view) for _, _, key, view in chosen], np.concatenate(codes[1:] or codes)
 
 
 def write_embedding(
@@ -106,14 +99,8 @@ def write_embedding(
     names, codes = embed(features, packs, config, seed)
     layout = tsne(codes, config.perplexity, seed)
     rows = [
-        {
-            "category": key.category,
-            "id": key.id,
-            "split": key.split,
-            "view": view,
-            "x": f"{x:.4f}",
-            "y": f"{y:.4f}",
-        }
+        {"category": key.category, "id": key.id, "split": key.split}
+        | {"view": view, "x": f"{x:.4f}", "y": f"{y:.4f}"}
         for (key, view), (x, y) in zip(names, layout.tolist(), strict=True)
     ]
     write_rows(out, rows, COLUMNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ Features = Callable[[NDArray[np.uint8]], NDArray[np.generic]]
 """Images (B, H, W, 3) uint8 sRGB on white to features (B, D)."""
 
 _SCHEMA = 1
+_CHECKED = _SCHEMA, ("names",)
 _IMAGES_PER_BLOCK = 2048  # whose features are compared at once
 
 
@@ -59,23 +59,17 @@ def write_index(
     with replacing(out) as temporary, creating(temporary) as file:
         file.attrs["schema_version"] = _SCHEMA
         _write_names(file, "names", shards)
-        names = 0
-        for shard in shards:
-            for i in range(len(shard)):
-                values = features(np.stack([shard.image(i, v) for v in range(count)]))
-                if names == 0:
-                    file.create_dataset(
-                        "features",
-                        (sum(map(len, shards)), *values.shape),
-                        values.dtype,
-                        chunks=(1, *values.shape),
-                    )
-                file["features"][names] = values
-                names += 1
+        places = [(shard, i) for shard in shards for i in range(len(shard))]
+        for number, (shard, i) in enumerate(places):
+            values = features(np.stack([shard.image(i, v) for v in range(count)]))
+            if number == 0:
+                shape = values.shape
+                file.create_dataset("features", (len(places), *shape), values.dtype, chunks=(1, *shape))
+            file["features"][number] = values
         _write_names(file, "photo_names", photos)
         rows = [features(s.image(i, view)[None])[0] for s in photos for i in range(len(s))]
         file["photos"] = np.array(rows)
-        if names == 0:
+        if not places:
             file["features"] = np.zeros((0, 1, 1))
 
 
@@ -137,7 +131,7 @@ def nearest_images(index: str | Path, names: Sequence[str]) -> dict[str, Nearest
         return {}
     best = np.full(len(names), np.inf)
     nearest = np.zeros((len(names), 2), np.int64)
-    with _opened(index) as file:
+    with open_checked(index, *_CHECKED) as file:
         photos = _photos(file, names)
         training = file["names"].asstr()[()]
         for first, block in _blocks(file):
@@ -207,12 +201,12 @@ def predicted_clusters(index: str | Path, clusters: str | Path, names: Sequence[
     Raises:
         DataError: a file is missing or broken, or lacks an input image.
     """
-    with _opened(clusters) as file, reading(clusters):
+    with open_checked(clusters, *_CHECKED) as file, reading(clusters):
         label_of = dict(zip(file["names"].asstr()[()], file["labels"][()], strict=True))
         means, thresholds = file["means"][()], file["thresholds"][()]
     if not label_of or not names:
         return {}
-    with _opened(index) as file:
+    with open_checked(index, *_CHECKED) as file:
         photos = _photos(file, names)
         labels = np.array([label_of.get(name, -1) for name in file["names"].asstr()[()]])
         sums, counts = np.zeros((len(means), photos.shape[1])), np.zeros(len(means))
@@ -232,12 +226,6 @@ def _by_name(paths: Sequence[str | Path]) -> list[Shard]:
 def _write_names(file: h5py.File, dataset: str, shards: Sequence[Shard]) -> None:
     names = [key.name for shard in shards for key in shard.keys]
     file.create_dataset(dataset, data=names, shape=(len(names),), dtype=h5py.string_dtype())
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[h5py.File]:
-    with open_checked(path, _SCHEMA, ("names",)) as file:
-        yield file
 
 
 def _photos(file: h5py.File, names: Sequence[str]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ _PRINTED = {
     "F 1%": ("f_score_1", 3),
     "F 2%": ("f_score_2", 3),
 }
+_SETTINGS = ("points.uniform", "points.surface", "evaluate.surface", "evaluate.bootstrap", "seed")
 DEFINITIONS = {
     "lengths": "longest edge of the ground truth's bounding box; chamfer_l1_paper: a tenth of it",
     "chamfer_l1": "mean of accuracy and completeness",
@@ -166,13 +168,7 @@ class Report(NamedTuple):
         write_text(folder / "transforms.json", _json({"align": self.align, "shapes": transforms}))
 
     def _summary(self, config: Config) -> dict[str, Any]:
-        settings = {
-            "points.uniform": config.points.uniform,
-            "points.surface": config.points.surface,
-            "evaluate.surface": config.evaluate.surface,
-            "evaluate.bootstrap": config.evaluate.bootstrap,
-            "seed": config.seed,
-        }
+        settings = {key: attrgetter(key)(config) for key in _SETTINGS}
         return {
             "align": self.align,
             "alignment": DEGREES_OF_FREEDOM[self.align],

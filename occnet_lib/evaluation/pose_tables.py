@@ -108,19 +108,9 @@ def _of_class(views: _Views, permutations: int, rng: np.random.Generator) -> tup
     effect = _cell_means(residual, place, len(cells))
     error = _standard_error(views.shape, place, variance, len(cells))
     compared = (count >= MIN_VIEWS)[:, None] & (error > 1e-12)
-    largest = _largest(effect, error, compared)
-    chance = (
-        np.stack(
-            [
-                _largest(
-                    _cell_means(residual[_permuted(views.shape, rng)], place, len(cells)), error, compared
-                )
-                for _ in range(permutations)
-            ]
-        )
-        if permutations
-        else np.zeros((0, len(MEASURES)))
-    )
+    permuted = (residual[_permuted(views.shape, rng)] for _ in range(permutations))
+    by_chance = [_largest(_cell_means(values, place, len(cells)), error, compared) for values in permuted]
+    largest, chance = _largest(effect, error, compared), np.reshape(by_chance, (-1, len(MEASURES)))
     limit = np.quantile(chance, 0.95, axis=0) if len(chance) else np.full(len(MEASURES), np.inf)
     means = _cell_means(views.values, place, len(cells))
     rows: Rows = []
@@ -130,13 +120,10 @@ def _of_class(views: _Views, permutations: int, rng: np.random.Generator) -> tup
         row["shapes"] = len(set(views.shape[place == i].tolist()))
         row["compared"] = int(count[i] >= MIN_VIEWS)
         for k, name in enumerate(MEASURES):
-            ends = effect[i, k] + 1.96 * error[i, k] * np.array([-1.0, 1.0])
+            low, high = effect[i, k] + 1.96 * error[i, k] * np.array([-1.0, 1.0])
             clear = compared[i, k] and abs(effect[i, k]) > limit[k] * error[i, k]
-            values = means[i, k], effect[i, k], *ends
-            row |= dict(
-                zip((name, f"{name}_effect", f"{name}_low", f"{name}_high"), map(float, values), strict=True)
-            )
-            row[f"{name}_clear"] = int(clear)
+            row |= {name: float(means[i, k]), f"{name}_effect": float(effect[i, k])}
+            row |= {f"{name}_low": float(low), f"{name}_high": float(high), f"{name}_clear": int(clear)}
         rows.append(row)
     tests = [
         {

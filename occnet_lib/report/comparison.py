@@ -110,9 +110,11 @@ def write_comparison(
 
 def _results(systems: Sequence[System]) -> Html:
     last = {system.name: system.rows[-1] for system in systems}
+    best = [best_of([*last.values()], metric) if len(last) > 1 else None for metric in _METRICS]
     body = []
     for name, row in last.items():
-        cells = [_mean(row, metric, list(last.values())) for metric in _METRICS]
+        pairs = zip(_METRICS, best, strict=True)
+        cells = [cell(with_interval(row, metric), strong=row is top) for metric, top in pairs]
         body.append((word(name), row["shapes"], row["failed"], row["open"], *cells))
     heads = ("System", "Shapes", "Failed", "Open", *(metric.title for metric in _METRICS))
     note = (
@@ -125,11 +127,6 @@ def _results(systems: Sequence[System]) -> Html:
         tables = [_of_categories(systems, categories, metric) for metric in _OF_CATEGORIES]
         parts += [tag("h3", "Means of categories"), tag("div", *tables, class_="tables")]
     return join(parts)
-
-
-def _mean(row: Mapping[str, Any], metric: Metric, rows: Sequence[Mapping[str, Any]]) -> Html:
-    best = best_of(rows, metric) is row and len(rows) > 1
-    return cell(with_interval(row, metric), strong=best)
 
 
 def _of_categories(systems: Sequence[System], categories: Sequence[str], metric: Metric) -> Html:

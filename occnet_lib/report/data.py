@@ -9,6 +9,7 @@ import numpy as np
 
 from occnet_lib.storage.tables import shape_name
 
+from .columns import Reader, described, fixed, fraction
 from .html import Html, figure, image_tag, join, paragraph, table, tag, word
 from .results import Results, Row, label, number, percent, shown
 
@@ -21,26 +22,23 @@ _WORDS = frozenset({"category", "id", "path", "split", "shard", "status", "reaso
 def statistics(results: Results) -> Html:
     """The table of analyse/statistics.csv."""
     rows = results.rows("analyse/statistics.csv", "table of statistics")
-    columns: dict[str, Callable[[Row], str | None]] = {
+    columns: dict[str, Reader] = {
+        "Category": lambda row: word(results.category(row.get("category", ""))),
         "Split": lambda row: row.get("split"),
-        "Shapes": lambda row: shown(number(row, "shapes"), 0),
-        "Photos": lambda row: shown(number(row, "images"), 0),
-        "Occupied, mean": lambda row: percent(number(row, "occupied_mean"), 1),
-        "Occupied, SD": lambda row: percent(number(row, "occupied_sd"), 1),
-        "Faces, mean": lambda row: shown(number(row, "faces_mean"), 0),
+        "Shapes": fixed("shapes", 0),
+        "Photos": fixed("images", 0),
+        "Occupied, mean": fraction("occupied_mean", 1),
+        "Occupied, SD": fraction("occupied_sd", 1),
+        "Faces, mean": fixed("faces_mean", 0),
         "Extent x · y · z, mean": lambda row: " · ".join(
             shown(number(row, f"extent_{axis}"), 2) or "–" for axis in "xyz"
         ),
     }
-    body = [
-        (word(results.category(row.get("category", ""))), *(read(row) for read in columns.values()))
-        for row in rows
-    ]
     note = (
         "Occupied: fraction of the points, uniform in the padded unit cube, that lie inside. Extents: edges of "
         "the closed mesh's bounding box, where the longest edge of the raw mesh is 1."
     )
-    return table(("Category", *columns), body, note=note)
+    return described(rows, columns, note=note)
 
 
 def projections(results: Results) -> Html:
@@ -93,22 +91,18 @@ def failures(results: Results) -> Html:
         (f"reconstruct, {label(row['model'])}", f"reconstruct/{row['model']}", row)
         for row in results.rows_if_any("evaluate/shapes.csv", all_seeds=True)
     ]
-    body = [
-        [
-            *map(
-                word,
-                (where, shape_name(row), row.get("reason") or "no reason given", _log(results, log, row)),
-            )
-        ]
-        for where, log, row in (*processed, *measured)
-        if row.get("status") == "failed"
-    ]
-    if not body:
+    failed = [failure for failure in (*processed, *measured) if failure[2].get("status") == "failed"]
+    if not failed:
         return paragraph("No shape failed.")
+    columns: dict[str, Callable[[tuple[str, str, Row]], Html]] = {
+        "Where": lambda failure: word(failure[0]),
+        "Shape": lambda failure: word(shape_name(failure[2])),
+        "Reason": lambda failure: word(failure[2].get("reason") or "no reason given"),
+        "Log": lambda failure: word(_log(results, *failure[1:])),
+    }
     most = _SHOWN_FAILURES, "preprocess/shapes.csv and evaluate/shapes.csv"
     command = tag("code", "snakemake --cores 1 rerun --config shape=failed")
-    heads = ("Where", "Shape", "Reason", "Log")
-    return table(heads, body, most=most, note=join(["Once repaired: ", command]))
+    return described(failed, columns, most=most, note=join(["Once repaired: ", command]))
 
 
 def status_counts(rows: Sequence[Row]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .html import Html, cell, join, table, tag, text, word
+from .columns import Reader, described
+from .html import Html, cell, join, tag, text, word
 from .measures import F_SCORE, IOU, MAIN, NORMALS, Metric, best_of, scaled
 from .results import FLOOR, Results, Row, is_baseline, label, number, shown
 
@@ -22,23 +23,18 @@ def table_of_differences(results: Results, rows: Sequence[Row]) -> Html:
     best = best_of([row for row in rows if not is_baseline(row["model"])])
     name = best["model"] if best else ""
     others = [row["model"] for row in rows if row["model"] != FLOOR]
-    differing = {
-        other: results.differences[name, other] for other in others if (name, other) in results.differences
-    }
+    differing = [row for other in others if (row := results.differences.get((name, other)))]
     if not differing:
         return join([])
     note = "Its mean less the other's, on the same shapes"
-    if any(signed(row, IOU)[1] for row in differing.values()):
+    if any(signed(row, IOU)[1] for row in differing):
         note += (
             ", with 95 % intervals of paired bootstrap samples; bold where the interval leaves out 0. It was chosen as the "
             "best on these shapes, which by itself makes some differences from models like it bold"
         )
-    body = [
-        (word(label(other)), *(difference_cell(row, metric) for metric in MAIN))
-        for other, row in differing.items()
-    ]
-    heads = (f"{name} less", *(metric.title for metric in MAIN))
-    return table(heads, body, title=f"{name} against the others", note=f"{note}.")
+    columns: dict[str, Reader] = {f"{name} less": lambda row: word(label(row["other"]))}
+    columns |= {metric.title: difference(metric) for metric in MAIN}
+    return described(differing, columns, title=f"{name} against the others", note=f"{note}.")
 
 
 def with_interval(row: Mapping[str, Any], metric: Metric) -> Html:
@@ -60,13 +56,23 @@ def signed(row: Row, metric: Metric) -> tuple[str | None, list[str]]:
     return (None, []) if values[0] is None else (said[0], said[1:] if len(said) == len(values) else [])
 
 
-def difference_cell(row: Row, metric: Metric) -> Html:
-    """A difference and its interval, bold where the interval excludes 0."""
-    difference, ends = signed(row, metric)
-    if not ends:
-        return cell(difference)
-    low, high = (number(row, metric.key + end) or 0.0 for end in _ENDS)
-    return cell(join([difference, tag("small", f" [{', '.join(ends)}]")]), strong=low > 0 or high < 0)
+def difference(metric: Metric) -> Reader:
+    """A column of differences and their intervals, bold where the interval excludes 0."""
+
+    def read(row: Row) -> Html:
+        value, ends = signed(row, metric)
+        if not ends:
+            return cell(value)
+        interval = tag("small", f" [{', '.join(ends)}]")
+        return cell(join([value, interval]), strong=bool(sign(row, metric)))
+
+    return read
+
+
+def sign(row: Row, metric: Metric) -> int:
+    """1 or -1 of a difference whose interval is above or below 0; 0 where it is not, or there is none."""
+    low, high = (number(row, metric.key + end) for end in _ENDS)
+    return 0 if low is None or high is None else int(low > 0) - int(high < 0)
 
 
 METRICS = {
@@ -85,16 +91,14 @@ def gains(results: Results) -> Html:
     if not results.config.evaluate.compare:
         return Html("")
     rows = results.rows("evaluate/gains.csv", "comparison of models with their references")
-    body = [
-        (
-            word(join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)])),
-            *(difference_cell(row, metric) for metric in METRICS.values()),
-            f"{row.get('shapes')} · {row.get('seeds')}",
-            _seconds(row),
-        )
-        for row in rows
-    ]
-    heads = ("Model", *(metric.title for metric in METRICS.values()), "Shapes · seeds", "Training, CPU s")
+    columns: dict[str, Reader] = {
+        "Model": lambda row: word(
+            join([row["model"], tag("small", f" against {row['reference']}: "), reading(row)])
+        ),
+        **{metric.title: difference(metric) for metric in METRICS.values()},
+        "Shapes · seeds": lambda row: f"{row.get('shapes')} · {row.get('seeds')}",
+        "Training, CPU s": _seconds,
+    }
     note = (
         "Means of class means less those of the reference, of the same test shapes and training seeds. The 95 % intervals "
         "cover both the choice of shapes and the chance of training; with one seed they cover the shapes alone. Bold: the "
@@ -102,7 +106,7 @@ def gains(results: Results) -> Html:
         "views and of photos is that of the network's field. Training costs: the model's and the reference's; –: not "
         "measured, as of a network that this run did not train. The other sections show the first seed of each model."
     )
-    return table(heads, body, note=note)
+    return described(rows, columns, note=note)
 
 
 def reading(row: Row, metrics: Mapping[str, Metric] = METRICS) -> str:
@@ -111,12 +115,9 @@ def reading(row: Row, metrics: Mapping[str, Metric] = METRICS) -> str:
     worse: list[str] = []
     known = False
     for name, metric in metrics.items():
-        low, high = (number(row, metric.key + end) for end in _ENDS)
-        if low is None or high is None:
-            continue
-        known = True
-        if low > 0 or high < 0:
-            (better if (low > 0) == metric.more else worse).append(name)
+        known |= bool(signed(row, metric)[1])
+        if side := sign(row, metric):
+            (better if (side > 0) == metric.more else worse).append(name)
     parts = [f"{word} in {', '.join(names)}" for word, names in (("gain", better), ("loss", worse)) if names]
     parts = parts or ["no gain" if known else "no interval"]
     if (number(row, "seeds") or 0) < 2:

@@ -10,7 +10,8 @@ from occnet_lib.types import ShapeKey
 
 from . import plots
 from .cards import COLORS, neutral_camera, photo, row_of_views, turnable
-from .html import Html, join, paragraph, table, tag, word
+from .columns import Reader, described, fixed, words
+from .html import Html, join, paragraph, tag, word
 from .readings import plotted
 from .results import Results, Row, is_baseline, label, number, shown
 
@@ -29,11 +30,8 @@ def section(results: Results) -> Html:
     leaks = [row for row in pairs if row.get("split") != row.get("other_split")]
     parts = []
     if leaks:
-        counted = (
-            "1 pair of near-duplicates is"
-            if len(leaks) == 1
-            else f"{len(leaks):,} pairs of near-duplicates are"
-        )
+        several = f"{len(leaks):,} pairs of near-duplicates are"
+        counted = several if len(leaks) > 1 else "1 pair of near-duplicates is"
         text = f"{counted} in different splits: scores of these test shapes are not those of new shapes."
         parts.append(paragraph(tag("b", "Warning: "), text, class_="warn"))
     note = (
@@ -57,9 +55,8 @@ def _drawn_pairs(results: Results, rows: Sequence[Row]) -> Html:
         one = places[row["split"]].get(shape_name(row))
         two = places[row["other_split"]].get(f"{row['other_category']}/{row['other_id']}")
         if one and two and len(drawn) < _MOST_DRAWN:
-            drawn.append(
-                _pair(results, one, two, f"{row['kind']}, distance {shown(number(row, 'distance'), 5)}")
-            )
+            kind = f"{row['kind']}, distance {shown(number(row, 'distance'), 5)}"
+            drawn.append(_pair(results, one, two, kind))
     if not drawn:
         return join([])
     note = "Image and mesh of both shapes of a pair, the meshes by one camera."
@@ -83,17 +80,13 @@ def _pair(
 
 
 def _table(rows: Sequence[Row], note: str) -> Html:
-    body = [
-        (
-            word(f"{shape_name(row)} ({row['split']})"),
-            word(f"{row['other_category']}/{row['other_id']} ({row['other_split']})"),
-            word(row["kind"]),
-            shown(number(row, "distance"), 5),
-        )
-        for row in rows
-    ]
-    most = _MOST_SHOWN, "analyse/duplicates/duplicates.csv"
-    return table(("Shape", "Other shape", "Kind", "Distance"), body, most=most, note=note)
+    columns: dict[str, Reader] = {
+        "Shape": lambda row: word(f"{shape_name(row)} ({row['split']})"),
+        "Other shape": lambda row: word(f"{row['other_category']}/{row['other_id']} ({row['other_split']})"),
+        "Kind": words("kind"),
+        "Distance": fixed("distance", 5),
+    }
+    return described(rows, columns, most=(_MOST_SHOWN, "analyse/duplicates/duplicates.csv"), note=note)
 
 
 def _scores(results: Results) -> Html:

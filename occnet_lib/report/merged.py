@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from .differences import sign, signed
 from .html import Html, cell, join, table, tag, word
+from .measures import Metric
 from .results import Results, Row, number, percent, shown
+
+_GAIN = Metric("gain", "")
 
 
 def table_of_merged(results: Results) -> Html:
@@ -36,9 +40,8 @@ def table_of_merged(results: Results) -> Html:
 
 def gain_cell(row: Row) -> Html:
     """The IoU of several images, and the gain over the reference with its interval."""
-    value, gain, low, high = (number(row, name) for name in ("iou", "gain", "gain_low", "gain_high"))
+    value, (gain, ends) = shown(number(row, "iou")), signed(row, _GAIN)
     if value is None or gain is None or row.get("images") == "1" or row.get("policy") == "random":
-        return cell(shown(value))
-    ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
-    clear = low is not None and high is not None and (low > 0 or high < 0)
-    return cell(join([shown(value), tag("small", f" {gain:+.3f}{ends}")]), strong=clear)
+        return cell(value)
+    interval = f" [{', '.join(ends)}]" if ends else ""
+    return cell(join([value, tag("small", f" {gain}{interval}")]), strong=bool(sign(row, _GAIN)))

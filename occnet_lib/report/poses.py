@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from .differences import difference_cell
+from .columns import Reader, described, fixed, words
+from .differences import difference
 from .html import Html, cell, join, paragraph, table, tag, word
 from .measures import Metric, best_of
 from .merged import gain_cell
@@ -33,10 +34,8 @@ def pictured(results: Results) -> str:
 
 def poses(results: Results) -> Html:
     """Maps of the view sphere and what they say, a model at a time."""
-    cells, tests = (
-        results.rows("evaluate/poses.csv", "table of poses", all_seeds=True),
-        results.rows_if_any("evaluate/pose_tests.csv", all_seeds=True),
-    )
+    cells = results.rows("evaluate/poses.csv", "table of poses", all_seeds=True)
+    tests = results.rows_if_any("evaluate/pose_tests.csv", all_seeds=True)
     note = paragraph(
         "Difference from the mean over the same shape's views, by the direction from which the camera sees the shape: "
         "azimuth from +x towards +z, elevation above the horizon. Red is worse. Numbers are views; cells with fewer "
@@ -81,8 +80,7 @@ def _findings(results: Results, cells: list[Row], tests: list[Row]) -> Html:
         p = number(test, "p_value")
         body.append(
             (
-                cell(test["model"], left=True),
-                cell(results.category(test["category"]), left=True),
+                *map(word, (test["model"], results.category(test["category"]))),
                 *(_place(ranked[end]) if ranked else cell(None) for end in (-1, 0)),
                 shown(number(test, "sd_views")),
                 cell(shown(p), strong=p is not None and p < 0.05),
@@ -110,25 +108,20 @@ def choice(results: Results) -> Html:
     rows = results.rows_if_any("evaluate/view_choice.csv", all_seeds=True)
     if not rows:
         return join([])
-    body = [
-        (
-            cell(row["model"], left=True),
-            cell(row["source"], left=True),
-            cell(_RULES.get(row["rule"], row["rule"]), left=True),
-            shown(number(row, "iou")),
-            difference_cell(row, Metric("gain", "")),
-            difference_cell(row, Metric("rank", "")),
-        )
-        for row in sorted(
-            rows, key=lambda row: (row["model"], row["source"] != "views", [*_RULES].index(row["rule"]))
-        )
-    ]
+    rows.sort(key=lambda row: (row["model"], row["source"] != "views", [*_RULES].index(row["rule"])))
+    columns: dict[str, Reader] = {
+        "Model": words("model"),
+        "Images": words("source"),
+        "Rule": lambda row: word(_RULES[row["rule"]]),
+        "IoU": fixed("iou"),
+        "Gain over a random one": difference(Metric("gain", "")),
+        "Rank correlation within a shape": difference(Metric("rank", "")),
+    }
     note = (
         "IoU of the one image of each shape that a rule chooses, its gain over a random one, and the rank correlation of "
         "the rule's score with the IoU over the images of a shape; bold where the 95 % interval over shapes excludes 0."
     )
-    heads = ("Model", "Images", "Rule", "IoU", "Gain over a random one", "Rank correlation within a shape")
-    return table(heads, body, title="Which image of a shape", note=note)
+    return described(rows, columns, title="Which image of a shape", note=note)
 
 
 _POLICIES = {

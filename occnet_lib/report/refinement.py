@@ -12,7 +12,7 @@ from occnet_lib.storage.tables import shape_name
 from occnet_lib.types import Mesh
 
 from .cards import GROUND_TRUTH_COLOR, of_model, row_of_views, turnable
-from .differences import difference_cell, reading
+from .differences import difference, reading
 from .html import Html, cell, join, paragraph, table, tag, text, word
 from .measures import F_SCORE, IOU, NORMALS, Metric, scaled
 from .results import MissingResult, Results, Row, if_there, number, shown
@@ -62,7 +62,7 @@ def _table(model: str, rows: Sequence[Row], count: int) -> Html:
         if not is_none:
             name = join([name, tag("small", f": {reading(row, _DIFFERENCES)}")])
         values = [cell(shown(scaled(row, metric), metric.digits)) for metric in _METRICS.values()]
-        differences = [difference_cell(row, metric) for metric in _DIFFERENCES.values()]
+        differences = [difference(metric)(row) for metric in _DIFFERENCES.values()]
         counts = shown(number(row, "flipped"), 2), shown(number(row, "self_intersecting"), 2)
         seconds = None if is_none else shown(number(row, "cpu_seconds"), 3)
         body.append((word(name), *(values if is_none else differences), row.get("failed"), *counts, seconds))

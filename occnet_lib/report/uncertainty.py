@@ -9,6 +9,7 @@ from occnet_lib.storage.iou_calibration import COVERAGE, IouCalibration, read_io
 from occnet_lib.storage.tables import read_rows
 
 from . import poses
+from .columns import Reader, described, fixed, words
 from .differences import with_interval
 from .html import Html, join, paragraph, table, tag, word
 from .measures import Metric
@@ -50,21 +51,18 @@ def _calibration(results: Results) -> Html:
         panels = dict(sorted(curves[model].items(), key=lambda item: item[0] != "by source"))
         caption = f"Reliability of {model}: below the diagonal it is overconfident. Bars: 95 % intervals over shapes."
         figure = plotted(reliability(panels), f"reliability of {model}", caption)
-    measures = "ECE", "ECE in between", "Overconfidence", "Brier"
-    heads = ("Model", "Images", "Class", "Shapes", *measures, "constant")
-    body = [
-        (
-            *map(word, (row["model"], row["source"], results.category(row["category"]) or _EVERY_CLASS)),
-            row["shapes"],
-            *(
-                with_interval(row, Metric(name, ""))
-                for name in ("ece", "ece_uncertain", "overconfidence", "brier")
-            ),
-            shown(number(row, "brier_base")),
-        )
-        for row in rows
-    ]
-    return join([tag("h3", "Calibration"), note, figure, table(heads, body)])
+    columns: dict[str, Reader] = {
+        "Model": words("model"),
+        "Images": words("source"),
+        "Class": lambda row: word(results.category(row["category"]) or _EVERY_CLASS),
+        "Shapes": lambda row: row["shapes"],
+        "ECE": lambda row: with_interval(row, Metric("ece", "")),
+        "ECE in between": lambda row: with_interval(row, Metric("ece_uncertain", "")),
+        "Overconfidence": lambda row: with_interval(row, Metric("overconfidence", "")),
+        "Brier": lambda row: with_interval(row, Metric("brier", "")),
+        "constant": fixed("brier_base"),
+    }
+    return join([tag("h3", "Calibration"), note, figure, described(rows, columns)])
 
 
 def _expected(results: Results) -> Html:
