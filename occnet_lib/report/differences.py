@@ -69,10 +69,10 @@ def difference(metric: Metric) -> Reader:
     return read
 
 
-def sign(row: Row, metric: Metric) -> int:
-    """1 or -1 of a difference whose interval is above or below 0; 0 where it is not, or there is none."""
+def sign(row: Row, metric: Metric) -> int | None:
+    """1 or -1 of a difference whose interval is above or below 0, 0 where it has 0; None without an interval."""
     low, high = (number(row, metric.key + end) for end in _ENDS)
-    return 0 if low is None or high is None else int(low > 0) - int(high < 0)
+    return None if low is None or high is None else int(low > 0) - int(high < 0)
 
 
 METRICS = {
@@ -115,8 +115,9 @@ def reading(row: Row, metrics: Mapping[str, Metric] = METRICS) -> str:
     worse: list[str] = []
     known = False
     for name, metric in metrics.items():
-        known |= bool(signed(row, metric)[1])
-        if side := sign(row, metric):
+        side = sign(row, metric)
+        known |= side is not None
+        if side:
             (better if (side > 0) == metric.more else worse).append(name)
     parts = [f"{word} in {', '.join(names)}" for word, names in (("gain", better), ("loss", worse)) if names]
     parts = parts or ["no gain" if known else "no interval"]

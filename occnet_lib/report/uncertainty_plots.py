@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from .plots import Plot, Series, colors, finished, grid_of_axes, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 class Bin(NamedTuple):
@@ -80,12 +79,27 @@ def view_spheres(
 
 
 def _beside(
-    panels: Mapping[str, Mapping[str, Any]], width: float, height: float
-) -> tuple[Figure, dict[str, str], list[Axes]]:
-    """A figure with a panel of that size per title, a colour per name in any of them, and the panels' axes."""
+    panels: Mapping[str, Mapping[str, Any]],
+    size: tuple[float, float],
+    draw: Callable[[Axes, str, Any, str], Series],
+    label: Callable[[Axes, str], None],
+) -> Plot:
+    """Panels of that size beside one another.
+
+    Args:
+        panels: title → name → values; a name has one colour in all panels.
+        size: width and height of a panel in inches.
+        draw: draws the values of a name in its colour.
+        label: labels the axes of a title when all is drawn.
+    """
     names = list(dict.fromkeys(name for own in panels.values() for name in own))
-    figure, grid = grid_of_axes(len(panels), len(panels), width, height)
-    return figure, dict(zip(names, colors(len(names)), strict=True)), grid
+    palette = dict(zip(names, colors(len(names)), strict=True))
+    figure, grid = grid_of_axes(len(panels), len(panels), *size)
+    series = {}
+    for axes, (title, own) in zip(grid, panels.items(), strict=True):
+        series[axes] = [draw(axes, name, values, palette[name]) for name, values in own.items()]
+        label(axes, title)
+    return finished(figure, series)
 
 
 def _unit_square(axes: Axes, title: str, x_label: str, y_label: str) -> None:
@@ -98,56 +112,52 @@ def _unit_square(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 def reliability(panels: Mapping[str, Mapping[str, Sequence[Bin]]]) -> Plot:
     """Reliability diagrams beside one another: title → curve → bins; a calibrated field lies on the diagonal."""
-    figure, palette, places = _beside(panels, 4.2, 3.9)
-    series = {}
-    for axes, (title, curves) in zip(places, panels.items(), strict=True):
-        own = []
-        for name, bins in curves.items():
-            color, x, y = palette[name], [b.probability for b in bins], [b.occupied for b in bins]
-            axes.plot(x, y, color=color, lw=1.5, marker="o", ms=3, label=name)
-            known = [(b.probability, b.low, b.high) for b in bins if b.low is not None and b.high is not None]
-            x_known, low, high = ([values[k] for values in known] for k in range(3))
-            axes.vlines(x_known, low, high, color, alpha=0.4)
-            labels = [f"says {b.probability:.2f}, is {b.occupied:.2f}" for b in bins]
-            own.append(Series(name, color, x, y, labels))
+
+    def draw(axes: Axes, name: str, bins: Sequence[Bin], color: str) -> Series:
+        x, y = [b.probability for b in bins], [b.occupied for b in bins]
+        axes.plot(x, y, color=color, lw=1.5, marker="o", ms=3, label=name)
+        known = [(b.probability, b.low, b.high) for b in bins if b.low is not None and b.high is not None]
+        x_known, low, high = ([values[k] for values in known] for k in range(3))
+        axes.vlines(x_known, low, high, color, alpha=0.4)
+        return Series(name, color, x, y, [f"says {b.probability:.2f}, is {b.occupied:.2f}" for b in bins])
+
+    def label(axes: Axes, title: str) -> None:
         _unit_square(axes, title, "occupancy probability", "occupied fraction")
-        series[axes] = own
-    return finished(figure, series)
+
+    return _beside(panels, (4.2, 3.9), draw, label)
 
 
 def expected_against_true(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, str]]]], half_width: float | None
 ) -> Plot:
     """Expected and true IoU of images: title → class → (expected, true, what it is of); a band for the interval."""
-    figure, palette, places = _beside(panels, 4.2, 3.9)
-    series = {}
-    for axes, (title, groups) in zip(places, panels.items(), strict=True):
+
+    def draw(axes: Axes, name: str, points: Sequence[tuple[float, float, str]], color: str) -> Series:
+        x, y, labels = [p[0] for p in points], [p[1] for p in points], [p[2] for p in points]
+        axes.scatter(x, y, s=9, color=color, alpha=0.6, linewidths=0, label=name)
+        return Series(name, color, x, y, labels)
+
+    def label(axes: Axes, title: str) -> None:
         if half_width is not None:
             below, above = [-half_width, 1 - half_width], [half_width, 1 + half_width]
-            axes.fill_between([0, 1], below, above, color="#888888", alpha=0.13, lw=0)
-        own = []
-        for name, points in groups.items():
-            x, y, labels = [p[0] for p in points], [p[1] for p in points], [p[2] for p in points]
-            axes.scatter(x, y, s=9, color=palette[name], alpha=0.6, linewidths=0, label=name)
-            own.append(Series(name, palette[name], x, y, labels))
+            axes.fill_between([0, 1], below, above, color="#888888", alpha=0.13, lw=0, zorder=0.9)
         _unit_square(axes, title, "expected IoU", "true IoU")
-        series[axes] = own
-    return finished(figure, series)
+
+    return _beside(panels, (4.2, 3.9), draw, label)
 
 
 def over_images(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Plot:
     """IoU over the number of images, beside one another: title → policy → IoU of 1, 2, … images."""
-    figure, palette, places = _beside(panels, 6.6, 3.4)
-    series = {}
-    for axes, (title, curves) in zip(places, panels.items(), strict=True):
-        own = []
-        for name, values in curves.items():
-            x, y = [float(k + 1) for k in range(len(values))], list(values)
-            axes.plot(x, y, color=palette[name], lw=1.5, marker="o", ms=3, label=name)
-            labels = [f"{k:.0f} images: {value:.3f}" for k, value in zip(x, y, strict=True)]
-            own.append(Series(name, palette[name], x, y, labels))
-        axes.set(xticks=range(1, max(map(len, curves.values())) + 1))
+
+    def draw(axes: Axes, name: str, values: Sequence[float], color: str) -> Series:
+        x, y = [float(k + 1) for k in range(len(values))], list(values)
+        axes.plot(x, y, color=color, lw=1.5, marker="o", ms=3, label=name)
+        labels = [f"{k:.0f} images: {value:.3f}" for k, value in zip(x, y, strict=True)]
+        return Series(name, color, x, y, labels)
+
+    def label(axes: Axes, title: str) -> None:
+        axes.set(xticks=range(1, max(map(len, panels[title].values())) + 1))
         axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
         label_axes(axes, title, "images", "IoU")
-        series[axes] = own
-    return finished(figure, series)
+
+    return _beside(panels, (6.6, 3.4), draw, label)
