@@ -75,11 +75,14 @@ class ComparedRefinements(Reconstructor):
                 device=self.device,
             ).mesh
 
+        arms = {name: partial(refine, refinement=name) for name in ("none", "gradient")}
         default = int(ReconstructConfig.model_fields["refine_steps"].default)
-        names: tuple[Refinement, ...] = ("none", "gradient", "bilateral", *self._graphs)
-        arms: dict[str, Callable[[Mesh], Mesh]] = {each: partial(refine, refinement=each) for each in names}
         if self.config.refine_steps != default:
             arms[f"gradient_{default}"] = partial(refine, refinement="gradient", refine_steps=default)
+        arms |= {name: partial(refine, refinement=name) for name in ("bilateral", *self._graphs)}
         surface = shard.surface(i)
-        arms[PERFECT] = lambda mesh: follow_normals(mesh, true_normals(mesh, *surface)[0]).mesh
-        return start.mesh, start.reason, arms
+
+        def perfect(mesh: Mesh) -> Mesh:
+            return follow_normals(mesh, true_normals(mesh, *surface)[0]).mesh
+
+        return start.mesh, start.reason, {**arms, PERFECT: perfect}

@@ -60,7 +60,7 @@ def _table(model: str, rows: Sequence[Row], count: int) -> Html:
         is_none = row["refinement"] == NONE
         name = text(_name(row["refinement"]))
         if not is_none:
-            name = join([name, tag("small", f": {reading(row, _DIFFERENCES)}")])
+            name = join([name, tag("small", reading(row, _DIFFERENCES))])
         values = [cell(shown(scaled(row, metric), metric.digits)) for metric in _METRICS.values()]
         differences = [difference(metric)(row) for metric in _DIFFERENCES.values()]
         counts = shown(number(row, "flipped"), 2), shown(number(row, "self_intersecting"), 2)
@@ -69,7 +69,7 @@ def _table(model: str, rows: Sequence[Row], count: int) -> Html:
     heads = "Refinement", *(metric.title for metric in _METRICS.values())
     shapes, seeds = (rows[0].get(name) for name in ("shapes", "seeds"))
     note = (
-        f"Meshes of {shapes} test shapes by {seeds} training seeds of {model}, all refinements from the same simplified "
+        f"Meshes of {shapes} test shapes by {model} (training seeds: {seeds}), all refinements from the same simplified "
         "mesh. none: means of class means; the others: differences to none with 95 % intervals, paired over shapes and "
         "seeds; with one seed they cover the shapes alone. Bold: the interval excludes 0, as one in twenty does by chance, "
         f"and there are {count * len(_METRICS)} here. gradient has the configured number of steps. Perfect normals are "

@@ -805,7 +805,7 @@ class TestRefinement:
         self.write_comparison(copy)
         page = Page(refinement.section(Results(copy, self.COMPARED)))
         text = page.text[""]
-        assert "Meshes of 4 test shapes by 2 training seeds of onet" in text
+        assert "Meshes of 4 test shapes by onet (training seeds: 2)" in text
         assert "0.5000" in text, "of none the mean itself"
         assert "+0.0200  [+0.0200, +0.0200]" in text
         assert "-0.0200  [-0.0200, -0.0200]" in text, "ten times the difference in Chamfer-L1"
