@@ -43,7 +43,7 @@ SUMMARY = (
     *("model", "category", "views", "azimuth_median", "azimuth_within_15", "any_within_15"),
     *("elevation_median", "distance_median", "d2d_mean", "d2d_median", "d3d_mean", *FIELDS),
 )
-_SAMPLES = 2000  # surface points for the distances
+SAMPLES = 2000  # surface points for the distances
 
 
 class CameraSource(NamedTuple):
@@ -90,20 +90,30 @@ def camera_errors(predicted: Array, true: Array, points: Array, angles: Array) -
         angles: degrees, with 0.
     """
     azimuth, elevation, distance = _spherical(true)
-    candidates = [
-        np.concatenate([predicted[:, :3] @ turn, predicted[:, 3:]], axis=1) for turn in turns(angles)
-    ]
-    off = [_between(_spherical(candidate)[0], azimuth) for candidate in candidates]
-    nearest = candidates[int(np.argmin(off))]
-    own = _spherical(nearest)
-    (at, in_frame), (true_at, true_in_frame) = (_seen(each, points) for each in (nearest, true))
+    candidate = nearest(predicted, true, angles)
+    own = _spherical(candidate)
+    (at, in_frame), (true_at, true_in_frame) = (_seen(each, points) for each in (candidate, true))
     return CameraErrors(
-        float(min(off)),
+        _between(own[0], azimuth),
         abs(own[1] - elevation),
         abs(own[2] / distance - 1.0),
         float(np.linalg.norm(at - true_at, axis=1).mean()),
         float(np.linalg.norm(in_frame - true_in_frame, axis=1).mean()),
     )
+
+
+def nearest(predicted: Array, true: Array, angles: Array) -> Array:
+    """Of a projection (3, 4) after each rotation of the shape by `angles` about +y, that with the least error of azimuth.
+
+    Args:
+        predicted, true, angles: as in `camera_errors`.
+    """
+    azimuth = _spherical(true)[0]
+    candidates = [
+        np.concatenate([predicted[:, :3] @ turn, predicted[:, 3:]], axis=1) for turn in turns(angles)
+    ]
+    off = [_between(_spherical(candidate)[0], azimuth) for candidate in candidates]
+    return candidates[int(np.argmin(off))]
 
 
 def _between(first: float, second: float) -> float:
@@ -164,7 +174,7 @@ def evaluate_cameras(
         scale = shard.camera(i, 0)[3]
         for view in views:
             errors = [
-                camera_errors(each, true[view], surface[:_SAMPLES], angles) for each in projections[view]
+                camera_errors(each, true[view], surface[:SAMPLES], angles) for each in projections[view]
             ]
             first = errors[0]
             about = {"model": model, "category": key.category, "id": key.id, "view": view}

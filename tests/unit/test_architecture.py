@@ -187,6 +187,7 @@ def test_a_stage_process_starts_without_heavy_libraries():
 # Tests of no single module: what they are about is in their first line.
 OF_NO_MODULE = {
     "architecture",
+    "camera_errors",
     "cameras_benchmark",
     "data_scaling",
     "fields",
