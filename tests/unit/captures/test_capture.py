@@ -201,8 +201,9 @@ class TestPhotos:
         assert "04: no such file" in caplog.text
 
     @pytest.mark.parametrize("of", ["stored", "shown"])
-    @pytest.mark.parametrize(("orientation", "every"), [(3, 1), (3, 2), (6, 1), (8, 3)])
-    @pytest.mark.parametrize("cut", [0, 10])
+    @pytest.mark.parametrize(
+        ("orientation", "every", "cut"), [(3, 1, 0), (3, 2, 10), (6, 1, 0), (6, 1, 10), (8, 3, 10)]
+    )
     def test_cameras_of_photos_that_their_orientation_turns(self, tmp_path, of, orientation, every, cut):
         quarters = {6: 1, 3: 2, 8: 3}[orientation]
         exif, frames = Image.Exif(), []
