@@ -80,15 +80,11 @@ def _figure(
 def _fractions(results: Results, groups: dict[str, dict[str, list[Row]]]) -> Html:
     """What a box does not show: how many shapes are in one piece, thin or symmetric."""
     columns: dict[str, Callable[[Row], float | None]] = {
-        "In one piece": lambda row: _flag(number(row, "components"), lambda value: value == 1),
+        "In one piece": _passing("components", lambda value: value == 1),
         "Surface of thin walls": _column("thin"),
-        **{
-            f"Symmetric at {axis} = 0": lambda row, axis=axis: _flag(  # type: ignore[misc]
-                number(row, f"mirror_{axis}"), lambda value: value < TOLERANCE
-            )
-            for axis in "xyz"
-        },
     }
+    for axis in "xyz":
+        columns[f"Symmetric at {axis} = 0"] = _passing(f"mirror_{axis}", lambda value: value < TOLERANCE)
     body = [
         (
             *(word(results.category(category)), word(split), f"{len(by_split[split]):,}"),
@@ -105,8 +101,14 @@ def _fractions(results: Results, groups: dict[str, dict[str, list[Row]]]) -> Htm
     return table(("Category", "Split", "Shapes", *columns), body, note=note)
 
 
-def _flag(value: float | None, test: Callable[[float], bool]) -> float | None:
-    return None if value is None else float(test(value))
+def _passing(name: str, test: Callable[[float], bool]) -> Callable[[Row], float | None]:
+    """1 where a column's value passes a test, 0 where it does not."""
+
+    def read(row: Row) -> float | None:
+        value = number(row, name)
+        return None if value is None else float(test(value))
+
+    return read
 
 
 def _mean(rows: Sequence[Row], read: Callable[[Row], float | None]) -> str | None:

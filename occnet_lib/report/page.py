@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import platform
 from collections import Counter, defaultdict
@@ -139,9 +140,7 @@ def _costs(results: Results) -> Html:
     folder = results.root / "benchmarks"
     for path in sorted(folder.rglob("*.tsv")):
         stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        names, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()] or [[]]
-        for line in lines:
-            row = dict(zip(names, line, strict=False))
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"):
             wall, cpu, memory = (number(row, name) or 0.0 for name in ("s", "cpu_time", "max_rss"))
             jobs[stage].append((wall, cpu, memory))
     if not jobs:
