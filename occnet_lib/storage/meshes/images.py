@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from occnet_lib.types import Texture
 
+from .side_files import find_side_file
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -33,6 +35,13 @@ class ImageReader:
         pixels = read_pixels(source, MAX_EDGE if self._pixels < _BUDGET else SMALL_EDGE)
         self._pixels += pixels.shape[0] * pixels.shape[1]
         return pixels
+
+    def read_beside(self, folder: Path, name: str) -> NDArray[np.uint8]:
+        """As `read`, of the file that `name` in a file of `folder` refers to (`find_side_file`)."""
+        path = find_side_file(folder, name)
+        if path is None:
+            raise ValueError("no such file")
+        return self.read(path)
 
 
 class TextureReader(ImageReader):

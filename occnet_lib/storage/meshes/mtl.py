@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from occnet_lib.types import Texture, Wrap
 
 from .images import ImageReader
-from .side_files import find_side_file, joined_lines, split_map_options
+from .side_files import joined_lines, split_map_options
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,7 @@ def load_texture(of: TextureMap, images: ImageReader) -> Texture:
     Raises:
         ValueError: it does not exist or cannot be read.
     """
-    path = find_side_file(of.folder, of.name)
-    if path is None:
-        raise ValueError("no such file")
-    pixels = images.read(path)
+    pixels = images.read_beside(of.folder, of.name)
     if (of.base, of.gain) != (0.0, 1.0):
         values = 255 * of.base + of.gain * np.arange(256)
         pixels = np.clip(np.round(values), 0, 255).astype(np.uint8)[pixels]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from occnet_lib.errors import one_line
+from occnet_lib.errors import MeshError, one_line
 from occnet_lib.geometry.colors import DEFAULT_COLOR
 from occnet_lib.types import Mesh, Texture, Texturing
 
@@ -57,6 +58,18 @@ class FileContents:
     parts: list[Part] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     up: Up | None = None
+    _corners: int = 0
+
+    def add(self, part: Part, path: Path) -> None:
+        """Add a part; one mesh may be placed many times.
+
+        Raises:
+            MeshError: there are more than `MAX_CORNERS` corners of faces; `path` is that of the file.
+        """
+        self.parts.append(part)
+        self._corners += part.faces.size
+        if self._corners > MAX_CORNERS:
+            raise MeshError(f"more than {MAX_CORNERS // 3} faces with all instances", path=path)
 
 
 def finite_colors(

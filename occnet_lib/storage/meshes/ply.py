@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 from occnet_lib.types import Texture
 
 from . import polygons
-from .images import ImageReader, TextureReader
+from .images import TextureReader
 from .parts import FileContents, Part, compact, finite_colors, of_faces, report_skipped
 from .ply_elements import Columns, Lists, read_elements
-from .side_files import find_side_file
 
 _COLORS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 _UV = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
@@ -92,18 +90,13 @@ def _add_textured(
     uv, textures = np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1), TextureReader(contents.unread)
     for number, name in enumerate(names):
         chosen = (numbers == number) & np.isfinite(uv).all(axis=(1, 2))
-        texture = textures.texture(number, name, partial(_texture, path.parent, name, textures))
+        texture = textures.texture(
+            number, name, lambda name=name: Texture(textures.read_beside(path.parent, name))
+        )
         if texture is not None and chosen.any():
             contents.parts.append(compact(vertices, faces[chosen], None, uv[chosen], texture))
             plain &= ~chosen
     return plain
-
-
-def _texture(folder: Path, name: str, images: ImageReader) -> Texture:
-    file = find_side_file(folder, name)
-    if file is None:
-        raise ValueError("no such file")
-    return Texture(images.read(file))
 
 
 def _is_texture(words: list[str]) -> bool:

@@ -66,7 +66,7 @@ def side_files(path: str | Path, data: bytes | None = None) -> list[Path]:
         except ValueError:
             return []
     names = _NAMES.get(os.path.splitext(name)[1])
-    files = dict.fromkeys(names(path.parent, data)) if names else {}
+    files = dict.fromkeys(filter(None, names(path.parent, data))) if names else {}
     return [file for file in files if file != path]
 
 
@@ -197,32 +197,29 @@ def to_utf8(data: bytes) -> bytes:
     return data.removeprefix(b"\xef\xbb\xbf")
 
 
-def _of_obj(folder: Path, data: bytes) -> Iterator[Path]:
+def _of_obj(folder: Path, data: bytes) -> Iterator[Path | None]:
     for library in filter(None, obj_libraries(folder, data).values()):
         yield library
         with suppress(OSError):
             yield from _of_mtl(library.parent, library.read_bytes())
 
 
-def _of_mtl(folder: Path, data: bytes) -> Iterator[Path]:
+def _of_mtl(folder: Path, data: bytes) -> Iterator[Path | None]:
     for raw in dict.fromkeys(_MAP.findall(joined_lines(data))):
-        if file := find_side_file(folder, split_map_options(_text(raw))[1]):
-            yield file
+        yield find_side_file(folder, split_map_options(_text(raw))[1])
 
 
-def _of_ply(folder: Path, data: bytes) -> Iterator[Path]:
+def _of_ply(folder: Path, data: bytes) -> Iterator[Path | None]:
     for raw in _PLY_TEXTURE.findall(data[:_PLY_HEADER].partition(b"end_header")[0]):
-        if file := find_side_file(folder, _text(raw)):
-            yield file
+        yield find_side_file(folder, _text(raw))
 
 
-def _of_dae(folder: Path, data: bytes) -> Iterator[Path]:
+def _of_dae(folder: Path, data: bytes) -> Iterator[Path | None]:
     for raw in _DAE_IMAGE.findall(data):
-        if file := find_uri(folder, unescape(_text(raw))):
-            yield file
+        yield find_uri(folder, unescape(_text(raw)))
 
 
-def _of_gltf(folder: Path, data: bytes) -> Iterator[Path]:
+def _of_gltf(folder: Path, data: bytes) -> Iterator[Path | None]:
     try:
         if data[:4] == _GLB_MAGIC:
             data = data[_GLB_JSON : _GLB_JSON + struct.unpack_from("<I", data, 12)[0]]
@@ -230,8 +227,7 @@ def _of_gltf(folder: Path, data: bytes) -> Iterator[Path]:
     except (ValueError, struct.error, RecursionError):
         return
     for uri in _uris(tree):
-        if file := find_uri(folder, uri):
-            yield file
+        yield find_uri(folder, uri)
 
 
 def _uris(tree: Any) -> Iterator[str]:
@@ -247,7 +243,7 @@ def _uris(tree: Any) -> Iterator[str]:
             stack += reversed(node)
 
 
-_NAMES: dict[str, Callable[[Path, bytes], Iterator[Path]]] = {
+_NAMES: dict[str, Callable[[Path, bytes], Iterator[Path | None]]] = {
     ".obj": _of_obj,
     ".ply": _of_ply,
     ".dae": _of_dae,

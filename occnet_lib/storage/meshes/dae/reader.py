@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from occnet_lib.storage.meshes.frame import Up
 from occnet_lib.storage.meshes.parts import (
-    MAX_CORNERS,
     MAX_INSTANCES,
     FileContents,
     Part,
@@ -51,10 +50,10 @@ class _Reader:
         self._document = document
         self._materials = Materials(document)
         self._geometries: dict[str, list[Primitive]] = {}
-        self._parts: list[Part] = []
+        self._contents = FileContents(unread=document.unread)
         self._worlds: dict[Element, NDArray[np.float64]] = {}
         self._skins: list[Element] = []
-        self._nodes = self._corners = 0
+        self._nodes = 0
 
     def read(self) -> FileContents:
         scenes = list(self._roots())
@@ -69,8 +68,8 @@ class _Reader:
         if any(True for tag in ("lines", "linestrips") for _ in self._document.root.iter(tag)):
             logger.info("%s: lines are skipped, they have no surface", self._document.path)
         letter = text_of(descend(self._document.root, "asset", "up_axis"))[:1].lower()
-        up: Up | None = letter if letter in get_args(Up) else None  # type: ignore[assignment]
-        return FileContents(self._parts, self._document.unread, up)
+        self._contents.up = letter if letter in get_args(Up) else None  # type: ignore[assignment]
+        return self._contents
 
     def _roots(self) -> Iterator[Element]:
         """The visual scene of the file; by default the first."""
@@ -129,9 +128,6 @@ class _Reader:
         bound: dict[str, Element],
         mirrored: bool = False,
     ) -> None:
-        self._corners += primitive.faces.size
-        if self._corners > MAX_CORNERS:
-            raise self._document.error(f"more than {MAX_CORNERS // 3} faces with all instances")
         instance = bound.get(primitive.material)
         look = Look()
         if instance is not None:
@@ -142,7 +138,7 @@ class _Reader:
             self._document.unread.append(f"material {primitive.material}: the scene binds it to none")
         uv = self._uv(primitive, look, instance)
         part = _part(primitive, vertices, look, uv)
-        self._parts.append(turned(part, mirrored))
+        self._contents.add(turned(part, mirrored), self._document.path)
 
     def _uv(self, primitive: Primitive, look: Look, instance: Element | None) -> NDArray[np.float32] | None:
         """(F, 3, 2) coordinates for the texture of a look, v downwards."""

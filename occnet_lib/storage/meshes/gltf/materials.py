@@ -6,7 +6,7 @@ Views show the base colour, opaque and in diffuse light; alpha, metalness, rough
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb, srgb_to_linear
 from occnet_lib.storage.meshes.images import ImageReader
-from occnet_lib.storage.meshes.parts import finite_colors
+from occnet_lib.storage.meshes.parts import Part, finite_colors
 from occnet_lib.types import Texture, Wrap
 
 from .accessors import Accessors
@@ -43,15 +43,6 @@ class Look:
     uv_matrix: NDArray[np.float64] | None = None
 
 
-@dataclass(frozen=True)
-class Colors:
-    """Colours of a primitive, as in `parts.Part`."""
-
-    colors: NDArray[np.float32] | None = None
-    uv: NDArray[np.float32] | None = None
-    texture: Texture | None = None
-
-
 class Materials:
     """The materials of a document, each read once.
 
@@ -68,10 +59,9 @@ class Materials:
         self._images = ImageReader()
         self.unread: list[str] = []
 
-    def colors(
-        self, primitive: dict[str, Any], attributes: Attributes, faces: NDArray[np.int64], vertex_count: int
-    ) -> Colors:
-        """Material × texture × vertex colours of a primitive; no colours if it has none of them."""
+    def colored(self, part: Part, primitive: dict[str, Any], attributes: Attributes) -> Part:
+        """A primitive with its material × texture × vertex colours; without colours if it has none of them."""
+        vertex_count = len(part.vertices)
         look = self._look(primitive["material"]) if "material" in primitive else None
         factor = np.ones((1, 3)) if look is None else look.factor[None]
         uv = None
@@ -86,14 +76,14 @@ class Materials:
                 raise self._document.error("malformed glTF: the numbers of colours and vertices differ")
             factor = factor * finite_colors(values, self.unread, _grey())
         if look is None and not vertex_colors:
-            return Colors()
+            return part
         colors = None
         if uv is None or not (factor == 1).all():
             srgb = linear_to_srgb(factor.astype(np.float32))
             colors = srgb if vertex_colors else np.repeat(srgb, vertex_count, axis=0)
         if uv is None or look is None:
-            return Colors(colors)
-        return Colors(colors, uv[faces], look.texture)
+            return replace(part, colors=colors)
+        return replace(part, colors=colors, uv=uv[part.faces], texture=look.texture)
 
     def _uv(self, look: Look, attributes: Attributes, vertex_count: int) -> NDArray[np.float32] | None:
         """(V, 2) coordinates in the texture; None, which is reported, where the primitive has none."""

@@ -55,14 +55,11 @@ class Nodes:
         instancing = extension(node, "EXT_mesh_gpu_instancing")
         if instancing is None:
             return [transform]
-        names = [
-            name for name in ("TRANSLATION", "ROTATION", "SCALE") if name in instancing.get("attributes", {})
-        ]
+        attributes = instancing.get("attributes", {})
         values = {
-            name.lower(): accessors.floats(
-                instancing["attributes"][name], normalized=True if name == "ROTATION" else None
-            )
-            for name in names
+            name.lower(): accessors.floats(attributes[name], normalized=True if name == "ROTATION" else None)
+            for name in ("TRANSLATION", "ROTATION", "SCALE")
+            if name in attributes
         }
         counts = {len(value) for value in values.values()}
         if len(counts) != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from occnet_lib.geometry.colors import DEFAULT_COLOR, linear_to_srgb
 from occnet_lib.storage.meshes.isolated import call_isolated
-from occnet_lib.storage.meshes.parts import MAX_CORNERS, FileContents, Part, of_one_color, turned
+from occnet_lib.storage.meshes.parts import FileContents, Part, of_one_color, turned
 
 from .accessors import Accessors
 from .document import Document, extension
@@ -20,13 +20,8 @@ from .materials import Materials
 from .nodes import Matrix, Nodes
 from .primitives import POINTS_AND_LINES, Attributes, skin
 
-
-@dataclass(frozen=True)
-class _Primitive:
-    """A primitive before it is placed: a part in the frame of its mesh, and its attributes for skinning."""
-
-    part: Part
-    attributes: Attributes
+# A primitive before it is placed: a part in the frame of its mesh, and its attributes for skinning.
+_Primitive = tuple[Part, Attributes]
 
 
 def read_gltf(path: Path, data: bytes | None = None) -> FileContents:
@@ -68,15 +63,19 @@ class _Reader:
         self._materials = Materials(self._accessors)
         self._nodes = Nodes(document)
         self._meshes: dict[tuple[int, tuple[float, ...]], list[_Primitive]] = {}
-        self._corners = 0
-        self._unread: list[str] = []
+        self._contents = FileContents()
 
     def read(self) -> FileContents:
         """All parts of the scene."""
-        parts = [part for node, transform in self._nodes.shown() for part in self._placed(node, transform)]
+        for node, transform in self._nodes.shown():
+            for part in self._placed(node, transform):
+                self._contents.add(part, self._document.path)
         if "scene" not in self._document.tree and len(self._document.tree.get("scenes", [])) > 1:
-            self._unread.append("the file has several scenes and no default; only the first one is read")
-        return FileContents(parts, self._unread + self._materials.unread)
+            self._contents.unread.append(
+                "the file has several scenes and no default; only the first one is read"
+            )
+        self._contents.unread += self._materials.unread
+        return self._contents
 
     def _placed(self, node: dict[str, Any], transform: Matrix) -> Iterator[Part]:
         """The parts of a node's mesh."""
@@ -87,14 +86,12 @@ class _Reader:
                     "instances of a skinned mesh (EXT_mesh_gpu_instancing) are not defined"
                 )
             joints = self._nodes.joints(self._accessors, node["skin"])
-            for primitive in primitives:
-                self._count(primitive.part)
-                yield self._skinned(primitive, joints)
+            for part, attributes in primitives:
+                yield self._skinned(part, attributes, joints)
             return
         for matrix in self._nodes.instances(self._accessors, node, transform):
-            for primitive in primitives:
-                self._count(primitive.part)
-                yield _moved(primitive.part, matrix)
+            for part, _ in primitives:
+                yield _moved(part, matrix)
 
     def _mesh(self, node: dict[str, Any]) -> list[_Primitive]:
         index = node["mesh"]
@@ -107,32 +104,24 @@ class _Reader:
     def _primitives(self, mesh: dict[str, Any], weights: tuple[float, ...]) -> Iterator[_Primitive]:
         for primitive in mesh["primitives"]:
             if primitive.get("mode", 4) in POINTS_AND_LINES:
-                self._unread.append("points or lines are skipped, they have no surface")
+                self._contents.unread.append("points or lines are skipped, they have no surface")
                 continue
             attributes = Attributes(self._accessors, primitive, weights)
             if "POSITION" not in attributes:
-                self._unread.append("a primitive without positions is skipped")
+                self._contents.unread.append("a primitive without positions is skipped")
                 continue
             vertices = attributes.floats("POSITION", 3).astype(np.float64)
-            faces = attributes.faces(len(vertices))
-            colors = self._materials.colors(primitive, attributes, faces, len(vertices))
-            part = Part(vertices, faces, colors.colors, colors.uv, colors.texture)
-            yield _Primitive(part, attributes)
+            part = Part(vertices, attributes.faces(len(vertices)))
+            yield self._materials.colored(part, primitive, attributes), attributes
 
-    def _skinned(self, primitive: _Primitive, transforms: NDArray[np.float64]) -> Part:
-        part = primitive.part
-        joints, weights = primitive.attributes.influences()
+    def _skinned(self, part: Part, attributes: Attributes, transforms: NDArray[np.float64]) -> Part:
+        joints, weights = attributes.influences()
         if len(joints) != len(part.vertices) or weights.shape != joints.shape:
             raise self._document.error("malformed glTF: the numbers of joints, weights and vertices differ")
         if joints.size and (joints.min() < 0 or joints.max() >= len(transforms)):
             raise self._document.error(f"a vertex refers to a joint outside 0..{len(transforms) - 1}")
         vertices, mirrored = skin(part.vertices, joints, weights, transforms)
         return turned(replace(part, vertices=vertices), mirrored[part.faces[:, 0]])
-
-    def _count(self, part: Part) -> None:
-        self._corners += part.faces.size
-        if self._corners > MAX_CORNERS:
-            raise self._document.error(f"more than {MAX_CORNERS // 3} faces with all instances")
 
 
 def _moved(part: Part, matrix: Matrix) -> Part:

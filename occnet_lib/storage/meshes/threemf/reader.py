@@ -14,7 +14,6 @@ from occnet_lib.errors import MeshError
 from occnet_lib.storage.meshes.images import TextureReader
 from occnet_lib.storage.meshes.packed import read_member
 from occnet_lib.storage.meshes.parts import (
-    MAX_CORNERS,
     MAX_INSTANCES,
     FileContents,
     Part,
@@ -52,7 +51,7 @@ class _Reader:
         self._models: dict[str, Model] = {}
         self._contents = FileContents(up="z")
         self._textures = TextureReader(self._contents.unread)
-        self._corners = self._instances = 0
+        self._instances = 0
 
     def read(self) -> FileContents:
         root = self._root()
@@ -101,9 +100,6 @@ class _Reader:
             matrix = own @ transform[:3]
             matrix[3] += transform[3]
             self._place(inner or part, component, matrix, depth + 1)
-        self._corners += len(of.triangles)
-        if self._corners > MAX_CORNERS:
-            raise MeshError(f"more than {MAX_CORNERS // 3} faces with all instances", path=self._path)
         if len(of.triangles):
             self._add(model, of, transform)
 
@@ -120,7 +116,7 @@ class _Reader:
         for group in np.unique(properties[:, 0]):
             chosen = properties[:, 0] == group
             part = self._part(model, vertices, faces[chosen], int(group), properties[chosen, 1:])
-            self._contents.parts.append(turned(part, mirrored))
+            self._contents.add(turned(part, mirrored), self._path)
 
     def _part(
         self,

@@ -9,7 +9,7 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.storage.meshes import load_mesh
+from occnet_lib.storage.meshes import load_mesh, parts
 from occnet_lib.storage.meshes.dae import reader
 from occnet_lib.types import Mesh
 
@@ -309,7 +309,7 @@ def test_small_files_cannot_become_large(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(reader, "MAX_INSTANCES", 1000)
     with pytest.raises(MeshError, match="too many instances"):
         load(tmp_path, box() + scene(nodes))
-    monkeypatch.setattr(reader, "MAX_CORNERS", 100)
+    monkeypatch.setattr(parts, "MAX_CORNERS", 100)
     with pytest.raises(MeshError, match="more than 33 faces"):
         load(tmp_path, box() + scene(f"<node>{GEOMETRY * 5}</node>"))
     laughs = "".join(f"<!ENTITY l{i} '{f'&l{i - 1};' * 10}'>" for i in range(1, 12))

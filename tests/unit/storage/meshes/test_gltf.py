@@ -14,8 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from occnet_lib.errors import MeshError
-from occnet_lib.storage.meshes import digest, load_mesh
-from occnet_lib.storage.meshes.gltf import reader
+from occnet_lib.storage.meshes import digest, load_mesh, parts
 from occnet_lib.types import Mesh
 from tests.support.gltf_files import CUBE, CUBE_FACES, SQUARE, SQUARE_FACES, GltfFile, cube_file
 
@@ -622,7 +621,7 @@ def test_a_corner_never_reaches_into_another_primitive(tmp_path: Path) -> None:
 def test_a_small_file_does_not_become_a_huge_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = cube_file()
     file.tree["nodes"] *= 100
-    monkeypatch.setattr(reader, "MAX_CORNERS", 3600)
+    monkeypatch.setattr(parts, "MAX_CORNERS", 3600)
     assert len(read(file, tmp_path).faces) == 1200
     file.tree["nodes"] *= 2
     assert "more than 1200 faces" in faults(file, tmp_path)

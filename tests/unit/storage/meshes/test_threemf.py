@@ -10,7 +10,7 @@ import pytest
 
 from occnet_lib.errors import MeshError
 from occnet_lib.geometry.textures import bake
-from occnet_lib.storage.meshes import load_mesh, packed
+from occnet_lib.storage.meshes import load_mesh, packed, parts
 from occnet_lib.storage.meshes.threemf import reader
 from occnet_lib.types import Mesh
 
@@ -171,7 +171,7 @@ def test_small_files_cannot_become_large(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(reader, "MAX_INSTANCES", 1000)
     with pytest.raises(MeshError, match="more than 1000 components"):
         load(tmp_path, model(box() + doubled, '<item objectid="59"/>'))
-    monkeypatch.setattr(reader, "MAX_CORNERS", 300)
+    monkeypatch.setattr(parts, "MAX_CORNERS", 300)
     with pytest.raises(MeshError, match="more than 100 faces with all instances"):
         load(tmp_path, model(box(), '<item objectid="1"/>' * 10))
     monkeypatch.setattr(packed, "_FREE_BYTES", 10_000)
