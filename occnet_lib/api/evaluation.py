@@ -19,13 +19,13 @@ from .files import PathLike
 from .frames import (
     UnitMesh,
     frames_differ,
+    guess_up_of_file,
     prediction_mesh,
     solid_mesh,
     solid_unit_mesh,
     warn_if_frames_differ,
 )
 from .shapes import stem
-from .up_axis import guess_up_of_file
 
 if TYPE_CHECKING:
     from occnet_lib.evaluation.alignment import Align, Alignment

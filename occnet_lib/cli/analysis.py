@@ -11,8 +11,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, DataError, OccnetError
 from occnet_lib.storage.atomic import write_text
 
-from .arguments import Checkpoint, Out, Table
-from .inputs import pack_files
+from .arguments import Checkpoint, Out, Table, pack_files
 
 logger = logging.getLogger(__name__)
 Packs = Annotated[list[Path], "pack shards, or a folder of them"]

@@ -16,8 +16,7 @@ from occnet_lib.errors import OccnetError
 from occnet_lib.storage.atomic import write_text
 from occnet_lib.types import ShapeKey
 
-from .arguments import Catalogue, Out, Pack, length, progress_bar
-from .inputs import count_statuses, shard_members
+from .arguments import Catalogue, Out, Pack, count_statuses, length, progress_bar, shard_members
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 from occnet_lib.config import Config
 from occnet_lib.storage.tables import read_rows, write_rows
 
-from .arguments import Catalogue, Checkpoint, Out, Pack, Table
-from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
+from .arguments import (
+    Catalogue,
+    Checkpoint,
+    Out,
+    Pack,
+    Table,
+    pack_files,
+    read_catalogue,
+    use_one_gpu_per_job,
+)
 
 if TYPE_CHECKING:
     from occnet_lib.reconstruction.reconstructor import Reconstructor

@@ -18,7 +18,6 @@ from occnet_lib.storage.atomic import is_read_only
 
 from . import (
     analysis,
-    app,
     datasets,
     evaluate,
     measure,
@@ -47,7 +46,7 @@ VERBS: dict[str, Verb] = {
     "train": models.train,
     "train_refinement": models.train_refinement,
     "reconstruct": reconstruct.reconstruct,
-    "app": app.app,
+    "app": reconstruct.app,
     "evaluate": measure.evaluate,
     "calibrate": uncertainty.calibrate,
     "analyse": analysis.analyse,

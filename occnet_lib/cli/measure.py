@@ -96,7 +96,7 @@ def _measured_system(
     is_only: bool,
 ) -> MeasuredSystem:
     from occnet_lib.api.comparison import MeasuredSystem
-    from occnet_lib.api.up_axis import guess_up
+    from occnet_lib.api.frames import guess_up
     from occnet_lib.evaluation.pair_tables import UpAxis
     from occnet_lib.evaluation.pairs import match_folders, read_pairs
 

@@ -8,8 +8,17 @@ from typing import Annotated, Literal
 from occnet_lib.api import models
 from occnet_lib.config import Config
 
-from .arguments import Checkpoint, Graph, Out, Pack, Table, count
-from .inputs import count_statuses, pack_files, use_one_gpu_per_job
+from .arguments import (
+    Checkpoint,
+    Graph,
+    Out,
+    Pack,
+    Table,
+    count,
+    count_statuses,
+    pack_files,
+    use_one_gpu_per_job,
+)
 
 Packs = Annotated[Path, "folder of pack shards"]
 

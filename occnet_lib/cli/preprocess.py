@@ -17,8 +17,7 @@ from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.tables import read_rows, shape_name, write_rows
 from occnet_lib.types import ShapeKey
 
-from .arguments import Catalogue, Out
-from .inputs import count_statuses, read_catalogue, shard_members
+from .arguments import Catalogue, Out, count_statuses, read_catalogue, shard_members
 
 
 def shape(
@@ -89,8 +88,7 @@ def rerun(
 ) -> str:
     """Process one shape, or all failed ones, once more."""
     from occnet_lib.interop.conversion import packed_dataset_layout
-    from occnet_lib.storage.shape_file import read_status
-    from occnet_lib.storage.shape_record import path_of
+    from occnet_lib.storage.shape_file import path_of, read_status
 
     if packed_dataset_layout(config.dataset_root):
         hint = "repair its files; `snakemake preprocess` imports them again"

@@ -8,9 +8,8 @@ from typing import Annotated
 from occnet_lib.config import Config, Refinement
 from occnet_lib.storage.tables import write_rows
 
-from .arguments import Catalogue, Checkpoint, Out, Pack
+from .arguments import Catalogue, Checkpoint, Out, Pack, pack_files, read_catalogue, use_one_gpu_per_job
 from .evaluate import Model, rows_of_test_shards
-from .inputs import pack_files, read_catalogue, use_one_gpu_per_job
 
 
 def evaluate_refinements(

@@ -10,9 +10,8 @@ from occnet_lib.config import Config
 from occnet_lib.errors import ConfigError, OccnetError
 from occnet_lib.storage.tables import write_rows
 
-from .arguments import Catalogue, Checkpoint, Out, Pack, Table, progress_bar
+from .arguments import Catalogue, Checkpoint, Out, Pack, Table, pack_files, progress_bar
 from .evaluate import Model, load_network, mergeable_counts, network_and_shard, rows_of_test_shards
-from .inputs import pack_files
 
 logger = logging.getLogger(__name__)
 

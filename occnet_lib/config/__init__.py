@@ -20,6 +20,7 @@ from .preprocess import (
     EverydayConfig,
     PointsConfig,
     PreprocessConfig,
+    SamplesConfig,
     ViewsConfig,
     WatertightConfig,
 )
@@ -33,4 +34,3 @@ from .results import (
     SimplifyConfig,
 )
 from .root import Config
-from .samples import SamplesConfig

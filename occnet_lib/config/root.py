@@ -10,9 +10,15 @@ from pydantic.config import JsonDict
 from .base import Natural, Section, UserPath, is_null
 from .dataset import DatasetConfig, DemoConfig
 from .learning import PRESETS, ImagesConfig, ModelConfig, TrainConfig, expand_seeds
-from .preprocess import AuditConfig, PointsConfig, PreprocessConfig, ViewsConfig, WatertightConfig
+from .preprocess import (
+    AuditConfig,
+    PointsConfig,
+    PreprocessConfig,
+    SamplesConfig,
+    ViewsConfig,
+    WatertightConfig,
+)
 from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
-from .samples import SamplesConfig
 
 
 def _short_models(schema: JsonDict) -> None:

@@ -20,8 +20,7 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage import hdf5
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.storage.dataset.split_tables import read_lists
-from occnet_lib.storage.dataset.splits import apply_limit, assign_shards, random_split
+from occnet_lib.storage.dataset.splits import apply_limit, assign_shards, random_split, read_lists
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews
 from occnet_lib.types import ShapeKey

@@ -9,7 +9,7 @@ from typing import overload
 
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
-from occnet_lib.storage.shape_record import path_of
+from occnet_lib.storage.shape_file import path_of
 from occnet_lib.types import ShapeKey
 
 logger = logging.getLogger(__name__)

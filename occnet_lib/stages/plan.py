@@ -11,7 +11,7 @@ from typing import Any
 from occnet_lib.config import Config
 from occnet_lib.errors import MeshError
 from occnet_lib.storage import meshes
-from occnet_lib.storage.shape_record import STAGES, ShapeRecord
+from occnet_lib.storage.shape_file import STAGES, ShapeRecord
 from occnet_lib.types import ShapeKey
 from occnet_lib.versions import VERSIONS
 

@@ -1,4 +1,4 @@
-"""One shape through the stages; an error of a shape becomes a `failed` record here."""
+"""One shape through the stages; an error of a shape becomes a `failed` record here. Its row of the table of shapes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,49 @@ from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError, OccnetError, one_line
 from occnet_lib.storage import meshes, shape_file
 from occnet_lib.storage.dataset.state import check_available
-from occnet_lib.storage.shape_record import Result, ShapeRecord, StageEntry
+from occnet_lib.storage.shape_file import STAGES, Result, ShapeRecord, StageEntry
 from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
 
 from . import audit, points, samples, views, watertight
 from .plan import AUDIT, Plan, plan_shape, section_of
-from .shape_table import audits, row
+
+COLUMNS = (
+    *("category", "id", "split", "status", "stage", "reason", "seconds", "seconds_load"),
+    *(f"seconds_{stage}" for stage in STAGES),
+    "path",
+    "source_digest",
+)
+
+
+def row(record: ShapeRecord, key: ShapeKey, out_path: str | Path) -> dict[str, Any]:
+    """A shape's row: `COLUMNS`, and the audits as `<stage>_<name>`.
+
+    `seconds` is the CPU time of all stages, including those kept from an earlier run.
+    """
+    values: dict[str, Any] = {
+        "category": key.category,
+        "id": key.id,
+        "split": key.split,
+        "status": record.status,
+        "stage": record.stage,
+        "reason": record.reason,
+        "seconds": round(sum(record.seconds.values()), 3),
+        **{f"seconds_{stage}": round(seconds, 3) for stage, seconds in record.seconds.items()},
+        "path": str(out_path),
+        "source_digest": record.source_digest,
+    }
+    for stage, figures in audits(record).items():
+        values |= {f"{stage}_{name}": value for name, value in figures.items()}
+    return values
+
+
+def audits(record: ShapeRecord) -> dict[str, dict[str, Any]]:
+    """The audit of each stage."""
+    return {
+        stage: entry.audit if entry.result is None else entry.result.audit
+        for stage, entry in record.stages.items()
+    }
+
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +88,7 @@ def process(
         on_stage: called with the name of each stage ("load", then those of `STAGES`) before it runs.
 
     Returns:
-        the shape's row of the table (`shape_table.row`).
+        the shape's row of the table (`row`).
 
     Raises:
         DependencyError, DataError: an error of the environment, which would affect every other shape, too.

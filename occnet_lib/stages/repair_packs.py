@@ -13,7 +13,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.interop.conversion import import_shard, packed_dataset_layout
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.locks import job_lock
-from occnet_lib.storage.shape_record import path_of
+from occnet_lib.storage.shape_file import path_of
 from occnet_lib.types import ShapeKey
 
 from . import process_shape

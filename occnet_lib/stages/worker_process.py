@@ -16,7 +16,7 @@ from typing import Any
 from occnet_lib.config import Config
 from occnet_lib.errors import OccnetError
 from occnet_lib.storage.meshes.isolated import die_with_parent
-from occnet_lib.storage.shape_record import path_of
+from occnet_lib.storage.shape_file import path_of
 
 Row = dict[str, Any]
 

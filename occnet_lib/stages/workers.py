@@ -18,13 +18,12 @@ import psutil
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DependencyError
-from occnet_lib.storage.shape_record import path_of
+from occnet_lib.storage.shape_file import path_of
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 
+from .process_shape import COLUMNS, record_failure
 from .process_shape import process as process_shape
-from .process_shape import record_failure
-from .shape_table import COLUMNS
 from .worker_process import Job, Row, work
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def run_shard(
     progress: Callable[[int, int, Row], None] | None = None,
     process: Callable[..., Row] = process_shape,
 ) -> list[Row]:
-    """`process_shapes`, whose rows are then written to `table_path` (CSV, columns as `shape_table.row`)."""
+    """`process_shapes`, whose rows are then written to `table_path` (CSV, columns as `process_shape.row`)."""
     rows = process_shapes(keys, config, root, shapes_dir, workers, progress, process)
     write_rows(Path(table_path), rows, COLUMNS)
     return rows

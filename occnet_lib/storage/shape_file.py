@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occnet_lib import __version__
-from occnet_lib.types import Mesh, NearSurface, PointSamples, PointSet, Samples, ShapeKey, Views, Watertight
+from occnet_lib.types import (
+    Mesh,
+    NearSurface,
+    PointSamples,
+    PointSet,
+    Samples,
+    ShapeKey,
+    Status,
+    Views,
+    Watertight,
+)
 
 from . import hdf5
 from .atomic import write_bytes
 from .packs import point_codec
 from .packs.image_codec import EXTRA, EncodedViews
-from .shape_record import OPTIONAL_STAGES, STAGES, ShapeRecord, StageEntry
+
+STAGES = ("watertight", "points", "views")  # present in every usable shape
+
+Result = Watertight | PointSamples | Views | Samples
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """The part of a shape file that belongs to one stage.
+
+    Attributes:
+        digest: hash of all inputs of the stage; equal digests imply equal results.
+        params: parameters of the stage, for information.
+        result: the result; None on writing: copy the group from the file that is replaced.
+        audit: quality figures of the result; taken from `result` on writing.
+    """
+
+    digest: str
+    params: dict[str, Any] = field(default_factory=dict)
+    result: Result | None = None
+    audit: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShapeRecord:
+    """Status and results of a shape.
+
+    Attributes:
+        key: the shape; `key.path` is its source.
+        status: ok, warn (usable, see `reason`) or failed.
+        reason: one line; empty for ok.
+        stage: the stage that failed ("load" before the first), otherwise empty.
+        source_digest: hash of the mesh file.
+        digest: hash of all inputs, so that a failed shape is not processed again without a change.
+        seed: seed of the configuration.
+        seconds: CPU seconds by stage.
+        stages: entries by stage name; absent for stages that did not succeed.
+    """
+
+    key: ShapeKey
+    status: Status
+    reason: str = ""
+    stage: str = ""
+    source_digest: str = ""
+    digest: str = ""
+    seed: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, StageEntry] = field(default_factory=dict)
+
+
+def path_of(folder: str | Path, key: ShapeKey) -> Path:
+    """Path of the file of a shape: `<folder>/<category>/<id>.h5`."""
+    return Path(folder) / key.category / f"{key.id}.h5"
+
 
 SCHEMA_VERSION = 2
 
@@ -66,16 +130,10 @@ def read_status(path: str | Path, whole: bool = True) -> ShapeRecord:
         attrs = file.attrs
         return ShapeRecord(
             key=ShapeKey(attrs["category"], attrs["id"], attrs["source"]),
-            status=attrs["status"],
-            reason=attrs["reason"],
-            stage=attrs["stage"],
-            source_digest=attrs["source_digest"],
-            digest=attrs["digest"],
+            **{name: attrs[name] for name in ("status", "reason", "stage", "source_digest", "digest")},
             seed=int(attrs["seed"]),
             seconds=json.loads(attrs["seconds"]),
-            stages={
-                stage: _read_entry(file[stage]) for stage in (*STAGES, *OPTIONAL_STAGES) if stage in file
-            },
+            stages={stage: _read_entry(file[stage]) for stage in (*STAGES, "samples") if stage in file},
         )
 
 
@@ -163,8 +221,7 @@ def _write_points(group: h5py.Group, result: PointSamples) -> None:
     # Normals repeat on planes, which byte shuffling would hide.
     _store(group, "normals", point_codec.unshuffled(result.normals), "f2", shuffle=False)
     _store(group, "occupancies", hdf5.pack_bits(result.occupancies), "u1")
-    voxels = {"voxels": result.voxels, "surface_voxels": result.surface_voxels}
-    for name, grid in voxels.items():
+    for name, grid in (("voxels", result.voxels), ("surface_voxels", result.surface_voxels)):
         if grid is not None:
             _store(group, name, hdf5.pack_bits(grid), "u1")
             group[name].attrs["resolution"] = len(grid)
@@ -222,10 +279,9 @@ _WRITERS: dict[str, Callable[[h5py.Group, Any], None]] = {
 
 def _store(group: h5py.Group, name: str, values: Any, dtype: str, shuffle: bool = True) -> None:
     array = np.asarray(values, dtype=dtype)
-    large = array.nbytes > 1024
     # One chunk per dataset, which is always read as a whole. Shuffling groups high and low bytes.
     packing = {"chunks": array.shape, "compression": "gzip", "compression_opts": 4, "shuffle": shuffle}
-    group.create_dataset(name, data=array, **(packing if large else {}))
+    group.create_dataset(name, data=array, **(packing if array.nbytes > 1024 else {}))
 
 
 @contextmanager

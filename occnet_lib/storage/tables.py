@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from occnet_lib.errors import DataError
 
@@ -19,8 +19,11 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[
     """Write rows, atomically. The columns are `columns`, then all other keys of the rows in order of appearance."""
     rows = list(rows)
     names = dict.fromkeys(columns) | dict.fromkeys(key for row in rows for key in row)
+    # Python before 3.13 does not quote a carriage return, and then cannot read it.
+    texts = (value for row in rows for value in row.values() if isinstance(value, str))
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
     with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
-        writer = csv.DictWriter(file, list(names), lineterminator="\n")
+        writer = csv.DictWriter(file, list(names), lineterminator="\n", quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -155,7 +155,7 @@ def changed_shapes(wildcards):
 
 @cache
 def versions_at(path, mtime_ns):
-    from occnet_lib.storage.dataset.sources import read_versions
+    from occnet_lib.storage.dataset.state import read_versions
 
     return read_versions(path)
 

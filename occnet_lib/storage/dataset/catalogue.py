@@ -8,20 +8,16 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
-from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.meshes.suffixes import IMAGES
-from occnet_lib.storage.tables import TEXT
+from occnet_lib.storage.tables import TEXT, write_rows
 from occnet_lib.types import ShapeKey
 
 from . import layouts
-from .listing import Listing, ShapeLocation
-from .names import file_name
-from .split_tables import configured_table, select_by_table
-from .splits import apply_limit, assign_shards, assign_splits
+from .listing import Listing, ShapeLocation, file_name
+from .splits import apply_limit, assign_shards, assign_splits, configured_table, select_by_table
 
 logger = logging.getLogger(__name__)
 COLUMNS = ("category", "id", "path", "split", "shard")
@@ -106,13 +102,7 @@ def _by_name(root: Path, locations: Iterable[ShapeLocation]) -> dict[str, ShapeL
 
 def write_table(path: str | Path, keys: Iterable[ShapeKey]) -> None:
     """Write the catalogue as CSV, atomically."""
-    keys = list(keys)
-    # Python before 3.13 does not quote a carriage return, and then cannot read it.
-    quoting: Literal[0, 1] = csv.QUOTE_ALL if any("\r" in key.path for key in keys) else csv.QUOTE_MINIMAL
-    with replacing(path) as temporary, temporary.open("w", **TEXT) as file:
-        writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-        writer.writerow(COLUMNS)
-        writer.writerows([getattr(key, column) for column in COLUMNS] for key in keys)
+    write_rows(Path(path), map(vars, keys), COLUMNS)
 
 
 def read_table(path: str | Path) -> list[ShapeKey]:

@@ -11,8 +11,7 @@ from occnet_lib.storage.meshes.suffixes import known_suffix
 from occnet_lib.types import ShapeKey
 
 from .layouts import MESH_FOLDERS
-from .listing import METADATA, kind
-from .names import file_name
+from .listing import METADATA, file_name, kind
 
 # Formats without side files (see `meshes.side_files`).
 _WITHOUT_SIDE_FILES = (".off", ".stl", ".3mf", ".step", ".stp", ".iges", ".igs")

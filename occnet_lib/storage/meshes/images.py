@@ -36,12 +36,12 @@ class ImageReader:
         self._pixels += pixels.shape[0] * pixels.shape[1]
         return pixels
 
-    def read_beside(self, folder: Path, name: str) -> NDArray[np.uint8]:
-        """As `read`, of the file that `name` in a file of `folder` refers to (`find_side_file`)."""
+    def beside(self, folder: Path, name: str) -> Texture:
+        """The texture that `name` in a file of `folder` refers to (`find_side_file`); raises as `read_pixels`."""
         path = find_side_file(folder, name)
         if path is None:
             raise ValueError("no such file")
-        return self.read(path)
+        return Texture(self.read(path))
 
 
 class TextureReader(ImageReader):

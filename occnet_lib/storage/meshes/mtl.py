@@ -100,7 +100,7 @@ def load_texture(of: TextureMap, images: ImageReader) -> Texture:
     Raises:
         ValueError: it does not exist or cannot be read.
     """
-    pixels = images.read_beside(of.folder, of.name)
+    pixels = images.beside(of.folder, of.name).pixels
     if (of.base, of.gain) != (0.0, 1.0):
         values = 255 * of.base + of.gain * np.arange(256)
         pixels = np.clip(np.round(values), 0, 255).astype(np.uint8)[pixels]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from occnet_lib.types import Texture
 
 from . import polygons
 from .images import TextureReader
@@ -90,9 +89,7 @@ def _add_textured(
     uv, textures = np.stack([uv[..., 0], 1 - uv[..., 1]], axis=-1), TextureReader(contents.unread)
     for number, name in enumerate(names):
         chosen = (numbers == number) & np.isfinite(uv).all(axis=(1, 2))
-        texture = textures.texture(
-            number, name, lambda name=name: Texture(textures.read_beside(path.parent, name))
-        )
+        texture = textures.texture(number, name, partial(textures.beside, path.parent, name))
         if texture is not None and chosen.any():
             contents.parts.append(compact(vertices, faces[chosen], None, uv[chosen], texture))
             plain &= ~chosen

@@ -14,7 +14,7 @@ from occnet_lib.stages import repair_packs
 from occnet_lib.stages.process_shape import process
 from occnet_lib.storage import packs, shape_file
 from occnet_lib.storage.meshes import save_mesh
-from occnet_lib.storage.shape_record import path_of
+from occnet_lib.storage.shape_file import path_of
 from occnet_lib.types import ShapeKey
 from tests.support.storage_shapes import OCTAHEDRON
 

@@ -18,14 +18,13 @@ import pytest
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError, DependencyError
-from occnet_lib.stages import shape_table, workers
+from occnet_lib.stages import process_shape, workers
 from occnet_lib.stages.pack import pack
-from occnet_lib.stages.process_shape import process
-from occnet_lib.stages.shape_table import COLUMNS
+from occnet_lib.stages.process_shape import COLUMNS, process
 from occnet_lib.stages.workers import run_shard
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import Shard
-from occnet_lib.storage.shape_record import ShapeRecord, path_of
+from occnet_lib.storage.shape_file import ShapeRecord, path_of
 from occnet_lib.types import ShapeKey
 from tests.support.small_shapes import assert_same, config, everything, key
 from tests.support.waiting import until
@@ -57,7 +56,7 @@ def stand_in(key: ShapeKey, config: Config, root: Path, out_path: Path, on_stage
     logging.getLogger("worker").warning("did %s", key.name)
     record = ShapeRecord(key, "ok")
     shape_file.write(out_path, record)
-    return shape_table.row(record, key, out_path) | {"views_inside": 1.0}
+    return process_shape.row(record, key, out_path) | {"views_inside": 1.0}
 
 
 def test_what_kills_a_worker_fails_one_shape(

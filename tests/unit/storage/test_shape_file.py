@@ -19,7 +19,7 @@ from occnet_lib.errors import DataError
 from occnet_lib.stages import points
 from occnet_lib.storage import hdf5, shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
-from occnet_lib.storage.shape_record import STAGES, ShapeRecord, StageEntry
+from occnet_lib.storage.shape_file import STAGES, ShapeRecord, StageEntry
 from occnet_lib.types import ShapeKey, Watertight
 from tests.support.geometry_solids import revolved
 from tests.support.small_shapes import decoded_views

@@ -23,9 +23,8 @@ from occnet_lib.storage.meshes.parts import (
 )
 
 from .document import Document, children, descend, numbers, text_of
-from .geometry import Primitive, primitives
+from .geometry import Primitive, posed, primitives
 from .materials import Look, Materials
-from .skins import posed
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from occnet_lib.config import Config
-from occnet_lib.storage.dataset import sources
+from occnet_lib.storage.dataset import state
 from occnet_lib.storage.dataset.catalogue import scan, write_table
 from occnet_lib.storage.dataset.signatures import signatures
-from occnet_lib.storage.dataset.sources import content_of, digests_of, read_versions
-from occnet_lib.storage.dataset.state import dataset_state, is_available, last_state, write_state
+from occnet_lib.storage.dataset.state import (
+    content_of,
+    dataset_state,
+    digests_of,
+    is_available,
+    last_state,
+    read_versions,
+    write_state,
+)
 from occnet_lib.storage.tables import write_rows
 from occnet_lib.types import ShapeKey
 from tests.unit.storage.dataset.test_catalogue import config
@@ -150,12 +157,12 @@ def test_links_that_lead_nowhere_or_in_a_circle(root: Path) -> None:
 
 
 class TestVersions:
-    """`sources.update`."""
+    """`update_versions`."""
 
     @staticmethod
     def update(root: Path, made: Mapping[str, str]) -> dict[str, str]:
         table = root.parent / "sources.csv"
-        sources.update(table, root, keys_of(root), lambda: made)
+        state.update_versions(table, root, keys_of(root), lambda: made)
         return read_versions(table)
 
     @pytest.mark.parametrize("what", CHANGES)
@@ -175,7 +182,9 @@ class TestVersions:
         made = {key.name: content_of(root, key) for key in keys_of(root)}
         os.utime(root / "own/b/models/model.obj")
         assert self.update(root, made) == before
-        sources.update(table, root, [key for key in keys_of(root) if key.category == "flat"], lambda: made)
+        state.update_versions(
+            table, root, [key for key in keys_of(root) if key.category == "flat"], lambda: made
+        )
         assert self.update(root, made) == before
 
     def test_what_was_not_made_has_a_new_version(self, root: Path) -> None:
@@ -186,11 +195,11 @@ class TestVersions:
     def test_what_was_read_and_what_has_changed_is_counted(self, root: Path) -> None:
         table, keys = root.parent / "sources.csv", keys_of(root)
         made = {key.name: content_of(root, key) for key in keys}
-        assert sources.update(table, root, keys, lambda: made) == (0, 0)
-        assert sources.update(table, root, keys, lambda: pytest.fail("nothing is read")) == (0, 0)
+        assert state.update_versions(table, root, keys, lambda: made) == (0, 0)
+        assert state.update_versions(table, root, keys, lambda: pytest.fail("nothing is read")) == (0, 0)
         write(root / "own/b/models/model.obj", FACE + "#")
         os.utime(root / "flat/e.stl")
-        assert sources.update(table, root, keys, lambda: made) == (2, 1)
+        assert state.update_versions(table, root, keys, lambda: made) == (2, 1)
 
     def test_back_to_what_is_made(self, root: Path) -> None:
         before = self.update(root, {})
@@ -258,7 +267,7 @@ class TestStateOfTheDataset:
     def test_much_is_left_to_the_catalogue_to_read(
         self, here: Config, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sources, "_MAX_READ", 10)
+        monkeypatch.setattr(state, "_MAX_READ", 10)
         before = state_of(here)
         os.utime(root / "own/a/model.obj")
         touched = state_of(here)
@@ -273,7 +282,7 @@ class TestStateOfTheDataset:
         os.utime(root / "flat/c.mtl")  # for all shapes that may name it
         assert state_of(here) == before
         mesh_files = sum((root / key.path).stat().st_size for key in keys_of(root) if key.name in NAMING)
-        monkeypatch.setattr(sources, "_MAX_READ", mesh_files)
+        monkeypatch.setattr(state, "_MAX_READ", mesh_files)
         assert state_of(here) != before
 
     @pytest.mark.parametrize("lost", ["state", "sources.csv", "shapes.csv"])
