@@ -18,7 +18,7 @@ from occnet_lib.geometry.cameras import Camera
 from occnet_lib.storage.cameras import write_camera
 from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.storage.tables import write_rows
-from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.types import PointSamples, ShapeKey, Views, Watertight
 
 from .capture import Capture, capture_of
 from .folders import Box, objects_below, photos_of
@@ -121,17 +121,11 @@ class _Shards:
 def _packed(key: ShapeKey, capture: Capture) -> PackedShape:
     """A capture without points and mesh; no other frame than that of its cameras is known."""
     views, loc, scale = capture.views, capture.loc, capture.scale
-    none = np.zeros((0, 3), np.float16)
-    points = PointSamples(none, np.zeros(0, np.bool_), none, none, np.zeros((0, 0, 0), np.bool_))
     images = np.stack([view.image for view in views])
     cameras = np.stack([view.camera_mat for view in views]), np.stack([view.world_mat for view in views])
     masks = {"mask": np.stack([view.mask for view in views])}
-    return PackedShape.of(
-        key,
-        Watertight(Mesh.empty(), loc, scale),
-        points,
-        Views(images, *cameras, loc, scale, extra=masks),
-    )
+    all_views = Views(images, *cameras, loc, scale, extra=masks)
+    return PackedShape.of(key, Watertight.empty(loc, scale), PointSamples.empty(), all_views)
 
 
 def _write_cameras(folder: Path, photos: Path, capture: Capture) -> None:

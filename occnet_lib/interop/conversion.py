@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import write_text
 from occnet_lib.storage.dataset.catalogue import scan
 from occnet_lib.storage.dataset.layouts import SPLITS
-from occnet_lib.storage.packs import PackedShape, Shard, point_codec, verified_shapes, write_shard
+from occnet_lib.storage.packs import PackedShape, point_codec, verified_shapes, write_shard
 from occnet_lib.storage.tables import read_rows, shape_name, write_rows
 from occnet_lib.types import PointSamples, ShapeKey
 
@@ -34,16 +34,8 @@ _NOT_UNIFORM = (
 )
 
 
-class _Source(NamedTuple):
-    shapes_below: Callable[[Config, Path], list[ShapeKey]]
-    read_shape: Callable[[Path, ShapeKey], PackedShape]
-    write_shape: Callable[[Path, Shard, int], bool]
-
-
-_SOURCES = {
-    "onet": _Source(onet.shapes_below, onet.read_shape, onet.write_shape),
-    "noisypixel": _Source(noisypixel.shapes_below, noisypixel.read_shape, noisypixel.write_shape),
-}
+# Modules with shapes_below, read_shape and write_shape.
+_LAYOUTS = {"onet": onet, "noisypixel": noisypixel}
 
 
 def layout_of(folder: Path) -> Layout:
@@ -84,7 +76,7 @@ def shapes_of(config: Config, root: str | Path) -> list[ShapeKey]:
         DataError: as `catalogue.scan`.
     """
     layout = packed_dataset_layout(root)
-    return scan(config, root) if layout is None else _SOURCES[layout].shapes_below(config, Path(root))
+    return scan(config, root) if layout is None else _LAYOUTS[layout].shapes_below(config, Path(root))
 
 
 def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dict[str, Any]]:
@@ -102,7 +94,7 @@ def import_shard(folder: Path, keys: Sequence[ShapeKey], path: Path) -> list[dic
     Raises:
         DataError: the layout is unknown or the disk is full.
     """
-    shapes, rows = _readable(_SOURCES[layout_of(folder)].read_shape, folder, keys)
+    shapes, rows = _readable(_LAYOUTS[layout_of(folder)].read_shape, folder, keys)
     write_shard(path, shapes, keys[0].shard, keys[0].split)
     return rows
 
@@ -130,7 +122,7 @@ def import_packs(
     layout = layout_of(folder)
     if layout == "noisypixel":
         logger.warning("%s: %s", folder, _IMAGE_ORDER)
-    keys = _SOURCES[layout].shapes_below(config, folder)
+    keys = _LAYOUTS[layout].shapes_below(config, folder)
     by_shard: dict[str, list[ShapeKey]] = defaultdict(list)
     for key in keys:
         by_shard[key.shard].append(key)
@@ -238,7 +230,7 @@ def export_packs(
     """
     if next(folder.glob("*/*.lst"), None) or next(folder.glob("*.lst"), None):
         raise DataError("contains a dataset already", path=folder, hint="give a new folder")
-    write = _SOURCES[layout].write_shape
+    write = _LAYOUTS[layout].write_shape
     lists: dict[str, dict[str, list[str]]] = defaultdict(lambda: {split: [] for split in SPLITS})
     without_voxels: list[str] = []
     for shard, i, key in verified_shapes(watch(list(packs))):

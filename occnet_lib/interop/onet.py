@@ -26,7 +26,7 @@ from occnet_lib.storage.dataset.layouts import category_folders
 from occnet_lib.storage.dataset.listing import Listing, ShapeLocation
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews, file_bytes
-from occnet_lib.types import Mesh, PointSamples, ShapeKey, Watertight
+from occnet_lib.types import PointSamples, ShapeKey, Watertight
 
 from . import binvox
 from .npz import read_npz, require_names, write_npz
@@ -83,12 +83,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     if (folder / "model.surface.binvox").is_file():  # written by `write_shape`
         samples = replace(samples, surface_voxels=_voxels(folder / "model.surface.binvox"))
     views = _views(folder / IMAGES, loc, scale)
-    return PackedShape(key, without_mesh(loc, scale), samples, views)
-
-
-def without_mesh(loc: NDArray[np.float64], scale: float) -> Watertight:
-    """A closed mesh without faces, for datasets that have no meshes."""
-    return Watertight(Mesh.empty(), loc, scale)
+    return PackedShape(key, Watertight.empty(loc, scale), samples, views)
 
 
 def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.float64], float]:

@@ -223,23 +223,23 @@ def _vecsetx_lists(folder: Path, splits: Splits) -> None:
 
 
 def _dora_lists(folder: Path, splits: Splits) -> None:
-    for split, keys in splits.items():
-        paths = [str(folder.resolve() / key.category / f"{key.id}.npz") for key in keys]
-        write_text(folder / f"{split}.json", json.dumps(paths, indent=1))
+    _write_json_lists(folder, splits, lambda _, key: str(folder.resolve() / key.category / f"{key.id}.npz"))
 
 
 def _hunyuan_lists(folder: Path, splits: Splits) -> None:
-    for split, keys in splits.items():
-        paths = [str(folder.resolve() / split / _uid(key)) for key in keys]
-        write_text(folder / f"{split}.json", json.dumps(paths, indent=1))
+    _write_json_lists(folder, splits, lambda split, key: str(folder.resolve() / split / _uid(key)))
 
 
 def _ultrashape_lists(folder: Path, splits: Splits) -> None:
-    for split, keys in splits.items():
-        write_text(folder / f"{split}.json", json.dumps([_uid(key) for key in keys], indent=1))
+    _write_json_lists(folder, splits, lambda _, key: _uid(key))
     every = [key for keys in splits.values() for key in keys]
     renders = {_uid(key): str(folder.resolve() / "renders" / _uid(key)) for key in every}
     write_text(folder / "render.json", json.dumps(renders, indent=1))
+
+
+def _write_json_lists(folder: Path, splits: Splits, entry: Callable[[str, ShapeKey], str]) -> None:
+    for split, keys in splits.items():
+        write_text(folder / f"{split}.json", json.dumps([entry(split, key) for key in keys], indent=1))
 
 
 @dataclass(frozen=True)

@@ -127,18 +127,17 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
         with reading(path):
             version = file.attrs.get("schema_version")
             missing = [name for name in names if name not in file]
+        if version != schema_version:
+            found = "missing" if version is None else version
+            raise DataError(f"schema version {found}, expected {schema_version}", path=path, hint=_REDO)
+        if len(missing) >= _OF_ANOTHER_KIND:
+            raise DataError(f"is a file of another kind: it has no {missing[0]}", path=path, hint=_OURS)
+        if missing:
+            raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_REDO)
     except DataError:
         file.close()
         raise
-    if version == schema_version and not missing:
-        return file
-    file.close()
-    if version != schema_version:
-        message = f"schema version {version if version is not None else 'missing'}, expected {schema_version}"
-        raise DataError(message, path=path, hint=_REDO)
-    if len(missing) >= _OF_ANOTHER_KIND:
-        raise DataError(f"is a file of another kind: it has no {missing[0]}", path=path, hint=_OURS)
-    raise DataError(f"corrupt file: {', '.join(missing)} missing", path=path, hint=_REDO)
+    return file
 
 
 def pack_bits(values: NDArray[np.bool_]) -> NDArray[np.uint8]:

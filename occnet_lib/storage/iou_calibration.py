@@ -87,15 +87,9 @@ class IouCalibration:
 
     def write(self, path: Path) -> None:
         """Write the JSON file."""
-        about = {"format": FORMAT, "version": VERSION, "checkpoint": self.checkpoint}
-        fits = {str(count): asdict(fit) for count, fit in self.fits.items()}
-        values = about | {
-            "threshold": self.threshold,
-            "points": self.points,
-            "fit": self.fit,
-            "coverage": COVERAGE,
-            "fits": fits,
-        }
+        values = {"format": FORMAT, "version": VERSION, "checkpoint": self.checkpoint}
+        values |= {"threshold": self.threshold, "points": self.points, "fit": self.fit, "coverage": COVERAGE}
+        values["fits"] = {str(count): asdict(fit) for count, fit in self.fits.items()}
         write_text(path, json.dumps(values, indent=2) + "\n")
 
 

@@ -47,12 +47,12 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
         raise DataError("no such folder", path=root, hint="set dataset=… to the folder of raw meshes")
     table = configured_table(config, root)
     if listing is None:
-        wanted = () if table else config.dataset.categories
+        wanted = () if table is not None else config.dataset.categories
         listing = layouts.find(root, wanted, named=table is not None, results=config.results)
     locations, notes = listing.locations, listing.warnings()
     if listing.modelnet and config.dataset.up == "y":
         notes.append("the meshes of ModelNet have z up; if these do, too, set dataset.up: z")
-    if table:
+    if table is not None:
         locations, more = select_by_table(table, locations)
         notes += more
     only_images = not (table or locations or listing.deep or listing.skipped.keys() - {*IMAGES})
@@ -67,7 +67,7 @@ def scan(config: Config, root: str | Path, listing: Listing | None = None) -> li
     for note in notes:
         logger.warning("%s", note)
     by_name = _by_name(root, _wanted(root, locations, config.dataset.categories))
-    splits = assign_splits(config, root, by_name, bool(table and table.split))
+    splits = assign_splits(config, root, by_name, any(row["split"] for row in (table or {}).values()))
     by_category: dict[str, list[ShapeKey]] = defaultdict(list)
     for name, split in splits.items():
         category, id = name.split("/")

@@ -26,6 +26,7 @@ _MODEL_STEMS = ("model_normalized", "model")
 MESH_FOLDERS = ("models", "meshes")  # in the folder of a shape
 _CHUNK = re.compile(r"\d{3}-\d{3}")  # a folder of Objaverse
 _MAX_FILES = 10_000  # files that are examined below a folder without shapes
+Entries = Sequence[os.DirEntry[str]]
 
 
 def find(
@@ -127,18 +128,15 @@ def _by_category(root: Path, categories: Sequence[str]) -> Listing:
     return listing
 
 
-def _entries(folder: Path) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+def _entries(folder: Path) -> tuple[Entries, Entries]:
     """Folders and files, sorted by name, without hidden ones. A broken link without a suffix counts as a folder."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path=folder) from error
-    folders: list[os.DirEntry[str]] = []
-    files: list[os.DirEntry[str]] = []
-    for entry in entries:
-        if not entry.name.startswith("."):
-            (folders if _is_folder(entry) else files).append(entry)
-    return folders, files
+    shown = [(entry, _is_folder(entry)) for entry in entries if not entry.name.startswith(".")]
+    folders = [entry for entry, is_folder in shown if is_folder]
+    return folders, [entry for entry, is_folder in shown if not is_folder]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -150,7 +148,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return "." not in entry.name
 
 
-def _objaverse(root: Path, folders: Sequence[os.DirEntry[str]]) -> list[str] | None:
+def _objaverse(root: Path, folders: Entries) -> list[str] | None:
     """The chunks `000-023` of Objaverse, in the root or below `glbs`, relative to the root; None if it has none."""
     names = [folder.name for folder in folders]
     if names and all(map(_CHUNK.fullmatch, names)):
@@ -162,7 +160,7 @@ def _objaverse(root: Path, folders: Sequence[os.DirEntry[str]]) -> list[str] | N
     return None
 
 
-def _modelnet(inside: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+def _modelnet(inside: Entries) -> Entries:
     """Folders train, val and test of a category, if they have mesh files of several shapes."""
     split_folders = [entry for entry in inside if entry.name in SPLITS]
     if len(split_folders) < 2 and len(split_folders) != len(inside):
@@ -173,14 +171,12 @@ def _modelnet(inside: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
     return split_folders
 
 
-def _add_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], listing: Listing) -> None:
+def _add_splits(category: Path, split_folders: Entries, listing: Listing) -> None:
     """Add the shapes of ModelNet's layout; if a name is in two splits, the split becomes part of both names."""
-    by_split = {}
+    by_split = {entry.name: Listing() for entry in split_folders}
     for entry in split_folders:
-        part = Listing()
-        inside = _entries(Path(entry.path))
-        _flat(Path(entry.path), "", *inside, part)
-        by_split[entry.name] = part
+        part = by_split[entry.name]
+        _flat(Path(entry.path), "", *_entries(Path(entry.path)), part)
         listing.skipped += part.skipped
         listing.notes += part.notes
         listing.deep += [f"{category.name}/{entry.name}/{path}" for path in part.deep]
@@ -192,13 +188,7 @@ def _add_splits(category: Path, split_folders: Sequence[os.DirEntry[str]], listi
             listing.locations.append(ShapeLocation(category.name, name, path, category.name, split))
 
 
-def _shapes_in(
-    root: Path,
-    category: str,
-    folders: Iterable[os.DirEntry[str]],
-    files: Iterable[os.DirEntry[str]],
-    listing: Listing,
-) -> None:
+def _shapes_in(root: Path, category: str, folders: Entries, files: Entries, listing: Listing) -> None:
     """Add the shapes of a category folder (or of the root): one per folder or per file."""
     word, prefix = category or UNCATEGORISED, f"{category}/" if category else ""
     without = 0
@@ -244,12 +234,7 @@ def count_images(root: Path) -> int:
 
 
 def _flat(
-    root: Path,
-    folder: str,
-    folders: Iterable[os.DirEntry[str]],
-    files: Iterable[os.DirEntry[str]],
-    listing: Listing,
-    category: str = UNCATEGORISED,
+    root: Path, folder: str, folders: Entries, files: Entries, listing: Listing, category: str = UNCATEGORISED
 ) -> None:
     """Add the mesh files of a folder, one shape per file; folders in it are not shapes."""
     prefix = f"{folder}/" if folder else ""

@@ -7,7 +7,7 @@ import io
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,9 @@ _SPLIT_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class SplitTable:
-    """`dataset.table`.
-
-    Attributes:
-        category: by id; empty if the table has no such column.
-        split: by id; empty if the table has no such column. A shape without a split gets a random one.
-        ids: those of all rows.
-    """
-
-    category: Mapping[str, str]
-    split: Mapping[str, str]
-    ids: Collection[str]
+SplitTable = dict[str, dict[str, str]]
+"""Rows of `dataset.table` by id: `category` and `split`, empty where the table does not define them; a shape without a split
+gets a random one."""
 
 
 def read_table(path: Path) -> SplitTable:
@@ -69,22 +59,17 @@ def _table(reader: Any, path: Path) -> SplitTable:
             path=path,
             hint="dataset.table: a CSV file with the columns id, category, split",
         )
-    rows: dict[str, dict[str, str]] = {}
+    rows: SplitTable = {}
     for values in filter(None, reader):
         row = dict(zip(columns, map(str.strip, values), strict=False))
-        row = {name: row.get(name, "") for name in ("id", "category", "split")}
-        word = row["split"].lower()
+        id, word = row.get("id", ""), row.get("split", "").lower()
         if word and word not in _SPLIT_WORDS:
             text = f"line {reader.line_num}: split {row['split']!r} is not one of train, val, test"
             raise DataError(text, path=path)
-        row["split"] = _SPLIT_WORDS.get(word, "")
-        if rows.setdefault(row["id"], row) != row:
-            raise DataError(f"line {reader.line_num}: {row['id']} has two different rows", path=path)
-    by_column = {
-        name: {id: row[name] for id, row in rows.items() if name in columns and row[name]}
-        for name in ("category", "split")
-    }
-    return SplitTable(by_column["category"], by_column["split"], rows.keys())
+        row = {"category": row.get("category", ""), "split": _SPLIT_WORDS.get(word, "")}
+        if rows.setdefault(id, row) != row:
+            raise DataError(f"line {reader.line_num}: {id} has two different rows", path=path)
+    return rows
 
 
 def configured_table(config: Config, root: Path) -> SplitTable | None:
@@ -109,8 +94,8 @@ def select_by_table(
 
     A row identifies a shape by its path, `<category>/<name>` or name, with or without the suffix of its file.
     """
-    ids = {(id[: -len(known_suffix(id))] if known_suffix(id) else id): id for id in table.ids}
-    ids |= {id: id for id in table.ids}
+    ids = {(id[: -len(known_suffix(id))] if known_suffix(id) else id): id for id in table}
+    ids |= {id: id for id in table}
     selected, unlisted, used = [], [], set()
     for location in locations:
         words = (location.path, stem(location.path), f"{location.category}/{location.name}", location.name)
@@ -119,11 +104,11 @@ def select_by_table(
             unlisted.append(location.path)
             continue
         used.add(id)
-        category, split = table.category.get(id, location.category), table.split.get(id, "")
-        selected.append(replace(location, category=category, split=split or location.split))
+        category, split = table[id]["category"] or location.category, table[id]["split"] or location.split
+        selected.append(replace(location, category=category, split=split))
     notes = []
     for shapes, what in (
-        (set(table.ids) - used, "of its rows have no shape"),
+        (table.keys() - used, "of its rows have no shape"),
         (unlisted, "shapes in no row skipped"),
     ):
         if shapes:

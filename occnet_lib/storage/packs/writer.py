@@ -86,28 +86,12 @@ def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, spl
                 keys.append(shape.key)
                 concatenated.add(shape)
             if not keys:
-                _create(file, 0, _EMPTY, 0)
+                _create(file, 0, _rows(_no_shape()), 0)
             for name, words in (("category", [k.category for k in keys]), ("id", [k.id for k in keys])):
                 file.create_dataset(name, data=words, shape=(len(keys),), dtype=_STRING)
             concatenated.write(file)
         with temporary.open("r+b") as stream:
             hdf5.write_checksum(stream)
-
-
-# The rows of a shard without shapes.
-_EMPTY: dict[str, NDArray[Any]] = {
-    "points": np.zeros((0, 3), np.float16),
-    "occupancies": np.zeros(0, np.uint8),
-    "surface": np.zeros((3, 0), np.int16),
-    "normals": np.zeros((0, 3), np.float16),
-    "voxels": np.zeros(0, np.uint8),
-    "camera_mat": np.zeros((0, 3, 3)),
-    "world_mat": np.zeros((0, 3, 4)),
-    "view_loc": np.zeros(3),
-    "view_scale": np.zeros(()),
-    "loc": np.zeros(3),
-    "scale": np.zeros(()),
-}
 
 
 def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
@@ -136,6 +120,12 @@ def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
             if (array := getattr(values, what)) is not None:
                 rows[f"{SAMPLES}{name}_{what}"] = array
     return {name: np.asarray(row) for name, row in rows.items()}
+
+
+def _no_shape() -> PackedShape:
+    """What defines the datasets of a shard without shapes."""
+    views = EncodedViews((), np.zeros((0, 3, 3)), np.zeros((0, 3, 4)), np.zeros(3), 0.0)
+    return PackedShape(ShapeKey("", ""), Watertight.empty(np.zeros(3), 0.0), PointSamples.empty(), views)
 
 
 def _create(file: h5py.File, count: int, rows: dict[str, NDArray[Any]], resolution: int) -> None:
