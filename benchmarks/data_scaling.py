@@ -36,7 +36,7 @@ from occnet_lib.evaluation.metrics import METRICS
 from occnet_lib.evaluation.summary import summarise
 from occnet_lib.interop.conversion import shapes_of
 from occnet_lib.stages.pack import pack
-from occnet_lib.stages.workers import run_shard
+from occnet_lib.stages.workers import process_shapes
 from occnet_lib.storage.tables import read_rows, write_rows
 
 PROJECT = Path(__file__).parents[1]
@@ -128,9 +128,8 @@ def prepare(config: Config, args: argparse.Namespace) -> dict[str, list[Path]]:
     sizes = [0, *sorted(args.sizes)]
     for first, last in itertools.pairwise(sizes):
         parts[f"train-{last:06d}"] = keys[bounds[1] + first : bounds[1] + last]
-    rows = run_shard(
-        keys[: bounds[1] + sizes[-1]], config, root, shapes, args.out / "shapes.csv", args.workers
-    )
+    some, table = keys[: bounds[1] + sizes[-1]], args.out / "shapes.csv"
+    rows = process_shapes(some, config, root, shapes, args.workers, table=table)
     failed = [f"{row['category']}/{row['id']}: {row['reason']}" for row in rows if row["status"] == "failed"]
     if failed:
         raise SystemExit(f"{len(failed)} of {len(rows)} shapes failed, as {failed[0]}")

@@ -21,7 +21,7 @@ def tally_path(results: str | Path, shard: str) -> Path:
 
 
 def tally(path: Path) -> Callable[[int, int, dict[str, Any]], None]:
-    """A listener for `run_shard` that writes a new tally."""
+    """A listener for `process_shapes` that writes a new tally."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
 

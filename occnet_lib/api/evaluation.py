@@ -23,7 +23,6 @@ from .frames import (
     prediction_mesh,
     solid_mesh,
     solid_unit_mesh,
-    warn_if_frames_differ,
 )
 from .shapes import stem
 
@@ -94,10 +93,13 @@ def evaluate(
         )
     else:
         predicted = _in_unit_frame(prediction, true)
-    if align == "none" and predicted is not None and len(predicted.faces):
-        warn_if_frames_differ(
-            _label(prediction, "prediction"), predicted, _label(ground_truth, "ground truth"), true.mesh
+    is_placed = align == "none" and predicted is not None and len(predicted.faces) > 0
+    if predicted and is_placed and frames_differ(predicted, true.mesh):
+        text = (
+            "%s and %s seem to be in different frames: their bounding boxes differ by more than half of their size "
+            "(`occnet watertight --frame unit` writes the frame of predictions; --align brings them into one)"
         )
+        logger.warning(text, _label(prediction, "prediction"), _label(ground_truth, "ground truth"))
     result = _compare(predicted, true, config, name, align, DRAWS)._replace(up=axis)
     if result.alignment is not None:
         _warn_of_alignments([result.alignment])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Limits on the extent of a mesh in the unit frame: closing thickens it, at 32 samples by a tenth, or loses small parts.
 _MOST_EXTENT, _LEAST_EDGE = 0.75, 0.05
+_TRIED = 4  # pairs of which the up axis is guessed
+_TIE = 0.02  # relative difference of the criteria below which the axes are not distinguishable
 FRAME_MISMATCH = 0.5  # difference of bounding boxes, in longest edges of the ground truth
 
 
@@ -124,20 +126,6 @@ def prediction_mesh(path: Path, ground_truth: UnitMesh, config: Config, up: Up |
 def frames_differ(predicted: Mesh, ground_truth: Mesh) -> bool:
     """Whether the bounding boxes differ by more than those of one shape in two frames."""
     return bool(np.abs(np.subtract(predicted.bounds, ground_truth.bounds)).max() > FRAME_MISMATCH)
-
-
-def warn_if_frames_differ(name: str, predicted: Mesh, ground_truth_name: str, ground_truth: Mesh) -> None:
-    """Warn if a prediction and a ground truth seem to be in different frames."""
-    if frames_differ(predicted, ground_truth):
-        text = "%s and %s seem to be in different frames: their bounding boxes differ by more than half of their size "
-        hint = (
-            "(`occnet watertight --frame unit` writes the frame of predictions; --align brings them into one)"
-        )
-        logger.warning(text + hint, name, ground_truth_name)
-
-
-_TRIED = 4  # pairs
-_TIE = 0.02  # relative difference of the criteria below which the axes are not distinguishable
 
 
 def guess_up(pairs: Sequence[Pair], config: Config, align: Align, system: str = "") -> UpAxis:

@@ -39,11 +39,11 @@ def preprocess_shard(
 ) -> str:
     """Process the shapes of one shard that are not up to date."""
     from occnet_lib.progress import tally, tally_path
-    from occnet_lib.stages.workers import run_shard
+    from occnet_lib.stages.workers import process_shapes
 
     listener = tally(tally_path(config.results, shard))
     keys = shard_members(table, shard)
-    rows = run_shard(keys, config, config.dataset_root, shapes, out, workers, listener)
+    rows = process_shapes(keys, config, config.dataset_root, shapes, workers, listener, table=out)
     return f"preprocess: {shard}: {count_statuses(row['status'] for row in rows)}"
 
 

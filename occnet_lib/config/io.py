@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -190,12 +191,7 @@ def _explain(error: ValidationError) -> str:
         if first["type"] == "string_type" and first["input"] is not None:
             text += f'; write it in quotes: "{_written(first["input"])}"'
         if first["type"] == "literal_error":
-            allowed = (
-                str(first.get("ctx", {}).get("expected", ""))
-                .replace("'", "")
-                .replace(" or ", ", ")
-                .split(", ")
-            )
+            allowed = re.findall("'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
             close = difflib.get_close_matches(str(first["input"]), allowed, n=1)
             text += f"; did you mean {close[0]!r}?" if close else ""
     return text

@@ -151,11 +151,8 @@ class Config(Section):
         names = []
         for kind in self.evaluate.baselines:
             uses_encoder = kind in ("retrieval", "clustering")
-            names += (
-                [f"baseline_{kind}-{model}" for model in self.distinct_models]
-                if uses_encoder
-                else [f"baseline_{kind}"]
-            )
+            suffixes = [f"-{model}" for model in self.distinct_models] if uses_encoder else [""]
+            names += [f"baseline_{kind}{suffix}" for suffix in suffixes]
         return names
 
     @field_validator("results")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
 
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import PackedShape, write_shard
@@ -48,13 +47,7 @@ class _ShapeFiles(Sequence[PackedShape]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    @overload
-    def __getitem__(self, i: int) -> PackedShape: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[PackedShape]: ...
-    def __getitem__(self, i: int | slice) -> PackedShape | Sequence[PackedShape]:
-        if isinstance(i, slice):
-            return _ShapeFiles(self.pairs[i])
+    def __getitem__(self, i: int) -> PackedShape:  # type: ignore[override]  # no slices
         key, path = self.pairs[i]
         closed, points = shape_file.read_watertight(path), shape_file.read_points(path)
         has_samples = "samples" in shape_file.read_status(path, whole=False).stages

@@ -17,7 +17,7 @@ from occnet_lib.errors import DataError, DependencyError, OccnetError, one_line
 from occnet_lib.storage import meshes, shape_file
 from occnet_lib.storage.dataset.state import check_available
 from occnet_lib.storage.shape_file import STAGES, Result, ShapeRecord, StageEntry
-from occnet_lib.types import Mesh, ShapeKey, Status, Watertight
+from occnet_lib.types import Mesh, ShapeKey, Watertight
 
 from . import audit, points, samples, views, watertight
 from .plan import AUDIT, Plan, plan_shape, section_of
@@ -182,7 +182,7 @@ class _Attempt:
         except Exception as error:
             logger.exception("%s: unexpected error in %s", self.key.name, self.stage)
             return self._failed(f"{type(error).__name__}: {error}")
-        return _judged(self._record("ok", ""), self.config)
+        return _judged(self._record(status="ok"), self.config)
 
     def _keep(self, old: ShapeRecord, path: str | Path) -> None:
         """Keep the stages that are unchanged; the digest of a stage covers those that it depends on."""
@@ -234,8 +234,7 @@ class _Attempt:
     def _failed(self, reason: str) -> ShapeRecord:
         reason = one_line(reason)
         logger.warning("%s: failed in %s: %s", self.key.name, self.stage, reason)
-        return self._record("failed", reason, stage=self.stage)
+        return self._record(status="failed", reason=reason, stage=self.stage)
 
-    def _record(self, status: Status, reason: str, stage: str = "") -> ShapeRecord:
-        values: dict[str, Any] = {"status": status, "reason": reason, "stage": stage}
+    def _record(self, **values: Any) -> ShapeRecord:
         return _record(self.key, self.config, self.plan, **values, seconds=self.seconds, stages=self.entries)

@@ -32,22 +32,6 @@ logger = logging.getLogger(__name__)
 _IDLE_LIMITS = 10
 
 
-def run_shard(
-    keys: Iterable[ShapeKey],
-    config: Config,
-    root: str | Path,
-    shapes_dir: str | Path,
-    table_path: str | Path,
-    workers: int = 1,
-    progress: Callable[[int, int, Row], None] | None = None,
-    process: Callable[..., Row] = process_shape,
-) -> list[Row]:
-    """`process_shapes`, whose rows are then written to `table_path` (CSV, columns as `process_shape.row`)."""
-    rows = process_shapes(keys, config, root, shapes_dir, workers, progress, process)
-    write_rows(Path(table_path), rows, COLUMNS)
-    return rows
-
-
 def process_shapes(
     keys: Iterable[ShapeKey],
     config: Config,
@@ -56,6 +40,7 @@ def process_shapes(
     workers: int = 1,
     progress: Callable[[int, int, Row], None] | None = None,
     process: Callable[..., Row] = process_shape,
+    table: Path | None = None,
 ) -> list[Row]:
     """Process the shapes that are not up to date.
 
@@ -71,6 +56,7 @@ def process_shapes(
         progress: called with (done, total, row) after each shape.
         process: called by the workers with the parameters of `process_shape.process`; a module-level function, or
             a partial of one.
+        table: CSV file to write of the rows (columns as `process_shape.row`).
 
     Returns:
         the rows, in the order of `keys`.
@@ -95,7 +81,10 @@ def process_shapes(
     finally:
         for worker in pool:
             worker.stop()
-    return [rows[key.name] for key in keys]
+    in_order = [rows[key.name] for key in keys]
+    if table is not None:
+        write_rows(table, in_order, COLUMNS)
+    return in_order
 
 
 def _next_rows(pool: list[_Worker]) -> list[Row]:

@@ -128,8 +128,8 @@ def open_checked(path: str | Path, schema_version: int, names: Iterable[str] = (
             version = file.attrs.get("schema_version")
             missing = [name for name in names if name not in file]
         if version != schema_version:
-            found = "missing" if version is None else version
-            raise DataError(f"schema version {found}, expected {schema_version}", path=path, hint=_REDO)
+            written = "missing" if version is None else version
+            raise DataError(f"schema version {written}, expected {schema_version}", path=path, hint=_REDO)
         if len(missing) >= _OF_ANOTHER_KIND:
             raise DataError(f"is a file of another kind: it has no {missing[0]}", path=path, hint=_OURS)
         if missing:

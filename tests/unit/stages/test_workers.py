@@ -21,7 +21,7 @@ from occnet_lib.errors import DataError, DependencyError
 from occnet_lib.stages import process_shape, workers
 from occnet_lib.stages.pack import pack
 from occnet_lib.stages.process_shape import COLUMNS, process
-from occnet_lib.stages.workers import run_shard
+from occnet_lib.stages.workers import process_shapes
 from occnet_lib.storage import shape_file
 from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.shape_file import ShapeRecord, path_of
@@ -66,13 +66,13 @@ def test_what_kills_a_worker_fails_one_shape(
     limits = config(preprocess={"time_limit": 0.3})
     reported: list[tuple[int, int, str]] = []
     table = tmp_path / "shards" / "train-000.csv"
-    rows = run_shard(
+    rows = process_shapes(
         keys,
         limits,
         root,
         tmp_path / "shapes",
-        table,
         workers=2,
+        table=table,
         progress=lambda done, total, row: reported.append((done, total, row["id"])),
         process=stand_in,
     )
@@ -101,8 +101,13 @@ def test_what_kills_a_worker_fails_one_shape(
 
 def test_a_fault_of_the_environment_ends_the_shard(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match=r"no OpenGL \(apt install it\)"):
-        run_shard(
-            [key("one"), key("environment")], config(), root, tmp_path, tmp_path / "t.csv", process=stand_in
+        process_shapes(
+            [key("one"), key("environment")],
+            config(),
+            root,
+            tmp_path,
+            table=tmp_path / "t.csv",
+            process=stand_in,
         )
     assert not (tmp_path / "t.csv").exists()
 
@@ -112,24 +117,24 @@ def test_worker_that_cannot_start_is_no_fault_of_the_shapes(
 ) -> None:
     monkeypatch.setattr("occnet_lib.stages.workers.work", len)  # called with two arguments: an error at once
     with pytest.raises(DependencyError, match="no worker process"):
-        run_shard([key("a")], config(), root, tmp_path / "shapes", tmp_path / "t.csv")
+        process_shapes([key("a")], config(), root, tmp_path / "shapes", table=tmp_path / "t.csv")
     assert not (tmp_path / "shapes").exists()
 
 
 def test_empty_shard(root: Path, tmp_path: Path) -> None:
-    assert run_shard([], config(), root, tmp_path, tmp_path / "t.csv") == []
+    assert process_shapes([], config(), root, tmp_path, table=tmp_path / "t.csv") == []
     assert (tmp_path / "t.csv").read_text().strip() == ",".join(COLUMNS)
 
 
 def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -> None:
     keys = [key(name) for name in ("a", "b", "empty", "lines")]
-    rows = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "t.csv")
+    rows = process_shapes(keys, config(), root, tmp_path / "shapes", table=tmp_path / "t.csv")
     assert [row["status"] for row in rows] == ["ok", "ok", "failed", "failed"]
     # The same as in this process, whatever was processed before.
     process(key("b"), config(), root, tmp_path / "b.h5")
     assert_same(everything(tmp_path / "b.h5"), everything(tmp_path / "shapes" / "solid" / "b.h5"))
 
-    assert pack("train-000", keys, tmp_path / "shapes", tmp_path / "train-000.h5") == 2
+    assert pack("train-000", keys, tmp_path / "shapes", table=tmp_path / "train-000.h5") == 2
     shard = Shard(tmp_path / "train-000.h5")
     assert [shape_key.id for shape_key in shard.keys] == ["a", "b"]
     assert (shard.split, shard.views, shard.points_per_shape) == ("train", 2, 400)
@@ -140,7 +145,7 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
     np.testing.assert_array_equal(shard.voxels(1), made["voxels"])
     np.testing.assert_array_equal(shard.mesh(1).faces, made["faces"])
 
-    assert pack("test-000", keys[2:], tmp_path / "shapes", tmp_path / "test-000.h5") == 0
+    assert pack("test-000", keys[2:], tmp_path / "shapes", table=tmp_path / "test-000.h5") == 0
     assert len(Shard(tmp_path / "test-000.h5")) == 0
     with pytest.raises(DataError, match=r"absent\.h5: no such file"):
         pack("test-000", [key("absent")], tmp_path / "shapes", tmp_path / "x.h5")
@@ -148,7 +153,9 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
 
 def test_a_shape_whose_worker_was_killed_from_outside_is_tried_once_more(root: Path, tmp_path: Path) -> None:
     keys = [key(name) for name in ("one", "killed_once", "two")]
-    rows = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "table.csv", process=stand_in)
+    rows = process_shapes(
+        keys, config(), root, tmp_path / "shapes", table=tmp_path / "table.csv", process=stand_in
+    )
     assert [row["status"] for row in rows] == ["ok"] * 3
 
 
@@ -207,7 +214,7 @@ def test_words_of_a_malformed_file_can_be_recorded(root: Path, tmp_path: Path) -
     good = (root / "solid" / "a.obj").read_bytes()
     (root / "solid" / "odd.obj").write_bytes(b"mtllib \x1b\0\xff.mtl\n" + good)
     keys = [key("bad", ".ply"), key("odd")]
-    bad, odd = run_shard(keys, config(), root, tmp_path / "shapes", tmp_path / "rows.csv")
+    bad, odd = process_shapes(keys, config(), root, tmp_path / "shapes", table=tmp_path / "rows.csv")
     assert "\0" not in bad["reason"]
     assert r"malformed header line: property flo\x00at\x1b[31m" in bad["reason"]
     assert (odd["status"], odd["reason"]) == ("warn", "materials \\x1b\\x00\udcff.mtl: no such file")
