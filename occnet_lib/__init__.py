@@ -37,8 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "api.datasets": ("list_shapes", "open_pack", "write_pack"),
-    "api.files": ("load_config", "load_mesh", "save_mesh"),
+    "api.files": ("list_shapes", "load_config", "load_mesh", "open_pack", "save_mesh", "write_pack"),
     "api.evaluation": ("evaluate",),
     "api.models": ("reconstruct", "train", "train_refinement"),
     "api.shapes": ("render_views", "sample_points", "sample_sets", "watertight"),
@@ -51,9 +50,8 @@ _MODULES = {
 }
 
 if TYPE_CHECKING:
-    from .api.datasets import list_shapes, open_pack, write_pack
     from .api.evaluation import evaluate
-    from .api.files import load_config, load_mesh, save_mesh
+    from .api.files import list_shapes, load_config, load_mesh, open_pack, save_mesh, write_pack
     from .api.models import reconstruct, train
     from .api.shapes import render_views, sample_points, sample_sets, watertight
     from .config import Config

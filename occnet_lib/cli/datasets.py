@@ -50,7 +50,7 @@ def catalogue(
     out: Annotated[Path, "CSV file to write"],
 ) -> str:
     """List the shapes of a folder with split and shard."""
-    from occnet_lib.api.datasets import list_shapes
+    from occnet_lib.api.files import list_shapes
     from occnet_lib.storage.dataset.catalogue import write_table
     from occnet_lib.storage.dataset.state import write_state
 

@@ -23,6 +23,14 @@ def _falling(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the lower bound {limits[0]:g} is above the upper bound {limits[1]:g}")
+    return limits
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 AtMost = Annotated[tuple[float, float], AfterValidator(_rising)]
 AtLeast = Annotated[tuple[float, float], AfterValidator(_falling)]
 
@@ -115,11 +123,11 @@ class PointsConfig(Section):
 class EverydayConfig(Section):
     """Handheld cameras and varying light for `views.protocol: everyday`; drawn uniformly, per view."""
 
-    elevation: tuple[float, float] = Field((-10.0, 60.0), description="degrees")
-    lens: tuple[Positive, Positive] = Field(
+    elevation: Range = Field((-10.0, 60.0), description="degrees")
+    lens: PositiveRange = Field(
         (24.0, 85.0), description="focal length in mm (full frame, 36 mm); log-uniform"
     )
-    fill: tuple[Positive, Positive] = Field(
+    fill: PositiveRange = Field(
         (0.5, 0.95), description="longer side of the object's bounding box, as a fraction of the image edge"
     )
     roll: float = Field(5.0, ge=0.0, le=180.0, description="maximum roll in degrees, in both directions")
@@ -128,10 +136,7 @@ class EverydayConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _ranges_rise(self) -> EverydayConfig:
-        for name, (low, high) in (("elevation", self.elevation), ("lens", self.lens), ("fill", self.fill)):
-            if low > high:
-                raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
+    def _views_are_possible(self) -> EverydayConfig:
         if not -90.0 <= self.elevation[0] <= self.elevation[1] <= 90.0:
             raise ValueError("elevation must be within -90 and 90 degrees")
         if self.fill[1] > 1.0:
@@ -156,10 +161,8 @@ class ViewsConfig(Section):
     focal: Positive = Field(
         149.84375, description="focal length in pixels of a 137-pixel image (35 mm on 32 mm)"
     )
-    elevation: tuple[float, float] = Field((25.0, 30.0), description="degrees, drawn uniformly")
-    distance: tuple[float, float] = Field(
-        (0.65, 0.95), description="multiple of max_distance, drawn uniformly"
-    )
+    elevation: Range = Field((25.0, 30.0), description="degrees, drawn uniformly")
+    distance: Range = Field((0.65, 0.95), description="multiple of max_distance, drawn uniformly")
     max_distance: Positive = Field(
         1.75, description="in the view frame, in which the diagonal of the shape is 1"
     )
@@ -184,9 +187,6 @@ class ViewsConfig(Section):
 
     @model_validator(mode="after")
     def _cameras_are_outside(self) -> ViewsConfig:
-        for name, (low, high) in (("elevation", self.elevation), ("distance", self.distance)):
-            if low > high:
-                raise ValueError(f"{name}: the lower bound {low:g} is above the upper bound {high:g}")
         if self.distance[0] * self.max_distance <= 0.5:
             raise ValueError(
                 "distance x max_distance must be above 0.5, so that cameras are outside the shape"

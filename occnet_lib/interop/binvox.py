@@ -7,6 +7,7 @@ the grid, which is not what binvox defines.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,23 +43,23 @@ def encode(voxels: NDArray[np.bool_], loc: ArrayLike, scale: float) -> bytes:
     return _MAGIC + header.encode() + pairs.tobytes()
 
 
-def decode(data: bytes) -> NDArray[np.bool_]:
+def decode(data: bytes, path: Path | None = None) -> NDArray[np.bool_]:
     """(R, R, R) bool, indexed [x, y, z], from the content of a binvox file. The grid is taken to be the unit cube.
 
     Raises:
-        DataError: not a binvox file, not cubic or truncated.
+        DataError: not a binvox file, not cubic or truncated; `path` is that of the file.
     """
     match = re.match(rb"#binvox 1\s*\n(?:[^\n]*\n){0,8}?data\n", data)
     dims = re.search(rb"^dim (\d+) (\d+) (\d+)\s*$", data[: match.end()], re.MULTILINE) if match else None
     if match is None or dims is None:
-        raise DataError("not a binvox file")
+        raise DataError("not a binvox file", path=path)
     edges = {int(edge) for edge in dims.groups()}
     if len(edges) > 1:
-        raise DataError("the grid is not a cube")
+        raise DataError("the grid is not a cube", path=path)
     edge = edges.pop()
     pairs = np.frombuffer(data, np.uint8, offset=match.end())
     values, counts = pairs[: len(pairs) // 2 * 2].reshape(-1, 2).T
     if counts.sum(dtype=np.int64) != edge**3:
-        raise DataError(f"{counts.sum(dtype=np.int64)} voxels instead of {edge}³")
+        raise DataError(f"{counts.sum(dtype=np.int64)} voxels instead of {edge}³", path=path)
     grid = np.repeat(values != 0, counts).reshape(edge, edge, edge)
     return np.ascontiguousarray(grid.transpose(0, 2, 1))

@@ -11,10 +11,8 @@ import logging
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from occnet_lib.config import Config
 from occnet_lib.errors import DataError
@@ -55,19 +53,11 @@ def shapes_below(config: Config, root: Path) -> list[ShapeKey]:
     keys = []
     for category in wanted:
         here = {id: splits[name] for id, name in files[category].items() if name in splits}
-        if splits and not here:
-            logger.warning("%s: %d shapes in no list skipped", category, len(files[category]))
-        else:
-            paths = {id: path for id, path in files[category].items() if not splits or id in here}
-            if skipped := len(files[category]) - len(paths):
-                logger.warning("%s: %d shapes in no list skipped", category, skipped)
-            keys += apply_limit(
-                config,
-                [
-                    ShapeKey(category, id, path, here.get(id) or random_split(config, f"{category}/{id}"))
-                    for id, path in paths.items()
-                ],
-            )
+        paths = {id: path for id, path in files[category].items() if not splits or id in here}
+        if skipped := len(files[category]) - len(paths):
+            logger.warning("%s: %d shapes in no list skipped", category, skipped)
+        split_of = {id: here.get(id) or random_split(config, f"{category}/{id}") for id in paths}
+        keys += apply_limit(config, [ShapeKey(category, id, paths[id], split_of[id]) for id in paths])
     return assign_shards(config, sorted(keys, key=lambda key: key.name))
 
 
@@ -124,11 +114,7 @@ def write_shape(root: Path, shard: Shard, i: int) -> bool:
     images = [shard.image(i, view) for view in range(shard.views)]
     if len({image.shape for image in images}) > 1:
         raise DataError(f"images of {key.name} differ in size", path=shard.path)
-    groups: dict[str, dict[str, NDArray[Any]]] = {
-        "camera": dict(onet.named_cameras(shard, i)),
-        "points": inside,
-        "pointcloud": cloud,
-    }
+    groups = {"camera": onet.named_cameras(shard, i), "points": inside, "pointcloud": cloud}
     path = root / f"{key.category}_{key.id}.h5"
     with replacing(path) as temporary, hdf5.open_file(temporary, "w") as file:
         file["images"] = np.stack(images)

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 from occnet_lib.storage.atomic import replacing
 
+Arrays = dict[str, NDArray[Any]]
+"""Arrays of a file, by name."""
+
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays, uncompressed and in their order, atomically. Equal arrays make equal bytes."""
@@ -19,7 +22,7 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]  # of its keyword `allow_pickle`
 
 
-def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, names: Iterable[str] | None = None) -> Arrays:
     """All arrays of a file, by name.
 
     Args:

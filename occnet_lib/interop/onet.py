@@ -29,7 +29,7 @@ from occnet_lib.storage.packs.image_codec import EncodedViews, file_bytes
 from occnet_lib.types import PointSamples, ShapeKey, Watertight
 
 from . import binvox
-from .npz import read_npz, require_names, write_npz
+from .npz import Arrays, read_npz, require_names, write_npz
 
 logger = logging.getLogger(__name__)
 IMAGES = "img_choy2016"
@@ -86,7 +86,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     return PackedShape(key, Watertight.empty(loc, scale), samples, views)
 
 
-def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.float64], float]:
+def frame_of(arrays: Arrays, path: Path) -> tuple[NDArray[np.float64], float]:
     """`loc` (3,) and `scale` of a file.
 
     Raises:
@@ -98,9 +98,7 @@ def frame_of(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.fl
     return loc, float(scale.item())
 
 
-def point_samples(
-    inside: dict[str, NDArray[Any]], cloud: dict[str, NDArray[Any]], voxels: NDArray[np.bool_], path: Path
-) -> PointSamples:
+def point_samples(inside: Arrays, cloud: Arrays, voxels: NDArray[np.bool_], path: Path) -> PointSamples:
     """The samples of a shape from the arrays of points.npz and of pointcloud.npz.
 
     Raises:
@@ -141,10 +139,7 @@ def _voxels(path: Path) -> NDArray[np.bool_]:
     if not path.is_file():
         logger.info("%s is missing: the shape has no occupied voxels", path)
         return np.zeros((VOXELS,) * 3, np.bool_)
-    try:
-        return binvox.decode(path.read_bytes())
-    except DataError as error:
-        raise DataError(error.message, path=path) from error
+    return binvox.decode(path.read_bytes(), path)
 
 
 def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews:
@@ -161,9 +156,7 @@ def _views(folder: Path, loc: NDArray[np.float64], scale: float) -> EncodedViews
     return EncodedViews(images, *camera_arrays(cameras, len(images), folder / "cameras.npz"), loc, scale)
 
 
-def camera_arrays(
-    cameras: dict[str, NDArray[Any]], count: int, path: Path
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def camera_arrays(cameras: Arrays, count: int, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(V, 3, 3) camera_mat and (V, 3, 4) world_mat from `camera_mat_0`, `world_mat_0`, ….
 
     Raises:
@@ -182,22 +175,22 @@ def camera_arrays(
     return stacks[0], stacks[1]
 
 
-def named_cameras(shard: Shard, i: int) -> dict[str, NDArray[np.float64]]:
+def named_cameras(shard: Shard, i: int) -> Arrays:
     """The inverse of `camera_arrays`, in the order of ONet's files."""
-    named = {}
+    named: Arrays = {}
     for view in range(shard.views):
         named[f"camera_mat_{view}"], named[f"world_mat_{view}"], _, _ = shard.camera(i, view)
     return named
 
 
-def sample_arrays(shard: Shard, i: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+def sample_arrays(shard: Shard, i: int) -> tuple[Arrays, Arrays]:
     """The arrays of points.npz and of pointcloud.npz, with the names, order and types of ONet's files."""
     _, _, loc, scale = shard.camera(i, 0)
-    frame: dict[str, NDArray[Any]] = {"loc": loc, "scale": np.array(scale)}
+    frame: Arrays = {"loc": loc, "scale": np.array(scale)}
     points, occupancies = shard.points(i)
     surface, normals = shard.surface(i)
-    inside: dict[str, NDArray[Any]] = {"points": points, "occupancies": hdf5.pack_bits(occupancies)}
-    cloud: dict[str, NDArray[Any]] = {"points": surface, "normals": normals}
+    inside: Arrays = {"points": points, "occupancies": hdf5.pack_bits(occupancies)}
+    cloud: Arrays = {"points": surface, "normals": normals}
     return inside | frame, cloud | frame
 
 

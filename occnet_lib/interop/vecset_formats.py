@@ -24,7 +24,7 @@ from occnet_lib.storage.packs import Shard
 from occnet_lib.storage.packs.image_codec import file_bytes
 from occnet_lib.types import Samples, ShapeKey, Watertight
 
-from .npz import write_npz
+from .npz import Arrays, write_npz
 
 # From +y up to the up axis of the files.
 _FROM_Y = {"y": np.eye(3), "z": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])}
@@ -57,7 +57,7 @@ def write_samples(path: Path, closed: Watertight, samples: Samples, frame: Frame
     The arrays are `<set>_points`, `<set>_distance` (negative inside), `<set>_normals`, `vertices` and `faces` in the
     frame, its `edge` and `up`, and `source_loc` and `source_scale`: x_source = source_scale x_unit + source_loc.
     """
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     for name, values in samples.sets.items():
         dtype = values.points.dtype
         arrays[f"{name}_points"] = frame.points(values.points).astype(dtype)
@@ -100,7 +100,7 @@ class PackedSamples:
             )
         return self.sets[name]
 
-    def source(self) -> dict[str, NDArray[Any]]:
+    def source(self) -> Arrays:
         """The source frame: x_source = source_scale * x_unit + source_loc. No loader reads it."""
         loc, scale = self.shard.frame(self.i)
         return {"source_loc": np.asarray(loc), "source_scale": np.array(scale)}
@@ -108,7 +108,7 @@ class PackedSamples:
 
 def _vecset(folder: Path, shape: PackedSamples) -> None:
     """3DShape2VecSet: labels of uniform and near points, ONet's point cloud, and its scale."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     for name, ours in (("vol", "uniform"), ("near", "near")):
         points, distance = shape.near(ours)
         arrays |= {f"{name}_points": points.astype(np.float32), f"{name}_label": distance < 0}
@@ -129,7 +129,7 @@ def _vecset(folder: Path, shape: PackedSamples) -> None:
 
 def _vecsetx(folder: Path, shape: PackedSamples) -> None:
     """VecSetX: signed distances, negative inside."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     for name, ours in (("vol", "uniform"), ("near", "near")):
         points, distance = shape.near(ours)
         arrays |= {f"{name}_points": points.astype(np.float32), f"{name}_sdf": distance.astype(np.float32)}
@@ -158,7 +158,7 @@ def _hunyuan(folder: Path, shape: PackedSamples) -> None:
     """Hunyuan3D-2.1: float16, distances positive inside; RGBA images where the masks of the views are kept."""
     uid = _uid(shape.key)
     home = folder / shape.shard.split / uid
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     for name, ours in (("vol", "uniform"), ("random_near", "near"), ("sharp_near", "sharp_near")):
         points, distance = shape.near(ours)
         arrays |= {f"{name}_points": points, f"{name}_label": -distance}

@@ -19,7 +19,7 @@ import yaml
 
 import occnet_lib as occnet
 from occnet_lib import cli
-from occnet_lib.api import datasets, evaluation, files, models, shapes
+from occnet_lib.api import evaluation, files, models, shapes
 from occnet_lib.errors import ConfigError, MeshError
 from tests.unit.reconstruction.test_reconstruct import MODEL, TRAIN, ball_network
 
@@ -76,7 +76,7 @@ def folder(tmp_path, monkeypatch, config):
 def example_names():
     tests = [
         test
-        for module in (files, shapes, datasets, models, evaluation)
+        for module in (files, shapes, models, evaluation)
         for test in doctest.DocTestFinder().find(module)
     ]
     return [test.name.rpartition(".")[2] for test in tests if test.examples]
