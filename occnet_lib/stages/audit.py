@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from occnet_lib.config import AuditConfig
 from occnet_lib.types import Status
@@ -31,21 +31,19 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
     """Level (1 warn, 2 failed) and reason of every figure beyond a limit."""
     closed = figures.get("watertight", {})
     views = figures.get("views", {})
-    voxel = closed.get("voxel")
-    if voxel:
-        for name, words in (
-            ("surface_error", "closed mesh to input"),
-            ("input_error", "input to closed mesh"),
-        ):
-            distance = closed.get(f"{name}_p95")
-            yield from _above(distance, voxel, f"95 % of {words} within {{}} voxels", "distance", config)
-        edge = closed.get("edge_ratio")
-        off = None if edge is None else abs(edge - 1.0)
-        yield from _above(off, voxel, "longest edge off by {} voxels", "edge", config)
+    if voxel := closed.get("voxel"):
+        lengths = {
+            ("95 % of closed mesh to input within {} voxels", "distance"): closed.get("surface_error_p95"),
+            ("95 % of input to closed mesh within {} voxels", "distance"): closed.get("input_error_p95"),
+            ("longest edge off by {} voxels", "edge"): abs(closed.get("edge_ratio", 1.0) - 1.0),
+        }
+        for (words, key), length in lengths.items():
+            yield from _beyond(None if length is None else length / voxel, "above", words, key, config)
     volume = closed.get("volume")
-    yield from _below(volume, "volume {}", "least_volume", config)
-    yield from _above(volume, 1.0, "volume {}", "most_volume", config)
-    yield from _above(closed.get("ragged"), 1.0, "{} of the closed mesh far from the input", "ragged", config)
+    yield from _beyond(volume, "below", "volume {}", "least_volume", config)
+    yield from _beyond(volume, "above", "volume {}", "most_volume", config)
+    far = "{} of the closed mesh far from the input"
+    yield from _beyond(closed.get("ragged"), "above", far, "ragged", config)
     if closed.get("repaired"):
         level = _LEVELS.index(config.repaired)
         if level:
@@ -55,30 +53,20 @@ def _findings(figures: Mapping[str, Mapping[str, Any]], config: AuditConfig) -> 
     if ratio is not None and ratio > config.faces and closed.get("method") != "exact":
         count = closed.get("faces_out")
         yield 1, f"{count} faces, {ratio:.3g} times watertight.max_faces, above audit.faces {config.faces:g}"
-    yield from _below(
-        views.get("inside"), "{} of the closed surface in the silhouettes", "silhouette", config
-    )
+    inside = "{} of the closed surface in the silhouettes"
+    yield from _beyond(views.get("inside"), "below", inside, "silhouette", config)
     if views.get("unread"):
         yield _LEVELS.index("warn"), views["unread"]
-    yield from _below(views.get("covered"), "{} of the silhouettes covered", "silhouette", config)
+    covered = "{} of the silhouettes covered"
+    yield from _beyond(views.get("covered"), "below", covered, "silhouette", config)
 
 
-def _above(
-    value: float | None, unit: float, words: str, key: str, config: AuditConfig
+def _beyond(
+    value: float | None, side: Literal["above", "below"], words: str, key: str, config: AuditConfig
 ) -> Iterator[tuple[int, str]]:
+    """Level and reason of a figure on the wrong side of a limit; the reason names both."""
+    if value is None:
+        return
     limits = getattr(config, key)
-    if value is not None and value / unit > limits[0]:
-        yield _finding(value / unit, value / unit > limits[1], words, key, "above", limits)
-
-
-def _below(value: float | None, words: str, key: str, config: AuditConfig) -> Iterator[tuple[int, str]]:
-    limits = getattr(config, key)
-    if value is not None and value < limits[0]:
-        yield _finding(value, value < limits[1], words, key, "below", limits)
-
-
-def _finding(
-    value: float, beyond: bool, words: str, key: str, side: str, limits: tuple[float, float]
-) -> tuple[int, str]:
-    """Level and reason, which names the figure and the limit that it exceeds."""
-    return 1 + beyond, f"{words.format(f'{value:.3g}')}, {side} audit.{key} {limits[beyond]:g}"
+    if passed := [limit for limit in limits if (value > limit if side == "above" else value < limit)]:
+        yield len(passed), f"{words.format(f'{value:.3g}')}, {side} audit.{key} {passed[-1]:g}"
