@@ -6,7 +6,7 @@ import json
 import logging
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from occnet_lib.api.frames import solid_mesh, unit_mesh
 from occnet_lib.config import Config, check, merge
 from occnet_lib.errors import ConfigError
 from occnet_lib.seeds import rng
-from occnet_lib.storage.atomic import replacing
+from occnet_lib.storage.atomic import write_bytes
 from occnet_lib.types import Watertight
 
 from .arguments import Mesh, length, progress_bar
@@ -55,12 +55,13 @@ def points(
     out: Annotated[Path, "NPZ file to write: points, occupancies, surface, normals, voxels, loc, scale"],
 ) -> str:
     """Sample occupancies, surface points and voxels of a closed mesh."""
+    from occnet_lib.interop.npz import write_npz
+
     unit = solid_mesh(mesh, config)
     samples = shapes.sample_points(Watertight(unit.mesh, unit.loc, unit.scale), config, name=mesh.stem)
     names = ("points", "occupancies", "surface", "normals", "voxels")
-    arrays: dict[str, Any] = {name: getattr(samples, name) for name in names}
-    with replacing(out) as temporary, temporary.open("wb") as file:
-        np.savez(file, loc=unit.loc, scale=np.float64(unit.scale), **arrays)
+    arrays = {name: getattr(samples, name) for name in names}
+    write_npz(out, {"loc": unit.loc, "scale": np.array(unit.scale), **arrays})
     inside = f"{len(samples.points)} points, {samples.occupancies.mean():.4f} of them inside"
     return f"{out}: {inside}; {unit.describe(config)}"
 
@@ -97,9 +98,9 @@ def views(
     out: Annotated[Path, "folder to write: 00.png …, cameras.npz"],
 ) -> str:
     """Render a raw mesh from 24 cameras."""
-    from PIL import Image
-
+    from occnet_lib.interop.npz import write_npz
     from occnet_lib.stages import views
+    from occnet_lib.storage.packs.image_codec import file_bytes
 
     unit = unit_mesh(mesh, config)
     if protocol:
@@ -109,11 +110,9 @@ def views(
     names = [f"{index:02d}.png" for index in range(len(result.images))]
     _remove_earlier_views(out, len(names))
     for name, image in zip(names, progress_bar(result.images, "writing"), strict=True):
-        with replacing(out / name) as temporary:
-            Image.fromarray(image).save(temporary)
-    with replacing(out / "cameras.npz") as temporary, temporary.open("wb") as file:
-        cameras: dict[str, Any] = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
-        np.savez(file, loc=result.loc, scale=np.float64(result.scale), **cameras)
+        write_bytes(out / name, file_bytes(image))
+    cameras = {"camera_mat": result.camera_mat, "world_mat": result.world_mat}
+    write_npz(out / "cameras.npz", {"loc": result.loc, "scale": np.array(result.scale), **cameras})
     if others := sorted({path.name for path in out.glob("*.png")} - {*names}):
         text = "%s: %d other images are in this folder (%s): they are not of these views"
         logger.warning(text, out, len(others), ", ".join(others[:3]) + ", …" * (len(others) > 3))

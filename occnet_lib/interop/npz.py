@@ -18,8 +18,8 @@ Arrays = dict[str, NDArray[Any]]
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays, uncompressed and in their order, atomically. Equal arrays make equal bytes."""
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # of its keyword `allow_pickle`
+    with replacing(path) as temporary, temporary.open("wb") as file:  # by its name, savez would add a suffix
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # of its keyword `allow_pickle`
 
 
 def read_npz(path: Path, names: Iterable[str] | None = None) -> Arrays:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -45,25 +45,17 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
     return {}
 
 
-def is_unchanged(
-    path: Path,
-    root: Path,
-    keys: Sequence[ShapeKey],
-    now: Mapping[str, str],
-    made: Callable[[], Mapping[str, str]],
-) -> bool:
+def _is_unchanged(config: Config, keys: Sequence[ShapeKey], now: Mapping[str, str]) -> bool:
     """Whether every shape is as `update_versions` recorded it, or has new dates but the content that it was processed from.
 
     Files are read up to a total size; beyond it the answer is False, and `update_versions` reads them.
 
     Args:
-        path: the table written by `update_versions`.
-        root: folder of the dataset.
-        keys: its shapes.
+        config: as for `dataset_state`.
+        keys: the shapes of the dataset.
         now: their current signatures.
-        made: as for `update_versions`.
     """
-    before = _read(path)
+    root, before = Path(config.dataset_root), _read(versions_file(config))
     if not all(key.name in before for key in keys):
         return False
     doubtful = [key for key in keys if before[key.name][0] != now[key.name]]
@@ -71,7 +63,7 @@ def is_unchanged(
         return True
     if sum(_size(root / key.path) for key in doubtful) > _MAX_READ:
         return False
-    digests, left = made(), _MAX_READ
+    digests, left = processed_digests(config), _MAX_READ
     for key in doubtful:
         left -= _size_with_side_files(root / key.path)  # buffers of glTF are the largest part
         if left < 0 or key.name not in digests or content_of(root, key) != digests[key.name]:
@@ -93,30 +85,21 @@ def _size(path: Path) -> int:
         return 0
 
 
-def update_versions(
-    path: Path,
-    root: Path,
-    keys: Sequence[ShapeKey],
-    made: Callable[[], Mapping[str, str]],
-    results: str | Path | None = None,
-) -> tuple[int, int]:
-    """Update the table of signatures and versions.
+def update_versions(config: Config, keys: Sequence[ShapeKey]) -> tuple[int, int]:
+    """Update the table of signatures and versions; the files of shapes whose signatures have changed are read.
 
     Args:
-        path: the table, `results/catalogue/sources.csv`.
-        root: folder of the dataset.
-        keys: its shapes.
-        made: returns the digest (`meshes.digest`) that each shape was last processed from; called only if signatures
-            have changed, in which case the files of these shapes are read.
-        results: as for `signatures`.
+        config: as for `dataset_state`.
+        keys: the shapes of the dataset.
 
     Returns:
         numbers of shapes that were read and of shapes whose content has changed.
     """
-    now, before = signatures(root, keys, results), _read(path)
+    root, path = Path(config.dataset_root), versions_file(config)
+    now, before = signatures(root, keys, config.results), _read(path)
     versions = {name: before[name][1] if before.get(name, ("", ""))[0] == now[name] else "" for name in now}
     doubtful = [key for key in keys if not versions[key.name] and key.name in before]
-    digests = made() if doubtful else {}
+    digests = processed_digests(config) if doubtful else {}
     doubtful = [key for key in doubtful if key.name in digests]
     if doubtful:
         level = logging.WARNING if len(doubtful) > _MANY else logging.INFO
@@ -167,9 +150,7 @@ def dataset_state(config: Config, keys: Sequence[ShapeKey]) -> str:
     root = Path(config.dataset_root)
     now = signatures(root, keys, config.results)
     folder = catalogue_folder(config)
-    if _is_listed(folder, keys) and is_unchanged(
-        folder / "sources.csv", root, keys, now, lambda: processed_digests(config)
-    ):
+    if _is_listed(folder, keys) and _is_unchanged(config, keys, now):
         return (folder / "state").read_text(encoding="utf-8").strip()
     return digest([(key.name, key.path, key.split, now[key.name]) for key in keys])
 
@@ -207,17 +188,19 @@ def last_state(config: Config) -> str | None:
 
 def write_state(config: Config, keys: Sequence[ShapeKey], state: str) -> tuple[int, int]:
     """Write the state of the dataset and of every shape; returns as `update_versions`."""
-    folder, root = catalogue_folder(config), Path(config.dataset_root)
-    counts = update_versions(
-        folder / "sources.csv", root, keys, lambda: processed_digests(config), config.results
-    )
-    write_text(folder / "state", state + "\n")
+    counts = update_versions(config, keys)
+    write_text(catalogue_folder(config) / "state", state + "\n")
     return counts
 
 
 def catalogue_folder(config: Config) -> Path:
     """The folder of the catalogue."""
     return Path(config.results) / "catalogue"
+
+
+def versions_file(config: Config) -> Path:
+    """The table of `update_versions`."""
+    return catalogue_folder(config) / "sources.csv"
 
 
 def processed_digests(config: Config) -> dict[str, str]:

@@ -20,6 +20,8 @@ from occnet_lib.storage.dataset.state import (
     is_available,
     last_state,
     read_versions,
+    update_versions,
+    versions_file,
     write_state,
 )
 from occnet_lib.storage.tables import write_rows
@@ -156,14 +158,23 @@ def test_links_that_lead_nowhere_or_in_a_circle(root: Path) -> None:
     )
 
 
+def processed(root: Path, made: Mapping[str, str]) -> Config:
+    """The configuration of results whose shapes were processed from these digests."""
+    here = Config.model_validate({"dataset": str(root), "results": str(root.parent / "results")})
+    columns = ("category", "id", "source_digest")
+    rows = [dict(zip(columns, (*name.split("/"), digest), strict=True)) for name, digest in made.items()]
+    write_rows(root.parent / "results/preprocess/shards/train-000.csv", rows, columns)
+    return here
+
+
 class TestVersions:
     """`update_versions`."""
 
     @staticmethod
     def update(root: Path, made: Mapping[str, str]) -> dict[str, str]:
-        table = root.parent / "sources.csv"
-        state.update_versions(table, root, keys_of(root), lambda: made)
-        return read_versions(table)
+        here = processed(root, made)
+        update_versions(here, keys_of(root))
+        return read_versions(versions_file(here))
 
     @pytest.mark.parametrize("what", CHANGES)
     def test_a_version_changes_with_the_content_alone(self, root: Path, what: str) -> None:
@@ -177,14 +188,11 @@ class TestVersions:
         assert self.update(root, made) == after, "and stays"
 
     def test_shapes_that_are_left_out_for_once_keep_their_versions(self, root: Path) -> None:
-        table = root.parent / "sources.csv"
         before = self.update(root, {})
         made = {key.name: content_of(root, key) for key in keys_of(root)}
         os.utime(root / "own/b/models/model.obj")
         assert self.update(root, made) == before
-        state.update_versions(
-            table, root, [key for key in keys_of(root) if key.category == "flat"], lambda: made
-        )
+        update_versions(processed(root, made), [key for key in keys_of(root) if key.category == "flat"])
         assert self.update(root, made) == before
 
     def test_what_was_not_made_has_a_new_version(self, root: Path) -> None:
@@ -192,14 +200,18 @@ class TestVersions:
         os.utime(root / "own/a/model.obj")
         assert changed(before, self.update(root, {})) == {"own/a"}
 
-    def test_what_was_read_and_what_has_changed_is_counted(self, root: Path) -> None:
-        table, keys = root.parent / "sources.csv", keys_of(root)
-        made = {key.name: content_of(root, key) for key in keys}
-        assert state.update_versions(table, root, keys, lambda: made) == (0, 0)
-        assert state.update_versions(table, root, keys, lambda: pytest.fail("nothing is read")) == (0, 0)
+    def test_what_was_read_and_what_has_changed_is_counted(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keys = keys_of(root)
+        here = processed(root, {key.name: content_of(root, key) for key in keys})
+        with monkeypatch.context() as patch:
+            patch.setattr(state, "processed_digests", lambda _: pytest.fail("nothing is read"))
+            assert update_versions(here, keys) == (0, 0)
+            assert update_versions(here, keys) == (0, 0)
         write(root / "own/b/models/model.obj", FACE + "#")
         os.utime(root / "flat/e.stl")
-        assert state.update_versions(table, root, keys, lambda: made) == (2, 1)
+        assert update_versions(here, keys) == (2, 1)
 
     def test_back_to_what_is_made(self, root: Path) -> None:
         before = self.update(root, {})
@@ -215,7 +227,7 @@ class TestVersions:
     def test_a_damaged_table_counts_as_none(self, root: Path) -> None:
         before = self.update(root, {})
         for text in ("x\n1\n", "category,id,signature,version\n" + "x" * 200_000):
-            write(root.parent / "sources.csv", text)
+            write(root.parent / "results/catalogue/sources.csv", text)
             assert self.update(root, {}) == before
 
     def test_files_that_cannot_be_read(self, root: Path) -> None:
