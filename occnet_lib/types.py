@@ -193,11 +193,6 @@ class Watertight:
     scale: float
     audit: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def empty(cls, loc: NDArray[np.float64], scale: float) -> Watertight:
-        """A mesh without faces, for data without meshes."""
-        return cls(Mesh.empty(), loc, scale)
-
 
 @dataclass(frozen=True)
 class NearSurface:
@@ -240,12 +235,6 @@ class PointSamples:
     audit: dict[str, Any] = field(default_factory=dict)
     surface_voxels: NDArray[np.bool_] | None = None
     near: NearSurface | None = None
-
-    @classmethod
-    def empty(cls) -> PointSamples:
-        """No points and no voxels, for data without shapes."""
-        none = np.zeros((0, 3), np.float16)
-        return cls(none, np.zeros(0, np.bool_), none, none, np.zeros((0, 0, 0), np.bool_))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from occnet_lib.errors import DataError, OccnetError
 from occnet_lib.geometry.cameras import Camera
 from occnet_lib.storage.cameras import write_camera
 from occnet_lib.storage.packs import PackedShape, write_shard
+from occnet_lib.storage.packs.writer import no_points, without_mesh
 from occnet_lib.storage.tables import write_rows
-from occnet_lib.types import PointSamples, ShapeKey, Views, Watertight
+from occnet_lib.types import ShapeKey, Views
 
 from .capture import Capture, capture_of
 from .folders import Box, objects_below, photos_of
@@ -125,7 +126,7 @@ def _packed(key: ShapeKey, capture: Capture) -> PackedShape:
     cameras = np.stack([view.camera_mat for view in views]), np.stack([view.world_mat for view in views])
     masks = {"mask": np.stack([view.mask for view in views])}
     all_views = Views(images, *cameras, loc, scale, extra=masks)
-    return PackedShape.of(key, Watertight.empty(loc, scale), PointSamples.empty(), all_views)
+    return PackedShape.of(key, without_mesh(loc, scale), no_points(), all_views)
 
 
 def _write_cameras(folder: Path, photos: Path, capture: Capture) -> None:

@@ -21,7 +21,8 @@ from occnet_lib.storage.atomic import replacing
 from occnet_lib.storage.dataset.splits import apply_limit, assign_shards, random_split, read_lists
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews
-from occnet_lib.types import ShapeKey, Watertight
+from occnet_lib.storage.packs.writer import without_mesh
+from occnet_lib.types import ShapeKey
 
 from . import onet
 from .npz import require_names
@@ -94,7 +95,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     samples = onet.point_samples(inside, cloud, np.zeros((onet.VOXELS,) * 3, np.bool_), path)
     matrices = onet.camera_arrays(camera, len(images), path)
     views = EncodedViews(tuple(image_codec.encode(image) for image in images), *matrices, loc, scale)
-    return PackedShape(key, Watertight.empty(loc, scale), samples, views)
+    return PackedShape(key, without_mesh(loc, scale), samples, views)
 
 
 def write_shape(root: Path, shard: Shard, i: int) -> bool:

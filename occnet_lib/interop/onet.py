@@ -26,7 +26,8 @@ from occnet_lib.storage.dataset.layouts import category_folders
 from occnet_lib.storage.dataset.listing import Listing, ShapeLocation
 from occnet_lib.storage.packs import PackedShape, Shard, image_codec
 from occnet_lib.storage.packs.image_codec import EncodedViews, file_bytes
-from occnet_lib.types import PointSamples, ShapeKey, Watertight
+from occnet_lib.storage.packs.writer import without_mesh
+from occnet_lib.types import PointSamples, ShapeKey
 
 from . import binvox
 from .npz import Arrays, read_npz, require_names, write_npz
@@ -83,7 +84,7 @@ def read_shape(root: Path, key: ShapeKey) -> PackedShape:
     if (folder / "model.surface.binvox").is_file():  # written by `write_shape`
         samples = replace(samples, surface_voxels=_voxels(folder / "model.surface.binvox"))
     views = _views(folder / IMAGES, loc, scale)
-    return PackedShape(key, Watertight.empty(loc, scale), samples, views)
+    return PackedShape(key, without_mesh(loc, scale), samples, views)
 
 
 def frame_of(arrays: Arrays, path: Path) -> tuple[NDArray[np.float64], float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from occnet_lib.errors import DataError
 from occnet_lib.storage import hdf5
 from occnet_lib.storage.atomic import replacing
-from occnet_lib.types import PointSamples, Samples, ShapeKey, Views, Watertight
+from occnet_lib.types import Mesh, PointSamples, Samples, ShapeKey, Views, Watertight
 
 from . import point_codec
 from .image_codec import EXTRA, EncodedViews
@@ -55,6 +55,17 @@ class PackedShape:
     ) -> PackedShape:
         """From the records of the stages; the images are encoded."""
         return PackedShape(key, watertight, points, EncodedViews.encode(views), samples)
+
+
+def without_mesh(loc: NDArray[np.float64], scale: float) -> Watertight:
+    """A mesh without faces, for data without meshes."""
+    return Watertight(Mesh.empty(), loc, scale)
+
+
+def no_points() -> PointSamples:
+    """No points and no voxels, for data without shapes."""
+    none = np.zeros((0, 3), np.float16)
+    return PointSamples(none, np.zeros(0, np.bool_), none, none, np.zeros((0, 0, 0), np.bool_))
 
 
 def write_shard(path: str | Path, shapes: Sequence[PackedShape], shard: str, split: str) -> None:
@@ -125,7 +136,7 @@ def _rows(shape: PackedShape) -> dict[str, NDArray[Any]]:
 def _no_shape() -> PackedShape:
     """What defines the datasets of a shard without shapes."""
     views = EncodedViews((), np.zeros((0, 3, 3)), np.zeros((0, 3, 4)), np.zeros(3), 0.0)
-    return PackedShape(ShapeKey("", ""), Watertight.empty(np.zeros(3), 0.0), PointSamples.empty(), views)
+    return PackedShape(ShapeKey("", ""), without_mesh(np.zeros(3), 0.0), no_points(), views)
 
 
 def _create(file: h5py.File, count: int, rows: dict[str, NDArray[Any]], resolution: int) -> None:
