@@ -134,7 +134,7 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
     process(key("b"), config(), root, tmp_path / "b.h5")
     assert_same(everything(tmp_path / "b.h5"), everything(tmp_path / "shapes" / "solid" / "b.h5"))
 
-    assert pack("train-000", keys, tmp_path / "shapes", table=tmp_path / "train-000.h5") == 2
+    assert pack("train-000", keys, tmp_path / "shapes", tmp_path / "train-000.h5") == 2
     shard = Shard(tmp_path / "train-000.h5")
     assert [shape_key.id for shape_key in shard.keys] == ["a", "b"]
     assert (shard.split, shard.views, shard.points_per_shape) == ("train", 2, 400)
@@ -145,7 +145,7 @@ def test_shard_and_pack_for_real(root: Path, tmp_path: Path, calls: list[str]) -
     np.testing.assert_array_equal(shard.voxels(1), made["voxels"])
     np.testing.assert_array_equal(shard.mesh(1).faces, made["faces"])
 
-    assert pack("test-000", keys[2:], tmp_path / "shapes", table=tmp_path / "test-000.h5") == 0
+    assert pack("test-000", keys[2:], tmp_path / "shapes", tmp_path / "test-000.h5") == 0
     assert len(Shard(tmp_path / "test-000.h5")) == 0
     with pytest.raises(DataError, match=r"absent\.h5: no such file"):
         pack("test-000", [key("absent")], tmp_path / "shapes", tmp_path / "x.h5")
