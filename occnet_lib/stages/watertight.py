@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
     from occnet_lib.config import WatertightConfig
     from occnet_lib.geometry.fusion import depth_maps, surfaces
+    from occnet_lib.geometry.half_edges import HalfEdges
 
 logger = logging.getLogger(__name__)
 
 MARGIN = 5  # samples around the shape, for thickened sheets or the outward bias of the method tsdf
 AUDIT_SAMPLES = 10_000
-PLANAR = 0.002  # voxels by which removing vertices within planar regions may move the surface
+# Voxels by which removing vertices within planar regions may move the surface; the next one where faces intersect then.
+PLANAR = (0.002, 0.0015, 0.001)
 DIRECTIONS = 64  # in which the visibility of the outside from a hollow is tested
 # A surface is ragged where it is more than this many voxels beyond half of `gap_width` from the input. Closed gaps,
 # thickened sheets and the outward bias of the method tsdf are nearer.
@@ -110,26 +112,28 @@ def _rebuild(
     unit: Mesh, config: WatertightConfig, rng: np.random.Generator, audit: dict[str, Any]
 ) -> tuple[Mesh, Mesh]:
     """A closed mesh by fusion, and the decimated input that it was made from."""
-    from occnet_lib.geometry import components, simplify, untangle, vertex_clustering
+    from occnet_lib.geometry import vertex_clustering
 
     unit = vertex_clustering.decimate(unit, 0.5 / config.resolution)  # half a voxel
     result, voxel = fuse(_with_area(unit), config, rng)
-    faces_fused = len(result.mesh.faces)
-    planar, repaired = _without_planar(result.mesh, PLANAR * voxel, config.face_limit)
-    planar, removed, filled = components.remove_small_components(planar, config.min_component)
-    simple = simplify.simplify(planar, config.face_limit)
-    closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
+    fused, edges, repaired = _manifold(result.mesh)
+    attempts = []
+    for tolerance in PLANAR:
+        attempts.append(_simplified(fused, edges, tolerance, voxel, config))
+        if not attempts[-1].self_intersecting or len(fused.faces) <= config.face_limit:
+            break
+    best = min(attempts, key=lambda attempt: attempt.self_intersecting)
     audit |= {"method": "flood_fill" if config.method == "auto" else config.method, "voxel": voxel}
-    audit |= {"faces_fused": faces_fused, "repaired": repaired}
-    audit |= {"components_removed": removed, "hollows_filled": filled}
+    audit |= {"faces_fused": len(result.mesh.faces), "repaired": repaired}
+    audit |= {"components_removed": best.components_removed, "hollows_filled": best.hollows_filled}
     audit |= {"gaps_closed": result.gaps_closed, "widest_gap": result.widest_gap}
-    audit["self_intersecting"] = tangled
-    return closed, unit
+    audit["self_intersecting"] = best.self_intersecting
+    return best.mesh, unit
 
 
-def _without_planar(fused: Mesh, tolerance: float, max_faces: int) -> tuple[Mesh, bool]:
-    """The fused surface, closed, with few faces in planar regions if it has too many; and whether it was repaired."""
-    from occnet_lib.geometry import half_edges, planar_decimation, repair
+def _manifold(fused: Mesh) -> tuple[Mesh, HalfEdges, bool]:
+    """The fused surface, closed, its half-edges, and whether it was repaired."""
+    from occnet_lib.geometry import half_edges, repair
 
     edges = half_edges.half_edges(fused.faces, len(fused.vertices))
     if edges.unpaired:  # mostly an edge of four faces
@@ -140,9 +144,30 @@ def _without_planar(fused: Mesh, tolerance: float, max_faces: int) -> tuple[Mesh
         logger.warning("the fused surface is not closed; repairing it")
         fused = repair.repair(fused)
         edges = half_edges.half_edges(fused.faces, len(fused.vertices))
-    if len(fused.faces) <= max_faces:
-        return fused, repaired
-    return planar_decimation.decimate_planar(fused, tolerance, edges), repaired
+    return fused, edges, repaired
+
+
+class _Simplified(NamedTuple):
+    """A closed mesh of few faces, and the counts of `run` that it has."""
+
+    mesh: Mesh
+    components_removed: int
+    hollows_filled: int
+    self_intersecting: int
+
+
+def _simplified(
+    fused: Mesh, edges: HalfEdges, tolerance: float, voxel: float, config: WatertightConfig
+) -> _Simplified:
+    """The fused surface with few faces in planar regions, if it has too many, and then with few faces."""
+    from occnet_lib.geometry import components, planar_decimation, simplify, untangle
+
+    if len(fused.faces) > config.face_limit:
+        fused = planar_decimation.decimate_planar(fused, tolerance * voxel, edges)
+    large, removed, filled = components.remove_small_components(fused, config.min_component)
+    simple = simplify.simplify(large, config.face_limit)
+    closed, tangled = untangle.untangle(untangle.separate_vertices(simple, voxel), voxel)
+    return _Simplified(closed, removed, filled, tangled)
 
 
 def fuse(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from occnet_lib.config import WatertightConfig as Config
 from occnet_lib.errors import MeshError
+from occnet_lib.geometry import untangle
 from occnet_lib.geometry.normalise import unit_cube
 from occnet_lib.geometry.occupancy import contains, surface_distance
 from occnet_lib.geometry.repair import check_watertight
@@ -309,3 +310,34 @@ def test_all_real_meshes_come_out_closed(real_data: Path) -> None:
         assert result.audit["surface_error_mean"] < 1.5 / 128, row["id"]
         assert 0.98 < result.audit["edge_ratio"] < 1.02, row["id"]
     assert tangled <= len(rows) // 20
+
+
+@pytest.mark.parametrize(
+    ("tangled", "kept"), [([0], 0), ([5, 0], 1), ([5, 3, 4], 1)], ids=["at once", "second attempt", "fewest"]
+)
+def test_intersections_that_stay_are_avoided_by_another_simplification(
+    tangled: list[int], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[Mesh] = []
+
+    def untangle_(mesh: Mesh, voxel: float) -> tuple[Mesh, int]:
+        results.append(mesh)
+        return mesh, tangled[len(results) - 1]
+
+    monkeypatch.setattr(untangle, "untangle", untangle_)
+    result = close(shapenet_like(torus().rotated(rotation(1)).mesh, np.random.default_rng(0)))
+    assert len(results) == len(tangled)
+    assert len({mesh.vertices.tobytes() for mesh in results}) == len(tangled)
+    assert result.mesh.vertices.tobytes() == results[kept].vertices.tobytes()
+    assert result.audit["self_intersecting"] == tangled[kept]
+    assert check_watertight(result.mesh).closed
+
+
+def test_a_small_surface_is_simplified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Mesh] = []
+    monkeypatch.setattr(untangle, "untangle", lambda mesh, voxel: (calls.append(mesh) or mesh, 2))
+    coarse = COARSE.model_copy(update={"resolution": 24})
+    assert (
+        close(shapenet_like(torus().mesh, np.random.default_rng(0)), coarse).audit["self_intersecting"] == 2
+    )
+    assert len(calls) == 1
