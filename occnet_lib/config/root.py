@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -19,6 +20,11 @@ from .preprocess import (
     WatertightConfig,
 )
 from .results import AnalyseConfig, EvaluateConfig, ReconstructConfig, ReportConfig
+
+
+def _checkpoint(results: str, model: str) -> str:
+    """The file that the workflow writes of a model."""
+    return f"{results.rstrip('/')}/train/{model}/best.ckpt"
 
 
 def _short_models(schema: JsonDict) -> None:
@@ -193,8 +199,8 @@ class Config(Section):
         cls, value: dict[str, ModelConfig], info: ValidationInfo
     ) -> dict[str, ModelConfig]:
         """Replace the name of another model by the file that the workflow writes of it."""
-        results = str(info.data.get("results", "")).rstrip("/")
-        files = {name: f"{results}/train/{name}/best.ckpt" for name in value}
+        results = str(info.data.get("results", ""))
+        files = {name: _checkpoint(results, name) for name in value}
 
         def with_files(model: ModelConfig) -> ModelConfig:
             named = {key: getattr(model, key) for key in ("start", "silhouette_cameras")}
@@ -217,6 +223,29 @@ class Config(Section):
                 raise ValueError(f"`evaluate.{key}` names {unknown[0]!r}; models are {known}")
         if same := [name for name, reference in self.evaluate.compare.items() if name == reference]:
             raise ValueError(f"`evaluate.compare` compares {same[0]!r} with itself")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_can_be_trained_first(self) -> Config:
+        # Snakemake is silent about both where the report of an earlier run exists.
+        trained = {_checkpoint(self.results, name): name for name in self.models}
+        for name, model in self.models.items():
+            cameras = trained.get(model.silhouette_cameras)
+            if cameras and not self.models[cameras].pose:
+                raise ValueError(
+                    f"`models.{name}.silhouette_cameras` is {cameras!r}, which predicts no cameras: it needs `pose: true`"
+                )
+        needed = {
+            name: [trained[path] for path in self.networks_used_by(name) if path in trained]
+            for name in self.models
+        }
+        try:
+            TopologicalSorter(needed).prepare()
+        except CycleError as error:
+            cycle = " needs ".join(reversed(error.args[1]))
+            raise ValueError(
+                f"`models`: by `start` and `silhouette_cameras`, {cycle}, so none can be trained first"
+            ) from None
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import yaml
 import yte
 
 from tests.support.checkout import contents, make_checkout, write_meshes
+from tests.support.snakemake_server import snakemake
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -79,6 +81,30 @@ def test_a_training_on_several_nodes_is_started_by_slurm(finished):
         config.write_text(before)
     started = text.count("srun --kill-on-bad-exit=1 --ntasks=4 --ntasks-per-node=2 ")
     assert started == 2, text[-6000:]  # a model each
+
+
+def test_a_network_that_is_neither_a_model_nor_a_file_is_refused(project, tmp_path):
+    def dry_run(**models):
+        words = [
+            "-s",
+            str(project / "workflow/Snakefile"),
+            "-n",
+            "train",
+            "--config",
+            "demo={shapes_per_category: 2}",
+        ]
+        words += [f"models={json.dumps(models)}"]
+        return snakemake(words, tmp_path, {**os.environ, "PYTHONPATH": str(project)})
+
+    # A finished training stays: its network to start from may be gone.
+    for kept, expected in ((False, 1), (True, 0)):
+        if kept:
+            (tmp_path / "results/train/b").mkdir(parents=True)
+            (tmp_path / "results/train/b/best.ckpt").touch()
+        code, text = dry_run(a={}, b={"start": "aa"})
+        assert code == expected, text
+        assert "`models.b` needs aa, which is neither a model of this configuration nor a file" in text
+        assert ("b stays as it was trained before" in text) == kept
 
 
 def test_a_finished_training_outlives_a_change_of_settings_and_a_failure(finished):

@@ -28,6 +28,26 @@ def start_run():
     refresh_config()
 
 
+def check_networks_exist():
+    """Refuse a `start` or `silhouette_cameras` of a model that is not trained yet and that names nothing there is.
+
+    Snakemake leaves such a model out without a word where the report of an earlier run exists. A workflow that imports this
+    one may make the file by another rule.
+    """
+    trained = {f"{RESULTS}/train/{model}/best.ckpt" for model in MODELS}
+    for model in MODELS:
+        for path in CONFIG.networks_used_by(model):
+            if path in trained or Path(path).exists():
+                continue
+            text = f"`models.{model}` needs {path}, which is neither a model of this configuration nor a file"
+            if Path(f"{RESULTS}/train/{model}/best.ckpt").exists():
+                snakemake_logger.warning(
+                    f"WARNING: {text}; {model} stays as it was trained before."
+                )
+            else:
+                raise WorkflowError(f"{text}; models are {', '.join(MODELS)}")
+
+
 def check_networks_to_start_from():
     """Refuse a wrong `start` or `silhouette_cameras` of a model before anything runs, where torch is installed."""
     from importlib.util import find_spec
@@ -162,5 +182,7 @@ def state_without_dataset():
 
 
 if workflow.is_main_process:
+    if not IS_MODULE:
+        check_networks_exist()
     restore_config()
     snakemake_logger.addFilter(check_at_start)

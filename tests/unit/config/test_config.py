@@ -90,6 +90,21 @@ def test_config_yaml_is_the_defaults(project):
         ({"evaluate": {"views": 4, "next_view": 5}}, ["`evaluate.next_view`", "at most 4, not 5"]),
         ({"evaluate": {"uncertainty": "other"}}, ["`evaluate.uncertainty` names 'other'", "models are onet"]),
         ({"evaluate": {"refinements": "other"}}, ["`evaluate.refinements` names 'other'", "models are onet"]),
+        ({"models": {"a": {"start": "a"}}}, ["a needs a", "none can be trained first"]),
+        (
+            {
+                "models": {
+                    "a": {"start": "b"},
+                    "b": {"start": "c"},
+                    "c": {"start": "results/train/a/best.ckpt"},
+                }
+            },
+            ["a needs b needs c needs a"],
+        ),
+        (
+            {"models": {"a": {}, "b": {"labels": "hull", "silhouette_cameras": "a"}}},
+            ["`models.b.silhouette_cameras` is 'a'", "needs `pose: true`"],
+        ),
         ({"evaluate": {"uncertainty": [1]}}, ["`evaluate.uncertainty`: must be", "list of names of models"]),
         (
             {"evaluate": {"uncertainty": ["other"]}},
