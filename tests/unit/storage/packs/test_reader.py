@@ -221,6 +221,10 @@ def test_missing_other_version_other_file(path: Path, tmp_path: Path) -> None:
     photo.write_bytes(b"\x89PNG" + bytes(1000))
     with pytest.raises(DataError, match=r"photo\.png: is not an HDF5 file \(packs are results/pack"):
         verify(photo)  # never: delete it
+    for lost in (b"", bytes(len(path.read_bytes()))):
+        other.write_bytes(lost)
+        with pytest.raises(DataError, match=r"corrupt \(delete it and run its stage again"):
+            verify(other)
     with h5py.File(other, "w") as file:
         file.attrs["schema_version"] = SCHEMA_VERSION
     with pytest.raises(DataError, match=r"is a file of another kind: it has no category \(packs are"):
