@@ -90,6 +90,11 @@ class Config(Section):
         return [path for path in (network.start, network.silhouette_cameras) if path]
 
     @property
+    def checkpoints(self) -> dict[str, str]:
+        """Names of the models by the files that the workflow writes of them."""
+        return {_checkpoint(self.results, name): name for name in self.models}
+
+    @property
     def distinct_models(self) -> list[str]:
         """Names of the models without their further seeds."""
         return [name for name in self.models if self.seeds_of(name)[:1] == [name]]
@@ -228,7 +233,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _networks_can_be_trained_first(self) -> Config:
         # Snakemake is silent about both where the report of an earlier run exists.
-        trained = {_checkpoint(self.results, name): name for name in self.models}
+        trained = self.checkpoints
         for name, model in self.models.items():
             cameras = trained.get(model.silhouette_cameras)
             if cameras and not self.models[cameras].pose:

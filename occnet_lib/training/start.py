@@ -29,22 +29,27 @@ def initial_weights(model: ModelConfig, name: str) -> dict[str, Tensor]:
     if not model.start:
         return {}
     start, _ = load_network(model.start)
+    _check_layers(start.model, model, name)
+    return start.state_dict()
+
+
+def _check_layers(start: ModelConfig, model: ModelConfig, name: str) -> None:
     if other := [
         f"{key} {theirs} and not {ours}"
         for key in _LAYERS
-        if (theirs := getattr(start.model, key)) != (ours := getattr(model, key))
+        if (theirs := getattr(start, key)) != (ours := getattr(model, key))
     ]:
         raise ConfigError(
             f"`models.{name}.start` is a network of {', '.join(other)}: {model.start}",
             hint="give the model the same keys",
         )
-    return start.state_dict()
 
 
 def check_starts(config: Config) -> None:
     """Check the networks that trainings use, so that a wrong one is refused before shapes are processed.
 
-    Those within the results folder may be trained again by the same run, so they are checked when they are used.
+    Files within the results folder may be trained again by the same run, so they are checked when they are used; of a model
+    of this configuration the layers are checked here, too.
 
     Raises:
         DataError, ConfigError: as `initial_weights` and `predicted_cameras.camera_network`.
@@ -55,7 +60,9 @@ def check_starts(config: Config) -> None:
         return bool(path) and not Path(path).resolve().is_relative_to(results)
 
     for name, model in config.models.items():
-        if given(model.start):
+        if own := config.checkpoints.get(model.start):
+            _check_layers(config.models[own], model, name)
+        elif given(model.start):
             initial_weights(model, name)
         if given(model.silhouette_cameras):
             camera_network(model, name)

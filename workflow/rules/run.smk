@@ -34,10 +34,9 @@ def check_networks_exist():
     Snakemake leaves such a model out without a word where the report of an earlier run exists. A workflow that imports this
     one may make the file by another rule.
     """
-    trained = {f"{RESULTS}/train/{model}/best.ckpt" for model in MODELS}
     for model in MODELS:
         for path in CONFIG.networks_used_by(model):
-            if path in trained or Path(path).exists():
+            if path in CONFIG.checkpoints or Path(path).exists():
                 continue
             text = f"`models.{model}` needs {path}, which is neither a model of this configuration nor a file"
             if Path(f"{RESULTS}/train/{model}/best.ckpt").exists():

@@ -65,5 +65,9 @@ def test_what_does_not_fit_is_one_line(shard, tmp_path):
     with pytest.raises(ConfigError, match="is a network of hidden 16 and not 32"):
         check_starts(check(wider | {"results": str(tmp_path / "results")}))
     check_starts(check(wider | {"results": str(tmp_path)}))  # of a model of the run, which may train it again
+    with pytest.raises(
+        ConfigError, match=r"`models\.b\.start` is a network of hidden 64 and not 32: results/train/a"
+    ):
+        check_starts(check({"models": {"a": {"hidden": 64}, "b": {"hidden": 32, "start": "a"}}}))
     with pytest.raises(DataError, match="no such file"):
         run(make_shard(tmp_path / "train-1.h5", 2), tmp_path / "b", start=str(tmp_path / "none.ckpt"))
