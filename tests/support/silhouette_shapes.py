@@ -11,6 +11,23 @@ from occnet_lib.geometry.cameras import camera_centres, image_projection, intrin
 from occnet_lib.networks.rays import rays_of
 from occnet_lib.storage.packs import PackedShape, write_shard
 from occnet_lib.types import Mesh, PointSamples, ShapeKey, Views, Watertight
+from tests.support.train_config import train_config
+
+TRAIN = train_config(
+    steps=6,
+    batch_size=4,
+    points=32,
+    image_size=32,
+    learning_rate=2e-3,
+    log_every=3,
+    validate_every=3,
+    checkpoint_every=2,
+    validation_points=512,
+    accelerator="cpu",
+    views=2,
+    per_view=3,
+    samples=8,
+)
 
 SCALE = 0.7
 

@@ -24,27 +24,12 @@ from occnet_lib.training.module import OccupancyModule
 from occnet_lib.training.predicted_cameras import predict_cameras
 from occnet_lib.training.start import check_starts
 from occnet_lib.training.train import train
-from tests.support.silhouette_shapes import inside, seen_shard
+from tests.support.silhouette_shapes import TRAIN, inside, seen_shard
 from tests.support.small_encoder import small_encoder
-from tests.support.train_config import changed, train_config
+from tests.support.train_config import changed
 
 SMALL = {"hidden": 16, "c_dim": 8, "blocks": 1}
 RAYS = SMALL | {"labels": "none", "silhouettes": 1.0}
-TRAIN = train_config(
-    steps=6,
-    batch_size=4,
-    points=32,
-    image_size=32,
-    learning_rate=2e-3,
-    log_every=3,
-    validate_every=3,
-    checkpoint_every=2,
-    validation_points=512,
-    accelerator="cpu",
-    views=2,
-    per_view=3,
-    samples=8,
-)
 LARGER = {"hidden": 32, "c_dim": 8, "blocks": 2}
 LONGER = changed(
     TRAIN, steps=60, points=256, balance=8, samples=12, validation_points=4000, validate_every=60

@@ -31,25 +31,10 @@ from occnet_lib.training.silhouettes import (
 from occnet_lib.training.train import train
 from occnet_lib.training.validation import validate
 from occnet_lib.training.visual_hull import POINTS, HullLabels, in_hull
-from tests.support.silhouette_shapes import inside, meets, seen_shard
+from tests.support.silhouette_shapes import TRAIN, inside, meets, seen_shard
 from tests.support.train_config import train_config
 
 MODEL = ModelConfig(hidden=16, c_dim=8, blocks=1, labels="none", silhouettes=1.0)
-TRAIN = train_config(
-    steps=6,
-    batch_size=4,
-    points=32,
-    image_size=32,
-    learning_rate=2e-3,
-    log_every=3,
-    validate_every=3,
-    checkpoint_every=2,
-    validation_points=512,
-    accelerator="cpu",
-    views=2,
-    per_view=3,
-    samples=8,
-)
 
 
 @pytest.fixture(scope="module")
